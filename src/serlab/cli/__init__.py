@@ -1,0 +1,1 @@
+"""The command line: parsing only; heavy imports happen inside the commands."""

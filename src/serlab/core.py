@@ -1,0 +1,73 @@
+"""Words every part of serlab shares: label sets, exclusions and errors.
+
+Errors are sentences for a person: what is wrong, where, and what to do. Each class carries the exit code that the
+command line ends with (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
+"""The six labels of CREMA-D, in alphabetical order."""
+
+
+class SerlabError(Exception):
+    """Base of every error that serlab raises on purpose; its text is one sentence for the user."""
+
+    exit_code = 2
+
+
+class UserError(SerlabError):
+    """The user asked for something that cannot be: a wrong name, option, file or table."""
+
+    exit_code = 2
+
+
+class MachineError(SerlabError):
+    """The machine is at fault: disk, permissions, network, a missing extra."""
+
+    exit_code = 3
+
+
+class FindingsError(SerlabError):
+    """The work stopped because of what it found in the data (for example too many exclusions)."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A clip that was left out, and why.
+
+    Attributes:
+        clip: the corpus's id of the clip (for loose files: the path as given).
+        path: the file concerned, empty when there is none.
+        reason: one phrase, e.g. ``"silent"``.
+    """
+
+    clip: str
+    path: str
+    reason: str
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """Build the error for a name that does not exist, with the nearest real one.
+
+    Args:
+        kind: what was named, e.g. ``"recipe"``.
+        name: the name as given.
+        known: every name that exists.
+
+    Returns:
+        The error, ready to be raised.
+
+    >>> str(unknown("recipe", "resnet81", ["resnet18", "mfcc-svm"]))
+    "unknown recipe 'resnet81'; did you mean 'resnet18'? Known: mfcc-svm, resnet18."
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return UserError(f"unknown {kind} {name!r};{hint} Known: {', '.join(names)}.")

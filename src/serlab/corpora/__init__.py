@@ -1,0 +1,1 @@
+"""Corpora: tables of clips, known by name or read from the user's own folders."""

@@ -1,0 +1,49 @@
+"""What a corpus is: a table of clips, and what is known about where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A table of clips with licence, citation, fingerprint and known faults.
+
+    Attributes:
+        name: short name, also the folder of its results (``crema-d``, ``synthetic``, or the user's folder's name).
+        clips: one row a clip, sorted by ``clip``, with a fresh integer index. Columns: ``clip`` (id), ``path``
+            (absolute, as text; empty where the official list has a clip that this copy lacks), ``speaker``,
+            ``label`` (both text; ``speaker`` empty where unknown), ``duration`` (seconds, NaN where unreadable),
+            ``sample_rate`` (Hz, 0 where unreadable), ``sha256`` (of the file's bytes), and whatever else the corpus
+            knows (``sentence``, ``level``, ``age``, ``sex``, ``votes_voice_angry`` ...). It holds the full official
+            clip list, so that protocols never depend on which files are at hand.
+        labels: every label of the corpus, in alphabetical order.
+        licence: the licence's name, and what it asks for in a phrase.
+        citation: how to cite it.
+        fingerprint: SHA-256 over (clip, sha256, speaker, label) of all clips: the same data, the same fingerprint.
+        copy: which copy this is, in words, e.g. ``"an 11,025 Hz copy, not the official files"``; shown with every
+            figure.
+        faults: known faults of the corpus, clip id -> what is wrong.
+        speakers_known: False where no speaker column was given.
+        synthetic: True where no human spoke.
+        sentences_known: True where ``sentence`` is a column.
+    """
+
+    name: str
+    clips: pd.DataFrame
+    labels: tuple[str, ...]
+    licence: str
+    citation: str
+    fingerprint: str
+    copy: str
+    faults: Mapping[str, str] = field(default_factory=dict)
+    speakers_known: bool = True
+    synthetic: bool = False
+
+    @property
+    def sentences_known(self) -> bool:
+        """Whether each clip's sentence is known."""
+        return "sentence" in self.clips.columns

@@ -1,0 +1,1 @@
+"""What judges predictions: reads prediction tables, never imports torch."""

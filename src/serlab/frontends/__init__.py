@@ -1,0 +1,1 @@
+"""Front ends: pure functions from a clip's samples to features."""

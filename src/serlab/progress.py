@@ -1,0 +1,101 @@
+"""Progress with time left, on standard error: a live bar on a terminal, a line now and then in a log.
+
+Standard output stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_FIRST_LINE_AFTER_S = 2.0
+_LINE_EVERY_S = 15.0
+
+
+class Bar(Protocol):
+    """What a running task calls: one step done, and what to say beside the bar."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count ``steps`` as done and show ``note``."""
+
+
+def say(message: str) -> None:
+    """Print one line to standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> clock(7.4), clock(75), clock(7384)
+    ('7 s', '1 min 15 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextmanager
+def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """Show the progress of a task of ``total`` steps while the block runs.
+
+    Args:
+        title: what is being done.
+        total: number of steps.
+        done: steps that an earlier, interrupted process has done already.
+
+    Yields:
+        A :class:`Bar`.
+    """
+    if sys.stderr.isatty():
+        with _live(title, total, done) as live:
+            yield live
+    else:
+        yield _Lines(title, total, done)
+
+
+class _Lines:
+    """Plain lines for logs: the first after two seconds, then one every fifteen."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        self.title, self.total, self.done, self.before = title, total, done, done
+        self.start = time.monotonic()
+        self.next_line = self.start + _FIRST_LINE_AFTER_S
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now < self.next_line or not self.total:
+            return
+        self.next_line = now + _LINE_EVERY_S
+        left = (now - self.start) / max(1, self.done - self.before) * (self.total - self.done)
+        text = f"{self.title}: {self.done}/{self.total} ({100 * self.done // self.total} %), {clock(left)} left"
+        say(f"{text}, {note}" if note else text)
+
+
+@contextmanager
+def _live(title: str, total: int, done: int) -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left {task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total, completed=done, note="")
+
+        class _Rich:
+            def advance(self, steps: int = 1, note: str = "") -> None:
+                progress.update(task, advance=steps, note=note)
+
+        yield _Rich()
