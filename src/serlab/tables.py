@@ -42,14 +42,16 @@ def labels_of(table: pd.DataFrame) -> tuple[str, ...]:
 
 def logits_of(table: pd.DataFrame) -> NDArray[np.float64]:
     """Logits as an array of shape (clips, labels)."""
-    return table[[PREFIX + label for label in labels_of(table)]].to_numpy(np.float64)
+    logits: NDArray[np.float64] = table[[PREFIX + label for label in labels_of(table)]].to_numpy(np.float64)
+    return logits
 
 
 def probabilities_of(table: pd.DataFrame) -> NDArray[np.float64]:
     """Softmax of the logits, shape (clips, labels)."""
     logits = logits_of(table)
-    scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+    scores: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    return scores
 
 
 def make_table(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from serlab.files import sha256_json
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -47,3 +49,13 @@ class Corpus:
     def sentences_known(self) -> bool:
         """Whether each clip's sentence is known."""
         return "sentence" in self.clips.columns
+
+
+def fingerprint(clips: pd.DataFrame) -> str:
+    """SHA-256 over (clip, sha256, speaker, label) of all clips, in order of clip, in hexadecimal.
+
+    Args:
+        clips: the table of :class:`Corpus`; only these four columns count, so that a moved copy keeps its fingerprint.
+    """
+    rows = clips.sort_values("clip")[["clip", "sha256", "speaker", "label"]].astype(str)
+    return sha256_json(rows.to_numpy().tolist())

@@ -1,0 +1,126 @@
+"""``serlab corpora``, ``recipes``, ``protocols`` and ``data verify``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serlab.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(corpora)
+    app.command()(recipes)
+    app.command()(protocols)
+    data = typer.Typer(help="Look after corpora.", no_args_is_help=True)
+    data.command()(verify)
+    app.add_typer(data, name="data")
+
+
+def corpora() -> None:
+    """List the corpora known by name.
+
+    Example:
+        serlab corpora
+    """
+    from serlab.corpora import corpus_names
+
+    _columns(corpus_names().items())
+    print("or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker")
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show all settings of this recipe.")] = None,
+    settings: options.Settings = None,
+) -> None:
+    """List the recipes, or show one with all its settings.
+
+    Examples:
+        serlab recipes
+
+        serlab recipes resnet18 --set training.epochs=3
+    """
+    from serlab.recipes import load_recipe, preset_names
+
+    if name is None:
+        _columns((preset, load_recipe(preset).title) for preset in preset_names())
+        return
+    import yaml
+
+    recipe = load_recipe(name, settings or ())
+    print(yaml.safe_dump({"title": recipe.title, **recipe.settings()}, sort_keys=False), end="")
+
+
+def protocols(
+    corpus: Annotated[str | None, typer.Argument(help="Only those that fit this corpus, with their sizes.")] = None,
+    data: options.Data = None,
+) -> None:
+    """List the protocols: named ways to split a corpus.
+
+    Examples:
+        serlab protocols
+
+        serlab protocols crema-d
+    """
+    from serlab.protocols import PROTOCOLS, default_protocol, protocol_names, split
+
+    if corpus is None:
+        _columns(PROTOCOLS.items())
+        return
+    loaded = options.load(corpus, data)
+    for name in protocol_names(loaded):
+        chosen = split(loaded, name)
+        disjoint = {True: "speaker-disjoint", False: "LEAKS SPEAKERS", None: "speakers unknown"}
+        sizes = " ".join(f"{len(f.train)}/{len(f.dev)}/{len(f.test)}" for f in chosen.folds)
+        mark = " (default)" if name == default_protocol(loaded) else ""
+        print(f"{name}{mark}: {disjoint[chosen.speaker_disjoint]}; train/dev/test {sizes}")
+
+
+def verify(
+    corpus: options.CorpusName,
+    data: options.Data = None,
+    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+) -> None:
+    """Check a corpus's files: missing, extra, corrupt, or not the official ones. Exit code 1 if something is wrong.
+
+    Example:
+        serlab data verify crema-d --data CREMA-D
+    """
+    options.check_choice(form, ("table", "json"), "--format")
+    from serlab.corpora.verify import verify as check
+
+    result = check(corpus, data)
+    if form == "json":
+        print(json.dumps(result.as_dict(), indent=1))
+    else:
+        print(f"{result.corpus}: {result.present} of {result.clips} clips present; {result.copy}")
+        faults = [f"{entry.clip} ({entry.reason})" for entry in result.known_faults]
+        corrupt = [f"{entry.clip} ({entry.reason})" for entry in result.corrupt]
+        for title, found in (
+            ("missing", result.missing),
+            ("extra", result.extra),
+            ("corrupt", corrupt),
+            ("faulty in the official corpus too", faults),
+            ("not the official bytes", result.differing),
+        ):
+            if found:
+                more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+                print(f"{title}: {len(found)}: {', '.join(found[:_SHOWN])}{more}")
+        print("all is well" if result.ok else "something is wrong: see above")
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> None:
+    pairs = list(rows)
+    width = max(len(name) for name, _ in pairs)
+    for name, text in pairs:
+        print(f"{name:<{width}}  {text}")

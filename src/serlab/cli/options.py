@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serlab.core import UserError
+
+if TYPE_CHECKING:
+    from serlab.corpora.base import Corpus
+
+CorpusName = Annotated[
+    str, typer.Argument(help="A known corpus (`serlab corpora`), or the path of a folder or table.", show_default=False)
+]
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
+Protocol = Annotated[
+    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if absent.")
+]
+Out = Annotated[Path, typer.Option(help="Folder of results.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a recipe's setting, e.g. `--set training.epochs=3`.")
+]
+Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where the processor has it), `fp32` or `bf16`.")]
+MaxExcluded = Annotated[float, typer.Option(help="Share of clips that may be left out before nothing is run.")]
+PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")]
+LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
+SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Parse ``1,3`` into numbers; an empty text is none."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UserError(f"{option} {text} must be whole numbers with commas between, e.g. 1,3.") from None
+
+
+def words(text: str) -> list[str]:
+    """Parse ``a,b`` into words."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:
+    """Refuse a value that an option does not know."""
+    if value is not None and value not in choices:
+        raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
+
+
+def load(
+    name: str, data: Path | None, path_column: str = "path", label_column: str = "label", speaker: str | None = None
+) -> Corpus:
+    """Load the corpus that a command names."""
+    from serlab.corpora import Columns, load_corpus
+
+    columns = Columns(path=path_column, label=label_column, speaker=speaker)
+    return load_corpus(name, data=data, columns=None if columns == Columns() else columns)

@@ -1,0 +1,170 @@
+"""The user's own corpus: a folder of ``label/clip.wav``, or a CSV or Parquet table that names files and labels."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from serlab.audio import find_audio
+from serlab.core import UserError
+from serlab.corpora.base import Corpus, fingerprint
+from serlab.corpora.scan import describe_files, scan
+from serlab.progress import say
+
+_TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of a table's columns.
+
+    Attributes:
+        path: the audio file, absolute or relative to the table.
+        label: the emotion, or whatever is to be recognised.
+        speaker: who speaks; None takes a column ``speaker`` if there is one.
+        sentence: what is said; None takes a column ``sentence`` if there is one.
+    """
+
+    path: str = "path"
+    label: str = "label"
+    speaker: str | None = None
+    sentence: str | None = None
+
+
+def load(path: Path, columns: Columns | None = None) -> Corpus:
+    """Load a corpus of the user's own.
+
+    Args:
+        path: a folder with one folder a label, each with that label's audio files; or a CSV (UTF-8) or Parquet table.
+        columns: the names of the table's columns, where they are not the usual ones.
+
+    Returns:
+        The corpus, named after the folder or table. A clip's id is its path without extension, relative to the folder
+        or to the table's.
+
+    Raises:
+        UserError: the folder or table does not say what is needed, or names files that do not exist.
+    """
+    if path.is_dir():
+        if columns is not None:
+            raise UserError(f"{path} is a folder, which has no columns to be named; {_TABLE_HELP}.")
+        clips = _clips_of_folder(path)
+        home = path
+    else:
+        clips = _clips_of_table(path, columns or Columns())
+        home = path.parent
+    clips.insert(0, "clip", _ids(clips["path"].tolist(), home, path))
+    clips = clips.sort_values("clip", ignore_index=True)
+    labels = tuple(sorted(clips["label"].unique()))
+    if len(labels) < 2:
+        raise UserError(f"{path} has only the label {labels[0]!r}; a corpus needs at least two to tell apart.")
+    speakers_known = "speaker" in clips.columns
+    if not speakers_known:
+        clips["speaker"] = ""
+        _warn_speakers_unknown(path)
+    clips = pd.concat([clips, scan(clips["path"].tolist(), f"looking at {path.name}")], axis=1)
+    return Corpus(
+        name=_safe_name(path),
+        clips=clips,
+        labels=labels,
+        licence="not stated (the user's own corpus)",
+        citation="not stated (the user's own corpus)",
+        fingerprint=fingerprint(clips),
+        copy=f"the user's own {describe_files(clips)} files",
+        speakers_known=speakers_known,
+    )
+
+
+@cache
+def _warn_speakers_unknown(path: Path) -> None:
+    say(
+        f"{path} names no speakers: the same voice may be in training and in test, and nothing here can tell "
+        "(a table with a speaker column can)."
+    )
+
+
+def _clips_of_folder(folder: Path) -> pd.DataFrame:
+    rows = []
+    for file in find_audio([folder]):
+        depth = len(file.relative_to(folder).parts)
+        if depth != 2:
+            where = "in no label's folder" if depth < 2 else "deeper than label/clip"
+            raise UserError(f"{file} lies {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
+        rows.append({"path": str(file.absolute()), "label": file.parent.name})
+    return pd.DataFrame(rows)
+
+
+def _clips_of_table(path: Path, columns: Columns) -> pd.DataFrame:
+    table = _read_table(path)
+    wanted = {"path": columns.path, "label": columns.label}
+    for ours, theirs in (("speaker", columns.speaker), ("sentence", columns.sentence)):
+        if theirs is not None:
+            wanted[ours] = theirs
+        elif ours in table.columns:
+            wanted[ours] = ours
+    for ours, theirs in wanted.items():
+        if theirs not in table.columns:
+            there = ", ".join(map(str, table.columns))
+            raise UserError(f"the table {path} has no column {theirs!r} for the {ours} (it has: {there}).")
+    if table.empty:
+        raise UserError(f"the table {path} has no rows.")
+    clips = pd.DataFrame({ours: _filled(path, table[theirs], theirs) for ours, theirs in wanted.items()})
+    clips["path"] = [os.path.normpath(path.parent.absolute() / name) for name in clips["path"]]
+    absent = [name for name in clips["path"] if not Path(name).is_file()]
+    if absent:
+        raise UserError(
+            f"{len(absent):,} of the {len(clips):,} files that {path} names do not exist, first {absent[0]}; "
+            "paths are absolute or relative to the table's folder."
+        )
+    return clips
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise UserError(f"{path} is neither a folder nor a table whose name ends in .csv or .parquet.")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"the table {path} is not in UTF-8; save it anew as CSV in UTF-8.") from error
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        why = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(f"cannot read the table {path}: {why}; expected CSV with commas, or Parquet.") from error
+
+
+def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:
+    """Text of a column without surrounding blanks; an empty cell is an error."""
+    text = column.astype(str).str.strip()
+    empty = column.isna() | (text == "")
+    if empty.any():
+        row = int(empty.to_numpy().argmax()) + 1
+        raise UserError(f"row {row} of the table {path} (its header not counted) has nothing in the column {name!r}.")
+    return text
+
+
+def _ids(paths: list[str], home: Path, source: Path) -> list[str]:
+    """Clip ids: paths relative to ``home`` without extension; two files of one id are an error."""
+    owners: dict[str, str] = {}
+    for name in paths:
+        clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix()
+        if clip in owners:
+            raise UserError(
+                f"{owners[clip]} and {name} would both be the clip {clip!r} of {source}; keep or rename one of them."
+            )
+        owners[clip] = name
+    return list(owners)
+
+
+def _safe_name(path: Path) -> str:
+    """Give the name of a folder that results can be written to."""
+    stem = path.absolute().name if path.is_dir() else path.stem
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "own"

@@ -1,0 +1,64 @@
+"""Which clips cannot be used, found before any training: every file is decoded once, and every failure has a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from serlab.audio import DEFAULT_LIMITS, AudioError, Limits, check
+from serlab.core import Exclusion, FindingsError
+from serlab.corpora.base import Corpus
+from serlab.corpora.scan import in_threads
+
+MAX_SHARE = 0.05
+"""Share of a corpus that may be unusable before work on it is stopped."""
+
+MISSING = "missing"
+"""Reason of a clip which is in the official list and not in this copy."""
+
+
+def screen(corpus: Corpus, limits: Limits = DEFAULT_LIMITS) -> list[Exclusion]:
+    """Decode every clip and list those that cannot be used.
+
+    Args:
+        corpus: the corpus.
+        limits: how short and how long a clip may be.
+
+    Returns:
+        One exclusion an unusable clip, in order of clip, its reason a phrase such as ``"missing"`` or ``"silent"``.
+    """
+    clips = list(zip(corpus.clips["clip"], corpus.clips["path"], strict=True))
+    found = in_threads(partial(_screen_clip, limits=limits), clips, f"screening {corpus.name}")
+    return [exclusion for exclusion in found if exclusion is not None]
+
+
+def _screen_clip(clip: tuple[str, str], limits: Limits) -> Exclusion | None:
+    name, path = clip
+    if not path:
+        return Exclusion(name, "", MISSING)
+    try:
+        check(Path(path), limits=limits)
+    except AudioError as error:
+        return Exclusion(name, path, error.reason)
+    return None
+
+
+def check_share(exclusions: Sequence[Exclusion], total: int, max_share: float = MAX_SHARE) -> None:
+    """Stop where too many clips cannot be used.
+
+    Args:
+        exclusions: the clips left out.
+        total: number of clips of the corpus, these included.
+        max_share: the share of them that may be left out, 0 to 1.
+
+    Raises:
+        FindingsError: more than that are.
+    """
+    if len(exclusions) <= max_share * total:
+        return
+    first = "; ".join(f"{exclusion.clip}: {exclusion.reason}" for exclusion in exclusions[:3])
+    raise FindingsError(
+        f"{len(exclusions):,} of {total:,} clips cannot be used, more than {100 * max_share:g} % (first {first}); mend "
+        "or remove them, or raise the limit with --max-excluded."
+    )

@@ -1,0 +1,90 @@
+"""Is this copy of a corpus whole? Missing, extra and unreadable files, and whether they are the official ones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serlab.core import Exclusion
+from serlab.corpora import cremad, load_corpus
+from serlab.corpora.screening import MISSING, screen
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in a copy of a corpus.
+
+    Attributes:
+        corpus: its name.
+        copy: which copy it is, in words.
+        clips: number of clips that the corpus has.
+        present: number of them with a file.
+        missing: clips without a file.
+        extra: audio files that are no clip of the corpus (only where there is an official list).
+        corrupt: files that cannot be used, with the reason.
+        known_faults: files that cannot be used, and are so in the official corpus too.
+        differing: clips whose file is not the official one, byte for byte.
+        official: whether every file is; None where the corpus has no official list.
+    """
+
+    corpus: str
+    copy: str
+    clips: int
+    present: int
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    corrupt: list[Exclusion] = field(default_factory=list)
+    known_faults: list[Exclusion] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    official: bool | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is missing or corrupt, and the files are all official ones or all of another copy.
+
+        A copy of which some files are official and others are not is suspect: those were changed.
+        """
+        mixed = 0 < len(self.differing) < self.present
+        return not (self.missing or self.corrupt or mixed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all fields and ``ok`` as plain data for JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(corpus_name: str, data: Path | None = None) -> Verification:
+    """Look at every file of a corpus: hash it, compare it with the official list, decode it.
+
+    Args:
+        corpus_name: a name or path as :func:`serlab.corpora.load_corpus` takes it.
+        data: the folder of a known corpus.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UserError: the corpus is not found or cannot be loaded at all.
+    """
+    corpus = load_corpus(corpus_name, data=data)
+    unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
+    known = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
+    has_file = corpus.clips["path"] != ""
+    differing: list[str] = []
+    extra: list[str] = []
+    if corpus.name == cremad.NAME:
+        differs = has_file & (corpus.clips["sha256"] != cremad.manifest()["sha256"])
+        differing = corpus.clips.loc[differs, "clip"].tolist()
+        extra = [str(path) for path in cremad.find_files(cremad.find_folder(data)).extra]
+    return Verification(
+        corpus=corpus.name,
+        copy=corpus.copy,
+        clips=len(corpus.clips),
+        present=int(has_file.sum()),
+        missing=corpus.clips.loc[~has_file, "clip"].tolist(),
+        extra=extra,
+        corrupt=[exclusion for exclusion in unusable if exclusion not in known],
+        known_faults=known,
+        differing=differing,
+        official=not differing if corpus.name == cremad.NAME else None,
+    )

@@ -1,0 +1,104 @@
+"""Front ends of speech encoders: what comes before the first trained layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from serlab.audio import SAMPLE_RATE
+from serlab.frontends.base import Features, Samples
+from serlab.precision import Precision, autocast, device
+
+_VARIANCE_FLOOR = 1e-7
+
+
+def normalise(samples: Samples) -> Samples:
+    """Zero mean and unit variance over the clip, as ``Wav2Vec2FeatureExtractor`` does."""
+    scaled: Samples = (samples - samples.mean()) / np.sqrt(samples.var() + _VARIANCE_FLOOR)
+    return scaled
+
+
+class Waveform:
+    """Front end: the samples themselves, normalised if the checkpoint asks for it; shape (samples,)."""
+
+    def __init__(self, *, do_normalise: bool) -> None:
+        self.do_normalise = do_normalise
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        return {"frontend": "waveform", "normalise": self.do_normalise}
+
+    def __call__(self, samples: Samples) -> Features:
+        """Return the samples, normalised where asked."""
+        return normalise(samples) if self.do_normalise else samples
+
+
+class Convolutional:
+    """Front end: the frozen convolutional encoder of the wav2vec2 family; (samples,) to (frames, channels).
+
+    Each clip is encoded alone and without padding: encoders that normalise their first layer over time
+    (``feat_extract_norm="group"``) give other features for a padded clip, whatever mask is passed later.
+
+    Args:
+        encoder: transformers' ``feature_extractor`` module: (1, samples) to (1, channels, frames).
+        weights_sha256: identity of its weights.
+        do_normalise: whether the checkpoint wants normalised samples.
+        precision: of the convolutions.
+    """
+
+    def __init__(self, encoder: nn.Module, *, weights_sha256: str, do_normalise: bool, precision: Precision) -> None:
+        self.encoder = encoder
+        self.weights_sha256 = weights_sha256
+        self.waveform = Waveform(do_normalise=do_normalise)
+        self.precision: Precision = precision
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        return {
+            "frontend": "convolutional",
+            "weights": self.weights_sha256,
+            "precision": self.precision,
+            "input": self.waveform.config,
+        }
+
+    def __call__(self, samples: Samples) -> Features:
+        """Encode one clip."""
+        values = torch.from_numpy(self.waveform(samples))[None].to(device())
+        with torch.no_grad(), autocast(self.precision):
+            frames = self.encoder(values)[0].T
+        features: Features = frames.float().contiguous().cpu().numpy()
+        return features
+
+
+class Extractor:
+    """Front end: a spectral feature extractor of transformers; (samples,) to (frames, bands).
+
+    Args:
+        extractor: ``WhisperFeatureExtractor`` or ``SeamlessM4TFeatureExtractor``.
+        pad_to_chunk: fill the clip with silence to the extractor's chunk (Whisper's 30 s, as plain transformers
+            does) instead of keeping its own length.
+    """
+
+    def __init__(self, extractor: Any, *, pad_to_chunk: bool = False) -> None:
+        self.extractor = extractor
+        self.pad_to_chunk = pad_to_chunk
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        settings = {k: v for k, v in self.extractor.to_dict().items() if isinstance(v, (bool, int, float, str))}
+        return {"frontend": "extractor", "pad_to_chunk": self.pad_to_chunk, **settings}
+
+    def __call__(self, samples: Samples) -> Features:
+        """Compute the spectral features of one clip."""
+        padding = {"padding": "max_length"} if self.pad_to_chunk else {"padding": False, "truncation": False}
+        batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np", **padding)
+        features = batch["input_features"][0]
+        # Whisper's extractor puts bands first; everything here has time first.
+        by_time = features.T if self.extractor.__class__.__name__.startswith("Whisper") else features
+        return np.ascontiguousarray(by_time, dtype=np.float32)

@@ -1,0 +1,63 @@
+"""The model card: what a model folder's README says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CARD = """---
+library_name: {library}
+pipeline_tag: audio-classification
+---
+
+# {title}
+
+Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on the training side of
+fold {fold} of `{protocol}` of {corpus} ({copy}), labels: {track}; seed {seed}, precision {precision}.
+{origin}
+
+Speaker-disjoint protocol: {disjoint}. UAR on the training side {train_uar:.3f}. Its predictions on clips it was not
+trained on are in the prediction table of the same run; quote figures from the comparison's report, which gives their
+intervals.
+
+{how}
+
+Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
+judge a person by this model.
+
+Corpus licence: {licence}. Cite: {citation}
+"""
+
+
+def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
+    """Write the card of a model from its run's signature.
+
+    Args:
+        signature: as beside the prediction table.
+        needs_serlab: whether plain transformers cannot use the folder.
+    """
+    recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]
+    pretrained = recipe["pretrained"]
+    answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
+    return _CARD.format(
+        library="serlab" if needs_serlab else "transformers",
+        title=recipe["title"],
+        labels=", ".join(corpus["labels"]),
+        version=signature["serlab"],
+        name=recipe["name"],
+        hash=recipe["hash"],
+        fold=signature["fold"],
+        protocol=protocol["name"],
+        corpus=corpus["name"],
+        copy=corpus["copy"],
+        track=corpus["label_track"],
+        seed=signature["seed"],
+        precision=signature["precision"],
+        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
+        disjoint=answer,
+        train_uar=signature["training"]["train_uar"],
+        how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
+        + ("" if needs_serlab else " It also loads in plain transformers."),
+        licence=corpus["licence"],
+        citation=corpus["citation"],
+    )

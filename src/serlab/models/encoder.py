@@ -1,0 +1,281 @@
+"""Speech encoders of transformers as classifiers: wav2vec2, HuBERT, WavLM, data2vec-audio, wav2vec2-BERT, Whisper.
+
+The network is transformers' own classification model. Where its convolutional encoder is frozen, that part moves
+into the front end and the model receives finished convolutional features. Whisper runs on the clip's own length
+(the first positions of its table) and pools over real frames, instead of over 30 s of mostly silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForAudioClassification,
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from serlab.core import UserError
+from serlab.files import write_json
+from serlab.frontends.encoders import Convolutional, Extractor, Waveform
+from serlab.models.heads import PooledHead
+from serlab.models.network import Network
+from serlab.models.weights import find, identity, quiet
+from serlab.precision import Precision
+from serlab.recipes import EncoderModel as Settings
+from serlab.recipes import HeadSettings
+
+_EXTRACTORS: dict[str, Any] = {"whisper": WhisperFeatureExtractor, "wav2vec2-bert": SeamlessM4TFeatureExtractor}
+_HEAD = ("projector.", "classifier.", "layer_weights", "head.")
+
+
+class SpeechEncoder(Network):
+    """A speech encoder with a classification head: features (batch, time, ...) to logits (batch, labels).
+
+    Args:
+        hf: transformers' classification model, in fp32.
+        preprocessor: the checkpoint's ``preprocessor_config.json`` as data.
+        settings: what is frozen, and the head.
+        weights_sha256: identity of the pretrained weights, for the front end's configuration.
+        precision: of a frozen convolutional encoder.
+        plain: score as plain transformers does, even where that wastes work (Whisper's 30 s).
+    """
+
+    def __init__(
+        self,
+        hf: Any,
+        preprocessor: dict[str, Any],
+        settings: Settings,
+        *,
+        weights_sha256: str,
+        precision: Precision,
+        plain: bool = False,
+    ) -> None:
+        super().__init__()
+        self.hf = hf
+        self.preprocessor = preprocessor
+        self.kind = str(hf.config.model_type)
+        self.plain = plain
+        self.head: PooledHead | None = None
+        if settings.head.kind == "pooled":
+            self.head = _replace_head(hf, settings.head)
+        self.needs_serlab = self.head is not None or (self.kind == "whisper" and not plain)
+        self.layers = self._transformer_layers()
+        self._freeze(settings)
+        self.frontend = self._front(settings, weights_sha256, precision)
+
+    @property
+    def base(self) -> Any:
+        """The encoder below the head."""
+        return self.hf.encoder if self.kind == "whisper" else getattr(self.hf, self.hf.base_model_prefix)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score a batch of one length."""
+        if self.head is not None:
+            pooled: Tensor = self.head(self.hidden_states(features))
+            return pooled
+        if self.kind == "whisper" and not self.plain:
+            states = self.hidden_states(features)
+            out = self.hf(encoder_outputs=BaseModelOutput(last_hidden_state=states[-1], hidden_states=states))
+        else:
+            out = self.hf(features.transpose(1, 2) if self.kind == "whisper" else features)
+        logits: Tensor = out.logits
+        return logits
+
+    def hidden_states(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Input of the first transformer layer and output of each, lowest first; each (batch, frames, dim)."""
+        if self.kind == "whisper":
+            return _whisper_states(self.base, features)
+        states: tuple[Tensor, ...] = self.base(features, output_hidden_states=True).hidden_states
+        return states
+
+    def segments(self, features: Any) -> list[Any]:
+        """Whisper knows 30 s of positions: longer clips are split into equal parts."""
+        limit = 2 * self.hf.config.max_source_positions if self.kind == "whisper" else len(features)
+        parts = -(-len(features) // limit)
+        edges = [len(features) * part // parts for part in range(parts + 1)]
+        return [features[low:high] for low, high in pairwise(edges)]
+
+    def depth_of(self, name: str) -> int | None:
+        """Layers below the top one, None for the head."""
+        short = name.removeprefix("hf.")
+        if short.startswith(_HEAD):
+            return None
+        layer = re.search(r"\.layers\.(\d+)\.", name)
+        return len(self.layers) - 1 - int(layer.group(1)) if layer else len(self.layers)
+
+    def train(self, mode: bool = True) -> SpeechEncoder:
+        """Switch to training; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def save_weights(self, folder: Path) -> None:
+        """Write a transformers folder; a pooled head's tensors lie in the same file."""
+        state = self.hf.state_dict()
+        if self.head is not None:
+            state |= {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        self.hf.save_pretrained(folder, state_dict=state)
+        write_json(folder / "preprocessor_config.json", self.preprocessor)
+
+    def _transformer_layers(self) -> nn.ModuleList:
+        layers = self.base.layers if self.kind == "whisper" else self.base.encoder.layers
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def _freeze(self, settings: Settings) -> None:
+        if settings.freeze_layers > len(self.layers):
+            raise UserError(f"model.freeze_layers is {settings.freeze_layers}; the encoder has {len(self.layers)}.")
+        frozen: list[nn.Module] = list(self.layers[: settings.freeze_layers])
+        names = ["conv1", "feature_extractor"] if settings.freeze_conv else []
+        if settings.freeze_layers:
+            # Frozen layers above trained ones would make no sense: everything below goes with them.
+            names = ["conv1", "feature_extractor", "conv2", "feature_projection"]
+        frozen += [module for name, module in self.base.named_children() if name in names]
+        for module in frozen:
+            module.requires_grad_(False)
+        self.frozen = tuple(frozen)
+
+    def _front(self, settings: Settings, weights_sha256: str, precision: Precision) -> Any:
+        if self.kind in _EXTRACTORS:
+            extractor = _EXTRACTORS[self.kind].from_dict(self.preprocessor)
+            return Extractor(extractor, pad_to_chunk=self.plain and self.kind == "whisper")
+        do_normalise = bool(self.preprocessor.get("do_normalize", True))
+        if not settings.freeze_conv and not settings.freeze_layers:
+            return Waveform(do_normalise=do_normalise)
+        convolutions = self.base.feature_extractor
+        compute = convolutions.forward
+        # Finished features (batch, frames, channels) pass; waveforms (batch, samples) are encoded.
+        convolutions.forward = lambda x: x.transpose(1, 2) if x.dim() == 3 else compute(x)
+        return Convolutional(
+            convolutions, weights_sha256=weights_sha256, do_normalise=do_normalise, precision=precision
+        )
+
+
+def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
+    """Build a randomly initialised encoder of ``settings.architecture``."""
+    try:
+        config = AutoConfig.for_model(settings.architecture, **_head_fields(settings, labels), **settings.config)
+        builder: Any = AutoModelForAudioClassification
+        hf = builder.from_config(config)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"transformers cannot build a {settings.architecture!r} encoder: {_short(error)}.") from error
+    extractor = _EXTRACTORS.get(settings.architecture, Wav2Vec2FeatureExtractor)
+    return SpeechEncoder(hf, extractor().to_dict(), settings, weights_sha256="", precision="fp32")
+
+
+def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:
+    """Build a pretrained encoder with a fresh head.
+
+    Raises:
+        UserError: the checkpoint is no speech encoder, or lacks weights of the encoder.
+        MachineError: the checkpoint is not here and the hub cannot be reached.
+    """
+    folder = find(settings.checkpoint)
+    fields = {**_head_fields(settings, labels), **settings.config}
+    hf = _load(folder, fields, fresh_head=True)
+    return SpeechEncoder(
+        hf, read_preprocessor(folder, hf), settings, weights_sha256=identity(folder), precision=precision
+    )
+
+
+def from_folder(
+    folder: Path, settings: Settings | None, precision: Precision, *, weights_sha256: str = ""
+) -> SpeechEncoder:
+    """Load a finished model: serlab's own (``settings`` of its recipe) or plain transformers' (None).
+
+    Raises:
+        UserError: the folder is no audio classifier, or a weight is missing.
+    """
+    own = settings is not None and settings.head.kind == "pooled"
+    hf = _load(folder, {}, fresh_head=own)
+    network = SpeechEncoder(
+        hf,
+        read_preprocessor(folder, hf),
+        settings or Settings(checkpoint=str(folder)),
+        weights_sha256=weights_sha256 or identity(folder),
+        precision=precision,
+        plain=settings is None,
+    )
+    if network.head is not None:
+        tensors = load_file(folder / "model.safetensors")
+        head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
+        missing = network.head.state_dict().keys() - head.keys()
+        if missing:
+            raise UserError(f"{folder} lacks the weight head.{min(missing)}; it is damaged, copy or train it anew.")
+        network.head.load_state_dict(head)
+    return network
+
+
+def read_preprocessor(folder: Path, hf: Any) -> dict[str, Any]:
+    """The checkpoint's ``preprocessor_config.json``, or the defaults of its kind where it has none."""
+    path = folder / "preprocessor_config.json"
+    if path.is_file():
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return data
+    extractor = _EXTRACTORS.get(str(hf.config.model_type), Wav2Vec2FeatureExtractor)
+    defaults: dict[str, Any] = extractor().to_dict()
+    return defaults
+
+
+def _head_fields(settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "classifier_proj_size": settings.head.projection,
+        "use_weighted_layer_sum": settings.head.kind == "transformers" and settings.head.layers == "weighted",
+    }
+
+
+def _load(folder: Path, fields: dict[str, Any], *, fresh_head: bool) -> Any:
+    try:
+        with quiet():
+            hf, info = AutoModelForAudioClassification.from_pretrained(
+                str(folder),
+                **fields,
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=fresh_head,
+                local_files_only=True,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"{folder} cannot be loaded as a speech encoder: {_short(error)}.") from error
+    optional = ("masked_spec_embed", *(_HEAD if fresh_head else ()))
+    missing = [name for name in info["missing_keys"] if not any(part in f"{name}." for part in optional)]
+    if missing:
+        raise UserError(f"{folder} lacks the weight {min(missing)}; it is damaged or of another model.")
+    return hf
+
+
+def _replace_head(hf: Any, settings: HeadSettings) -> PooledHead:
+    for name in ("projector", "classifier"):
+        delattr(hf, name)
+    count = getattr(hf.config, "encoder_layers", None) or hf.config.num_hidden_layers
+    return PooledHead(settings, hf.config.hidden_size, count + 1, hf.config.num_labels)
+
+
+def _whisper_states(encoder: Any, features: Tensor) -> tuple[Tensor, ...]:
+    """Whisper's encoder on the clip's own length: the first positions of its table, no padding to 30 s."""
+    frames = nn.functional.gelu(encoder.conv1(features.transpose(1, 2)))
+    frames = nn.functional.gelu(encoder.conv2(frames)).transpose(1, 2)
+    frames = frames + encoder.embed_positions.weight[: frames.shape[1]]
+    frames = nn.functional.dropout(frames, p=encoder.dropout, training=encoder.training)
+    states = [frames]
+    for layer in encoder.layers:
+        states.append(layer(states[-1], None))
+    return (*states[:-1], encoder.layer_norm(states[-1]))
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".")

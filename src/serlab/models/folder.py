@@ -1,0 +1,127 @@
+"""Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
+
+``serlab.json`` holds recipe, labels and signature. A folder without it is taken for a plain transformers
+audio-classification checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file
+
+from serlab.core import MachineError, UserError
+from serlab.files import write_json, write_text
+from serlab.frontends.functionals import Egemaps, MfccStatistics
+from serlab.models import encoder
+from serlab.models.classical import Probe, SupportVectorClassifier
+from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
+from serlab.models.resnet import ResNet
+from serlab.precision import device, resolve
+from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_settings
+
+_FILE = "serlab.json"
+_FORMAT = 1
+
+
+def save(classifier: Classifier, folder: Path, recipe: Recipe, signature: dict[str, Any], card: str) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        classifier: the trained model.
+        folder: where; an older folder is replaced.
+        recipe: what it was trained by.
+        signature: the run's signature.
+        card: the model card, in Markdown.
+    """
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        classifier.save(temporary)
+        content = {
+            "format": _FORMAT,
+            "recipe": {"name": recipe.name, "title": recipe.title, "settings": recipe.settings()},
+            "labels": list(classifier.labels),
+            "needs_serlab": classifier.needs_serlab,
+            "signature": signature,
+        }
+        write_json(temporary / _FILE, content)
+        write_text(temporary / "README.md", card)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise MachineError(f"cannot write the model folder {folder}: {error}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(folder: Path, precision: str = "auto") -> Classifier:
+    """Load a model folder, serlab's or plain transformers'.
+
+    Args:
+        folder: the folder.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+
+    Raises:
+        UserError: the folder is no model, is damaged, or a weight is missing.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no model folder {folder}.")
+    if not (folder / _FILE).is_file():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder} is no model folder: it has neither {_FILE} nor config.json.")
+        network = encoder.from_folder(folder, None, resolve(precision))
+        names = network.hf.config.id2label
+        return NetworkClassifier(
+            network.to(device()), tuple(names[index] for index in sorted(names)), resolve(precision)
+        )
+    try:
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        recipe = recipe_from_settings(content["recipe"])
+        return _own(folder, recipe, tuple(content["labels"]), precision, content["signature"])
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} is damaged: {Path(error.filename).name} is missing.") from error
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise UserError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}.") from error
+
+
+def _own(
+    folder: Path, recipe: Recipe, labels: tuple[str, ...], precision: str, signature: dict[str, Any]
+) -> Classifier:
+    model, chosen = recipe.model, resolve(precision)
+    weights = signature.get("weights_sha256") or ""
+    if isinstance(model, SvmModel):
+        machine = SupportVectorClassifier.from_arrays(load_arrays(folder / "model.safetensors"))
+        return SvmClassifier(machine, functionals(model), labels)
+    if isinstance(model, ProbeModel):
+        probe = Probe.from_arrays(load_arrays(folder / "model.safetensors"))
+        frozen = encoder.from_folder(folder / "encoder", EncoderModel(checkpoint="own"), chosen)
+        return ProbeClassifier(probe, PooledStates(frozen, weights_sha256=weights, precision=chosen), labels)
+    if isinstance(model, ResNetModel):
+        return NetworkClassifier(_resnet(folder, model, labels).to(device()), labels, chosen)
+    network = encoder.from_folder(folder, model, chosen)
+    return NetworkClassifier(network.to(device()), labels, chosen)
+
+
+def functionals(model: SvmModel) -> MfccStatistics | Egemaps:
+    """The front end of a support vector machine."""
+    return MfccStatistics() if model.features == "mfcc" else Egemaps()
+
+
+def _resnet(folder: Path, model: ResNetModel, labels: tuple[str, ...]) -> ResNet:
+    preprocessor = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    mean, std = (torch.tensor(preprocessor[key]) for key in ("mean_db", "std_db"))
+    network = ResNet(model, labels, mean, std)
+    state = load_file(folder / "model.safetensors")
+    missing = network.net.state_dict().keys() - state.keys()
+    if missing:
+        raise UserError(f"{folder} lacks the weight {min(missing)}; it is damaged, copy or train it anew.")
+    network.net.load_state_dict(state)
+    return network

@@ -1,0 +1,109 @@
+"""What a network is, and how it scores clips: batches of exactly one length, so that nothing is ever padded.
+
+Only such batches make a clip's prediction independent of its neighbours for every encoder: group normalisation over
+time, stacked positional convolutions and Whisper's missing mask all let padding change the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from serlab.frontends.base import Features, FrontEnd
+from serlab.precision import Precision, autocast, device
+
+_MAX_BATCH = 32
+_MAX_VALUES = 4_000_000
+
+
+class Network(nn.Module):
+    """The trained part of an approach: features of a batch to logits.
+
+    Attributes:
+        frontend: computes the features of one clip.
+        window: number of time steps of every input, or None where the network takes any length.
+        fill: feature value that stands for silence (for clips shorter than the window).
+        needs_serlab: whether the saved folder cannot be used by plain transformers.
+    """
+
+    frontend: FrontEnd
+    window: int | None = None
+    fill: float = 0.0
+    needs_serlab: bool = True
+
+    def segments(self, features: Features) -> list[Features]:
+        """Split a clip's features into the pieces that are scored; their logits are averaged."""
+        if self.window is None:
+            return [features]
+        return windows(features, self.window, self.fill)
+
+    def depth_of(self, name: str) -> int | None:
+        """How far below the top layer a parameter lies (0 = top), or None for a freshly initialised head."""
+        raise NotImplementedError
+
+    def save_weights(self, folder: Any) -> None:
+        """Write configuration, weights and preprocessor into ``folder``."""
+        raise NotImplementedError
+
+
+def windows(features: Features, length: int, fill: float) -> list[Features]:
+    """Cover (frames, bands) by evenly spaced windows of ``length`` frames that overlap by at least half.
+
+    A shorter clip becomes one window, filled at its end with ``fill``.
+
+    >>> import numpy as np
+    >>> [w[:, 0].tolist() for w in windows(np.arange(5, dtype="f4")[:, None], 4, -1.0)]
+    [[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]]
+    >>> windows(np.ones((1, 1), "f4"), 3, -1.0)[0][:, 0].tolist()
+    [1.0, -1.0, -1.0]
+    """
+    spare = len(features) - length
+    if spare <= 0:
+        filler = np.full((-spare, *features.shape[1:]), fill, features.dtype)
+        return [np.concatenate([features, filler])]
+    count = 1 + -(-spare // (length // 2))
+    starts = np.linspace(0, spare, count).round().astype(int)
+    return [features[start : start + length] for start in starts]
+
+
+def score(network: Network, clips: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
+    """Logits of clips.
+
+    Args:
+        network: the network; it is put into evaluation mode.
+        clips: features of each clip, time first.
+        precision: of the matrix products.
+
+    Returns:
+        Array of shape (clips, labels), in the order of ``clips``.
+    """
+    network.eval()
+    pieces = [(owner, piece) for owner, clip in enumerate(clips) for piece in network.segments(clip)]
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, (_, piece) in enumerate(pieces):
+        by_shape[piece.shape].append(index)
+    rows: dict[int, NDArray[np.float32]] = {}
+    for shape, members in by_shape.items():
+        size = max(1, min(_MAX_BATCH, _MAX_VALUES // int(np.prod(shape))))
+        for start in range(0, len(members), size):
+            batch = members[start : start + size]
+            rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
+    sums = np.zeros((len(clips), next(iter(rows.values())).shape[0] if rows else 0), np.float64)
+    counts = np.zeros((len(clips), 1))
+    for index, (owner, _) in enumerate(pieces):
+        sums[owner] += rows[index]
+        counts[owner] += 1
+    return (sums / counts).astype(np.float32)
+
+
+def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
+    values = torch.from_numpy(np.stack(batch)).to(device())
+    with torch.inference_mode(), autocast(precision):
+        logits: NDArray[np.float32] = network(values).float().cpu().numpy()
+    return logits

@@ -1,0 +1,117 @@
+"""ResNet18 on log-mel windows: transformers' standard network, or one with stem and width for small inputs.
+
+He et al. 2016, doi:10.1109/CVPR.2016.90; the small stem follows the speaker-recognition ResNets (3 x 3, no
+max-pooling, statistics pooling over time).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification, ResNetModel
+
+from serlab.core import UserError
+from serlab.files import write_json
+from serlab.frontends.logmel import FLOOR_DB, LogMel
+from serlab.models.heads import statistics
+from serlab.models.network import Network
+from serlab.recipes import ResNetModel as Settings
+
+_SMALLEST_STD = 1e-5
+
+
+class ResNet(Network):
+    """Log-mel windows (batch, frames, bands) to logits (batch, labels).
+
+    Args:
+        settings: the recipe's model section.
+        labels: names of the classes.
+        mean, std: per-band statistics of the training clips, in dB.
+    """
+
+    fill = FLOOR_DB
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: Settings, labels: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.window = settings.window
+        self.frontend = LogMel(settings.logmel)
+        self.needs_serlab = settings.stem == "small"
+        self.register_buffer("mean", mean.float(), persistent=False)
+        self.register_buffer("std", std.float().clamp(min=_SMALLEST_STD), persistent=False)
+        widths = [settings.width * 2**stage for stage in range(4)]
+        config = ResNetConfig(
+            num_channels=1,
+            embedding_size=settings.width,
+            hidden_sizes=widths,
+            depths=[2, 2, 2, 2],
+            layer_type="basic",
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+        self.net: nn.Module = (
+            _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
+        )
+        self.config = config
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score windows of log-mel in dB, shape (batch, frames, bands)."""
+        image = ((features - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
+        out = self.net(image)
+        logits: Tensor = out if isinstance(out, Tensor) else out.logits
+        return logits
+
+    def depth_of(self, name: str) -> int | None:
+        """All layers share one learning rate."""
+        return 0
+
+    def load_image_weights(self, checkpoint: Path) -> None:
+        """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
+        image = AutoModelForImageClassification.from_pretrained(str(checkpoint), dtype=torch.float32)
+        state = image.resnet.state_dict()
+        first = "embedder.embedder.convolution.weight"
+        state[first] = state[first].sum(dim=1, keepdim=True)
+        try:
+            self.net.get_submodule("resnet").load_state_dict(state)
+        except (RuntimeError, AttributeError) as error:
+            raise UserError(f"{checkpoint} is no ResNet18 with the standard stem: {str(error)[:120]}.") from error
+
+    def save_weights(self, folder: Path) -> None:
+        """Write configuration, weights and the band statistics."""
+        self.config.architectures = ["ResNetForImageClassification"] if not self.needs_serlab else None
+        self.config.save_pretrained(folder)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        preprocessor: dict[str, Any] = {
+            **self.frontend.config,
+            "window": self.window,
+            "fill_db": self.fill,
+            "mean_db": self.mean.tolist(),
+            "std_db": self.std.tolist(),
+        }
+        write_json(folder / "preprocessor_config.json", preprocessor)
+
+
+class _Small(nn.Module):
+    """Standard stages behind a 3 x 3 stride-2 stem; mean over frequency, then mean and deviation over time."""
+
+    def __init__(self, config: Any, dropout: float) -> None:
+        super().__init__()
+        width = config.embedding_size
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.encoder = ResNetModel(config).encoder
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2 * config.hidden_sizes[-1], config.num_labels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = self.encoder(self.stem(image)).last_hidden_state
+        frames = maps.mean(dim=2).transpose(1, 2)
+        logits: Tensor = self.classifier(self.dropout(statistics(frames)))
+        return logits

@@ -1,0 +1,95 @@
+"""Where pretrained weights lie, and what identifies them.
+
+A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder that holds checkpoints by name and is
+looked into before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or ``whisper-base-encoder/``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serlab.core import MachineError, UserError
+from serlab.files import sha256_file
+
+VARIABLE = "SERLAB_MODELS"
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
+
+
+def find(checkpoint: str) -> Path:
+    """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
+
+    Raises:
+        UserError: there is no such checkpoint, or its folder has no weights.
+        MachineError: the hub cannot be reached.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return _checked(folder)
+    shelf = os.environ.get(VARIABLE)
+    name = checkpoint.rstrip("/").rsplit("/", 1)[-1]
+    if shelf:
+        for candidate in (Path(shelf) / name, Path(shelf) / f"{name}-encoder"):
+            if candidate.is_dir():
+                return _checked(candidate)
+    if checkpoint.startswith((".", "/", "~")):
+        raise UserError(f"there is no model folder {checkpoint}.")
+    return _fetch(checkpoint, name)
+
+
+def _fetch(checkpoint: str, name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED)))
+    except RepositoryNotFoundError as error:
+        raise UserError(f"the hub has no model {checkpoint}; check the name, or give a local folder.") from error
+    except (OSError, ValueError) as error:
+        raise MachineError(
+            f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: go online, or put the "
+            f"checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set model.checkpoint=FOLDER."
+        ) from error
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is no model folder: it has no config.json.")
+    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
+        raise UserError(f"{folder} has no weights: expected {' or '.join(_WEIGHT_FILES)}.")
+    return folder
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of a checkpoint's weight file (of the index, which names each shard's tensors, where it is sharded)."""
+    path = next(folder / name for name in _WEIGHT_FILES if (folder / name).is_file())
+    status = path.stat()
+    return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _hash(path: Path, _size: int, _modified: int) -> str:
+    return sha256_file(path)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing load reports and bars; what matters in them is checked and said by serlab."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,399 @@
+"""Recipes: one approach, fully configured, as frozen dataclasses with shipped YAML presets.
+
+A recipe says everything that can change a result except the data, the fold and the seed, so its hash identifies it.
+The hash holds the SHA-256 of pretrained weights, never the path they came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from serlab.augment import View
+from serlab.core import UserError, unknown
+from serlab.files import sha256_json
+
+
+@dataclass(frozen=True)
+class LogMelSettings:
+    """Log-mel front end: power mel spectrogram in dB.
+
+    Attributes:
+        bands: number of mel bands.
+        n_fft: analysis window and FFT length, in samples at 16 kHz.
+        hop: samples between frames.
+        low, high: edges of the lowest and highest band, Hz.
+    """
+
+    bands: int = 80
+    n_fft: int = 512
+    hop: int = 160
+    low: float = 50.0
+    high: float = 8000.0
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """What turns an encoder's hidden states into logits.
+
+    Attributes:
+        kind: ``transformers`` is transformers' own head (projection, mean over time, linear), so that the saved
+            folder loads in plain transformers; ``pooled`` is serlab's (layer mix, pooling, one hidden layer).
+        projection: width of the projection (``transformers``) or the hidden layer (``pooled``).
+        layers: ``last`` hidden state, or a ``weighted`` sum of all (with ``pooled`` each is layer-normed first).
+        pooling: over time, for ``pooled``: ``mean``, ``mean+std`` or ``attentive`` (attentive statistics, Okabe 2018).
+        dropout: of the ``pooled`` head.
+    """
+
+    kind: Literal["transformers", "pooled"] = "transformers"
+    projection: int = 256
+    layers: Literal["last", "weighted"] = "last"
+    pooling: Literal["mean", "mean+std", "attentive"] = "mean"
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class EncoderModel:
+    """A speech encoder of transformers with a classification head.
+
+    Attributes:
+        checkpoint: hub name or local folder of pretrained weights; empty means trained from scratch.
+        architecture: transformers' model type, used when there is no checkpoint.
+        config: fields of transformers' configuration to set (all of them from scratch, overrides otherwise).
+        freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
+        freeze_layers: number of lower transformer layers that are not trained.
+        head: the classification head.
+    """
+
+    kind: Literal["encoder"] = "encoder"
+    checkpoint: str = ""
+    architecture: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    freeze_conv: bool = True
+    freeze_layers: int = 0
+    head: HeadSettings = HeadSettings()
+
+    def __post_init__(self) -> None:
+        """Refuse a model with neither weights nor architecture."""
+        if bool(self.checkpoint) == bool(self.architecture):
+            raise UserError("model needs either checkpoint (pretrained) or architecture (from scratch), not both.")
+
+
+@dataclass(frozen=True)
+class ResNetModel:
+    """A ResNet on log-mel windows.
+
+    Attributes:
+        checkpoint: image-pretrained ResNet whose RGB filters are summed; empty means from scratch.
+        stem: ``standard`` (7 x 7, stride 2, max-pooling) or ``small`` (3 x 3, stride 2, no pooling).
+        width: channels of the first stage; each later stage doubles them.
+        pooling: ``mean`` (transformers' own) or ``mean+std`` over time after a mean over frequency.
+        dropout: before the last linear layer (needs ``mean+std`` pooling).
+        window: frames a window; shorter clips are filled with the floor of log-mel, longer ones are covered by
+            evenly spaced windows whose logits are averaged.
+        logmel: the front end.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    checkpoint: str = ""
+    stem: Literal["standard", "small"] = "standard"
+    width: int = 64
+    pooling: Literal["mean", "mean+std"] = "mean"
+    dropout: float = 0.0
+    window: int = 256
+    logmel: LogMelSettings = LogMelSettings()
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that transformers' ResNet cannot express."""
+        if (self.stem == "small") != (self.pooling == "mean+std"):
+            raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")
+        if self.dropout and self.pooling == "mean":
+            raise UserError("model.dropout needs model.pooling: mean+std.")
+
+
+@dataclass(frozen=True)
+class ProbeModel:
+    """Logistic regression on pooled hidden states of a frozen encoder; layer and C are chosen on the fold's dev.
+
+    Attributes:
+        checkpoint: hub name or local folder of the encoder.
+        C: inverse regularisation strengths to choose from.
+    """
+
+    kind: Literal["probe"] = "probe"
+    checkpoint: str = ""
+    C: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
+
+    def __post_init__(self) -> None:
+        """Refuse a probe of nothing."""
+        if not self.checkpoint:
+            raise UserError("a probe needs model.checkpoint, the encoder whose features it reads.")
+
+
+@dataclass(frozen=True)
+class SvmModel:
+    """Support vector machine with an RBF kernel on functionals; C and gamma by a search inside the training side.
+
+    Attributes:
+        features: ``mfcc`` statistics or ``egemaps`` functionals (extra ``opensmile``).
+    """
+
+    kind: Literal["svm"] = "svm"
+    features: Literal["mfcc", "egemaps"] = "mfcc"
+
+
+Model = EncoderModel | ResNetModel | ProbeModel | SvmModel
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained (transformers' Trainer, AdamW).
+
+    Attributes:
+        epochs: passes over the training side.
+        batch_size: clips a step.
+        learning_rate: of the pretrained or only part.
+        head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means ``learning_rate``.
+        layer_decay: factor on the learning rate from each layer to the one below it.
+        weight_decay: on weight matrices; norms and biases have none.
+        schedule: of the learning rate after the warm-up.
+        schedule_factor: of ``step``: the factor after each epoch.
+        warmup: share of all steps with a rising learning rate.
+        label_smoothing: share of probability spread over all labels.
+        max_grad_norm: gradient clipping.
+        max_seconds: longest stretch of a clip that is trained on, in one epoch; prediction uses whole clips.
+        select: ``best`` keeps the epoch with the highest dev UAR, ``last`` the last one.
+        patience: epochs without a better dev UAR after which training stops; 0 means never.
+        precision: ``auto`` is bf16 where the processor has it.
+    """
+
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 0.0
+    layer_decay: float = 1.0
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
+    schedule_factor: float = 1.0
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    max_grad_norm: float = 1.0
+    max_seconds: float = 8.0
+    select: Literal["best", "last"] = "best"
+    patience: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train."""
+        for name, low in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
+            if getattr(self, name) < low:
+                raise UserError(f"training.{name} is {getattr(self, name)}; it must be at least {low}.")
+        for name in ("learning_rate", "layer_decay", "max_grad_norm", "max_seconds", "schedule_factor"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"training.{name} is {getattr(self, name)}; it must be above 0.")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"training.{name} is {getattr(self, name)}; it must be from 0 to below 1.")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Augmentation of training clips, after the split.
+
+    Attributes:
+        views: waveform versions of a clip; empty means the clip as it is.
+        use: ``one`` draws a view for each clip and epoch, ``all`` trains on every view in every epoch (the seed's
+            offline augmentation).
+        time_masks, time_width: SpecAugment masks over frames: how many, and at most how wide.
+        band_masks, band_width: the same over mel bands.
+        mixup: alpha of the Beta distribution; 0 means none.
+    """
+
+    views: tuple[View, ...] = ()
+    use: Literal["one", "all"] = "one"
+    time_masks: int = 0
+    time_width: int = 0
+    band_masks: int = 0
+    band_width: int = 0
+    mixup: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One approach, fully configured.
+
+    Attributes:
+        name: the preset's name.
+        title: what a report calls it.
+        model: front end and network.
+        training: how a network is trained; ignored by ``probe`` and ``svm`` save for the precision of the features.
+        augmentation: of training clips.
+        preset: False once any setting differs from the shipped preset.
+    """
+
+    name: str
+    title: str
+    model: Model
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    preset: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that can change a result, as plain data (the checkpoint's name included)."""
+        plain: dict[str, Any] = _plain(self)
+        return {key: plain[key] for key in ("model", "training", "augmentation")}
+
+    def hash(self, weights_sha256: str | None) -> str:
+        """Identity of the recipe: 12 hexadecimal digits.
+
+        Args:
+            weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's name or path.
+        """
+        settings = self.settings()
+        if "checkpoint" in settings["model"]:
+            settings["model"]["checkpoint"] = weights_sha256 or ""
+        return sha256_json(settings)[:12]
+
+    def folder(self, recipe_hash: str) -> str:
+        """Name of the recipe's results folder: the plain name is the preset as shipped."""
+        return self.name if self.preset else f"{self.name}-{recipe_hash[:6]}"
+
+
+_MODELS: dict[str, type[Any]] = {"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel}
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    folder = resources.files("serlab") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None = None) -> Recipe:
+    """Load a recipe.
+
+    Args:
+        name: a preset's name, or the path of a YAML file in the same form.
+        overrides: ``section.key=value`` settings (value in YAML), as of ``--set``.
+        precision: an explicit ``--precision``; counts as a change of the recipe.
+
+    Returns:
+        The recipe; its ``preset`` is False if anything was changed.
+
+    Raises:
+        UserError: the recipe, a key or a value does not exist or does not fit.
+
+    >>> load_recipe("resnet18", ["training.epochs=3"]).training.epochs
+    3
+    """
+    if name in preset_names():
+        text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+        stem, shipped = name, True
+    elif name.endswith((".yaml", ".yml")):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the recipe {name}: {error}.") from error
+        stem, shipped = Path(name).stem, False
+    else:
+        raise unknown("recipe", name, preset_names())
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
+    changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
+    for change in changes:
+        _override(data, change)
+    recipe = _build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def recipe_from_settings(data: Mapping[str, Any]) -> Recipe:
+    """Rebuild a recipe from a model folder's ``name``, ``title`` and :meth:`Recipe.settings`."""
+    plain = {"name": data["name"], "title": data["title"], "preset": False, **data["settings"]}
+    recipe = _build(Recipe, plain, f"recipe {data['name']}")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def _override(data: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set {change} is not of the form section.key=value, e.g. training.epochs=3.")
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {change}: {key} is a value, not a section.")
+    try:
+        data[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {change}: {value!r} is no valid YAML value.") from error
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Build a value of the annotated type ``kind`` from plain data, refusing what does not fit."""
+    origin = typing.get_origin(kind)
+    if kind is Model or (origin is types.UnionType and EncoderModel in typing.get_args(kind)):
+        chosen = value.get("kind") if isinstance(value, dict) else None
+        if chosen not in _MODELS:
+            raise unknown("model kind", str(chosen), _MODELS)
+        return _build(_MODELS[chosen], value, where)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} must be a list, not {value!r}.")
+        return tuple(_build(typing.get_args(kind)[0], item, where) for item in value)
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise UserError(f"{where} is {value!r}; it must be one of {', '.join(typing.get_args(kind))}.")
+        return value
+    return _scalar(dict if origin is not None else kind, value, where)
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a section with keys, not {value!r}.")
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise unknown(f"key in {where}", str(key), hints)
+    try:
+        return kind(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+    except TypeError as error:
+        raise UserError(f"{where}: {error}.") from error
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, str):
+        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
+        try:
+            return float(value)
+        except ValueError:
+            raise UserError(f"{where} is {value!r}; it must be a number.") from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

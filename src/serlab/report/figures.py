@@ -1,0 +1,294 @@
+"""The report's figures, drawn from the summary alone; narrow, so that they can be read on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, settings, to_svg
+from serlab.report.words import interval_text, listed, percent, points
+
+_WIDTH = 4.6
+_STRONGEST_FILL = 0.72
+
+Summary = Mapping[str, Any]
+
+
+def draw_all(summary: Summary) -> list[Drawing]:
+    """Draw every figure that the summary has data for.
+
+    Args:
+        summary: from :func:`serlab.report.summary.summarise`.
+
+    Returns:
+        The drawings, in the order of the page.
+    """
+    makers = (_draw_uar, _draw_differences, _draw_recalls, _draw_speakers, _draw_curves)
+    with settings():
+        drawings = [drawing for make in makers if (drawing := make(summary)) is not None]
+        confusions = [_draw_confusion(summary, index) for index in range(len(summary["recipes"]))]
+    return drawings + confusions
+
+
+def _draw_uar(summary: Summary) -> Drawing:
+    recipes = summary["recipes"]
+    figure, axes = _rows(len(recipes), 0.52)
+    chance = 100 * summary["chance"]
+    for row, recipe in enumerate(recipes):
+        score = recipe["scores"]["uar"]
+        _row_title(axes, row, recipe["title"], percent(score["value"]))
+        _dot(axes, row, score, row, hollow=bool(recipe["not_learned"]))
+    highest = max(100 * (recipe["scores"]["uar"]["high"] or recipe["scores"]["uar"]["value"]) for recipe in recipes)
+    axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
+    axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    axes.set_xlabel(f"UAR, %   (dashed: chance, {chance:.1f} %)")
+    seen = "; ".join(f"{r['title']} {percent(r['scores']['uar']['value'])} %, {_interval(r)}" for r in recipes)
+    return _drawing(
+        figure,
+        "uar",
+        "UAR of each recipe",
+        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: did not learn.",
+        f"UAR by recipe: {seen}. Chance is {chance:.1f} %.",
+    )
+
+
+def _draw_differences(summary: Summary) -> Drawing | None:
+    pairs = [pair for pair in summary["pairs"] if pair["differences"]]
+    if not pairs:
+        return None
+    titles = {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
+    figure, axes = _rows(len(pairs), 0.52)
+    seen = []
+    for row, pair in enumerate(pairs):
+        difference = pair["differences"]["uar"]
+        _row_title(axes, row, f"{titles[pair['first']]} − {titles[pair['second']]}", points(difference["value"]))
+        _dot(axes, row, difference, 0, hollow=difference["low"] is None or difference["low"] <= 0 <= difference["high"])
+        seen.append(
+            f"{titles[pair['first']]} minus {titles[pair['second']]}: {points(difference['value'])} "
+            f"({interval_text(difference)})"
+        )
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    axes.margins(x=0.08)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, -1), max(high, 1))
+    axes.set_xlabel("Difference in UAR, points")
+    return _drawing(
+        figure,
+        "differences",
+        "Differences between recipes",
+        "Each pair on the same clips and the same resampled speakers, with its 95 % interval. A hollow mark: "
+        "no difference can be shown.",
+        f"Paired differences in UAR, in points: {'; '.join(seen)}.",
+    )
+
+
+def _draw_recalls(summary: Summary) -> Drawing:
+    recipes, labels = summary["recipes"], summary["corpus"]["labels"]
+    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * _legend_rows(recipes))
+    offsets = np.linspace(-0.24, 0.24, len(recipes)) if len(recipes) > 1 else np.zeros(1)
+    for index, recipe in enumerate(recipes):
+        recalls = [(row, c["recall"]) for row, c in enumerate(recipe["per_class"]) if c["recall"] is not None]
+        axes.plot(
+            [100 * recall for _, recall in recalls],
+            [row + offsets[index] for row, _ in recalls],
+            linestyle="none",
+            markersize=6,
+            label=recipe["title"],
+            **_mark(index),
+        )
+    for row in range(1, len(labels)):
+        axes.axhline(row - 0.5, color=LINE, linewidth=0.6)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels=labels)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("Recall, %")
+    _legend(axes, recipes)
+    seen = "; ".join(
+        f"{recipe['title']}: " + ", ".join(f"{c['label']} {percent(c['recall'])}" for c in recipe["per_class"])
+        for recipe in recipes
+    )
+    return _drawing(
+        figure,
+        "recalls",
+        "Recall of each label",
+        "The share of each label's clips that a recipe gets right.",
+        f"Recall by label in %: {seen}.",
+    )
+
+
+def _draw_speakers(summary: Summary) -> Drawing | None:
+    recipes = [recipe for recipe in summary["recipes"] if recipe["per_speaker"]]
+    if not recipes:
+        return None
+    figure, axes = _rows(len(recipes), 0.62)
+    seen = []
+    for row, recipe in enumerate(recipes):
+        scores = np.sort([100 * speaker["uar"] for speaker in recipe["per_speaker"]])
+        spread = 0.26 * np.sin(np.arange(len(scores)) * 2.4)
+        mark = _mark(row) | {"markeredgewidth": 0}
+        axes.plot(scores, row + 0.12 + spread * 0.7, linestyle="none", markersize=4.5, alpha=0.6, **mark)
+        median = float(np.median(scores))
+        axes.plot([median, median], [row - 0.14, row + 0.38], color=INK, linewidth=1.6, zorder=4)
+        _row_title(axes, row, recipe["title"], f"median {median:.1f}", lift=0.24)
+        seen.append(f"{recipe['title']} {scores[0]:.1f} to {scores[-1]:.1f}, median {median:.1f}")
+    axes.set_ylim(len(recipes) - 0.45, -0.6)
+    axes.set_xlim(0, 100)
+    axes.axvline(100 * summary["chance"], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    axes.set_xlabel("UAR of one speaker, %   (dashed: chance)")
+    return _drawing(
+        figure,
+        "speakers",
+        "UAR of each speaker",
+        "One mark a speaker; the upright line is the median. The wider the strip, the more it matters who speaks.",
+        f"Range of the speakers' UAR in %: {'; '.join(seen)}.",
+    )
+
+
+def _draw_curves(summary: Summary) -> Drawing | None:
+    recipes = [(index, recipe) for index, recipe in enumerate(summary["recipes"]) if recipe["curves"]]
+    if not recipes:
+        return None
+    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * _legend_rows(recipes)), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    seen = []
+    for index, recipe in recipes:
+        best = []
+        for number, curve in enumerate(recipe["curves"]):
+            epochs = [epoch["epoch"] for epoch in curve["epochs"]]
+            style = {"color": SERIES[index % len(SERIES)], "alpha": 0.85, "linewidth": 1.4}
+            losses = [epoch["loss"] for epoch in curve["epochs"]]
+            scores = {epoch["epoch"]: 100 * epoch["dev_uar"] for epoch in curve["epochs"]}
+            above.plot(epochs, losses, **style, label="_" if number else recipe["title"])
+            below.plot(epochs, list(scores.values()), **style)
+            if curve["best_epoch"] in scores:
+                top = scores[curve["best_epoch"]]
+                below.plot(curve["best_epoch"], top, markersize=5.5, linestyle="none", **_mark(index))
+                best.append(f"{top:.1f}")
+        seen.append(f"{recipe['title']} {listed(best)}")
+    above.set_ylabel("Training loss")
+    below.set_ylabel("Dev UAR, %")
+    below.set_xlabel("Epoch")
+    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (above, below):
+        axes.grid(axis="y")
+        axes.tick_params(length=0)
+        axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8.5)
+    _legend(above, recipes)
+    return _drawing(
+        figure,
+        "curves",
+        "Learning curves",
+        "One line a run. A mark shows the epoch that was kept, chosen on the development speakers.",
+        f"Training loss and dev UAR by epoch; dev UAR in % of the kept epochs: {'; '.join(seen)}.",
+    )
+
+
+def _draw_confusion(summary: Summary, index: int) -> Drawing:
+    recipe, labels = summary["recipes"][index], summary["corpus"]["labels"]
+    counts = np.array(recipe["confusion"])
+    support = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(support, 1)
+    figure = Figure(figsize=(_WIDTH, 0.9 + 0.52 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    small = min(9.0, 60 / len(labels))
+    for row, column in np.ndindex(counts.shape):
+        share = float(shares[row, column])
+        axes.add_patch(
+            Rectangle(
+                (column - 0.48, row - 0.47), 0.96, 0.94, facecolor=SERIES[0], alpha=_STRONGEST_FILL * share, linewidth=0
+            )
+        )
+        weight = "bold" if row == column else "normal"
+        axes.text(column, row - 0.02, f"{100 * share:.0f}", ha="center", va="bottom", fontsize=small, weight=weight)
+        axes.text(
+            column, row + 0.06, f"{counts[row, column]}", ha="center", va="top", fontsize=0.75 * small, color=MUTED
+        )
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xticks(range(len(labels)), labels=labels, rotation=0 if _short(labels) else 45)
+    axes.set_yticks(range(len(labels)), labels=labels)
+    axes.tick_params(length=0, labelsize=small, labelcolor=INK)
+    axes.xaxis.tick_top()
+    axes.set_xlabel("said by the model", loc="left")
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel("true label", loc="top")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    off = shares * (1 - np.eye(len(labels)))
+    row, column = np.unravel_index(off.argmax(), off.shape)
+    return _drawing(
+        figure,
+        f"confusion-{index}",
+        f"Confusions of {recipe['title']}",
+        "Rows: the true label. Large: per cent of the row; small: clips"
+        + (", summed over seeds." if len(recipe["seeds"]) > 1 else "."),
+        f"Confusion matrix of {recipe['title']}; most frequent error: {labels[row]} heard as {labels[column]}, "
+        f"{100 * off[row, column]:.0f} % of its clips.",
+    )
+
+
+def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
+    """A figure with one horizontal row a thing, the first on top."""
+    figure = Figure(figsize=(_WIDTH, 0.62 + height * rows + extra), layout="constrained")
+    axes = figure.subplots()
+    axes.set_ylim(rows - 0.6, -0.75)
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    axes.grid(axis="x")
+    return figure, axes
+
+
+def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) -> None:
+    """Name on the left and value on the right, just above the row."""
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom"}
+    axes.text(0.0, row - lift, title, ha="left", **place)
+    axes.text(1.0, row - lift, value, ha="right", weight="bold", **place)
+
+
+def _dot(axes: Axes, row: int, score: Mapping[str, Any], index: int, *, hollow: bool) -> None:
+    """An estimate with its interval, both in per cent or points."""
+    colour = SERIES[index % len(SERIES)]
+    if score["low"] is not None:
+        axes.plot([100 * score["low"], 100 * score["high"]], [row, row], color=colour, linewidth=2.4, zorder=3)
+    mark = _mark(index) | ({"markerfacecolor": PAGE} if hollow else {})
+    axes.plot(100 * score["value"], row, markersize=7.5, zorder=4, linestyle="none", **mark)
+
+
+def _mark(index: int) -> dict[str, Any]:
+    colour = SERIES[index % len(SERIES)]
+    return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
+
+
+def _legend_rows(recipes: Sequence[Any]) -> int:
+    return -(-len(recipes) // 2)
+
+
+def _legend(axes: Axes, recipes: Sequence[Any]) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=min(2, len(recipes)),
+        borderaxespad=0.2,
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
+
+
+def _short(labels: Sequence[str]) -> bool:
+    return max(map(len, labels)) * len(labels) <= 48
+
+
+def _interval(recipe: Mapping[str, Any]) -> str:
+    score = recipe["scores"]["uar"]
+    text = interval_text(score)
+    return text if score["low"] is None else f"95 % interval {text}"
+
+
+def _drawing(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:
+    return Drawing(name, title, caption, alternative, to_svg(figure, f"figure-{name}", alternative))

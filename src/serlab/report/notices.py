@@ -1,0 +1,150 @@
+"""What a reader must know before believing a figure: coded notices, gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.report.verdict import SEEDS_FOR_RECIPES
+from serlab.report.words import counted, listed, people, spans
+
+SEVERITIES = ("danger", "warning", "note")
+Notice = dict[str, str]
+
+
+def notices(
+    corpus: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    recipes: Sequence[Mapping[str, Any]],
+    exclusions: Sequence[Mapping[str, Any]],
+) -> list[Notice]:
+    """Everything that limits what the figures mean.
+
+    Args:
+        corpus: the runs' corpus.
+        protocol: the runs' protocol.
+        recipes: the described recipes.
+        exclusions: clips that were left out.
+
+    Returns:
+        Notices with ``code``, ``severity`` (``danger``, ``warning`` or ``note``) and ``text``.
+    """
+    found = [
+        *_about_data(corpus, protocol),
+        *_about_coverage(corpus, protocol, recipes),
+        *_about_recipes(recipes),
+        *_about_exclusions(exclusions),
+    ]
+    return sorted(found, key=lambda notice: SEVERITIES.index(notice["severity"]))
+
+
+def _notice(code: str, severity: str, text: str) -> Notice:
+    return {"code": code, "severity": severity, "text": text}
+
+
+def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Iterator[Notice]:
+    if protocol["speaker_disjoint"] is False:
+        yield _notice(
+            "speaker-leak",
+            "danger",
+            f"Protocol {protocol['name']} leaks speakers: the same {people(corpus['name'])} are in training and in "
+            "test. These figures say nothing about people whom the models have never heard.",
+        )
+    if not corpus["speakers_known"]:
+        yield _notice(
+            "speakers-unknown",
+            "warning",
+            "The corpus does not say who speaks, so nobody can know whether the models have heard the test speakers "
+            "in training, and no interval can be given.",
+        )
+    if corpus["synthetic"]:
+        yield _notice(
+            "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."
+        )
+    if "not the official" in corpus["copy"]:
+        yield _notice("copy", "warning", f"The data are {corpus['copy']}: other copies give other figures.")
+
+
+def _about_coverage(
+    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]
+) -> Iterator[Notice]:
+    on_dev = [recipe["title"] for recipe in recipes if recipe["side"] == "dev"]
+    if on_dev:
+        yield _notice(
+            "dev-only",
+            "warning",
+            f"Development figures, not test figures: {listed(on_dev)}. The models were chosen on these very clips.",
+        )
+    folds = sorted({fold for recipe in recipes for fold in recipe["folds"]})
+    missing = sorted(set(range(1, protocol["folds"] + 1)) - set(folds))
+    if missing:
+        yield _notice(
+            "missing-folds",
+            "warning",
+            f"Only {'folds' if len(folds) > 1 else 'fold'} {spans(folds)} of {protocol['folds']} "
+            f"{'are' if len(folds) > 1 else 'is'} here: {_whose(corpus)} of fold {spans(missing)} are not judged.",
+        )
+    if len({(tuple(r["folds"]), tuple(r["seeds"])) for r in recipes}) > 1:
+        yield _notice(
+            "uneven",
+            "warning",
+            "The recipes cover different folds or seeds: their own figures are of different clips or models; "
+            "differences are taken on the shared ones alone.",
+        )
+    if any(recipe["left_out"] for recipe in recipes):
+        texts = [
+            f"{r['title']} (" + ", ".join(f"fold {c['fold']} seed {c['seed']}" for c in r["left_out"]) + ")"
+            for r in recipes
+            if r["left_out"]
+        ]
+        yield _notice(
+            "left-out-runs",
+            "warning",
+            f"Runs that do not complete a full grid of folds and seeds are not part of the figures: {listed(texts)}.",
+        )
+    few = [r for r in recipes if r["speakers"] is not None and r["speakers"] < FEWEST_SPEAKERS]
+    if few:
+        yield _notice(
+            "few-speakers",
+            "warning",
+            f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are judged: too few for an interval.",
+        )
+    if min(len(recipe["seeds"]) for recipe in recipes) < SEEDS_FOR_RECIPES:
+        yield _notice(
+            "few-seeds",
+            "note",
+            "Fewer than three seeds: the intervals say how the trained models at hand would fare on other "
+            f"{people(corpus['name'])}, not how the recipes would fare if trained again.",
+        )
+
+
+def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    for recipe in recipes:
+        if recipe["not_learned"]:
+            yield _notice(
+                "did-not-learn",
+                "warning",
+                f"{recipe['title']} did not learn: {listed(recipe['not_learned'])}. No comparison is drawn from it.",
+            )
+        if recipe["absent"]:
+            yield _notice(
+                "absent-label",
+                "warning",
+                f"No clip of {listed(recipe['absent'])} among those that {recipe['title']} is judged on: "
+                "UAR and macro-F1 are means over the other labels.",
+            )
+        for what in ("precision", "versions"):
+            if len(recipe[what]) > 1:
+                name = {"precision": "precisions", "versions": "versions of serlab"}[what]
+                yield _notice(f"mixed-{what}", "warning", f"{recipe['title']} mixes {name}: {listed(recipe[what])}.")
+
+
+def _about_exclusions(exclusions: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    clips = {exclusion["clip"] for exclusion in exclusions}
+    if clips:
+        yield _notice("exclusions", "note", f"{counted(len(clips), 'clip')} left out; see the list of exclusions.")
+
+
+def _whose(corpus: Mapping[str, Any]) -> str:
+    return f"the {people(corpus['name'])}" if corpus["speakers_known"] else "the clips"

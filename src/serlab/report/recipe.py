@@ -1,0 +1,166 @@
+"""One recipe's part of the summary, and the paired difference of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from serlab.evaluation.bootstrap import Interval, differences, intervals
+from serlab.evaluation.judge import per_class
+from serlab.evaluation.metrics import absent, uar, wa
+from serlab.evaluation.outcomes import count_outcomes
+from serlab.report.selection import RecipeRuns, full_grid
+from serlab.tables import Run, labels_of, probabilities_of
+
+WORST = 12
+_WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
+_LEAST_LEARNED = 0.52
+_ROUNDING = 1e-9
+
+
+def describe(recipe: RecipeRuns) -> dict[str, Any]:
+    """Everything the report says of one recipe, as plain data."""
+    corpus = recipe.signature["corpus"]
+    labels, known = corpus["labels"], corpus["speakers_known"]
+    outcomes = count_outcomes(recipe.rows, labels)
+    scores = intervals(outcomes.matrices, speakers_known=known)
+    runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
+    train_uar = _mean([run["train_uar"] for run in runs])
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "hash": recipe.signature["recipe"]["hash"],
+        "pretrained": recipe.signature["recipe"]["pretrained"],
+        "precision": sorted({str(run.signature["precision"]) for run in recipe.runs}),
+        "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
+        "side": recipe.side,
+        "folds": recipe.folds,
+        "seeds": recipe.seeds,
+        "left_out": [{"fold": fold, "seed": seed} for fold, seed in recipe.left_out],
+        "clips": int(recipe.rows["clip"].nunique()),
+        "speakers": len(outcomes.speakers) if known else None,
+        "scores": {metric: asdict(score) for metric, score in scores.items()},
+        "train_uar": train_uar,
+        "dev_uar": _mean([run["dev_uar"] for run in runs]),
+        "not_learned": reasons_not_learned(train_uar, scores["uar"], len(labels)),
+        "absent": absent(outcomes.by_seed, labels),
+        "per_class": per_class(outcomes.by_seed, labels),
+        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
+        "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.matrices)) if known else [],
+        "runs": runs,
+        "curves": _curves(recipe),
+        "worst": worst_confusions(recipe),
+        "cost": _cost([run.signature["cost"] for run in recipe.runs]),
+    }
+
+
+def reasons_not_learned(train_uar: float | None, judged: Interval, classes: int) -> list[str]:
+    """Why a recipe did not learn; empty where it did.
+
+    A recipe has learned when its training UAR is at least .60 of six labels (for K labels: as far above chance,
+    (UAR - 1/K) / (1 - 1/K) >= .52) and the interval of the judged UAR lies above 1/K (without an interval: the UAR).
+
+    Args:
+        train_uar: mean training UAR of the runs.
+        judged: UAR on the test (or dev) side.
+        classes: number of labels K.
+    """
+    chance = 1 / classes
+    reasons = []
+    needed = chance + _LEAST_LEARNED * (1 - chance)
+    if train_uar is not None and train_uar < needed - _ROUNDING:
+        reasons.append(f"its UAR on its own training clips is {100 * train_uar:.1f} %, below {100 * needed:.1f} %")
+    if judged.low is not None and judged.low <= chance:
+        reasons.append(f"the interval of its UAR does not lie above chance ({100 * chance:.1f} %)")
+    elif judged.low is None and judged.value <= chance:
+        reasons.append(f"its UAR does not lie above chance ({100 * chance:.1f} %)")
+    return reasons
+
+
+def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
+    """The paired difference ``first - second`` on the clips, folds and seeds that both have."""
+    pair: dict[str, Any] = {"first": first.name, "second": second.name, "differences": None, "reason": ""}
+    shared = full_grid(set(first.cells) & set(second.cells))
+    if first.side != second.side:
+        return pair | {"reason": f"one is judged on {first.side}, the other on {second.side}"}
+    if not shared:
+        return pair | {"reason": "they have no fold and seed in common"}
+    corpus = first.signature["corpus"]
+    keys = ["clip", "fold", "seed"]
+    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(pd.DataFrame(shared, columns=["fold", "seed"]))
+    one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
+    found = differences(one.matrices, other.matrices, speakers_known=corpus["speakers_known"])
+    return pair | {
+        "differences": {metric: asdict(difference) for metric, difference in found.items()},
+        "folds": sorted({fold for fold, _ in shared}),
+        "seeds": sorted({seed for _, seed in shared}),
+        "clips": int(both["clip"].nunique()),
+        "speakers": len(one.speakers) if corpus["speakers_known"] else None,
+        "partial": set(shared) != set(first.cells) or set(shared) != set(second.cells),
+    }
+
+
+def worst_confusions(recipe: RecipeRuns) -> list[dict[str, Any]]:
+    """The wrong clips that the recipe was surest of, each clip once, surest first."""
+    rows = recipe.rows
+    wrong = rows[rows["predicted"] != rows["label"]].sort_values(["probability", "clip"], ascending=[False, True])
+    worst = wrong.drop_duplicates("clip").head(WORST)
+    column = {label: index for index, label in enumerate(labels_of(worst))}
+    of_label = probabilities_of(worst)[range(len(worst)), [column[label] for label in worst["label"]]]
+    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)]
+    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.astype(object).itertuples(index=False)]
+
+
+def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
+    training = run.signature["training"]
+    judged = run.table[run.table["side"] == side]
+    dev = run.table[run.table["side"] == "dev"]
+    counts = count_outcomes(judged, labels).by_seed[0]
+    return {
+        "fold": int(run.signature["fold"]),
+        "seed": int(run.signature["seed"]),
+        "clips": len(judged),
+        "uar": float(uar(counts)),
+        "wa": float(wa(counts)),
+        "absent": absent(counts, labels),
+        "dev_uar": float(uar(count_outcomes(dev, labels).by_seed[0])) if len(dev) else None,
+        "train_uar": training["train_uar"],
+        "best_epoch": training.get("best_epoch"),
+        "chosen": training.get("chosen") or {},
+        "train_seconds": run.signature["cost"].get("train_seconds"),
+    }
+
+
+def _curves(recipe: RecipeRuns) -> list[dict[str, Any]]:
+    return [
+        {
+            "fold": run.signature["fold"],
+            "seed": run.signature["seed"],
+            "best_epoch": run.signature["training"].get("best_epoch"),
+            "epochs": run.signature["training"]["epochs"],
+        }
+        for run in recipe.runs
+        if run.signature["training"]["epochs"]
+    ]
+
+
+def _per_speaker(speakers: Sequence[str], scores: Any) -> list[dict[str, Any]]:
+    """Mean over seeds of each speaker's UAR; scores have shape (seeds, speakers)."""
+    return [{"speaker": name, "uar": float(value)} for name, value in zip(speakers, scores.mean(axis=0), strict=True)]
+
+
+def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Per run: sizes as they are, times as means, memory as the largest."""
+    mean = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
+    memory = [cost["peak_memory_mb"] for cost in costs if cost.get("peak_memory_mb") is not None]
+    found: dict[str, Any] = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
+    return found | {"peak_memory_mb": max(memory, default=None)}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

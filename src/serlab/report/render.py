@@ -1,0 +1,195 @@
+"""The summary as a page, as Markdown and as JSON.
+
+The page is one file that asks the network for nothing; its content policy forbids it to. Whatever users named
+(labels, clips, recipes) is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from serlab import files
+from serlab.core import UserError
+from serlab.progress import clock
+from serlab.report import words
+from serlab.report.figures import draw_all
+from serlab.report.summary import summarise
+from serlab.report.svg import Drawing, colour_variables, standalone
+from serlab.tables import read_runs
+
+Audio = Literal["link", "embed", "none"]
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
+
+
+def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: Audio = "link") -> Path:
+    """Write the report of all runs below a folder.
+
+    Args:
+        folder: ``<out>/<corpus>/<protocol>``; the ledger is looked for at ``<out>/ledger.jsonl``.
+        clip_paths: each clip's file, for listening to the worst confusions.
+        audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few clips that are
+            shown into the page, ``"none"`` leaves sound out.
+
+    Returns:
+        The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+
+    Raises:
+        UserError: there are no runs, they do not belong together, or a clip to embed cannot be read.
+        MachineError: the report cannot be written.
+    """
+    runs = read_runs(folder)
+    if not runs:
+        raise UserError(
+            f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
+        )
+    summary = summarise(runs, _read_ledger(folder.parent.parent / "ledger.jsonl"))
+    drawings = draw_all(summary)
+    target = folder / "report"
+    sounds = _sounds(summary, clip_paths or {}, target, audio)
+    for drawing in drawings:
+        files.write_text(target / "figures" / f"{drawing.name}.svg", standalone(drawing))
+    shown = {f"{drawing.name}.svg" for drawing in drawings}
+    for stale in set((target / "figures").glob("*.svg")):
+        if stale.name not in shown:
+            stale.unlink()
+    files.write_json(target / "report.json", summary)
+    files.write_text(target / "report.md", render_markdown(summary, drawings))
+    files.write_text(target / "index.html", render_html(summary, drawings, sounds))
+    return target / "index.html"
+
+
+def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
+    """The page.
+
+    Args:
+        summary: from :func:`serlab.report.summary.summarise`.
+        drawings: from :func:`serlab.report.figures.draw_all`.
+        sounds: clip -> address for an audio element.
+    """
+    environment = _environment(autoescape=True)
+    source = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    return environment.get_template("index.html.jinja").render(
+        summary=summary,
+        titles=_titles(summary),
+        drawings=[(drawing, Markup(drawing.svg)) for drawing in drawings],
+        sounds=sounds or {},
+        style=Markup(source),
+        light=colour_variables(dark=False),
+        dark=colour_variables(dark=True),
+    )
+
+
+def render_markdown(summary: Mapping[str, Any], drawings: list[Drawing]) -> str:
+    """The same as Markdown, with the figures as files in ``figures/``."""
+    environment = _environment(autoescape=False)
+    text = environment.get_template("report.md.jinja").render(
+        summary=summary, titles=_titles(summary), drawings=drawings
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _titles(summary: Mapping[str, Any]) -> dict[str, str]:
+    return {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("serlab.report"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "points": words.points,
+        "interval": words.interval_text,
+        "spans": words.spans,
+        "people": words.people,
+        "corpus_title": words.corpus_title,
+        "metric_title": words.metric_title,
+        "clock": lambda seconds: "–" if seconds is None else clock(seconds),
+        "rate": lambda value: "–" if value is None else f"{value:.3g}",
+        "size": _size,
+        "settings": _settings,
+        "md": _escape_markdown,
+    }
+    return environment
+
+
+def _read_ledger(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise UserError(
+            f"{path} has a line that is not JSON: {error}; restore it, for it counts the readings of test data."
+        ) from error
+
+
+def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
+    """Clip -> address of its sound, for the clips that the report lists."""
+    if audio == "none":
+        return {}
+    listed = {entry["clip"] for recipe in summary["recipes"] for entry in recipe["worst"]}
+    address = _embedded if audio == "embed" else lambda path: _relative(path, target)
+    return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return quote(Path(os.path.relpath(path.resolve(), start.resolve())).as_posix())
+    except ValueError:  # another drive
+        return path.resolve().as_uri()
+
+
+def _embedded(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot embed {path}: {error.strerror}; use --audio link or none.") from error
+    kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _size(number: float | None) -> str:
+    """A count of parameters as a person says it."""
+    if number is None:
+        return "–"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def _settings(chosen: Mapping[str, Any]) -> str:
+    """Chosen hyper-parameters in a line."""
+    return (
+        ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
+        )
+        or "–"
+    )
+
+
+def _escape_markdown(text: object) -> str:
+    r"""Text that Markdown shows as it is.
+
+    >>> _escape_markdown("a|b")
+    'a\\|b'
+    """
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", str(text)).replace("\n", " ")

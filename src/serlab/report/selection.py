@@ -1,0 +1,138 @@
+"""Which runs a figure is made of: grouped by recipe, one side, and a full grid of folds and seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from serlab.core import UserError
+from serlab.evaluation.outcomes import check_labels, predicted_of
+from serlab.tables import Run, probabilities_of
+
+Cell = tuple[int, int]
+"""A run's (fold, seed)."""
+
+
+@dataclass(frozen=True)
+class RecipeRuns:
+    """One recipe's runs.
+
+    Attributes:
+        name: the recipe's folder name.
+        title: its title, made unique within the report.
+        side: ``test``, or ``dev`` where no run has predicted test.
+        runs: the runs that its figures are made of, a full grid of folds and seeds.
+        left_out: (fold, seed) of runs outside that grid, or without the side.
+    """
+
+    name: str
+    title: str
+    side: str
+    runs: tuple[Run, ...]
+    left_out: tuple[Cell, ...]
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """The signature of the first run; what it says of recipe, corpus and protocol holds for all."""
+        return self.runs[0].signature
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """(fold, seed) of each run."""
+        return tuple(cell_of(run) for run in self.runs)
+
+    @property
+    def folds(self) -> list[int]:
+        """Folds, sorted."""
+        return sorted({fold for fold, _ in self.cells})
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds, sorted."""
+        return sorted({seed for _, seed in self.cells})
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Rows of the recipe's side over all runs, with ``predicted`` and ``probability`` (of the predicted label)."""
+        return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
+
+
+def cell_of(run: Run) -> Cell:
+    """A run's (fold, seed)."""
+    return int(run.signature["fold"]), int(run.signature["seed"])
+
+
+def judged_rows(run: Run, side: str) -> pd.DataFrame:
+    """A run's rows of one side, with ``predicted`` and ``probability`` (of the predicted label)."""
+    rows = run.table[run.table["side"] == side]
+    return rows.assign(predicted=predicted_of(rows), probability=probabilities_of(rows).max(axis=1, initial=0.0))
+
+
+def full_grid(cells: Iterable[Cell]) -> list[Cell]:
+    """The largest part of the cells in which every seed has the same folds: most folds first, then most seeds.
+
+    >>> full_grid([(1, 0), (2, 0), (1, 1), (2, 1), (1, 2)])
+    [(1, 0), (1, 1), (2, 0), (2, 1)]
+    """
+    folds: dict[int, set[int]] = defaultdict(set)
+    for fold, seed in cells:
+        folds[seed].add(fold)
+    seeds: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for seed in sorted(folds):
+        seeds[tuple(sorted(folds[seed]))].append(seed)
+    best = max(seeds, key=lambda key: (len(key), len(seeds[key]), [-fold for fold in key]), default=())
+    return sorted((fold, seed) for fold in best for seed in seeds[best])
+
+
+def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
+    """Group runs by recipe, in order of name.
+
+    Raises:
+        UserError: runs of one recipe are of different configurations, or the runs are of different corpora.
+    """
+    by_name: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_name[run.path.parent.name].append(run)
+    _check_same_corpus(runs)
+    titles = [group[0].signature["recipe"]["title"] for group in by_name.values()]
+    return [
+        _one_recipe(name, group, unique=titles.count(group[0].signature["recipe"]["title"]) == 1)
+        for name, group in sorted(by_name.items())
+    ]
+
+
+def _one_recipe(name: str, runs: list[Run], *, unique: bool) -> RecipeRuns:
+    recipe = runs[0].signature["recipe"]
+    for run in runs:
+        if run.signature["recipe"]["hash"] != recipe["hash"]:
+            raise UserError(
+                f"{run.path.parent} holds runs of two configurations ({recipe['hash'][:8]} and "
+                f"{run.signature['recipe']['hash'][:8]}); keep one of them there and move the other's files away."
+            )
+    with_test = [run for run in runs if (run.table["side"] == "test").any()]
+    side = "test" if with_test else "dev"
+    usable = {cell_of(run): run for run in with_test or runs}
+    grid = full_grid(usable)
+    left_out = tuple(sorted({cell_of(run) for run in runs} - set(grid)))
+    title = recipe["title"] if unique else f"{recipe['title']} ({name})"
+    return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
+
+
+def _check_same_corpus(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs:
+        corpus, protocol = run.signature["corpus"], run.signature["protocol"]
+        if corpus["fingerprint"] != first.signature["corpus"]["fingerprint"]:
+            raise UserError(
+                f"{first.path} and {run.path} are of different data (fingerprints "
+                f"{first.signature['corpus']['fingerprint'][:8]} and {corpus['fingerprint'][:8]}); "
+                "keep runs of different copies in different folders (--out)."
+            )
+        if protocol["name"] != first.signature["protocol"]["name"]:
+            raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")
+        check_labels(run.table, corpus["labels"])

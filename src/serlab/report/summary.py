@@ -1,0 +1,100 @@
+"""The report as plain data: everything that the page, the Markdown and the JSON show, and nothing else decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import serlab.evaluation.bootstrap as bootstrap
+from serlab.core import UserError
+from serlab.report.notices import notices
+from serlab.report.recipe import compare_pair, describe
+from serlab.report.selection import RecipeRuns, group_runs
+from serlab.report.verdict import answer
+from serlab.report.words import signature_line
+from serlab.tables import Run
+
+
+def summarise(runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Judge runs of one corpus and protocol.
+
+    Args:
+        runs: the runs, of any recipes, folds and seeds.
+        ledger: the lines of ``ledger.jsonl``.
+
+    Returns:
+        Plain data that JSON can hold, without NaN: ``answer``, ``notices``, ``corpus``, ``protocol``, ``signature``,
+        ``chance``, ``bootstrap``, ``recipes`` (best first), ``pairs``, ``exclusions`` and ``ledger``.
+
+    Raises:
+        UserError: there are no runs, or they do not belong together.
+    """
+    if not runs:
+        raise UserError("there are no runs to report on; make some with serlab compare.")
+    signature = runs[0].signature
+    corpus, protocol = signature["corpus"], signature["protocol"]
+    groups = group_runs(runs)
+    by_name = {group.name: group for group in groups}
+    recipes = sorted((describe(group) for group in groups), key=_rank)
+    learned = [by_name[recipe["name"]] for recipe in recipes if not recipe["not_learned"]]
+    pairs = [compare_pair(first, second) for first, second in combinations(learned, 2)]
+    exclusions = _exclusions(runs)
+    return {
+        "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
+        "answer": answer(corpus, protocol, recipes, pairs),
+        "notices": notices(corpus, protocol, recipes, exclusions),
+        "corpus": corpus,
+        "protocol": protocol,
+        "signature": _signature(corpus, protocol, groups),
+        "chance": 1 / len(corpus["labels"]),
+        "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
+        "recipes": recipes,
+        "pairs": pairs,
+        "exclusions": exclusions,
+        "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
+        "machines": _distinct(run.signature["machine"] for run in runs),
+        "versions": _distinct(run.signature["versions"] for run in runs),
+    }
+
+
+def _rank(recipe: Mapping[str, Any]) -> tuple[bool, bool, float, str]:
+    """Recipes that learned first, test before dev, then by UAR."""
+    return bool(recipe["not_learned"]), recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
+
+
+def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: Sequence[RecipeRuns]) -> str:
+    folds = {fold for group in groups for fold in group.folds}
+    seeds = {seed for group in groups for seed in group.seeds}
+    return signature_line(corpus, protocol["name"], folds, seeds)
+
+
+def _exclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Every exclusion once a fold and side, with the recipes whose runs name it."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run in runs:
+        for exclusion in run.signature["exclusions"]:
+            key = (exclusion["fold"], exclusion["side"], exclusion["clip"], exclusion["reason"])
+            entry = found.setdefault(key, {name: exclusion[name] for name in ("fold", "side", "clip", "reason")})
+            entry.setdefault("recipes", set()).add(run.path.parent.name)
+    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found)]
+
+
+def _ledger(
+    lines: Iterable[Mapping[str, Any]], corpus: Mapping[str, Any], protocol: Mapping[str, Any], names: set[str]
+) -> dict[str, Any]:
+    """How often the test sides of this corpus and protocol have been read, and by how many configurations."""
+    here = [line for line in lines if line["corpus"] == corpus["name"] and line["protocol"] == protocol["name"]]
+    return {
+        "evaluations": len(here),
+        "configurations": len({line["hash"] for line in here}),
+        "not_shown": sorted({str(line["recipe"]) for line in here} - names),
+    }
+
+
+def _distinct(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for value in values:
+        if dict(value) not in found:
+            found.append(dict(value))
+    return found

@@ -1,0 +1,122 @@
+"""The answer in one plain sentence: what it is about, what was found, and how the others rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serlab.report.words import corpus_title, interval_text, listed, people, percent, points, spans
+
+SEEDS_FOR_RECIPES = 3
+"""From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
+
+
+def answer(
+    corpus: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    recipes: Sequence[Mapping[str, Any]],
+    pairs: Sequence[Mapping[str, Any]],
+) -> dict[str, str]:
+    """Say which recipe is ahead.
+
+    Args:
+        corpus: the runs' corpus.
+        protocol: the runs' protocol.
+        recipes: the described recipes, best first.
+        pairs: the paired differences between the recipes that learned.
+
+    Returns:
+        ``about`` (which people, which protocol), ``finding``, ``ranking`` (all recipes; empty below three) and
+        ``text``, the first two as one sentence.
+    """
+    learned = [recipe for recipe in recipes if not recipe["not_learned"]]
+    titles = {recipe["name"]: recipe["title"] for recipe in recipes}
+    headline = next((p for p in pairs if {p["first"], p["second"]} == {r["name"] for r in learned[:2]}), None)
+    if len(learned) > 1 and headline is not None:
+        compared = headline if headline["differences"] else None
+        ground = compared or learned[0]
+        finding = _compare(titles, compared) if compared else _cannot_compare(titles, headline)
+    else:
+        ground = learned[0] if learned else recipes[0]
+        finding = _alone(learned[0], len(recipes)) if learned else _none_learned(recipes)
+    about = _about(corpus, protocol, ground, recipes[0]["side"])
+    return {
+        "about": about,
+        "finding": finding,
+        "ranking": _ranking(recipes) if len(recipes) > 2 else "",
+        "text": f"{about}: {finding}",
+    }
+
+
+def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mapping[str, Any], side: str) -> str:
+    """Which people the finding is about, and whether the models had heard them."""
+    who = "clips" if ground["speakers"] is None else people(corpus["name"])
+    count = ground["clips"] if ground["speakers"] is None else ground["speakers"]
+    of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
+    folds = "all folds" if len(ground["folds"]) == protocol["folds"] else f"fold {spans(ground['folds'])}"
+    if protocol["folds"] == 1:
+        folds = ""
+    where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
+    heard = {
+        True: "",
+        False: ", who may have been heard in training too",
+        None: ", of whom it is unknown whether they were heard in training",
+    }[protocol["speaker_disjoint"]]
+    seeds = len(ground["seeds"])
+    subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
+    return f"On the {count:,} {who}{of} ({where}){heard}, {subject}"
+
+
+_SIDES = {"test": "", "dev": "development side, not test"}
+
+
+def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
+    difference = pair["differences"]["uar"]
+    ahead, behind = titles[pair["first"]], titles[pair["second"]]
+    value, low, high = difference["value"], difference["low"], difference["high"]
+    if low is None:
+        return (
+            f"no difference between {ahead} and {behind} can be shown, because there is no interval: "
+            f"{difference['reason']} (difference {points(value)} points of UAR)."
+        )
+    if low <= 0 <= high:
+        return (
+            f"no difference between {ahead} and {behind} can be shown "
+            f"({points(value)} points of UAR, 95 % interval {interval_text(difference)})."
+        )
+    if high < 0:
+        ahead, behind = behind, ahead
+        value, low, high = -value, -high, -low
+    verb = "is better than" if len(pair["seeds"]) >= SEEDS_FOR_RECIPES else "is ahead of"
+    return f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})."
+
+
+def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
+    return f"{titles[pair['first']]} and {titles[pair['second']]} cannot be compared: {pair['reason']}."
+
+
+def _alone(recipe: Mapping[str, Any], recipes: int) -> str:
+    score = recipe["scores"]["uar"]
+    chance = percent(1 / len(recipe["per_class"]))
+    only = "only " if recipes > 1 else ""
+    rest = ", so no comparison is drawn" if recipes > 1 else ""
+    interval = interval_text(score)
+    interval = interval if score["low"] is None else f"95 % interval {interval}"
+    return (
+        f"{only}{recipe['title']} {'learned, with' if recipes > 1 else 'has'} a UAR of {percent(score['value'])} % "
+        f"({interval}; chance is {chance} %){rest}."
+    )
+
+
+def _none_learned(recipes: Sequence[Mapping[str, Any]]) -> str:
+    titles = listed(recipe["title"] for recipe in recipes)
+    return f"{titles} did not learn" + (", so no comparison is drawn." if len(recipes) > 1 else ".")
+
+
+def _ranking(recipes: Sequence[Mapping[str, Any]]) -> str:
+    """All recipes by UAR, those that did not learn named apart."""
+    learned = [f"{r['title']} {percent(r['scores']['uar']['value'])} %" for r in recipes if not r["not_learned"]]
+    failed = [recipe["title"] for recipe in recipes if recipe["not_learned"]]
+    parts = [f"By UAR: {', '.join(learned)}."] if learned else []
+    parts += [f"Did not learn: {listed(failed)}."] if failed else []
+    return " ".join(parts)

@@ -1,0 +1,1 @@
+"""One run: a recipe, a fold and a seed become a model and a prediction table."""

@@ -1,0 +1,304 @@
+"""One run: fit a recipe on a fold's training side, choose by its dev side, then read the test side once."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from serlab.audio import read
+from serlab.core import UserError
+from serlab.corpora.base import Corpus
+from serlab.evaluation.metrics import confusion, uar
+from serlab.frontends.store import ClipFile, FeatureStore
+from serlab.models import encoder
+from serlab.models.classical import Probe, SupportVectorClassifier
+from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
+from serlab.models.folder import functionals
+from serlab.models.network import Network
+from serlab.models.resnet import ResNet
+from serlab.models.weights import find, identity
+from serlab.precision import Precision, device, resolve
+from serlab.progress import say
+from serlab.protocols import Fold
+from serlab.randomness import keyed_seed
+from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel
+from serlab.tables import make_table
+from serlab.training.batches import TrainingBatches
+from serlab.training.memory import PeakMemory
+from serlab.training.trainer import fit, own_randomness
+
+_TIMED_CLIPS = 24
+_LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a fold, without excluded clips.
+
+    Attributes:
+        clips: rows of the corpus's table.
+        files: the same clips as files.
+        targets: index of each clip's label.
+    """
+
+    clips: pd.DataFrame
+    files: tuple[ClipFile, ...]
+    targets: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, corpus: Corpus, names: Sequence[str], excluded: frozenset[str]) -> Side:
+        """Gather the clips ``names`` of a corpus, in their order, leaving out ``excluded`` ones."""
+        kept = [name for name in names if name not in excluded]
+        clips = corpus.clips.set_index("clip").loc[kept].reset_index()
+        files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float)))
+        index = {label: number for number, label in enumerate(corpus.labels)}
+        return cls(clips, files, clips["label"].map(index).to_numpy(np.intp))
+
+
+class Stores:
+    """The feature store of the front end in use; another front end's features make room for it."""
+
+    def __init__(self) -> None:
+        self.store: FeatureStore | None = None
+
+    def of(self, classifier_frontend: Any) -> FeatureStore:
+        """The store of a front end: the one at hand if its configuration is equal."""
+        if self.store is None or self.store.frontend.config != classifier_frontend.config:
+            self.store = FeatureStore(classifier_frontend)
+        return self.store
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives.
+
+    Attributes:
+        classifier: the trained model.
+        table: the prediction table.
+        training: history, selection and training UAR, as in the signature.
+        cost: parameters, times and memory, as in the signature.
+    """
+
+    classifier: Classifier
+    table: pd.DataFrame
+    training: dict[str, Any]
+    cost: dict[str, Any]
+
+
+def weights_sha256(recipe: Recipe) -> str | None:
+    """Identity of the recipe's pretrained weights, None where it has none.
+
+    Raises:
+        UserError, MachineError: the weights cannot be found.
+    """
+    checkpoint = getattr(recipe.model, "checkpoint", "")
+    return identity(find(checkpoint)) if checkpoint else None
+
+
+def precision_of(recipe: Recipe) -> str:
+    """The precision that the recipe runs in on this machine."""
+    return "fp64" if isinstance(recipe.model, SvmModel) else resolve(recipe.training.precision)
+
+
+def run(
+    recipe: Recipe,
+    corpus: Corpus,
+    fold: Fold,
+    *,
+    excluded: frozenset[str],
+    seed: int,
+    stores: Stores,
+    workspace: Path,
+    before_test: Callable[[], None] | None,
+    title: str,
+) -> Outcome:
+    """Train on a fold and predict its dev side and, unless developing, its test side.
+
+    Args:
+        recipe: what to train.
+        corpus: the corpus.
+        fold: its training, dev and test clips.
+        excluded: clips to leave out.
+        seed: the run's seed.
+        stores: features computed so far.
+        workspace: private folder for checkpoints.
+        before_test: called right before the test side is read; None means that it is not read at all.
+        title: what progress bars call this run.
+
+    Raises:
+        UserError: a side is empty, or a label has no training clip.
+    """
+    train, dev = (Side.of(corpus, names, excluded) for names in (fold.train, fold.dev))
+    _check(train, dev, corpus, fold)
+    memory = PeakMemory()
+    start = time.perf_counter()
+    with own_randomness(keyed_seed(seed, "initial weights")):
+        classifier, history, store = _fit(recipe, corpus, train, dev, seed, stores, workspace, title)
+    trained = time.perf_counter()
+    train_logits = classifier.logits(store.many(train.files, f"{title}: training side"))
+    history["train_uar"] = _uar(train_logits, train.targets, corpus)
+    tables = [_predict(classifier, store, dev, "dev", fold.number, seed, title)]
+    if before_test is not None:
+        test = Side.of(corpus, fold.test, excluded)
+        before_test()
+        tables.append(_predict(classifier, store, test, "test", fold.number, seed, title))
+    predicted = time.perf_counter()
+    total, trainable = classifier.parameters
+    cost = {
+        "parameters": total,
+        "trained_parameters": trainable,
+        "train_seconds": round(trained - start, 2),
+        "predict_seconds": round(predicted - trained, 2),
+        "audio_seconds": round(float(train.clips["duration"].sum()), 1),
+        "real_time_factor": _real_time_factor(classifier, dev),
+        "peak_memory_mb": memory.megabytes(),
+    }
+    return Outcome(classifier, pd.concat(tables, ignore_index=True), history, cost)
+
+
+def machine() -> dict[str, Any]:
+    """The machine that a run was made on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.system(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result can depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def _fit(
+    recipe: Recipe,
+    corpus: Corpus,
+    train: Side,
+    dev: Side,
+    seed: int,
+    stores: Stores,
+    workspace: Path,
+    title: str,
+) -> tuple[Classifier, dict[str, Any], FeatureStore]:
+    model = recipe.model
+    if isinstance(model, SvmModel):
+        store = stores.of(functionals(model))
+        inputs = np.stack(store.many(train.files, f"{title}: features"))
+        say(f"{title}: choosing C and gamma on training speakers")
+        machine = SupportVectorClassifier.fit(
+            inputs, train.targets, train.clips["speaker"].tolist(), n_labels=len(corpus.labels), seed=seed
+        )
+        return SvmClassifier(machine, store.frontend, corpus.labels), _classical(machine.chosen), store
+    precision = resolve(recipe.training.precision)
+    if isinstance(model, ProbeModel):
+        return _fit_probe(model, corpus, train, dev, stores, precision, title)
+    network, store = _network(model, corpus, train, stores, precision, title)
+    batches = TrainingBatches(
+        store,
+        train.files,
+        train.targets,
+        len(corpus.labels),
+        augmentation=recipe.augmentation,
+        batch_size=recipe.training.batch_size,
+        window=network.window,
+        fill=network.fill,
+        max_seconds=recipe.training.max_seconds,
+        seed=seed,
+    )
+    classifier = NetworkClassifier(network.to(device()), corpus.labels, precision)
+    dev_features = store.many(dev.files, f"{title}: dev features")
+    history = fit(
+        network,
+        batches,
+        lambda: _uar(classifier.logits(dev_features), dev.targets, corpus),
+        training=recipe.training,
+        precision=precision,
+        seed=seed,
+        folder=workspace,
+        title=title,
+    )
+    return classifier, history, store
+
+
+def _fit_probe(
+    model: ProbeModel, corpus: Corpus, train: Side, dev: Side, stores: Stores, precision: Precision, title: str
+) -> tuple[Classifier, dict[str, Any], FeatureStore]:
+    weights = identity(find(model.checkpoint))
+    frozen = encoder.from_checkpoint(EncoderModel(checkpoint=model.checkpoint), corpus.labels, precision)
+    store = stores.of(PooledStates(frozen, weights_sha256=weights, precision=precision))
+    frontend = store.frontend
+    assert isinstance(frontend, PooledStates)
+    inputs = np.stack(store.many(train.files, f"{title}: features"))
+    dev_inputs = np.stack(store.many(dev.files, f"{title}: dev features"))
+    probe = Probe.fit(inputs, train.targets, dev_inputs, dev.targets, n_labels=len(corpus.labels), penalties=model.C)
+    return ProbeClassifier(probe, frontend, corpus.labels), _classical(probe.chosen), store
+
+
+def _network(
+    model: EncoderModel | ResNetModel, corpus: Corpus, train: Side, stores: Stores, precision: Precision, title: str
+) -> tuple[Network, FeatureStore]:
+    if isinstance(model, EncoderModel):
+        if model.checkpoint:
+            network: Network = encoder.from_checkpoint(model, corpus.labels, precision)
+        else:
+            network = encoder.from_scratch(model, corpus.labels)
+        store = stores.of(network.frontend)
+        return network, store
+    unknown = torch.zeros(model.logmel.bands)
+    store = stores.of(ResNet(model, corpus.labels, unknown, unknown).frontend)
+    frames = np.concatenate(store.many(train.files, f"{title}: log-mel"))
+    mean, std = (torch.from_numpy(f(frames, axis=0, dtype=np.float64)) for f in (np.mean, np.std))
+    resnet = ResNet(model, corpus.labels, mean, std)
+    if model.checkpoint:
+        resnet.load_image_weights(find(model.checkpoint))
+    return resnet, store
+
+
+def _classical(chosen: dict[str, Any]) -> dict[str, Any]:
+    return {"epochs": [], "best_epoch": None, "selection": "search", "chosen": chosen}
+
+
+def _predict(
+    classifier: Classifier, store: FeatureStore, side: Side, name: str, fold: int, seed: int, title: str
+) -> pd.DataFrame:
+    logits = classifier.logits(store.many(side.files, f"{title}: predicting {name}"))
+    return make_table(side.clips, logits, classifier.labels, side=name, fold=fold, seed=seed)
+
+
+def _uar(logits: NDArray[Any], targets: NDArray[np.intp], corpus: Corpus) -> float:
+    return float(uar(confusion(targets, logits.argmax(axis=1), len(corpus.labels))))
+
+
+def _real_time_factor(classifier: Classifier, side: Side) -> float:
+    """Seconds of computing a second of audio: reading, front end and network, one clip at a time."""
+    files = side.files[:: max(1, len(side.files) // _TIMED_CLIPS)][:_TIMED_CLIPS]
+    classifier.logits([classifier.frontend(read(Path(files[0].path)))])
+    start = time.perf_counter()
+    for file in files:
+        classifier.logits([classifier.frontend(read(Path(file.path)))])
+    return (time.perf_counter() - start) / sum(file.duration for file in files)
+
+
+def _check(train: Side, dev: Side, corpus: Corpus, fold: Fold) -> None:
+    for side, name in ((train, "training"), (dev, "dev")):
+        if not len(side.clips):
+            raise UserError(
+                f"the {name} side of fold {fold.number} of {corpus.name} is empty; choose another protocol."
+            )
+    absent = sorted(set(corpus.labels) - set(train.clips["label"]))
+    if absent:
+        raise UserError(
+            f"the label {absent[0]} has no training clip in fold {fold.number} of {corpus.name}: a model cannot learn "
+            "it; choose another protocol or add clips."
+        )

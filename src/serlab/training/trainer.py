@@ -1,0 +1,239 @@
+"""Fitting a network with transformers' Trainer: resumable, keyed randomness, best epoch by dev UAR."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+
+from serlab.core import FindingsError
+from serlab.models.network import Network
+from serlab.models.weights import quiet
+from serlab.precision import Precision
+from serlab.progress import Bar, bar
+from serlab.randomness import keyed_seed
+from serlab.recipes import Training
+from serlab.training.batches import Batch, TrainingBatches
+
+
+def fit(
+    network: Network,
+    batches: TrainingBatches,
+    dev_uar: Callable[[], float],
+    *,
+    training: Training,
+    precision: Precision,
+    seed: int,
+    folder: Path,
+    title: str,
+) -> dict[str, Any]:
+    """Train a network in place.
+
+    Args:
+        network: the network; at the end it holds the selected epoch's weights.
+        batches: the training side.
+        dev_uar: scores the network on the dev side.
+        training: the recipe's settings.
+        precision: of the matrix products.
+        seed: the run's seed.
+        folder: private folder for checkpoints; training goes on from the last whole one found there.
+        title: what the progress bar calls this.
+
+    Returns:
+        ``epochs`` (epoch, loss, dev_uar each), ``best_epoch``, ``selection``.
+
+    Raises:
+        FindingsError: the loss is not finite.
+    """
+    last = _last_checkpoint(folder)
+    done = int(json.loads((last / "trainer_state.json").read_text())["global_step"]) if last else 0
+    with quiet(), bar(title, training.epochs * len(batches), done) as progress:
+        callbacks: list[TrainerCallback] = [_Progress(progress)]
+        if training.patience:
+            callbacks.append(EarlyStoppingCallback(training.patience))
+        trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    epochs = _history(trainer.state.log_history)
+    uars = [epoch["dev_uar"] for epoch in epochs]
+    best = 1 + int(np.argmax(uars)) if training.select == "best" else len(epochs)
+    selection = "best dev UAR" if training.select == "best" else "last epoch"
+    return {"epochs": epochs, "best_epoch": best, "selection": selection}
+
+
+class _Trainer(Trainer):
+    """transformers' Trainer over batches that are ready made."""
+
+    def __init__(
+        self,
+        network: Network,
+        batches: TrainingBatches,
+        dev_uar: Callable[[], float],
+        training: Training,
+        precision: Precision,
+        seed: int,
+        folder: Path,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        self.network, self.batches, self.dev_uar = network, batches, dev_uar
+        self.settings, self.run_seed = training, seed
+        arguments = TrainingArguments(
+            output_dir=str(folder),
+            per_device_train_batch_size=training.batch_size,
+            num_train_epochs=training.epochs,
+            learning_rate=training.learning_rate,
+            lr_scheduler_type=_SCHEDULES[training.schedule],
+            warmup_steps=math.ceil(training.warmup * training.epochs * len(batches)),
+            max_grad_norm=training.max_grad_norm,
+            bf16=precision == "bf16",
+            use_cpu=not torch.cuda.is_available(),
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            logging_strategy="epoch",
+            save_total_limit=1,
+            load_best_model_at_end=training.select == "best",
+            metric_for_best_model="uar",
+            greater_is_better=True,
+            logging_nan_inf_filter=False,
+            remove_unused_columns=False,
+            label_names=["targets"],
+            disable_tqdm=True,
+            report_to=[],
+            seed=seed,
+        )
+        # The datasets only tell the Trainer that there are both sides: batches and dev scoring are serlab's.
+        super().__init__(network, arguments, train_dataset=batches.clips, eval_dataset=(), callbacks=callbacks)
+        # The Trainer's own printer would write every log to standard output.
+        self.callback_handler.callbacks = [
+            c
+            for c in self.callback_handler.callbacks
+            if type(c).__name__ not in ("PrinterCallback", "ProgressCallback")
+        ]
+
+    def get_train_dataloader(self) -> Any:
+        return self.batches
+
+    def num_examples(self, dataloader: Any) -> int:
+        return len(dataloader.clips)
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        # Dropout, LayerDrop and transformers' feature masks draw from the global generators: keyed by the step, they
+        # do not depend on what ran before, so a resumed training equals an undisturbed one.
+        key = keyed_seed(self.run_seed, self.state.global_step, "step")
+        torch.manual_seed(key)
+        np.random.seed(key % 2**32)  # noqa: NPY002
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not torch.isfinite(loss):
+            epoch = 1 + int(self.state.epoch or 0)
+            raise FindingsError(
+                f"the loss is not finite in epoch {epoch}: training diverged; "
+                "lower --set training.learning_rate or use --precision fp32."
+            )
+        return loss
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        logits = model(inputs["features"]).float()
+        return nn.functional.cross_entropy(logits, inputs["targets"], label_smoothing=self.settings.label_smoothing)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, self.settings))
+        return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.settings.schedule == "step":
+            steps = torch.optim.lr_scheduler.StepLR
+            self.lr_scheduler: Any = steps(self.optimizer, len(self.batches), self.settings.schedule_factor)  # type: ignore[arg-type]
+            return self.lr_scheduler
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics = {"eval_uar": self.dev_uar()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "step": "constant"}
+
+
+def parameter_groups(network: Network, training: Training) -> list[dict[str, Any]]:
+    """Optimiser groups: learning rate by depth, no weight decay on norms and biases."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth = network.depth_of(name)
+        if depth is None:
+            rate = training.head_learning_rate or training.learning_rate
+        else:
+            rate = training.learning_rate * training.layer_decay**depth
+        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
+
+
+class _Progress(TrainerCallback):
+    """Feeds the bar."""
+
+    def __init__(self, progress: Bar) -> None:
+        self.progress, self.note = progress, ""
+        self.epoch_start = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.progress.advance(note=self.note)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        self.note = f"epoch {round(state.epoch or 0)}: dev UAR {metrics['eval_uar']:.3f}"
+
+
+def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    epochs: dict[int, dict[str, Any]] = {}
+    for entry in log:
+        number = round(entry["epoch"])
+        epoch = epochs.setdefault(number, {"epoch": number})
+        if "loss" in entry:
+            epoch["loss"] = float(entry["loss"])
+        if "eval_uar" in entry:
+            epoch["dev_uar"] = float(entry["eval_uar"])
+    return [epoch for _, epoch in sorted(epochs.items())]
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint: its state file is written last, so where it reads, the rest is there."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        return path
+    return None
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Seed torch's global generator for the block; leave the caller's generators and environment as they were."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    environment = set(os.environ)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.random.set_rng_state(states[2])
+        # accelerate writes its settings (mixed precision among them) into the environment.
+        for name in set(os.environ) - environment:
+            del os.environ[name]

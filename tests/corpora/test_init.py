@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from serlab.core import UserError
+from serlab.corpora import Columns, corpus_names, load_corpus
+
+
+def test_known_corpora_have_a_line_each():
+    names = corpus_names()
+    assert list(names) == ["crema-d", "synthetic"]
+    assert all(names.values())
+
+
+def test_an_unknown_name_gets_the_nearest_one():
+    with pytest.raises(UserError, match="did you mean 'synthetic'"):
+        load_corpus("sinthetic")
+
+
+def test_options_that_belong_to_another_kind_of_corpus(tmp_path):
+    with pytest.raises(UserError, match="columns can be named only for a table"):
+        load_corpus("crema-d", columns=Columns())
+    with pytest.raises(UserError, match="leave --data out"):
+        load_corpus(str(tmp_path), data=tmp_path)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serlab.core import UserError
+from serlab.corpora import Columns, load_corpus, own
+
+ROWS = [("a/1.wav", "happy", "ann"), ("a/2.wav", "calm", "ann"), ("b/1.wav", "happy", "bob")]
+
+
+@pytest.fixture
+def audio_files(tmp_path, make_tone):
+    for number, (name, _, _) in enumerate(ROWS):
+        make_tone(tmp_path / name, seconds=0.5 + number / 10, rate=8000)
+    return tmp_path
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(ROWS, columns=["path", "label", "speaker"])
+
+
+def refused(path, columns=None) -> str:
+    with pytest.raises(UserError) as caught:
+        load_corpus(str(path), columns=columns)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_ones_own(audio_files, table, suffix):
+    path = audio_files / f"my corpus{suffix}"
+    table = table.assign(sentence=["x", "y", "x"])
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    corpus = load_corpus(str(path))
+    assert corpus.name == "my-corpus"
+    assert corpus.labels == ("calm", "happy")
+    assert corpus.speakers_known
+    assert corpus.sentences_known
+    clips = corpus.clips
+    assert clips["clip"].tolist() == ["a/1", "a/2", "b/1"]
+    assert clips["label"].tolist() == ["happy", "calm", "happy"]
+    assert clips["speaker"].tolist() == ["ann", "ann", "bob"]
+    assert clips["path"].tolist() == [str(audio_files / name) for name, _, _ in ROWS]
+    np.testing.assert_allclose(clips["duration"], [0.5, 0.6, 0.7])
+    assert corpus.copy == "the user's own 8,000 Hz WAV files"
+    assert len(corpus.fingerprint) == 64
+
+
+def test_columns_can_be_named_and_rows_come_in_any_order(audio_files, table):
+    named = table.rename(columns={"path": "file", "label": "emotion", "speaker": "who"}).iloc[::-1]
+    named.to_csv(audio_files / "t.csv", index=False)
+    table.to_csv(audio_files / "u.csv", index=False)
+    corpus = load_corpus(str(audio_files / "t.csv"), columns=Columns("file", "emotion", "who"))
+    pd.testing.assert_frame_equal(corpus.clips, load_corpus(str(audio_files / "u.csv")).clips)
+    assert "'who'" in refused(audio_files / "u.csv", Columns(speaker="who"))
+
+
+def test_paths_may_be_absolute_or_lie_outside(audio_files, table):
+    (audio_files / "lists").mkdir()
+    table["path"] = [str(audio_files / "a/1.wav"), "../a/2.wav", "../lists/../b/1.wav"]
+    table.to_csv(audio_files / "lists/t.csv", index=False)
+    assert load_corpus(str(audio_files / "lists/t.csv")).clips["clip"].tolist() == ["../a/1", "../a/2", "../b/1"]
+
+
+def test_labels_that_look_like_missing_values_or_numbers_are_labels(audio_files, table):
+    table.assign(label=["NA", " none ", "3"]).to_csv(audio_files / "t.csv", index=False, encoding="utf-8-sig")
+    assert load_corpus(str(audio_files / "t.csv")).labels == ("3", "NA", "none")
+
+
+@pytest.fixture
+def label_folders(tmp_path, make_tone):
+    for name in ("joy/1.wav", "joy/2.flac", "rage/1.mp3"):
+        make_tone(tmp_path / "calls" / name)
+    (tmp_path / "calls/readme.txt").touch()
+    return tmp_path / "calls"
+
+
+def test_a_folder_of_label_folders(label_folders, capsys):
+    own._warn_speakers_unknown.cache_clear()
+    corpus = load_corpus(str(label_folders))
+    assert corpus.name == "calls"
+    assert corpus.labels == ("joy", "rage")
+    assert corpus.clips["clip"].tolist() == ["joy/1", "joy/2", "rage/1"]
+    assert corpus.clips["speaker"].tolist() == ["", "", ""]
+    assert not corpus.speakers_known
+    assert not corpus.sentences_known
+    load_corpus(str(label_folders))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("names no speakers") == 1
+
+
+def test_the_current_folder_has_a_name_too(label_folders, monkeypatch):
+    monkeypatch.chdir(label_folders)
+    assert load_corpus(".").name == "calls"
+
+
+def test_a_corpus_never_takes_a_known_ones_name(label_folders, monkeypatch):
+    label_folders.rename(label_folders.with_name("synthetic"))
+    monkeypatch.chdir(label_folders.parent)
+    assert load_corpus("./synthetic").name == "synthetic-own"
+
+
+def test_broken_files_stay_in_the_table(label_folders):
+    (label_folders / "joy/3.wav").write_text("not audio")
+    clips = load_corpus(str(label_folders)).clips.set_index("clip")
+    assert len(clips) == 4
+    assert np.isnan(clips.loc["joy/3", "duration"])
+    assert clips.loc["joy/3", "sample_rate"] == 0
+    assert len(clips.loc["joy/3", "sha256"]) == 64
+
+
+def test_folders_that_cannot_be_a_corpus(tmp_path, make_tone, label_folders):
+    (tmp_path / "empty").mkdir()
+    assert "holds no audio" in refused(tmp_path / "empty")
+    make_tone(tmp_path / "one" / "joy" / "1.wav")
+    assert "only the label 'joy'" in refused(tmp_path / "one")
+    make_tone(label_folders / "joy" / "1.flac")
+    message = refused(label_folders)
+    assert "1.flac" in message
+    assert "1.wav" in message
+    assert "'joy/1'" in message
+    make_tone(tmp_path / "flat" / "1.wav")
+    assert "in no label's folder" in refused(tmp_path / "flat")
+    make_tone(tmp_path / "deep" / "joy" / "ann" / "1.wav")
+    assert "deeper than label/clip" in refused(tmp_path / "deep")
+    assert "no columns" in refused(label_folders, Columns())
+
+
+def test_tables_that_cannot_be_a_corpus(audio_files, table):
+    path = audio_files / "t.csv"
+    assert refused(path) == f"there is no folder or table {path}."
+
+    table.drop(columns="label").to_csv(path, index=False)
+    assert refused(path) == f"the table {path} has no column 'label' for the label (it has: path, speaker)."
+    table[:0].to_csv(path, index=False)
+    assert "has no rows" in refused(path)
+    table.assign(label="happy").to_csv(path, index=False)
+    assert "only the label 'happy'" in refused(path)
+    table.assign(label=["happy", "", "calm"]).to_csv(path, index=False)
+    assert refused(path).startswith(f"row 2 of the table {path}")
+    table.assign(speaker=["ann", "bob", None]).to_csv(path, index=False)
+    assert "row 3" in refused(path)
+    table.assign(path=["a/1.wav", "a/7.wav", "a/8.wav"]).to_csv(path, index=False)
+    assert f"2 of the 3 files that {path} names do not exist, first {audio_files / 'a/7.wav'};" in refused(path)
+    pd.concat([table, table[:1]]).to_csv(path, index=False)
+    assert "would both be the clip 'a/1'" in refused(path)
+
+
+def test_tables_that_cannot_be_read(audio_files):
+    path = audio_files / "t.csv"
+    path.write_bytes("path,label\na/1.wav,fröhlich\n".encode("latin-1"))
+    assert "not in UTF-8" in refused(path)
+    path.write_bytes(b"")
+    assert "cannot read the table" in refused(path)
+    path.write_text("path,label\na/1.wav,happy,too,many\n")
+    assert "cannot read the table" in refused(path)
+    (audio_files / "t.parquet").write_text("no parquet")
+    assert "cannot read the table" in refused(audio_files / "t.parquet")
+    assert "neither a folder nor a table" in refused(audio_files / "a/1.wav")

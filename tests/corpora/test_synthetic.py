@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from serlab.core import EMOTIONS, MachineError
+from serlab.corpora import synthetic
+from serlab.corpora.base import Corpus
+from serlab.protocols import split
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    pytest.importorskip("espeakng_loader")
+    return synthetic.load(tmp_path_factory.mktemp("synthetic"))
+
+
+@pytest.fixture
+def six(monkeypatch):
+    """Make only the first six clips."""
+    plans = synthetic._plans()[:6]
+    monkeypatch.setattr(synthetic, "_plans", lambda: plans)
+
+
+def test_it_has_every_voice_sentence_and_emotion_once(corpus):
+    clips = corpus.clips
+    assert len(clips) == 24 * 12 * 6
+    assert len(clips.drop_duplicates(["speaker", "sentence", "label"])) == len(clips)
+    assert corpus.labels == EMOTIONS
+    assert corpus.synthetic
+    assert corpus.name == "synthetic"
+    assert "synthetic" in corpus.copy
+    assert "GPL-3.0" in corpus.licence
+    assert list(clips["clip"]) == sorted(clips["clip"])
+    first = clips.iloc[0]
+    assert (first["clip"], first["speaker"], first["label"]) == ("voice01_s01_angry", "voice01", "angry")
+    assert clips["sha256"].is_unique
+
+
+def test_every_clip_is_whole_speech_in_tenths_of_a_second(corpus):
+    assert corpus.clips["duration"].between(0.8, 2.0).all()
+    for path in corpus.clips["path"]:
+        samples, rate = soundfile.read(path, dtype="float32")
+        assert rate == 16000
+        assert len(samples) % 1600 == 0
+        assert np.abs(samples).max() < 0.999
+        # The last 20 ms hold noise alone: no speech is cut.
+        assert samples[-320:].std() < 0.2 * samples.std(), path
+
+
+def features(path: str) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Statistics of 20 MFCC and their slopes; duration (s), loudness (dB) and mean pitch (log Hz, loud frames)."""
+    import librosa
+
+    samples, rate = soundfile.read(path, dtype="float32")
+    mfcc = librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=20, n_fft=400, hop_length=160, n_mels=40)
+    rows = [mfcc, librosa.feature.delta(mfcc), librosa.feature.delta(mfcc, order=2)]
+    statistics = np.concatenate([row for values in rows for row in (values.mean(axis=1), values.std(axis=1))])
+    pitch = librosa.yin(samples, fmin=60, fmax=500, sr=rate, frame_length=1024, hop_length=320)
+    level = librosa.feature.rms(y=samples, frame_length=1024, hop_length=320)[0]
+    voiced = np.log(pitch[level > np.median(level)])
+    return statistics, (len(samples) / rate, 20 * np.log10(samples.std()), voiced.mean())
+
+
+def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
+    """MFCC and an SVM are between .50 and .85 UAR, duration, loudness or mean pitch alone below .40."""
+    pytest.importorskip("librosa")
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import recall_score
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    clips = corpus.clips.set_index("clip")
+    with ProcessPoolExecutor(2) as pool:
+        found = list(pool.map(features, clips["path"], chunksize=72))
+    mfcc = pd.DataFrame([statistics for statistics, _ in found], index=clips.index)
+    cues = pd.DataFrame([cue for _, cue in found], index=clips.index, columns=["duration", "loudness", "pitch"])
+
+    def uar(table: pd.DataFrame, *steps) -> float:
+        scores = []
+        for fold in split(corpus, "speaker-3").folds:
+            model = make_pipeline(StandardScaler(), *steps).fit(
+                table.loc[list(fold.train)], clips["label"][[*fold.train]]
+            )
+            guess = model.predict(table.loc[list(fold.test)])
+            scores.append(recall_score(clips["label"][[*fold.test]], guess, average="macro"))
+        return float(np.mean(scores))
+
+    assert 0.50 < uar(mfcc, SVC(C=3)) < 0.85
+    for cue in cues:
+        for judge in (KNeighborsClassifier(50), SVC(), HistGradientBoostingClassifier(max_depth=3, max_iter=50)):
+            assert uar(cues[[cue]], judge) < 0.40, (cue, judge)
+
+
+def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):
+    monkeypatch.setattr(synthetic, "_spoken", lambda requests: pytest.fail("it was spoken again"))
+    again = synthetic.load(Path(corpus.clips["path"][0]).parent)
+    assert again.fingerprint == corpus.fingerprint
+    pd.testing.assert_frame_equal(again.clips, corpus.clips)
+
+
+def test_the_gpl_library_is_never_in_this_process(corpus):
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("this system does not list a process's libraries")
+    assert "espeak" not in maps.read_text()
+
+
+@pytest.fixture
+def small(six, tmp_path) -> tuple[Path, Corpus]:
+    pytest.importorskip("espeakng_loader")
+    return tmp_path / "one", synthetic.load(tmp_path / "one")
+
+
+def test_made_twice_it_is_the_same_to_the_last_byte(small, tmp_path):
+    _, first = small
+    second = synthetic.load(tmp_path / "two")
+    assert list(second.clips["sha256"]) == list(first.clips["sha256"])
+    assert second.fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize("name", ["voice01_s01_fear.wav", "manifest.json"])
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"[]")])
+def test_a_lost_or_changed_file_is_made_again(small, name, damage):
+    folder, whole = small
+    before = (folder / name).read_bytes()
+    damage(folder / name)
+    assert synthetic.load(folder).fingerprint == whole.fingerprint
+    assert (folder / name).read_bytes() == before
+
+
+def test_a_changed_file_is_told(small, capsys):
+    folder, _ = small
+    (folder / "voice01_s01_sad.wav").write_bytes(b"other")
+    synthetic.load(folder)
+    assert "voice01_s01_sad.wav is not what was made here" in capsys.readouterr().err
+
+
+def test_a_corpus_of_another_version_is_made_again(small):
+    folder, _ = small
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"version": "0"}))
+    synthetic.load(folder)
+    assert json.loads((folder / "manifest.json").read_text()) == manifest
+
+
+def test_without_a_folder_it_lies_in_the_users_cache(six, monkeypatch, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(synthetic.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    found = synthetic.load()
+    assert Path(found.clips["path"][0]).parent == tmp_path / "serlab" / f"synthetic-{synthetic.VERSION}"
+
+
+def test_a_missing_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MachineError, match=r"pip install 'serlab\[demo\]'"):
+        synthetic.load(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_last_words_of_a_broken_espeak_are_told(six, monkeypatch, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(MachineError, match=r"espeak-ng stopped .*\(no message\)"):
+        synthetic.load(tmp_path / "silent")
+    assert not (tmp_path / "silent" / "manifest.json").exists()
+
+
+def test_a_voice_that_espeak_lacks_is_told(monkeypatch, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setattr(synthetic, "_VOICES", (("xx-nowhere", 0.0, 1.0),))
+    with pytest.raises(MachineError, match="espeak-ng has no voice 'xx-nowhere'"):
+        synthetic.load(tmp_path / "silent")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(six, tmp_path):
+    pytest.importorskip("espeakng_loader")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(MachineError, match="cannot write .*voice01_s01_angry"):
+        synthetic.load(tmp_path / "file" / "below")

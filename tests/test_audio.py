@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serlab import audio
+from serlab.audio import AudioError, Limits
+from serlab.core import UserError
+
+FORMATS = {
+    "pcm16.wav": {"subtype": "PCM_16"},
+    "pcm24.wav": {"subtype": "PCM_24"},
+    "float.wav": {"subtype": "FLOAT"},
+    "flac.flac": {},
+    "mp3.mp3": {},
+    "vorbis.ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus.opus": {"format": "OGG", "subtype": "OPUS"},
+}
+
+
+def reason(path: Path, limits: Limits = audio.DEFAULT_LIMITS) -> str:
+    with pytest.raises(AudioError) as caught:
+        audio.read(path, limits=limits)
+    assert str(path) in str(caught.value)
+    with pytest.raises(AudioError) as checked:
+        audio.check(path, limits=limits)
+    assert checked.value.reason == caught.value.reason
+    return caught.value.reason
+
+
+def frequency(samples: np.ndarray) -> float:
+    """Strongest frequency of a one-second clip, Hz."""
+    return float(np.abs(np.fft.rfft(samples)).argmax() * audio.SAMPLE_RATE / len(samples))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_every_format_gives_the_same_tone(tmp_path, make_tone, name, rate):
+    path = make_tone(tmp_path / name, seconds=1.0, rate=rate, channels=2, **FORMATS[name])
+    samples = audio.read(path)
+    assert samples.dtype == np.float32
+    assert samples.shape == (16000,)
+    assert frequency(samples) == pytest.approx(220, abs=1)
+    assert np.abs(samples[4000:12000]).max() == pytest.approx(0.3, abs=0.02)
+    assert audio.info(path) == audio.Info(1.0, rate, 2)
+
+
+def test_samples_at_16_khz_are_taken_as_they_are(tmp_path):
+    written = np.random.default_rng(0).normal(0, 0.1, 3000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", written, 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(audio.read(tmp_path / "a.wav"), written)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (11025, 8), (44100, 3), (192000, 1)])
+def test_channels_are_averaged_and_rates_converted(tmp_path, rate, channels):
+    tone = np.sin(2 * np.pi * 440 * np.arange(rate) / rate)
+    soundfile.write(tmp_path / "a.wav", np.outer(tone, np.arange(1, channels + 1) / 40), rate, subtype="FLOAT")
+    samples = audio.read(tmp_path / "a.wav")
+    expected = (channels + 1) / 80 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(samples[200:-200], expected[200:-200], atol=2e-4)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rate=st.integers(8000, 192000), length=st.integers(20000, 40000), seed=st.integers(0, 99))
+def test_length_is_the_resampled_length_and_reading_repeats_to_the_bit(tmp_path, rate, length, seed):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(seed).normal(0, 0.1, length), rate)
+    samples = audio.read(path)
+    assert abs(len(samples) - length * 16000 / rate) <= 0.5 + 1e-6
+    assert audio.read(path).tobytes() == samples.tobytes()
+
+
+def test_a_file_that_is_not_there_or_no_file(tmp_path):
+    assert reason(tmp_path / "none.wav") == "no such file"
+    (tmp_path / "folder.wav").mkdir()
+    assert reason(tmp_path / "folder.wav") == "a folder, not a file"
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert reason(tmp_path / "pipe.wav") == "not a regular file"
+
+
+def test_no_permission_and_a_failing_disk(tmp_path, make_tone, monkeypatch):
+    path = make_tone(tmp_path / "a.wav")
+
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    def fail(*_args, **_kwargs):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert reason(path) == "no permission to read it"
+    monkeypatch.setattr(Path, "open", fail)
+    assert reason(path) == "Input/output error"
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".ogg", ".opus"])
+def test_what_is_not_audio(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"")
+    assert reason(path) == "empty file"
+    path.write_text("Dear diary, today I shouted at the microphone. " * 40)
+    assert reason(path) == "not audio"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:c6f94b25\nsize 72862\n")
+    assert "Git LFS pointer" in reason(path)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_a_truncated_file_is_found_in_every_format(tmp_path, make_tone, name, share):
+    path = make_tone(tmp_path / name, seconds=2.5, **FORMATS[name])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert reason(path).startswith("truncated")
+
+
+def test_a_truncated_wav_says_by_how_much(tmp_path, make_tone):
+    path = make_tone(tmp_path / "a.wav", seconds=2.5)
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 17600])
+    assert reason(path) == "truncated: header says 2.5 s, holds 1.1 s"
+    with pytest.raises(AudioError, match="truncated"):
+        audio.info(path)
+
+
+def test_damage_in_the_middle_and_in_the_header(tmp_path, make_tone):
+    flac = make_tone(tmp_path / "a.flac", seconds=2.0)
+    content = bytearray(flac.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    flac.write_bytes(content)
+    assert reason(flac) == "truncated or damaged: decoding breaks off before its 2.0 s"
+    wav = make_tone(tmp_path / "a.wav")
+    wav.write_bytes(wav.read_bytes()[:20])
+    assert reason(wav).startswith("damaged")
+    flac.write_bytes(b"fLaC" + bytes(100))
+    with pytest.raises(AudioError):
+        audio.read(flac)
+
+
+def test_formats_that_cannot_be_checked_are_refused(tmp_path, make_tone):
+    assert reason(make_tone(tmp_path / "a.aiff")) == "AIFF is not read here; convert it to WAV or FLAC"
+    assert reason(make_tone(tmp_path / "a.wav", format="RF64")).startswith("RF64 is not read here")
+
+
+def test_a_wav_that_holds_no_samples(tmp_path, make_tone):
+    header_only = make_tone(tmp_path / "a.wav", seconds=0)
+    assert reason(header_only) == "no samples"
+    (tmp_path / "chunkless.wav").write_bytes(header_only.read_bytes()[:36])
+    with pytest.raises(AudioError):
+        audio.read(tmp_path / "chunkless.wav")
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFF000])
+def test_a_wav_written_into_a_pipe_is_read_to_its_end(tmp_path, make_tone, length):
+    path = make_tone(tmp_path / "a.wav", seconds=0.5)
+    content = bytearray(path.read_bytes())
+    content[40:44] = length.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert len(audio.read(path)) == 8000
+
+
+def test_flac_written_into_a_pipe_says_what_to_do(tmp_path, make_tone):
+    path = make_tone(tmp_path / "a.flac")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0  # the last 36 bits of this field are the number of samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert "convert it again" in reason(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_sample_that_is_not_finite(tmp_path, value):
+    samples = np.full((8000, 2), 0.1)
+    samples[4000, 1] = value
+    soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+    assert reason(tmp_path / "a.wav") == "non-finite samples"
+
+
+def test_silence_ends_where_two_steps_of_16_bit_begin(tmp_path):
+    path = tmp_path / "a.wav"
+    samples = np.zeros(8000, np.int16)
+    soundfile.write(path, samples, 16000)
+    assert reason(path) == "silent"
+    samples[100] = 1
+    soundfile.write(path, samples, 16000)
+    assert reason(path) == "silent"
+    samples[100] = -2
+    soundfile.write(path, samples, 16000)
+    assert len(audio.read(path)) == 8000
+
+
+def test_channels_that_cancel_out_are_silent(tmp_path):
+    tone = np.sin(np.arange(8000) / 10)
+    soundfile.write(tmp_path / "a.wav", np.stack([tone, -tone], axis=1), 16000, subtype="FLOAT")
+    assert reason(tmp_path / "a.wav") == "silent"
+
+
+def test_too_many_channels_and_odd_rates(tmp_path, make_tone):
+    assert reason(make_tone(tmp_path / "nine.wav", channels=9)) == "9 channels, more than 8"
+    assert "4000 Hz" in reason(make_tone(tmp_path / "slow.wav", rate=4000))
+    assert "384000 Hz" in reason(make_tone(tmp_path / "fast.wav", rate=384000))
+
+
+def test_limits_are_inclusive_and_can_be_moved(tmp_path, make_tone):
+    path = make_tone(tmp_path / "a.wav", seconds=0.5)
+    assert len(audio.read(path, limits=Limits(0.5, 0.5))) == 8000
+    assert reason(path, Limits(max_seconds=0.4)) == "longer than 0.4 s"
+    assert reason(path, Limits(min_seconds=0.6)) == "shorter than 0.6 s"
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("a.flac", 3600), ("a.mp3", 600)])
+def test_an_overlong_file_is_refused_without_being_decoded(tmp_path, make_tone, name, seconds):
+    path = make_tone(tmp_path / name, seconds=seconds, rate=8000)
+    before = time.process_time()
+    assert reason(path) == "longer than 60 s"
+    assert time.process_time() - before < 0.1
+
+
+def untagged_mp3(path: Path, samples: np.ndarray, mode: str) -> Path:
+    """Write an MP3 and take away its first frame, which alone tells its length."""
+    with soundfile.SoundFile(path, "w", 16000, 1, bitrate_mode=mode, compression_level=0.5) as sound:
+        for start in range(0, len(samples), 16000):
+            sound.write(samples[start : start + 16000])
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(b"\xff\xf3", 10) :])
+    return path
+
+
+def test_an_mp3_whose_length_is_a_guess(tmp_path):
+    noise, quiet = np.random.default_rng(0).normal(0, 0.3, 160000), np.zeros(160000)
+    steady = untagged_mp3(tmp_path / "steady.mp3", noise, "CONSTANT")
+    assert len(audio.read(steady)) == pytest.approx(160000, abs=2304)
+    # libsndfile takes the first frame's bit rate for all: too long after a quiet start, too short after a loud one.
+    guessed_long = untagged_mp3(tmp_path / "long.mp3", np.concatenate([quiet, noise]), "VARIABLE")
+    assert soundfile.info(guessed_long).duration > 30
+    assert len(audio.read(guessed_long)) == pytest.approx(320000, abs=2304)
+    assert audio.info(guessed_long).duration == pytest.approx(20, abs=0.15)
+    assert len(audio.read(guessed_long, limits=Limits(max_seconds=21))) == pytest.approx(320000, abs=2304)
+    assert reason(guessed_long, Limits(max_seconds=19)) == "longer than 19 s"
+    guessed_short = untagged_mp3(tmp_path / "short.mp3", np.concatenate([noise, quiet]), "VARIABLE")
+    assert soundfile.info(guessed_short).duration < 10
+    assert "changing bit rate" in reason(guessed_short)
+    with pytest.raises(AudioError, match="changing bit rate"):
+        audio.info(guessed_short)
+
+
+def test_an_mp3_behind_an_id3_tag(tmp_path, make_tone):
+    path = make_tone(tmp_path / "a.mp3", seconds=1.0)
+    path.write_bytes(b"ID3\x03\x00\x00" + bytes([0, 0, 2, 0]) + bytes(256) + path.read_bytes())
+    assert len(audio.read(path)) == 16000
+
+
+def test_content_counts_and_not_the_name(tmp_path, make_tone):
+    path = make_tone(tmp_path / "a.mp3", format="WAV")
+    path.write_bytes(path.read_bytes() + b"LIST\x04\x00\x00\x00abcd")
+    assert len(audio.read(path)) == 8000
+
+
+def test_the_error_survives_a_process_boundary(tmp_path):
+    error = pickle.loads(pickle.dumps(AudioError(tmp_path / "a.wav", "silent")))
+    assert (error.path, error.reason, error.exit_code) == (tmp_path / "a.wav", "silent", 2)
+    assert str(error) == f"{tmp_path / 'a.wav'} cannot be used: silent."
+
+
+def test_finding_audio(tmp_path):
+    for name in ("b/2.wav", "b/1.FLAC", "a.mp3", "notes.txt", ".hidden.wav", ".cache/3.wav", "odd.bin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    inside = [tmp_path / "a.mp3", tmp_path / "b/1.FLAC", tmp_path / "b/2.wav"]
+    assert audio.find_audio([tmp_path]) == inside
+    assert audio.find_audio([tmp_path / "odd.bin", tmp_path / "b/2.wav", tmp_path]) == [
+        tmp_path / "odd.bin",
+        tmp_path / "b/2.wav",
+        tmp_path / "a.mp3",
+        tmp_path / "b/1.FLAC",
+    ]
+
+
+def test_finding_nothing(tmp_path):
+    with pytest.raises(UserError, match="holds no audio"):
+        audio.find_audio([tmp_path])
+    with pytest.raises(UserError, match="there is no file or folder"):
+        audio.find_audio([tmp_path / "none"])
