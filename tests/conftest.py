@@ -1,13 +1,185 @@
 from __future__ import annotations
 
+import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile
 
+if TYPE_CHECKING:
+    from serlab.comparison import Comparison
+
 MakeTone = Callable[..., Path]
+
+TINY_LABELS = ("calm", "happy", "sad")
+TINY_SPEAKERS = 6
+TINY_TAKES = 3
+TINY_RECIPES = {
+    "tiny-resnet": """
+title: Tiny ResNet
+model: {kind: resnet, stem: small, width: 8, pooling: mean+std, window: 24, logmel: {bands: 24, hop: 256}}
+training: {epochs: 1, batch_size: 16, learning_rate: 2.0e-3, precision: fp32}
+""",
+    "tiny-wav2vec2": """
+title: Tiny Wav2Vec2, from scratch
+model:
+  kind: encoder
+  architecture: wav2vec2
+  freeze_conv: false
+  config:
+    conv_dim: [8, 8]
+    conv_kernel: [10, 8]
+    conv_stride: [40, 8]
+    num_feat_extract_layers: 2
+    feat_extract_norm: layer
+    hidden_size: 16
+    num_hidden_layers: 2
+    num_attention_heads: 2
+    intermediate_size: 32
+    num_conv_pos_embeddings: 4
+    num_conv_pos_embedding_groups: 2
+  head: {projection: 16}
+training: {epochs: 1, batch_size: 16, precision: fp32}
+""",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line of error that the user reads."""
+        lines = [line for line in self.err.splitlines() if line.startswith("serlab: ")]
+        assert len(lines) == 1, self.err
+        assert self.err.splitlines()[-1] == lines[0], self.err
+        assert "Traceback" not in self.err
+        assert lines[0].endswith("."), lines[0]
+        return lines[0].removeprefix("serlab: ")
+
+
+@pytest.fixture
+def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a command line in this process, as the installed script does."""
+    from serlab.cli import main
+
+    def call(*arguments: object) -> Ended:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["serlab", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Ended(int(ended.value.code or 0), out, err)
+
+    return call
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of a serlab process of its own, in whatever environment the tests run."""
+    return [sys.executable, "-c", "from serlab.cli import main; main()", *map(str, arguments)]
+
+
+@pytest.fixture
+def serlab_process() -> Callable[..., Ended]:
+    """Run a command line in a process of its own."""
+
+    def call(*arguments: object, env: dict[str, str] | None = None, **how: Any) -> Ended:
+        done = subprocess.run(
+            command(*arguments), capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=300, **how
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of the table of a corpus of noisy tones whose pitch tells the label: 3 labels x 6 speakers x 3 takes."""
+    return write_tiny_corpus(tmp_path_factory.mktemp("tiny"))
+
+
+def write_tiny_corpus(folder: Path) -> Path:
+    """Write the tiny corpus into ``folder``; return the path of its table, ``tiny.csv``."""
+    random = np.random.default_rng(0)
+    rows = []
+    for hertz, label in zip((150, 500, 1500), TINY_LABELS, strict=True):
+        for speaker in range(TINY_SPEAKERS):
+            for take in range(TINY_TAKES):
+                time = np.arange(round((0.3 + 0.1 * take) * 16000)) / 16000
+                wave = 0.3 * np.sin(2 * np.pi * hertz * (1 + 0.04 * speaker) * time)
+                name = f"s{speaker}_{label}_{take}.wav"
+                soundfile.write(folder / name, wave + 0.02 * random.standard_normal(len(time)), 16000)
+                rows.append({"path": name, "label": label, "speaker": f"s{speaker}"})
+    table = folder / "tiny.csv"
+    write_csv(table, rows)
+    return table
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Recipes that train in a second or two: paths of ``tiny-resnet`` and ``tiny-wav2vec2``, by name."""
+    folder = tmp_path_factory.mktemp("recipes")
+    paths = {name: folder / f"{name}.yaml" for name in TINY_RECIPES}
+    for name, path in paths.items():
+        path.write_text(TINY_RECIPES[name], encoding="utf-8")
+    return {name: str(path) for name, path in paths.items()}
+
+
+@pytest.fixture(scope="session")
+def tiny_comparison(
+    tiny_corpus: Path, tiny_recipes: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Comparison:
+    """A comparison of both tiny networks and an SVM on fold 1 of ``speaker-2``, models kept; not to be written to."""
+    from serlab.comparison import compare
+
+    recipes = [*tiny_recipes.values(), "mfcc-svm"]
+    out = tmp_path_factory.mktemp("runs")
+    return compare(str(tiny_corpus), recipes, protocol="speaker-2", folds=[1], out=out, keep_models=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tiny_comparison: Comparison) -> dict[str, Path]:
+    """Model folders of ``tiny_comparison``, by recipe; not to be written to."""
+    return dict(zip(("tiny-resnet", "tiny-wav2vec2", "mfcc-svm"), tiny_comparison.models, strict=True))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random, tiny encoder in the format of facebook/wav2vec2-base: group norm, no head."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
+
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        conv_dim=[8, 8], conv_kernel=[10, 8], conv_stride=[40, 8], num_feat_extract_layers=2,
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+        codevector_dim=8, proj_codevector_dim=8, num_codevectors_per_group=4,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("checkpoints") / "wav2vec2-tiny-random"
+    Wav2Vec2ForPreTraining(config).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

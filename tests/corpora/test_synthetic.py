@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import soundfile
 from serlab.core import EMOTIONS, MachineError
 from serlab.corpora import synthetic
 from serlab.corpora.base import Corpus
+from serlab.frontends.functionals import MfccStatistics
 from serlab.protocols import split
 
 pytestmark = pytest.mark.slow
@@ -53,29 +53,21 @@ def test_every_clip_is_whole_speech_in_tenths_of_a_second(corpus):
         samples, rate = soundfile.read(path, dtype="float32")
         assert rate == 16000
         assert len(samples) % 1600 == 0
-        assert np.abs(samples).max() < 0.999
+        assert np.abs(samples).max() < 0.99
         # The last 20 ms hold noise alone: no speech is cut.
         assert samples[-320:].std() < 0.2 * samples.std(), path
 
 
-def features(path: str) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Statistics of 20 MFCC and their slopes; duration (s), loudness (dB) and mean pitch (log Hz, loud frames)."""
-    import librosa
-
-    samples, rate = soundfile.read(path, dtype="float32")
-    mfcc = librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=20, n_fft=400, hop_length=160, n_mels=40)
-    rows = [mfcc, librosa.feature.delta(mfcc), librosa.feature.delta(mfcc, order=2)]
-    statistics = np.concatenate([row for values in rows for row in (values.mean(axis=1), values.std(axis=1))])
-    pitch = librosa.yin(samples, fmin=60, fmax=500, sr=rate, frame_length=1024, hop_length=320)
-    level = librosa.feature.rms(y=samples, frame_length=1024, hop_length=320)[0]
-    voiced = np.log(pitch[level > np.median(level)])
-    return statistics, (len(samples) / rate, 20 * np.log10(samples.std()), voiced.mean())
+def mean_pitch(samples: np.ndarray) -> float:
+    """Mean logarithm of the pitch (60 to 500 Hz, by autocorrelation) of the louder half of the frames."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), 800)[::320]
+    frames = frames[frames.std(axis=1) >= np.median(frames.std(axis=1))]
+    correlation = np.fft.irfft(np.abs(np.fft.rfft(frames * np.hanning(800), 1600)) ** 2)
+    return float(np.log(16000 / (32 + correlation[:, 32:267].argmax(axis=1))).mean())
 
 
 def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
-    """MFCC and an SVM are between .50 and .85 UAR, duration, loudness or mean pitch alone below .40."""
-    pytest.importorskip("librosa")
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    """MFCC and an SVM are between .50 and .85 UAR; duration, loudness or mean pitch alone are below .40."""
     from sklearn.metrics import recall_score
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -83,10 +75,13 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
     from sklearn.svm import SVC
 
     clips = corpus.clips.set_index("clip")
-    with ProcessPoolExecutor(2) as pool:
-        found = list(pool.map(features, clips["path"], chunksize=72))
-    mfcc = pd.DataFrame([statistics for statistics, _ in found], index=clips.index)
-    cues = pd.DataFrame([cue for _, cue in found], index=clips.index, columns=["duration", "loudness", "pitch"])
+    heard = [soundfile.read(path, dtype="float32")[0] for path in clips["path"]]
+    mfcc = pd.DataFrame([MfccStatistics()(samples) for samples in heard], index=clips.index)
+    cues = {
+        "duration": clips["duration"],
+        "loudness": [20 * np.log10(samples.std()) for samples in heard],
+        "pitch": [mean_pitch(samples) for samples in heard],
+    }
 
     def uar(table: pd.DataFrame, *steps) -> float:
         scores = []
@@ -99,9 +94,9 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
         return float(np.mean(scores))
 
     assert 0.50 < uar(mfcc, SVC(C=3)) < 0.85
-    for cue in cues:
-        for judge in (KNeighborsClassifier(50), SVC(), HistGradientBoostingClassifier(max_depth=3, max_iter=50)):
-            assert uar(cues[[cue]], judge) < 0.40, (cue, judge)
+    for cue, values in cues.items():
+        for judge in (KNeighborsClassifier(50), SVC()):
+            assert uar(pd.DataFrame({cue: values}, index=clips.index), judge) < 0.40, (cue, judge)
 
 
 def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):
@@ -188,5 +183,5 @@ def test_a_voice_that_espeak_lacks_is_told(monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_written_to_is_named(six, tmp_path):
     pytest.importorskip("espeakng_loader")
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(MachineError, match="cannot write .*voice01_s01_angry"):
+    with pytest.raises(MachineError, match=r"cannot write .*voice01_s01_angry"):
         synthetic.load(tmp_path / "file" / "below")

@@ -2,8 +2,8 @@
 
 Its use is to run the whole of serlab in minutes where no recordings are at hand; no figure from it says anything about
 people. espeak-ng (GPL-3.0; the extra ``demo`` brings it as ``espeakng-loader``) speaks in a process of its own,
-:mod:`serlab.corpora.speak`; what it says is then coloured here. An emotion is a set of shifts that actors are known to
-make (Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614): pitch, pitch range, tempo, spectral tilt, breathiness,
+:mod:`serlab.corpora.speak`; what it says is then coloured here. An emotion is a set of shifts, loosely those of actors
+(Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614): pitch, pitch range, tempo, spectral tilt, breathiness,
 vocal tract length (a smile shortens it) and loudness. Every voice and every clip adds its own jitter, and every clip
 has its own recording level and noise, so that no single cue tells the emotions apart.
 """
@@ -105,6 +105,7 @@ _MEAN_BREATH_DB = -26.0
 _NOISE_DB = (-38.0, -24.0)
 _WORDS_A_MINUTE = 205.0
 _PITCH_STEPS_A_SEMITONE = 4.3
+_PEAK = 0.98
 _MANIFEST = "manifest.json"
 
 
@@ -301,8 +302,8 @@ def _coloured(plan: _Plan, speech: NDArray[np.float32]) -> NDArray[np.float32]:
     clip = np.zeros(-(-(before + len(voice) + tenth // 4) // tenth) * tenth)
     clip[before : before + len(voice)] = voice
     clip += 10 ** (draw.uniform(*_NOISE_DB) / 20) * draw.normal(size=len(clip))
-    clip *= 10 ** (plan.level / 20) / clip.std()
-    return np.clip(clip, -0.999, 0.999).astype(np.float32)
+    clip *= min(10 ** (plan.level / 20) / clip.std(), _PEAK / np.abs(clip).max())
+    return clip.astype(np.float32)
 
 
 def _wav(samples: NDArray[np.float32]) -> bytes:

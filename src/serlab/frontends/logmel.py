@@ -8,7 +8,6 @@ top or relative to the clip's maximum, so silence is the floor of -100 dB in eve
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import Any
 
 import torch
@@ -50,16 +49,13 @@ class LogMel:
 
 @functools.lru_cache(maxsize=8)
 def _constants(settings: LogMelSettings) -> tuple[torch.Tensor, torch.Tensor]:
-    with warnings.catch_warnings():
-        # More bands than the FFT resolves leaves some empty: the seed's recipe has them, and they do no harm.
-        warnings.filterwarnings("ignore", message="At least one mel filter")
-        filters = mel_filter_bank(
-            num_frequency_bins=settings.n_fft // 2 + 1,
-            num_mel_filters=settings.bands,
-            min_frequency=settings.low,
-            max_frequency=settings.high,
-            sampling_rate=SAMPLE_RATE,
-            norm="slaney",
-            mel_scale="slaney",
-        )
+    filters = mel_filter_bank(
+        num_frequency_bins=settings.n_fft // 2 + 1,
+        num_mel_filters=settings.bands,
+        min_frequency=settings.low,
+        max_frequency=settings.high,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
     return torch.hann_window(settings.n_fft), torch.from_numpy(filters).float()

@@ -149,7 +149,7 @@ class SupportVectorClassifier(_Fitted):
             pool.shutdown(cancel_futures=True)
         scores = np.array([uar(confusion(targets, labels, n_labels)) for labels in predicted])
         best = int(scores.argmax())
-        weight, bias = _fit_logistic(decisions[best], targets, n_labels)
+        ((weight, bias),) = _logistic_path(decisions[best], targets, n_labels, [1.0])
         penalty, gamma = grid[best]
         machine = _fit_machine((features - mean) / scale, targets, penalty, gamma)
         return cls(
@@ -341,10 +341,7 @@ def _inner_folds(targets: Targets, speakers: Sequence[str], n_labels: int, seed:
     folds = []
     for kept, held in splitter.split(targets, targets, groups):
         if len(np.unique(targets[kept])) < 2:
-            raise UserError(
-                "without some of its speakers the training side has one label only, so no setting can be searched; "
-                "use more speakers."
-            )
+            raise UserError("without some of its speakers the training side has one label only; use more speakers.")
         mask = np.zeros(len(targets), bool)
         mask[held] = True
         folds.append(mask)
@@ -354,14 +351,8 @@ def _inner_folds(targets: Targets, speakers: Sequence[str], n_labels: int, seed:
 def _fit_machine(inputs: Array, targets: Targets, penalty: float, gamma: float) -> Any:
     from sklearn.svm import SVC
 
-    machine = SVC(
-        C=penalty,
-        gamma=gamma,
-        class_weight="balanced",
-        decision_function_shape="ovo",
-        cache_size=_KERNEL_CACHE_MB,
-    )
-    return machine.fit(inputs, targets)
+    options = {"class_weight": "balanced", "decision_function_shape": "ovo", "cache_size": _KERNEL_CACHE_MB}
+    return SVC(C=penalty, gamma=gamma, **options).fit(inputs, targets)
 
 
 def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
@@ -385,10 +376,6 @@ def _pair_coefficients(machine: Any) -> Array:
         dual[owner == first, column] = machine.dual_coef_[second - 1, owner == first]
         dual[owner == second, column] = machine.dual_coef_[first, owner == second]
     return dual
-
-
-def _fit_logistic(inputs: Floats, targets: Targets, n_labels: int) -> tuple[Array, Array]:
-    return _logistic_path(inputs, targets, n_labels, [1.0])[0]
 
 
 def _logistic_path(

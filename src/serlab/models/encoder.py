@@ -70,7 +70,8 @@ class SpeechEncoder(Network):
         if settings.head.kind == "pooled":
             self.head = _replace_head(hf, settings.head)
         self.needs_serlab = self.head is not None or (self.kind == "whisper" and not plain)
-        self.layers = self._transformer_layers()
+        # A plain tuple: as a module of its own it would stand twice in the state.
+        self.layers = tuple(self._transformer_layers())
         self._freeze(settings)
         self.frontend = self._front(settings, weights_sha256, precision)
 

@@ -19,6 +19,7 @@ from serlab.files import write_json
 from serlab.frontends.logmel import FLOOR_DB, LogMel
 from serlab.models.heads import statistics
 from serlab.models.network import Network
+from serlab.models.weights import quiet
 from serlab.recipes import ResNetModel as Settings
 
 _SMALLEST_STD = 1e-5
@@ -72,14 +73,16 @@ class ResNet(Network):
 
     def load_image_weights(self, checkpoint: Path) -> None:
         """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
-        image = AutoModelForImageClassification.from_pretrained(str(checkpoint), dtype=torch.float32)
-        state = image.resnet.state_dict()
         first = "embedder.embedder.convolution.weight"
-        state[first] = state[first].sum(dim=1, keepdim=True)
         try:
+            with quiet():
+                image = AutoModelForImageClassification.from_pretrained(str(checkpoint), dtype=torch.float32)
+            state = image.resnet.state_dict()
+            state[first] = state[first].sum(dim=1, keepdim=True)
             self.net.get_submodule("resnet").load_state_dict(state)
-        except (RuntimeError, AttributeError) as error:
-            raise UserError(f"{checkpoint} is no ResNet18 with the standard stem: {str(error)[:120]}.") from error
+        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+            short = " ".join(str(error).split())[:120]
+            raise UserError(f"{checkpoint} is no ResNet18 with the standard stem: {short}.") from error
 
     def save_weights(self, folder: Path) -> None:
         """Write configuration, weights and the band statistics."""

@@ -1,0 +1,43 @@
+# Every target sets up .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help compare test lint format bench docs clean
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (some minutes, once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "serlab needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,opensmile,dev,docs]'
+	@touch $@
+
+compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path
+	@$(BIN)/serlab compare
+
+test: lint ## lint, type-check and test
+	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
+
+lint: $(READY) ## ruff, mypy and the arrows between the rooms
+	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check --quiet src tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## format and sort imports
+	@$(BIN)/ruff format src tests
+	@$(BIN)/ruff check --fix src tests
+
+bench: $(READY) ## time what users wait for, as ratios
+	@$(BIN)/python -m benchmarks
+
+docs: $(READY) ## build the documentation into site/
+	@$(BIN)/mkdocs build --strict
+
+clean: ## remove what can be made again (not runs/ and results/)
+	@rm -rf $(VENV) site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
