@@ -12,17 +12,17 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import serlab
-from serlab.core import Exclusion, MachineError, UserError
+from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_share, screen
-from serlab.files import write_json
+from serlab.files import unwritable, write_json
 from serlab.models.card import model_card
 from serlab.models.folder import save
 from serlab.progress import say
@@ -31,9 +31,11 @@ from serlab.recipes import Recipe, load_recipe
 from serlab.report import build
 from serlab.report.render import Audio
 from serlab.tables import write_table
-from serlab.training.run import Outcome, Stores, machine, precision_of, run, versions, weights_sha256
+from serlab.training.run import Stores, identify, run
+from serlab.training.signature import Cell, now, read_signature, sign
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
+_SEEDS = 2**31
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,6 @@ class Comparison:
     exclusions: tuple[Exclusion, ...]
     done: int
     trained: int
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One cell of the comparison."""
-
-    recipe: Recipe
-    hash: str
-    weights: str | None
-    fold: Fold
-    seed: int
-
-    @property
-    def stem(self) -> str:
-        return f"fold{self.fold.number}-seed{self.seed}"
 
 
 def compare(
@@ -114,28 +101,31 @@ def compare(
     loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
     if not loaded:
         raise UserError("name at least one recipe; serlab recipes lists them.")
-    hashes = [(recipe, weights_sha256(recipe)) for recipe in loaded]
+    for seed in seeds:
+        if not 0 <= seed < _SEEDS:
+            raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
+    identities = [(recipe, *identify(recipe)) for recipe in loaded]
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=Path(data) if data else None)
     chosen = split(found, protocol or default_protocol(found))
-    cells = [
-        _Run(recipe, recipe.hash(weights), weights, fold, seed)
-        for recipe, weights in hashes
-        for fold in _chosen_folds(chosen, folds)
-        for seed in seeds
-    ]
+    grid = product(identities, _chosen_folds(chosen, folds), seeds)
+    cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
+    cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
     folder = Path(out) / found.name / chosen.name
-    sides = ["dev"] if dev_only else ["dev", "test"]
-    waiting = [cell for cell in cells if not _is_done(folder, cell, found, chosen, sides, keep_models)]
-    exclusions = _exclusions(found, folder, waiting, max_excluded)
+    _check_data(folder, found)
+    plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
+    waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
+    exclusions = _exclusions(found, folder)
+    if waiting:
+        check_share(exclusions, len(found.clips), max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     stores = Stores()
-    for number, cell in enumerate(waiting, 1):
+    for number, (cell, plan) in enumerate(waiting, 1):
         title = f"[{number}/{len(waiting)}] {cell.recipe.name} fold {cell.fold.number} seed {cell.seed}"
-        with _locked(folder / cell.recipe.folder(cell.hash), cell):
-            _do(cell, found, chosen, exclusions, stores, folder, dev_only, keep_models, title)
+        with _locked(folder / cell.folder / cell.stem):
+            _do(cell, plan, exclusions, stores, folder, keep_models, title)
     report = build(folder, clip_paths=dict(zip(found.clips["clip"], found.clips["path"], strict=True)), audio=audio)
-    models = (folder / cell.recipe.folder(cell.hash) / cell.stem for cell in cells)
+    models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
     return Comparison(folder, report, kept, exclusions, len(cells) - len(waiting), len(waiting))
 
@@ -148,87 +138,90 @@ def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
     return [by_number[number] for number in numbers] if numbers else list(chosen.folds)
 
 
-def _exclusions(corpus: Corpus, folder: Path, waiting: Sequence[_Run], limit: float) -> tuple[Exclusion, ...]:
+def _exclusions(corpus: Corpus, folder: Path) -> tuple[Exclusion, ...]:
     """Screen the corpus, once: a finished screening of the same corpus is remembered beside the results."""
-    path = folder.parent / "screening.json"
+    path = folder.parent / ".screening.json"
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["fingerprint"] == corpus.fingerprint:
-            exclusions = tuple(Exclusion(**entry) for entry in known["exclusions"])
-        else:
-            raise KeyError("fingerprint")
+            return tuple(Exclusion(**entry) for entry in known["exclusions"])
     except (OSError, ValueError, KeyError, TypeError):
-        exclusions = tuple(screen(corpus))
-        entries = [vars(exclusion) for exclusion in exclusions]
-        write_json(path, {"fingerprint": corpus.fingerprint, "exclusions": entries})
-    if waiting:
-        check_share(exclusions, len(corpus.clips), limit)
-    return exclusions
+        say(f"screening {corpus.name}, once")
+    # Signatures and reports travel: they name the file, not the disk it lay on.
+    found = [replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus)]
+    write_json(path, {"fingerprint": corpus.fingerprint, "exclusions": [vars(exclusion) for exclusion in found]})
+    return tuple(found)
 
 
-def _identity(cell: _Run, corpus: Corpus, chosen: Split) -> dict[str, Any]:
-    return {
-        "recipe": cell.hash,
-        "corpus": corpus.fingerprint,
-        "protocol": chosen.name,
-        "fold": cell.fold.number,
-        "seed": cell.seed,
-        "precision": precision_of(cell.recipe),
-    }
+def _check_data(folder: Path, corpus: Corpus) -> None:
+    """Refuse a folder that holds results of other data under the same name: no report could join them."""
+    for path in sorted(folder.glob("*/fold*-seed*.json")):
+        there = read_signature(path)["corpus"]["fingerprint"]
+        if there != corpus.fingerprint:
+            raise UserError(
+                f"{path} is of other data that are called {corpus.name} too (fingerprint {there[:8]}, not "
+                f"{corpus.fingerprint[:8]}); move it away, or choose another --out."
+            )
 
 
-def _is_done(folder: Path, cell: _Run, corpus: Corpus, chosen: Split, sides: Sequence[str], with_model: bool) -> bool:
-    path = folder / cell.recipe.folder(cell.hash) / f"{cell.stem}.json"
+class _Plan(Enum):
+    """What is left to do of a run."""
+
+    NOTHING = "nothing"
+    MODEL = "the model folder, from training anew; the table stands and the test side is not read again"
+    DEV = "training and the dev side"
+    TEST = "training, the dev side and the test side"
+
+
+def _plan(folder: Path, cell: Cell, dev_only: bool, keep_model: bool) -> _Plan:
+    path = folder / cell.folder / f"{cell.stem}.json"
+    wanted = _Plan.DEV if dev_only else _Plan.TEST
     if not path.is_file():
-        return False
-    try:
-        signature: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        there = signature["identity"]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no signature of a run: {error}; move it away, or choose another --out.") from error
-    wanted = _identity(cell, corpus, chosen)
-    different = [key for key in wanted if there.get(key) != wanted[key]]
+        return wanted
+    signature = read_signature(path)
+    there = signature["identity"]
+    different = [key for key in cell.identity if there.get(key) != cell.identity[key]]
     if different:
         key = different[0]
         raise UserError(
-            f"{path} is of another configuration ({key} {there.get(key)}, not {wanted[key]}); "
+            f"{path} is of another configuration ({key} {there.get(key)}, not {cell.identity[key]}); "
             "move it away, or choose another --out."
         )
-    there_too = path.with_suffix("").is_dir() or not with_model
-    return set(sides) <= set(signature["sides"]) and path.with_suffix(".parquet").is_file() and there_too
+    if not path.with_suffix(".parquet").is_file() or ("test" not in signature["sides"] and not dev_only):
+        return wanted
+    return _Plan.MODEL if keep_model and not path.with_suffix("").is_dir() else _Plan.NOTHING
 
 
 def _do(
-    cell: _Run,
-    corpus: Corpus,
-    chosen: Split,
+    cell: Cell,
+    plan: _Plan,
     exclusions: Sequence[Exclusion],
     stores: Stores,
     folder: Path,
-    dev_only: bool,
     keep_model: bool,
     title: str,
 ) -> None:
-    target = folder / cell.recipe.folder(cell.hash) / f"{cell.stem}.parquet"
-    started = _now()
-    workspace = _workspace(target, _identity(cell, corpus, chosen))
+    target = folder / cell.folder / f"{cell.stem}.parquet"
+    started = now()
+    workspace = _workspace(target, cell.identity)
     outcome = run(
         cell.recipe,
-        corpus,
+        cell.corpus,
         cell.fold,
         excluded=frozenset(exclusion.clip for exclusion in exclusions),
         seed=cell.seed,
         stores=stores,
         workspace=workspace,
-        before_test=None if dev_only else lambda: _enter(folder.parent.parent, cell, corpus, chosen),
+        before_test=(lambda: _enter(folder.parent.parent / "ledger.jsonl", cell)) if plan is _Plan.TEST else None,
         title=title,
     )
-    signature = _signature(cell, corpus, chosen, exclusions, outcome, started)
+    signature = sign(cell, outcome, exclusions, started)
     if keep_model:
         card = model_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, target.with_suffix(""), cell.recipe, signature, card)
-    write_table(target, outcome.table)
-    write_json(target.with_suffix(".json"), signature)
+        save(outcome.classifier, target.with_suffix(""), signature, card)
+    if plan is not _Plan.MODEL:
+        write_table(target, outcome.table)
+        write_json(target.with_suffix(".json"), signature)
     shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
 
@@ -249,100 +242,29 @@ def _workspace(target: Path, identity: Mapping[str, Any]) -> Path:
     return folder
 
 
-def _enter(out: Path, cell: _Run, corpus: Corpus, chosen: Split) -> None:
+def _enter(ledger: Path, cell: Cell) -> None:
     """Append to the ledger that this configuration reads a test side."""
-    entry = {
-        "time": _now(),
-        "corpus": corpus.name,
-        "fingerprint": corpus.fingerprint,
-        "protocol": chosen.name,
-        "recipe": cell.recipe.folder(cell.hash),
-        "hash": cell.hash,
-        "fold": cell.fold.number,
-        "seed": cell.seed,
-        "precision": precision_of(cell.recipe),
-        "side": "test",
-    }
-    with (out / "ledger.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(entry) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _signature(
-    cell: _Run,
-    corpus: Corpus,
-    chosen: Split,
-    exclusions: Sequence[Exclusion],
-    outcome: Outcome,
-    started: str,
-) -> dict[str, Any]:
-    sides = {"train": cell.fold.train, "dev": cell.fold.dev, "test": cell.fold.test}
-    side_of = {clip: name for name, clips in sides.items() for clip in clips}
-    return {
-        "serlab": serlab.__version__,
-        "identity": _identity(cell, corpus, chosen),
-        "recipe": {
-            "name": cell.recipe.folder(cell.hash),
-            "title": cell.recipe.title,
-            "hash": cell.hash,
-            "pretrained": getattr(cell.recipe.model, "checkpoint", "").rsplit("/", 1)[-1] or None,
-            "config": cell.recipe.settings(),
-        },
-        "weights_sha256": cell.weights,
-        "corpus": {
-            "name": corpus.name,
-            "fingerprint": corpus.fingerprint,
-            "copy": corpus.copy,
-            "clips": len(corpus.clips),
-            "labels": list(corpus.labels),
-            "synthetic": corpus.synthetic,
-            "speakers_known": corpus.speakers_known,
-            "label_track": "intended",
-            "licence": corpus.licence,
-            "citation": corpus.citation,
-        },
-        "protocol": {
-            "name": chosen.name,
-            "definition": chosen.definition,
-            "speaker_disjoint": chosen.speaker_disjoint,
-            "sentence_disjoint": chosen.sentence_disjoint,
-            "folds": len(chosen.folds),
-        },
-        "fold": cell.fold.number,
-        "seed": cell.seed,
-        "precision": precision_of(cell.recipe),
-        "sides": sorted(outcome.table["side"].unique()),
-        "training": outcome.training,
-        "cost": outcome.cost,
-        "exclusions": [
-            {**vars(entry), "path": Path(entry.path).name, "fold": cell.fold.number, "side": side_of[entry.clip]}
-            for entry in exclusions
-            if entry.clip in side_of
-        ],
-        "versions": versions(),
-        "machine": machine(),
-        "started": started,
-        "finished": _now(),
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with ledger.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(cell.ledger_entry()) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise unwritable(ledger, error) from error
 
 
 @contextmanager
-def _locked(folder: Path, cell: _Run) -> Iterator[None]:
+def _locked(target: Path) -> Iterator[None]:
     """Keep a second process from doing the same run; the system drops the lock when a process dies."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / f".{cell.stem}.lock").open("w")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stream = target.with_name(f".{target.name}.lock").open("w")
     except OSError as error:
-        raise MachineError(f"cannot write to {folder}: {error.strerror}; choose another --out.") from error
+        raise unwritable(target.parent, error) from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"another process is doing {folder.name} {cell.stem} right now; wait for it.") from None
+            raise UserError(f"another process is doing {target} right now; wait for it.") from None
         yield
     Path(stream.name).unlink(missing_ok=True)

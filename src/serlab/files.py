@@ -32,7 +32,7 @@ def writing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -41,15 +41,23 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _unwritable(path: Path, error: OSError) -> MachineError:
-    return MachineError(
-        f"cannot write {path}: {error.strerror or error}; free some space or choose another folder with --out."
-    )
+def unwritable(path: Path, error: Exception) -> MachineError:
+    """Build the error for a file or folder that cannot be written.
+
+    Args:
+        path: what was to be written.
+        error: what the system or the writing library said.
+
+    >>> str(unwritable(Path("runs/a.json"), OSError(28, "No space left on device")))
+    'cannot write runs/a.json: No space left on device; free some space or choose another folder with --out.'
+    """
+    why = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
+    return MachineError(f"cannot write {path}: {why}; free some space or choose another folder with --out.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,9 +6,6 @@ The hash holds the SHA-256 of pretrained weights, never the path they came from.
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -17,9 +14,14 @@ from typing import Any, Literal
 
 import yaml
 
+from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
 from serlab.files import sha256_json
+from serlab.settings import build, check_at_least, check_positive, check_share, plain
+
+_SECTIONS = ("model", "training", "augmentation")
+_HEAD_FIELDS = {"num_labels", "id2label", "label2id", "classifier_proj_size", "use_weighted_layer_sum"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,16 @@ class LogMelSettings:
     hop: int = 160
     low: float = 50.0
     high: float = 8000.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no spectrogram."""
+        check_at_least("model.logmel", self, 1, "bands", "hop")
+        check_at_least("model.logmel", self, 2, "n_fft")
+        if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
+            raise UserError(
+                f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
+                f"{SAMPLE_RATE // 2}."
+            )
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,13 @@ class HeadSettings:
     layers: Literal["last", "weighted"] = "last"
     pooling: Literal["mean", "mean+std", "attentive"] = "mean"
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what transformers' own head has not."""
+        check_at_least("model.head", self, 1, "projection")
+        check_share("model.head", self, "dropout")
+        if self.kind == "transformers" and (self.pooling != "mean" or self.dropout):
+            raise UserError("model.head.pooling and model.head.dropout need model.head.kind: pooled.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,9 @@ class EncoderModel:
         """Refuse a model with neither weights nor architecture."""
         if bool(self.checkpoint) == bool(self.architecture):
             raise UserError("model needs either checkpoint (pretrained) or architecture (from scratch), not both.")
+        check_at_least("model", self, 0, "freeze_layers")
+        for name in _HEAD_FIELDS & self.config.keys():
+            raise UserError(f"model.config.{name} is not for a recipe: the corpus and model.head say it.")
 
 
 @dataclass(frozen=True)
@@ -113,6 +135,9 @@ class ResNetModel:
 
     def __post_init__(self) -> None:
         """Refuse combinations that transformers' ResNet cannot express."""
+        check_at_least("model", self, 1, "width")
+        check_at_least("model", self, 2, "window")
+        check_share("model", self, "dropout")
         if (self.stem == "small") != (self.pooling == "mean+std"):
             raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")
         if self.dropout and self.pooling == "mean":
@@ -136,6 +161,8 @@ class ProbeModel:
         """Refuse a probe of nothing."""
         if not self.checkpoint:
             raise UserError("a probe needs model.checkpoint, the encoder whose features it reads.")
+        if not self.C or min(self.C) <= 0:
+            raise UserError(f"model.C is {list(self.C)}; it must list numbers above 0.")
 
 
 @dataclass(frozen=True)
@@ -193,15 +220,11 @@ class Training:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
-        for name, low in (("epochs", 1), ("batch_size", 1), ("patience", 0)):
-            if getattr(self, name) < low:
-                raise UserError(f"training.{name} is {getattr(self, name)}; it must be at least {low}.")
-        for name in ("learning_rate", "layer_decay", "max_grad_norm", "max_seconds", "schedule_factor"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"training.{name} is {getattr(self, name)}; it must be above 0.")
-        for name in ("warmup", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"training.{name} is {getattr(self, name)}; it must be from 0 to below 1.")
+        check_at_least("training", self, 1, "epochs", "batch_size")
+        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay")
+        check_positive("training", self, "learning_rate", "layer_decay", "max_grad_norm", "max_seconds")
+        check_positive("training", self, "schedule_factor")
+        check_share("training", self, "warmup", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -224,6 +247,10 @@ class Augmentation:
     band_masks: int = 0
     band_width: int = 0
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse negative amounts."""
+        check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
 
 
 @dataclass(frozen=True)
@@ -248,16 +275,16 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
-        plain: dict[str, Any] = _plain(self)
-        return {key: plain[key] for key in ("model", "training", "augmentation")}
+        return {section: plain(getattr(self, section)) for section in _SECTIONS}
 
-    def hash(self, weights_sha256: str | None) -> str:
+    def hash(self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None) -> str:
         """Identity of the recipe: 12 hexadecimal digits.
 
         Args:
             weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's name or path.
+            fixed: what else decides the result without being a setting (a front end's configuration, a search grid).
         """
-        settings = self.settings()
+        settings = self.settings() | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
             settings["model"]["checkpoint"] = weights_sha256 or ""
         return sha256_json(settings)[:12]
@@ -265,9 +292,6 @@ class Recipe:
     def folder(self, recipe_hash: str) -> str:
         """Name of the recipe's results folder: the plain name is the preset as shipped."""
         return self.name if self.preset else f"{self.name}-{recipe_hash[:6]}"
-
-
-_MODELS: dict[str, type[Any]] = {"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel}
 
 
 def preset_names() -> list[str]:
@@ -313,15 +337,19 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
     for change in changes:
         _override(data, change)
-    recipe = _build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
+    for key in data:
+        if key not in ("title", *_SECTIONS):
+            raise unknown(f"key in recipe {stem}", str(key), ("title", *_SECTIONS))
+    recipe = build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
 
 
-def recipe_from_settings(data: Mapping[str, Any]) -> Recipe:
-    """Rebuild a recipe from a model folder's ``name``, ``title`` and :meth:`Recipe.settings`."""
-    plain = {"name": data["name"], "title": data["title"], "preset": False, **data["settings"]}
-    recipe = _build(Recipe, plain, f"recipe {data['name']}")
+def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
+    """Rebuild the recipe that a run's signature describes."""
+    data = signature["recipe"]
+    content = {"name": data["name"], "title": data["title"], "preset": False, **data["config"]}
+    recipe = build(Recipe, content, f"recipe {data['name']}")
     assert isinstance(recipe, Recipe)
     return recipe
 
@@ -339,61 +367,3 @@ def _override(data: dict[str, Any], change: str) -> None:
         data[keys[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise UserError(f"--set {change}: {value!r} is no valid YAML value.") from error
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Build a value of the annotated type ``kind`` from plain data, refusing what does not fit."""
-    origin = typing.get_origin(kind)
-    if kind is Model or (origin is types.UnionType and EncoderModel in typing.get_args(kind)):
-        chosen = value.get("kind") if isinstance(value, dict) else None
-        if chosen not in _MODELS:
-            raise unknown("model kind", str(chosen), _MODELS)
-        return _build(_MODELS[chosen], value, where)
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UserError(f"{where} must be a list, not {value!r}.")
-        return tuple(_build(typing.get_args(kind)[0], item, where) for item in value)
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            raise UserError(f"{where} is {value!r}; it must be one of {', '.join(typing.get_args(kind))}.")
-        return value
-    return _scalar(dict if origin is not None else kind, value, where)
-
-
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise UserError(f"{where} must be a section with keys, not {value!r}.")
-    hints = typing.get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise unknown(f"key in {where}", str(key), hints)
-    try:
-        return kind(**{key: _build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
-    except TypeError as error:
-        raise UserError(f"{where}: {error}.") from error
-
-
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, str):
-        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
-        try:
-            return float(value)
-        except ValueError:
-            raise UserError(f"{where} is {value!r}; it must be a number.") from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value

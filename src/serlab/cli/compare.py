@@ -50,6 +50,8 @@ def compare(
 
         serlab compare crema-d --data CREMA-D --recipes resnet18,wav2vec2-base --seeds 0,1,2
 
+        serlab compare crema-d --recipes resnet18,wav2vec2-base --set wav2vec2-base:model.checkpoint=FOLDER
+
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
     """
     result = _compare(
@@ -135,7 +137,8 @@ def _compare(
     from serlab import comparison
     from serlab.recipes import load_recipe
 
-    loaded = [load_recipe(name, settings or (), precision) for name in recipes]
+    changes = options.settings_of(recipes, settings or ())
+    loaded = [load_recipe(name, changes[name], precision) for name in recipes]
     result = comparison.compare(
         options.load(corpus, data, *columns),
         loaded,

@@ -10,6 +10,8 @@ import typer
 from serlab.core import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serlab.corpora.base import Corpus
 
 CorpusName = Annotated[
@@ -21,10 +23,15 @@ Protocol = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder of results.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Change a recipe's setting, e.g. `--set training.epochs=3`.")
+    list[str] | None,
+    typer.Option(
+        "--set", help="Change a setting: `training.epochs=3` of all recipes, `resnet18:training.epochs=3` of one."
+    ),
 ]
 Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where the processor has it), `fp32` or `bf16`.")]
-MaxExcluded = Annotated[float, typer.Option(help="Share of clips that may be left out before nothing is run.")]
+MaxExcluded = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run.")
+]
 PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")]
 LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
 SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
@@ -43,6 +50,25 @@ def numbers(text: str, option: str) -> list[int]:
 def words(text: str) -> list[str]:
     """Parse ``a,b`` into words."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def settings_of(recipes: Sequence[str], settings: Sequence[str]) -> dict[str, list[str]]:
+    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all.
+
+    >>> settings_of(["a", "b"], ["b:model.width=8", "training.epochs=3"])
+    {'a': ['training.epochs=3'], 'b': ['model.width=8', 'training.epochs=3']}
+    """
+    shares: dict[str, list[str]] = {name: [] for name in recipes}
+    for setting in settings:
+        name, colon, rest = setting.partition(":")
+        if colon and name in shares:
+            shares[name].append(rest)
+        elif colon and "=" not in name:
+            raise UserError(f"--set {setting}: {name} is not one of the recipes {', '.join(recipes)}.")
+        else:
+            for share in shares.values():
+                share.append(setting)
+    return shares
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:

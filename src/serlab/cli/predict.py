@@ -65,7 +65,7 @@ def _print(result: Predictions, form: str) -> None:
     elif form == "csv":
         names = list(rows[0]["probabilities"]) if rows else []
         writer = csv.writer(sys.stdout)
-        writer.writerow(["path", "label", *(f"prob_{name}" for name in names)])
+        writer.writerow(["path", "predicted", *(f"prob_{name}" for name in names)])
         writer.writerows([row["path"], row["label"], *row["probabilities"].values()] for row in rows)
     else:
         _print_table(result)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
@@ -25,7 +27,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
-from serlab.core import UserError
+from serlab.core import UserError, unknown
 from serlab.files import write_json
 from serlab.frontends.encoders import Convolutional, Extractor, Waveform
 from serlab.models.heads import PooledHead
@@ -167,10 +169,11 @@ class SpeechEncoder(Network):
 def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
     """Build a randomly initialised encoder of ``settings.architecture``."""
     try:
+        _check_config(settings.architecture, settings)
         config = AutoConfig.for_model(settings.architecture, **_head_fields(settings, labels), **settings.config)
         builder: Any = AutoModelForAudioClassification
         hf = builder.from_config(config)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise UserError(f"transformers cannot build a {settings.architecture!r} encoder: {_short(error)}.") from error
     extractor = _EXTRACTORS.get(settings.architecture, Wav2Vec2FeatureExtractor)
     return SpeechEncoder(hf, extractor().to_dict(), settings, weights_sha256="", precision="fp32")
@@ -186,6 +189,7 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
     folder = find(settings.checkpoint)
     fields = {**_head_fields(settings, labels), **settings.config}
     hf = _load(folder, fields, fresh_head=True)
+    _check_config(str(hf.config.model_type), settings)
     return SpeechEncoder(
         hf, read_preprocessor(folder, hf), settings, weights_sha256=identity(folder), precision=precision
     )
@@ -239,6 +243,14 @@ def _head_fields(settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
+def _check_config(kind: str, settings: Settings) -> None:
+    """Refuse fields that transformers would take and never read."""
+    known = AutoConfig.for_model(kind).to_dict()
+    for name in settings.config:
+        if name not in known:
+            raise unknown("field of model.config", name, known)
+
+
 def _load(folder: Path, fields: dict[str, Any], *, fresh_head: bool) -> Any:
     try:
         with quiet():
@@ -250,12 +262,15 @@ def _load(folder: Path, fields: dict[str, Any], *, fresh_head: bool) -> Any:
                 ignore_mismatched_sizes=fresh_head,
                 local_files_only=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError, StrictDataclassError) as error:
         raise UserError(f"{folder} cannot be loaded as a speech encoder: {_short(error)}.") from error
     optional = ("masked_spec_embed", *(_HEAD if fresh_head else ()))
     missing = [name for name in info["missing_keys"] if not any(part in f"{name}." for part in optional)]
     if missing:
         raise UserError(f"{folder} lacks the weight {min(missing)}; it is damaged or of another model.")
+    misfits = [name for name, *_ in info["mismatched_keys"] if not f"{name}.".startswith(_HEAD)]
+    if misfits:
+        raise UserError(f"the weight {min(misfits)} of {folder} has another shape than model.config asks for.")
     return hf
 
 

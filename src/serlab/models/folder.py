@@ -1,6 +1,6 @@
 """Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
 
-``serlab.json`` holds recipe, labels and signature. A folder without it is taken for a plain transformers
+``serlab.json`` holds labels and signature (and in it the recipe). A folder without it is taken for a plain transformers
 audio-classification checkpoint.
 """
 
@@ -9,45 +9,47 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
-from serlab.core import MachineError, UserError
-from serlab.files import write_json, write_text
+from serlab.core import UserError
+from serlab.files import unwritable, write_json, write_text
 from serlab.frontends.functionals import Egemaps, MfccStatistics
 from serlab.models import encoder
 from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
 from serlab.models.resnet import ResNet
+from serlab.models.weights import quiet
 from serlab.precision import device, resolve
-from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_settings
+from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_signature
 
 _FILE = "serlab.json"
 _FORMAT = 1
 
+Fitted = TypeVar("Fitted", Probe, SupportVectorClassifier)
 
-def save(classifier: Classifier, folder: Path, recipe: Recipe, signature: dict[str, Any], card: str) -> None:
+
+def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: str) -> None:
     """Write a model folder, whole or not at all.
 
     Args:
         classifier: the trained model.
         folder: where; an older folder is replaced.
-        recipe: what it was trained by.
-        signature: the run's signature.
+        signature: the run's signature, which holds the recipe.
         card: the model card, in Markdown.
     """
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
-        classifier.save(temporary)
+        with quiet():
+            classifier.save(temporary)
         content = {
             "format": _FORMAT,
-            "recipe": {"name": recipe.name, "title": recipe.title, "settings": recipe.settings()},
             "labels": list(classifier.labels),
             "needs_serlab": classifier.needs_serlab,
             "signature": signature,
@@ -57,7 +59,7 @@ def save(classifier: Classifier, folder: Path, recipe: Recipe, signature: dict[s
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
-        raise MachineError(f"cannot write the model folder {folder}: {error}.") from error
+        raise unwritable(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -84,10 +86,12 @@ def load(folder: Path, precision: str = "auto") -> Classifier:
         )
     try:
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        recipe = recipe_from_settings(content["recipe"])
+        recipe = recipe_from_signature(content["signature"])
         return _own(folder, recipe, tuple(content["labels"]), precision, content["signature"])
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is damaged: {Path(error.filename).name} is missing.") from error
+        # Safetensors does not say which file it misses.
+        name = Path(error.filename or "model.safetensors").name
+        raise UserError(f"{folder} is damaged: {name} is missing.") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}.") from error
 
@@ -98,16 +102,23 @@ def _own(
     model, chosen = recipe.model, resolve(precision)
     weights = signature.get("weights_sha256") or ""
     if isinstance(model, SvmModel):
-        machine = SupportVectorClassifier.from_arrays(load_arrays(folder / "model.safetensors"))
+        machine = _fitted(SupportVectorClassifier, folder)
         return SvmClassifier(machine, functionals(model), labels)
     if isinstance(model, ProbeModel):
-        probe = Probe.from_arrays(load_arrays(folder / "model.safetensors"))
+        probe = _fitted(Probe, folder)
         frozen = encoder.from_folder(folder / "encoder", EncoderModel(checkpoint="own"), chosen)
         return ProbeClassifier(probe, PooledStates(frozen, weights_sha256=weights, precision=chosen), labels)
     if isinstance(model, ResNetModel):
         return NetworkClassifier(_resnet(folder, model, labels).to(device()), labels, chosen)
     network = encoder.from_folder(folder, model, chosen)
     return NetworkClassifier(network.to(device()), labels, chosen)
+
+
+def _fitted(kind: type[Fitted], folder: Path) -> Fitted:
+    try:
+        return kind.from_arrays(load_arrays(folder / "model.safetensors"))
+    except UserError as error:
+        raise UserError(f"{folder} is damaged: {error}") from error
 
 
 def functionals(model: SvmModel) -> MfccStatistics | Egemaps:

@@ -24,6 +24,9 @@ _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
 def find(checkpoint: str) -> Path:
     """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
 
+    Args:
+        checkpoint: hub name or local folder.
+
     Raises:
         UserError: there is no such checkpoint, or its folder has no weights.
         MachineError: the hub cannot be reached.
@@ -44,16 +47,16 @@ def find(checkpoint: str) -> Path:
 
 def _fetch(checkpoint: str, name: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
         return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED)))
-    except RepositoryNotFoundError as error:
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f"the hub has no model {checkpoint}; check the name, or give a local folder.") from error
     except (OSError, ValueError) as error:
         raise MachineError(
             f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: go online, or put the "
-            f"checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set model.checkpoint=FOLDER."
+            f"checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set RECIPE:model.checkpoint=FOLDER."
         ) from error
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
-from serlab.models.classical import Probe, SupportVectorClassifier
+from serlab.models.classical import GAMMAS, PENALTIES, Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
 from serlab.models.folder import functionals
 from serlab.models.network import Network
@@ -38,7 +36,6 @@ from serlab.training.memory import PeakMemory
 from serlab.training.trainer import fit, own_randomness
 
 _TIMED_CLIPS = 24
-_LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
 @dataclass(frozen=True)
@@ -95,14 +92,18 @@ class Outcome:
     cost: dict[str, Any]
 
 
-def weights_sha256(recipe: Recipe) -> str | None:
-    """Identity of the recipe's pretrained weights, None where it has none.
+def identify(recipe: Recipe) -> tuple[str, str | None]:
+    """The recipe's hash, and the SHA-256 of its pretrained weights (None where it has none).
 
     Raises:
         UserError, MachineError: the weights cannot be found.
     """
-    checkpoint = getattr(recipe.model, "checkpoint", "")
-    return identity(find(checkpoint)) if checkpoint else None
+    if isinstance(recipe.model, SvmModel):
+        fixed = {"frontend": functionals(recipe.model).config, "C": list(PENALTIES), "gamma": list(GAMMAS)}
+        return recipe.hash(None, fixed), None
+    checkpoint = recipe.model.checkpoint
+    weights = identity(find(checkpoint)) if checkpoint else None
+    return recipe.hash(weights), weights
 
 
 def precision_of(recipe: Recipe) -> str:
@@ -157,28 +158,13 @@ def run(
     cost = {
         "parameters": total,
         "trained_parameters": trainable,
-        "train_seconds": round(trained - start, 2),
+        "train_seconds": round(trained - start + history.pop("earlier_seconds", 0.0), 2),
         "predict_seconds": round(predicted - trained, 2),
         "audio_seconds": round(float(train.clips["duration"].sum()), 1),
         "real_time_factor": _real_time_factor(classifier, dev),
         "peak_memory_mb": memory.megabytes(),
     }
     return Outcome(classifier, pd.concat(tables, ignore_index=True), history, cost)
-
-
-def machine() -> dict[str, Any]:
-    """The machine that a run was made on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.system(),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result can depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 def _fit(

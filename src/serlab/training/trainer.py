@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 from serlab.core import FindingsError
+from serlab.files import unwritable, write_json
 from serlab.models.network import Network
 from serlab.models.weights import quiet
 from serlab.precision import Precision
@@ -51,15 +53,18 @@ def fit(
         title: what the progress bar calls this.
 
     Returns:
-        ``epochs`` (epoch, loss, dev_uar each), ``best_epoch``, ``selection``.
+        ``epochs`` (epoch, loss, dev_uar each), ``best_epoch``, ``selection``, and ``earlier_seconds``, the training
+        time of processes that were interrupted.
 
     Raises:
         FindingsError: the loss is not finite.
+        MachineError: a checkpoint cannot be written.
     """
     last = _last_checkpoint(folder)
     done = int(json.loads((last / "trainer_state.json").read_text())["global_step"]) if last else 0
     with quiet(), bar(title, training.epochs * len(batches), done) as progress:
-        callbacks: list[TrainerCallback] = [_Progress(progress)]
+        clock = _Clock(folder, resumed=last is not None)
+        callbacks: list[TrainerCallback] = [_Progress(progress), clock]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(training.patience))
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
@@ -68,7 +73,7 @@ def fit(
     uars = [epoch["dev_uar"] for epoch in epochs]
     best = 1 + int(np.argmax(uars)) if training.select == "best" else len(epochs)
     selection = "best dev UAR" if training.select == "best" else "last epoch"
-    return {"epochs": epochs, "best_epoch": best, "selection": selection}
+    return {"epochs": epochs, "best_epoch": best, "selection": selection, "earlier_seconds": clock.earlier}
 
 
 class _Trainer(Trainer):
@@ -86,7 +91,7 @@ class _Trainer(Trainer):
         callbacks: list[TrainerCallback],
     ) -> None:
         self.network, self.batches, self.dev_uar = network, batches, dev_uar
-        self.settings, self.run_seed = training, seed
+        self.settings, self.run_seed, self.folder = training, seed, folder
         arguments = TrainingArguments(
             output_dir=str(folder),
             per_device_train_batch_size=training.batch_size,
@@ -158,6 +163,17 @@ class _Trainer(Trainer):
             return self.lr_scheduler
         return super().create_scheduler(num_training_steps, optimizer)
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super()._save_checkpoint(*args, **kwargs)
+        except (OSError, SafetensorError) as error:
+            raise unwritable(self.folder, error) from error
+        except RuntimeError as error:
+            # What torch.save says of a full disk.
+            if "PytorchStreamWriter" not in str(error):
+                raise
+            raise unwritable(self.folder, error) from error
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics = {"eval_uar": self.dev_uar()}
         self.log(metrics)
@@ -189,13 +205,23 @@ class _Progress(TrainerCallback):
 
     def __init__(self, progress: Bar) -> None:
         self.progress, self.note = progress, ""
-        self.epoch_start = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.progress.advance(note=self.note)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         self.note = f"epoch {round(state.epoch or 0)}: dev UAR {metrics['eval_uar']:.3f}"
+
+
+class _Clock(TrainerCallback):
+    """Keeps the time that training took beside its checkpoints, so that a resumed run knows its whole cost."""
+
+    def __init__(self, folder: Path, *, resumed: bool) -> None:
+        self.path, self.start = folder / "seconds.json", time.monotonic()
+        self.earlier = float(json.loads(self.path.read_text())) if resumed and self.path.is_file() else 0.0
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        write_json(self.path, self.earlier + time.monotonic() - self.start)
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

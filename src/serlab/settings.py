@@ -1,0 +1,110 @@
+"""Settings: frozen dataclasses built from plain data (YAML, JSON), refusing whatever does not fit, and turned back.
+
+A union of dataclasses is told apart by their field ``kind``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from serlab.core import UserError, unknown
+
+
+def build(kind: Any, value: Any, where: str) -> Any:
+    """Build a value of the annotated type ``kind`` from plain data.
+
+    Args:
+        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a plain type.
+        value: the data.
+        where: what to call the place in an error.
+
+    Raises:
+        UserError: a key is unknown, or a value is of another type or out of range.
+    """
+    origin = typing.get_origin(kind)
+    if origin is types.UnionType:
+        members = {str(member.kind): member for member in typing.get_args(kind)}
+        chosen = value.get("kind") if isinstance(value, dict) else None
+        if chosen not in members:
+            raise unknown(f"kind in {where}", str(chosen), members)
+        return build(members[chosen], value, where)
+    if dataclasses.is_dataclass(kind):
+        return _build_dataclass(kind, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UserError(f"{where} must be a list, not {value!r}.")
+        return tuple(build(typing.get_args(kind)[0], item, where) for item in value)
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise UserError(f"{where} is {value!r}; it must be one of {', '.join(typing.get_args(kind))}.")
+        return value
+    return _scalar(dict if origin is not None else kind, value, where)
+
+
+def plain(value: Any) -> Any:
+    """Turn settings into plain data: what :func:`build` builds them from."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return value
+
+
+def check_at_least(section: str, settings: object, low: float, *names: str) -> None:
+    """Refuse fields of ``settings`` below ``low``; ``section`` is what the user calls the settings."""
+    for name in names:
+        value = getattr(settings, name)
+        if value < low:
+            raise UserError(f"{section}.{name} is {value}; it must be at least {low:g}.")
+
+
+def check_positive(section: str, settings: object, *names: str) -> None:
+    """Refuse fields that are not above 0."""
+    for name in names:
+        value = getattr(settings, name)
+        if value <= 0:
+            raise UserError(f"{section}.{name} is {value}; it must be above 0.")
+
+
+def check_share(section: str, settings: object, *names: str) -> None:
+    """Refuse fields outside 0 to below 1."""
+    for name in names:
+        value = getattr(settings, name)
+        if not 0 <= value < 1:
+            raise UserError(f"{section}.{name} is {value}; it must be from 0 to below 1.")
+
+
+def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must be a section with keys, not {value!r}.")
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise unknown(f"key in {where}", str(key), hints)
+    try:
+        return kind(**{key: build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+    except TypeError as error:
+        raise UserError(f"{where}: {error}.") from error
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, str):
+        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
+        try:
+            value = float(value)
+        except ValueError:
+            raise UserError(f"{where} is {value!r}; it must be a number.") from None
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
+    if kind is float and not math.isfinite(value):
+        raise UserError(f"{where} is {value}; it must be a finite number.")
+    return value

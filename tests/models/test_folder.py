@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from serlab.audio import read
+from serlab.core import MachineError, UserError
+from serlab.models.folder import load, save
+from serlab.recipes import load_recipe
+from serlab.tables import logits_of
+
+NAMES = ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm")
+
+
+def score(classifier, paths) -> np.ndarray:
+    return classifier.logits([classifier.frontend(read(path)) for path in paths])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loaded_model_repeats_the_runs_own_table(name, tiny_models, tiny_corpus):
+    table = pd.read_parquet(tiny_models[name].with_name("fold1-seed0.parquet"))
+    classifier = load(tiny_models[name], "fp32")
+    assert classifier.labels == ("calm", "happy", "sad")
+    logits = score(classifier, [tiny_corpus.parent / f"{clip}.wav" for clip in table["clip"]])
+    np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
+
+
+def test_probe_folder_repeats_the_runs_own_table(tiny_checkpoint, tiny_corpus, tmp_path):
+    from serlab.comparison import compare
+
+    recipe = load_recipe("whisper-base-probe", [f"model.checkpoint={tiny_checkpoint}"], precision="fp32")
+    result = compare(str(tiny_corpus), [recipe], protocol="speaker-2", folds=[1], out=tmp_path, keep_models=True)
+    (folder,) = result.models
+    table = pd.read_parquet(folder.with_name("fold1-seed0.parquet"))
+    logits = score(load(folder, "fp32"), [tiny_corpus.parent / f"{clip}.wav" for clip in table["clip"]])
+    np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folder_holds_nothing_pickled(name, tiny_models):
+    suffixes = {path.suffix for path in tiny_models[name].rglob("*") if path.is_file()}
+    assert suffixes <= {".json", ".safetensors", ".md"}
+    assert {"serlab.json", "model.safetensors", "README.md"} <= {path.name for path in tiny_models[name].iterdir()}
+
+
+def test_folder_tells_recipe_labels_and_signature(tiny_models):
+    folder = tiny_models["tiny-wav2vec2"]
+    content = json.loads((folder / "serlab.json").read_text())
+    assert content["labels"] == ["calm", "happy", "sad"]
+    assert content["recipe"]["name"] == "tiny-wav2vec2"
+    assert content["needs_serlab"] is False
+    assert content["signature"] == json.loads(folder.with_name("fold1-seed0.json").read_text())
+
+
+def test_wav2vec2_loads_in_plain_transformers_with_equal_logits(tiny_models, make_tone, tmp_path):
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    folder = tiny_models["tiny-wav2vec2"]
+    samples = read(make_tone(tmp_path / "a.wav", seconds=0.6))
+    model = AutoModelForAudioClassification.from_pretrained(folder).eval()
+    values = AutoFeatureExtractor.from_pretrained(folder)(samples, sampling_rate=16000, return_tensors="pt")
+    with torch.inference_mode():
+        plain = model(values["input_values"]).logits.numpy()
+    assert model.config.id2label == {0: "calm", 1: "happy", 2: "sad"}
+    np.testing.assert_allclose(score(load(folder, "fp32"), [tmp_path / "a.wav"]), plain, atol=1e-5)
+
+
+def test_a_plain_transformers_folder_is_a_model(tiny_models, make_tone, tmp_path):
+    folder = tmp_path / "plain"
+    shutil.copytree(tiny_models["tiny-wav2vec2"], folder)
+    (folder / "serlab.json").unlink()
+    sound = make_tone(tmp_path / "a.wav")
+    plain, own = load(folder, "fp32"), load(tiny_models["tiny-wav2vec2"], "fp32")
+    assert plain.labels == own.labels
+    np.testing.assert_allclose(score(plain, [sound]), score(own, [sound]), atol=1e-5)
+
+
+def test_a_model_of_an_unknown_kind(tiny_models, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["mfcc-svm"], folder)
+    content = json.loads((folder / "serlab.json").read_text())
+    content["recipe"]["settings"]["model"]["kind"] = "forest"
+    (folder / "serlab.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="'forest'"):
+        load(folder)
+
+
+@pytest.fixture
+def parts(tiny_models):
+    content = json.loads((tiny_models["mfcc-svm"] / "serlab.json").read_text())
+    return load(tiny_models["mfcc-svm"]), load_recipe("mfcc-svm"), content["signature"], "# Card\n"
+
+
+def test_saving_replaces_an_older_folder_whole(parts, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old.bin").write_text("old")
+    classifier, *rest = parts
+    save(classifier, folder, *rest)
+    assert {path.name for path in folder.iterdir()} == {"serlab.json", "model.safetensors", "README.md"}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failure_while_saving_keeps_the_older_folder(parts, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    classifier, *rest = parts
+    save(classifier, folder, *rest)
+    before = (folder / "model.safetensors").read_bytes()
+
+    def full(target) -> None:
+        (target / "model.safetensors").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(classifier, "save", full)
+    with pytest.raises(MachineError, match="No space left on device") as caught:
+        save(classifier, folder, *rest)
+    assert str(folder) in str(caught.value)
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_saving_prints_nothing(tiny_models, tmp_path, capfd):
+    classifier = load(tiny_models["tiny-wav2vec2"])
+    signature = json.loads((tiny_models["tiny-wav2vec2"] / "serlab.json").read_text())["signature"]
+    save(classifier, tmp_path / "model", load_recipe("wav2vec2-tiny"), signature, "# Card\n")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from serlab.core import EMOTIONS, FindingsError, MachineError, SerlabError, UserError, unknown
+
+
+def test_each_kind_of_error_ends_the_command_line_with_its_own_code():
+    assert (FindingsError.exit_code, UserError.exit_code, MachineError.exit_code) == (1, 2, 3)
+    for kind in (FindingsError, UserError, MachineError):
+        assert issubclass(kind, SerlabError)
+
+
+def test_labels_of_cremad_are_in_alphabetical_order():
+    assert list(EMOTIONS) == sorted(EMOTIONS)
+    assert len(EMOTIONS) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("resnet81", "resnet18"), ("wav2vec-base", "wav2vec2-base"), ("mfcc", "mfcc-svm")],
+)
+def test_unknown_name_brings_the_nearest_real_one(name, nearest):
+    error = unknown("recipe", name, ["wav2vec2-base", "resnet18", "mfcc-svm"])
+    assert isinstance(error, UserError)
+    assert f"did you mean {nearest!r}?" in str(error)
+
+
+def test_unknown_name_that_is_near_to_nothing_lists_all():
+    text = str(unknown("corpus", "zzz", ["synthetic", "crema-d"]))
+    assert text == "unknown corpus 'zzz'. Known: crema-d, synthetic."

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serlab.core import MachineError
+from serlab.files import sha256_file, sha256_json, unwritable, write_json, write_text, writing
+
+ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+"""Of the three bytes ``abc``, from FIPS 180-2."""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writes_into_folders_that_do_not_exist_yet(tmp_path):
+    path = tmp_path / "a" / "b" / "text.txt"
+    write_text(path, "grün")
+    assert path.read_bytes() == "grün".encode()
+    assert names(path.parent) == ["text.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with writing(path) as temporary:
+            assert temporary.parent == path.parent
+            assert temporary.suffix == path.suffix
+            temporary.write_text("half of the n")
+            raise RuntimeError("interrupted")
+
+    with pytest.raises(RuntimeError, match="interrupted"):
+        fail()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.csv"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_full_disk_is_the_machines_fault_and_leaves_the_old_file(tmp_path, monkeypatch, code):
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MachineError, match=os.strerror(code)) as caught:
+        write_text(path, "new")
+    assert str(path) in str(caught.value)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_a_file_where_a_folder_should_be_is_the_machines_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match=r"file/a\.txt"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_an_error_without_an_error_number_is_told_in_one_line():
+    text = str(unwritable(Path("a"), ValueError("first line\n  second line.")))
+    assert text == "cannot write a: first line second line; free some space or choose another folder with --out."
+
+
+def test_json_holds_no_nan_and_the_old_file_stays(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"uar": 0.5, "name": "größe"})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"uar": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"uar": 0.5, "name": "größe"}
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_hash_of_a_file(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256_file(path) == ABC_SHA256
+
+
+def test_hash_of_json_is_that_of_its_canonical_text(tmp_path):
+    path = tmp_path / "canonical"
+    path.write_text('{"a":[1,2.5,null],"ä":"ß"}', encoding="utf-8")
+    assert sha256_json({"ä": "ß", "a": [1, 2.5, None]}) == sha256_file(path)
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.none(), min_size=1))
+def test_hash_of_json_does_not_depend_on_the_order_of_keys(value):
+    backwards = dict(reversed(value.items()))
+    assert sha256_json(value) == sha256_json(backwards)
+    key = next(iter(value))
+    assert sha256_json(value) != sha256_json({**value, key: [value[key]]})

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serlab.core import UserError
+from serlab.recipes import EncoderModel, ResNetModel, SvmModel, load_recipe, preset_names, recipe_from_settings
+
+PRESETS = (
+    "egemaps-svm", "hubert-base", "mfcc-svm", "resnet18", "resnet18-imagenet", "resnet18-small", "seed-resnet18",
+    "seed-wav2vec2", "wav2vec2-base", "wav2vec2-bert", "wav2vec2-tiny", "wavlm-base-plus", "whisper-base",
+    "whisper-base-probe",
+)  # fmt: skip
+
+
+def refused(*overrides: str, recipe: str = "resnet18") -> str:
+    with pytest.raises(UserError) as caught:
+        load_recipe(recipe, overrides)
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message
+
+
+def test_the_promised_presets_are_shipped():
+    assert set(PRESETS) <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_loads_and_survives_a_model_folder(name):
+    recipe = load_recipe(name)
+    assert recipe.preset
+    assert recipe.title
+    assert recipe.folder(recipe.hash(None)) == name
+    stored = json.loads(json.dumps({"name": recipe.name, "title": recipe.title, "settings": recipe.settings()}))
+    assert recipe_from_settings(stored) == dataclasses.replace(recipe, preset=False)
+
+
+def test_presets_differ_from_each_other():
+    hashes = [load_recipe(name).hash(load_recipe(name).title) for name in PRESETS]
+    assert len(set(hashes)) == len(PRESETS)
+
+
+def test_pretrained_presets_name_the_published_checkpoints():
+    checkpoints = {name: getattr(load_recipe(name).model, "checkpoint", "") for name in PRESETS}
+    assert checkpoints["wav2vec2-base"] == checkpoints["seed-wav2vec2"] == "facebook/wav2vec2-base"
+    assert checkpoints["hubert-base"] == "facebook/hubert-base-ls960"
+    assert checkpoints["wavlm-base-plus"] == "microsoft/wavlm-base-plus"
+    assert checkpoints["wav2vec2-bert"] == "facebook/w2v-bert-2.0"
+    assert checkpoints["whisper-base"] == checkpoints["whisper-base-probe"] == "openai/whisper-base"
+    assert checkpoints["resnet18-imagenet"] == "microsoft/resnet-18"
+    for scratch in ("wav2vec2-tiny", "resnet18", "resnet18-small"):
+        assert checkpoints[scratch] == ""
+        assert "scratch" in load_recipe(scratch).title
+
+
+def test_the_seeds_own_settings():
+    wav2vec2, resnet = load_recipe("seed-wav2vec2"), load_recipe("seed-resnet18")
+    assert wav2vec2.training.epochs == 8
+    assert wav2vec2.training.learning_rate == pytest.approx(1.2565e-5)
+    assert wav2vec2.training.weight_decay == pytest.approx(0.04)
+    assert wav2vec2.training.batch_size == 16
+    assert not wav2vec2.model.freeze_conv
+    assert wav2vec2.augmentation.use == "all"
+    assert [(v.noise, v.pitch) for v in wav2vec2.augmentation.views] == [(0, 0), (0.005, 0), (0, 2)]
+    assert isinstance(resnet.model, ResNetModel)
+    assert (resnet.model.window, resnet.model.logmel.bands) == (256, 128)
+    assert (resnet.training.epochs, resnet.training.batch_size) == (10, 128)
+    assert (resnet.training.schedule, resnet.training.schedule_factor) == ("step", 0.85)
+    views = resnet.augmentation.views
+    assert {v.noise for v in views} >= {0.01}
+    assert {v.gain for v in views} >= {5.0}
+    assert {v.time_mask for v in views} >= {2000}
+
+
+def test_a_setting_makes_it_another_recipe_with_a_folder_of_its_own():
+    plain, changed = load_recipe("resnet18"), load_recipe("resnet18", ["training.epochs=3"])
+    assert changed.training.epochs == 3
+    assert not changed.preset
+    name = changed.hash(None)
+    assert name != plain.hash(None)
+    assert changed.folder(name) == f"resnet18-{name[:6]}"
+    same = load_recipe("resnet18", ["training.epochs=3"])
+    assert same.hash(None) == name
+
+
+def test_a_precision_is_a_setting():
+    assert load_recipe("resnet18", precision="fp32") == load_recipe("resnet18", ["training.precision=fp32"])
+    assert not load_recipe("resnet18", precision="auto").preset
+
+
+def test_the_hash_knows_the_weights_and_not_where_they_lie():
+    here = load_recipe("wav2vec2-base", ["model.checkpoint=/here/wav2vec2"])
+    there = load_recipe("wav2vec2-base", ["model.checkpoint=/there/w2v"])
+    assert here.hash("a" * 64) == there.hash("a" * 64) != here.hash("b" * 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("0.0001", 1e-4), ("2", 2.0), ("1.0e-3", 1e-3)]
+)
+def test_numbers_as_people_write_them(text, value):
+    assert load_recipe("resnet18", [f"training.learning_rate={text}"]).training.learning_rate == value
+
+
+def test_sections_and_lists_can_be_given_whole():
+    recipe = load_recipe("resnet18", ["augmentation.views=[{speed: 0.9}, {noise: 0.01}]", "augmentation.use=all"])
+    assert [view.speed for view in recipe.augmentation.views] == [0.9, 1.0]
+    recipe = load_recipe("resnet18", ["model={kind: svm, features: egemaps}"])
+    assert recipe.model == SvmModel(features="egemaps")
+
+
+def test_later_settings_win():
+    assert load_recipe("resnet18", ["training.epochs=3", "training.epochs=4"]).training.epochs == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "phrases"),
+    [
+        ("training.epoch=3", ["'epoch'", "did you mean 'epochs'?"]),
+        ("model.logmel.band=3", ["'band'", "did you mean 'bands'?"]),
+        ("trainings.epochs=3", ["'trainings'", "did you mean 'training'?"]),
+        ("name=other", ["'name'"]),
+        ("preset=true", ["'preset'"]),
+        ("training.epochs=3.5", ["epochs", "3.5", "int"]),
+        ("training.epochs=yes", ["epochs", "True"]),
+        ("training.epochs=-1", ["training.epochs", "-1", "at least 1"]),
+        ("training.learning_rate=fast", ["learning_rate", "'fast'", "number"]),
+        ("training.learning_rate=0", ["training.learning_rate", "above 0"]),
+        ("training.learning_rate=.nan", ["learning_rate", "finite"]),
+        ("training.learning_rate=inf", ["learning_rate", "finite"]),
+        ("training.warmup=1", ["training.warmup", "below 1"]),
+        ("training.weight_decay=-1", ["training.weight_decay"]),
+        ("training.schedule=sine", ["schedule", "'sine'", "cosine"]),
+        ("training.epochs", ["section.key=value"]),
+        ("=3", ["section.key=value"]),
+        ("training..epochs=3", ["section.key=value"]),
+        ("training.epochs={3", ["YAML"]),
+        ("title.short=x", ["title"]),
+        ("training=3", ["training", "section"]),
+        ("augmentation.views=3", ["views", "list"]),
+        ("augmentation.views=[{speed: 9}]", ["speed"]),
+        ("augmentation.mixup=-0.1", ["augmentation.mixup"]),
+        ("model.kind=resnet19", ["'resnet19'", "did you mean 'resnet'?"]),
+        ("model.pooling=mean+std", ["model.pooling", "model.stem"]),
+        ("model.dropout=0.1", ["model.dropout", "mean+std"]),
+        ("model.window=1", ["model.window"]),
+        ("model.width=0", ["model.width"]),
+        ("model.logmel.n_fft=0", ["model.logmel.n_fft"]),
+        ("model.logmel.high=9000", ["model.logmel", "8000"]),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, phrases):
+    message = refused(change)
+    for phrase in phrases:
+        assert phrase in message
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "phrase"),
+    [
+        ("wav2vec2-tiny", "model.checkpoint=facebook/wav2vec2-base", "not both"),
+        ("wav2vec2-tiny", "model.architecture=''", "needs either"),
+        ("wav2vec2-tiny", "model.config.num_labels=9", "model.config.num_labels"),
+        ("wav2vec2-tiny", "model.head.dropout=0.1", "model.head.kind: pooled"),
+        ("wav2vec2-tiny", "model.head.projection=0", "model.head.projection"),
+        ("wav2vec2-tiny", "model.freeze_layers=-1", "model.freeze_layers"),
+        ("whisper-base-probe", "model.checkpoint=''", "model.checkpoint"),
+        ("whisper-base-probe", "model.C=[]", "model.C"),
+        ("whisper-base-probe", "model.C=[0.0]", "above 0"),
+    ],
+)
+def test_what_does_not_fit_the_other_models(recipe, change, phrase):
+    assert phrase in refused(change, recipe=recipe)
+
+
+def test_a_recipe_of_ones_own(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\nmodel: {kind: encoder, architecture: hubert, config: {hidden_size: 16}}\n")
+    recipe = load_recipe(str(path))
+    assert (recipe.name, recipe.title, recipe.preset) == ("mine", "Mine", False)
+    assert recipe.model == EncoderModel(architecture="hubert", config={"hidden_size": 16})
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        ("title: [", "YAML"),
+        ("- a\n- b\n", "recipe"),
+        ("title: Mine\n", "model"),
+        ("model: {kind: svm}\n", "title"),
+        ("title: Mine\nmodel: resnet\n", "kind"),
+        ("title: Mine\nmodel: {kind: svm}\nname: ../../elsewhere\n", "'name'"),
+        ("title: Mine\nmodel: {kind: svm}\ntraining: 3\n", "training"),
+        ("title: !!python/object/apply:os.getcwd []\nmodel: {kind: svm}\n", "YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe(tmp_path, text, phrase):
+    path = tmp_path / "mine.yml"
+    path.write_text(text)
+    message = refused(recipe=str(path))
+    assert phrase in message
+    assert "mine" in message
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    assert "absent.yaml" in refused(recipe=str(tmp_path / "absent.yaml"))
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "binary.yaml" in refused(recipe=str(tmp_path / "binary.yaml"))
+
+
+@given(st.text(max_size=30))
+def test_any_setting_gives_a_recipe_or_a_sentence(text):
+    for change in (text, f"training.epochs={text}", f"model.{text}", f"augmentation.views={text}"):
+        try:
+            load_recipe("resnet18-small", [change])
+        except UserError as error:
+            assert str(error).endswith(".")
