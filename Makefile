@@ -24,17 +24,17 @@ test: lint ## lint, type-check and test
 	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
 
 lint: $(READY) ## ruff, mypy and the arrows between the rooms
-	@$(BIN)/ruff check src tests
-	@$(BIN)/ruff format --check --quiet src tests
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff format --check --quiet src tests benchmarks
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
 format: $(READY) ## format and sort imports
-	@$(BIN)/ruff format src tests
-	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests benchmarks
+	@$(BIN)/ruff check --fix src tests benchmarks
 
-bench: $(READY) ## time what users wait for, as ratios
-	@$(BIN)/python -m benchmarks
+bench: $(READY) ## time what users wait for, as ratios (make bench ROW=log-mel)
+	@$(BIN)/python -m benchmarks $(ROW)
 
 docs: $(READY) ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict
