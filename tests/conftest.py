@@ -4,7 +4,8 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,26 @@ class Ended:
         return lines[0].removeprefix("serlab: ")
 
 
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Compute on one thread: networks this small lose more by sharing work out than they gain."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As ``single_thread``, for the length of a test."""
+    with single_thread():
+        yield
+
+
 @pytest.fixture
 def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run a command line in this process, as the installed script does."""
@@ -91,14 +112,20 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from serlab.cli import main; main()", *map(str, arguments)]
 
 
+def process_environment() -> dict[str, str]:
+    """Environment of a serlab process of the tests: theirs, and one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
 @pytest.fixture
 def serlab_process() -> Callable[..., Ended]:
     """Run a command line in a process of its own."""
 
     def call(*arguments: object, env: dict[str, str] | None = None, **how: Any) -> Ended:
         done = subprocess.run(
-            command(*arguments), capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=300, **how
-        )
+            command(*arguments), capture_output=True, text=True, env={**process_environment(), **(env or {})}, timeout=300,
+            **how,
+        )  # fmt: skip
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return call
@@ -154,7 +181,8 @@ def tiny_comparison(
 
     recipes = [*tiny_recipes.values(), "mfcc-svm"]
     out = tmp_path_factory.mktemp("runs")
-    return compare(str(tiny_corpus), recipes, protocol="speaker-2", folds=[1], out=out, keep_models=True)
+    with single_thread():
+        return compare(str(tiny_corpus), recipes, protocol="speaker-2", folds=[1], out=out, keep_models=True)
 
 
 @pytest.fixture(scope="session")

@@ -431,7 +431,9 @@ NETWORK_DAMAGE = {
     "cut preprocessor": ("preprocessor_config.json", spoil_json),
 }
 CASES = [(name, damage) for name in ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm") for damage in DAMAGE]
-CASES += [("tiny-resnet", damage) for damage in NETWORK_DAMAGE] + [("tiny-wav2vec2", damage) for damage in ("cut preprocessor", "no head")]
+CASES += [("tiny-resnet", damage) for damage in NETWORK_DAMAGE] + [
+    ("tiny-wav2vec2", damage) for damage in ("cut preprocessor", "no head")
+]
 
 
 @pytest.mark.parametrize(("name", "damage"), CASES)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -42,3 +45,11 @@ def test_every_public_name_is_there():
 def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = serlab.trian
+
+
+def test_public_functions_stay_functions_when_their_modules_are_loaded():
+    # A module of the same name would take the function's place once it is imported.
+    for found in pkgutil.iter_modules(serlab.__path__):
+        importlib.import_module(f"serlab.{found.name}")
+    for name in serlab.__all__:
+        assert not isinstance(getattr(serlab, name), types.ModuleType)

@@ -99,9 +99,7 @@ def test_the_hash_knows_the_weights_and_not_where_they_lie():
     assert here.hash("a" * 64) == there.hash("a" * 64) != here.hash("b" * 64)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("1e-4", 1e-4), ("0.0001", 1e-4), ("2", 2.0), ("1.0e-3", 1e-3)]
-)
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("0.0001", 1e-4), ("2", 2.0), ("1.0e-3", 1e-3)])
 def test_numbers_as_people_write_them(text, value):
     assert load_recipe("resnet18", [f"training.learning_rate={text}"]).training.learning_rate == value
 

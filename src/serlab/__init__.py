@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from serlab.corpora import load_corpus
     from serlab.evaluation.judge import evaluate
     from serlab.models.folder import load as load_model
-    from serlab.predict import predict
+    from serlab.prediction import predict
     from serlab.protocols import split
     from serlab.recipes import load_recipe
     from serlab.report import build as build_report
@@ -30,7 +30,7 @@ _HOMES = {
     "load_corpus": ("serlab.corpora", "load_corpus"),
     "load_model": ("serlab.models.folder", "load"),
     "load_recipe": ("serlab.recipes", "load_recipe"),
-    "predict": ("serlab.predict", "predict"),
+    "predict": ("serlab.prediction", "predict"),
     "split": ("serlab.protocols", "split"),
 }
 

@@ -22,6 +22,10 @@ from serlab.files import writing
 
 KEYS = ("clip", "speaker", "label", "side", "fold", "seed")
 PREFIX = "logit_"
+_SIGNATURE = (
+    *("serlab", "recipe", "corpus", "protocol", "fold", "seed", "precision"),
+    *("training", "cost", "exclusions", "versions", "machine"),
+)
 _PROBABILITY = "prob_"
 _SMALLEST_PROBABILITY = 1e-12
 
@@ -105,6 +109,11 @@ def read_run(path: Path) -> Run:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the run {path}: {error}.") from error
     check_table(table, str(path))
+    missing = [key for key in _SIGNATURE if not isinstance(signature, dict) or key not in signature]
+    if missing:
+        raise UserError(
+            f"{signature_path} is no signature of a run: it has no {missing[0]}; restore it or move the run."
+        )
     return Run(table, signature, path)
 
 

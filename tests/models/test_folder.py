@@ -52,7 +52,6 @@ def test_folder_tells_recipe_labels_and_signature(tiny_models):
     folder = tiny_models["tiny-wav2vec2"]
     content = json.loads((folder / "serlab.json").read_text())
     assert content["labels"] == ["calm", "happy", "sad"]
-    assert content["recipe"]["name"] == "tiny-wav2vec2"
     assert content["needs_serlab"] is False
     assert content["signature"] == json.loads(folder.with_name("fold1-seed0.json").read_text())
 
@@ -84,7 +83,7 @@ def test_a_model_of_an_unknown_kind(tiny_models, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_models["mfcc-svm"], folder)
     content = json.loads((folder / "serlab.json").read_text())
-    content["recipe"]["settings"]["model"]["kind"] = "forest"
+    content["signature"]["recipe"]["config"]["model"]["kind"] = "forest"
     (folder / "serlab.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="'forest'"):
         load(folder)
@@ -93,7 +92,7 @@ def test_a_model_of_an_unknown_kind(tiny_models, tmp_path):
 @pytest.fixture
 def parts(tiny_models):
     content = json.loads((tiny_models["mfcc-svm"] / "serlab.json").read_text())
-    return load(tiny_models["mfcc-svm"]), load_recipe("mfcc-svm"), content["signature"], "# Card\n"
+    return load(tiny_models["mfcc-svm"]), content["signature"], "# Card\n"
 
 
 def test_saving_replaces_an_older_folder_whole(parts, tmp_path):
@@ -127,5 +126,5 @@ def test_a_failure_while_saving_keeps_the_older_folder(parts, tmp_path, monkeypa
 def test_saving_prints_nothing(tiny_models, tmp_path, capfd):
     classifier = load(tiny_models["tiny-wav2vec2"])
     signature = json.loads((tiny_models["tiny-wav2vec2"] / "serlab.json").read_text())["signature"]
-    save(classifier, tmp_path / "model", load_recipe("wav2vec2-tiny"), signature, "# Card\n")
+    save(classifier, tmp_path / "model", signature, "# Card\n")
     assert capfd.readouterr() == ("", "")

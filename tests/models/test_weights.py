@@ -43,7 +43,8 @@ def test_checkpoints_are_found_by_name_below_the_shelf(tmp_path, monkeypatch, na
 def test_the_plain_name_wins_over_the_encoder(tmp_path, monkeypatch):
     monkeypatch.setenv("SERLAB_MODELS", str(tmp_path))
     put(tmp_path / "whisper-base-encoder")
-    assert find("openai/whisper-base") == put(tmp_path / "whisper-base")
+    plain = put(tmp_path / "whisper-base")
+    assert find("openai/whisper-base") == plain
 
 
 def test_a_folder_without_weights_is_not_taken(tmp_path, monkeypatch):
@@ -65,7 +66,7 @@ def test_a_path_is_never_looked_for_on_the_hub(name):
 def test_without_a_hub_the_sentence_says_what_to_do():
     with pytest.raises(MachineError) as caught:
         find("facebook/wav2vec2-base")
-    for phrase in ("facebook/wav2vec2-base", "$SERLAB_MODELS/wav2vec2-base", "--set model.checkpoint=FOLDER"):
+    for phrase in ("facebook/wav2vec2-base", "$SERLAB_MODELS/wav2vec2-base", "--set RECIPE:model.checkpoint=FOLDER"):
         assert phrase in str(caught.value)
 
 

@@ -87,7 +87,7 @@ def signature(recipe: str, fold: int, seed: int, **changes: Any) -> dict[str, An
         "training": {
             "epochs": curve if neural else [],
             "best_epoch": 13 if neural else None,
-            "selection": "best dev UAR",
+            "selection": "best dev UAR" if neural else "search",
             "train_uar": train_uar,
             "chosen": {} if neural else {"C": 0.01 * fold, "layer": 3},
         },

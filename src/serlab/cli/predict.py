@@ -14,7 +14,7 @@ from serlab.cli import options
 from serlab.progress import say
 
 if TYPE_CHECKING:
-    from serlab.predict import Predictions
+    from serlab.prediction import Predictions
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
@@ -43,7 +43,7 @@ def predict(
     """
     options.check_choice(form, FORMATS, "--format")
     options.check_choice(precision, options.PRECISIONS, "--precision")
-    from serlab.predict import predict as run
+    from serlab.prediction import predict as run
 
     result = run(model, paths, precision=precision)
     _print(result, form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, settings, to_svg
 from serlab.report.words import interval_text, listed, percent, points
 
-_WIDTH = 4.6
-_STRONGEST_FILL = 0.72
+_WIDTH = 4.2
+_STRONGEST_FILL = 0.55
+_STRONG_SHARE = 0.25
+_WIDEST_TITLE = 42
 
 Summary = Mapping[str, Any]
 
@@ -38,11 +41,12 @@ def draw_all(summary: Summary) -> list[Drawing]:
 
 def _draw_uar(summary: Summary) -> Drawing:
     recipes = summary["recipes"]
-    figure, axes = _rows(len(recipes), 0.52)
+    titles = [_broken(recipe["title"]) for recipe in recipes]
+    figure, axes = _rows(len(recipes), _row_height(titles, 0.52))
     chance = 100 * summary["chance"]
     for row, recipe in enumerate(recipes):
         score = recipe["scores"]["uar"]
-        _row_title(axes, row, recipe["title"], percent(score["value"]))
+        _row_title(axes, row, titles[row], percent(score["value"]))
         _dot(axes, row, score, row, hollow=bool(recipe["not_learned"]))
     highest = max(100 * (recipe["scores"]["uar"]["high"] or recipe["scores"]["uar"]["value"]) for recipe in recipes)
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
@@ -63,11 +67,12 @@ def _draw_differences(summary: Summary) -> Drawing | None:
     if not pairs:
         return None
     titles = {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
-    figure, axes = _rows(len(pairs), 0.52)
+    rows = [_pair_title(titles[pair["first"]], titles[pair["second"]]) for pair in pairs]
+    figure, axes = _rows(len(pairs), _row_height(rows, 0.52))
     seen = []
     for row, pair in enumerate(pairs):
         difference = pair["differences"]["uar"]
-        _row_title(axes, row, f"{titles[pair['first']]} − {titles[pair['second']]}", points(difference["value"]))
+        _row_title(axes, row, rows[row], points(difference["value"]))
         _dot(axes, row, difference, 0, hollow=difference["low"] is None or difference["low"] <= 0 <= difference["high"])
         seen.append(
             f"{titles[pair['first']]} minus {titles[pair['second']]}: {points(difference['value'])} "
@@ -90,7 +95,8 @@ def _draw_differences(summary: Summary) -> Drawing | None:
 
 def _draw_recalls(summary: Summary) -> Drawing:
     recipes, labels = summary["recipes"], summary["corpus"]["labels"]
-    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * _legend_rows(recipes))
+    titles = [recipe["title"] for recipe in recipes]
+    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * _legend_rows(titles))
     offsets = np.linspace(-0.24, 0.24, len(recipes)) if len(recipes) > 1 else np.zeros(1)
     for index, recipe in enumerate(recipes):
         recalls = [(row, c["recall"]) for row, c in enumerate(recipe["per_class"]) if c["recall"] is not None]
@@ -108,7 +114,7 @@ def _draw_recalls(summary: Summary) -> Drawing:
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.set_xlim(0, 100)
     axes.set_xlabel("Recall, %")
-    _legend(axes, recipes)
+    _legend(axes, titles)
     seen = "; ".join(
         f"{recipe['title']}: " + ", ".join(f"{c['label']} {percent(c['recall'])}" for c in recipe["per_class"])
         for recipe in recipes
@@ -126,7 +132,8 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
     recipes = [recipe for recipe in summary["recipes"] if recipe["per_speaker"]]
     if not recipes:
         return None
-    figure, axes = _rows(len(recipes), 0.62)
+    titles = [_broken(recipe["title"], _WIDEST_TITLE - 8) for recipe in recipes]
+    figure, axes = _rows(len(recipes), _row_height(titles, 0.62))
     seen = []
     for row, recipe in enumerate(recipes):
         scores = np.sort([100 * speaker["uar"] for speaker in recipe["per_speaker"]])
@@ -135,7 +142,7 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
         axes.plot(scores, row + 0.12 + spread * 0.7, linestyle="none", markersize=4.5, alpha=0.6, **mark)
         median = float(np.median(scores))
         axes.plot([median, median], [row - 0.14, row + 0.38], color=INK, linewidth=1.6, zorder=4)
-        _row_title(axes, row, recipe["title"], f"median {median:.1f}", lift=0.24)
+        _row_title(axes, row, titles[row], f"median {median:.1f}", lift=0.24)
         seen.append(f"{recipe['title']} {scores[0]:.1f} to {scores[-1]:.1f}, median {median:.1f}")
     axes.set_ylim(len(recipes) - 0.45, -0.6)
     axes.set_xlim(0, 100)
@@ -154,7 +161,8 @@ def _draw_curves(summary: Summary) -> Drawing | None:
     recipes = [(index, recipe) for index, recipe in enumerate(summary["recipes"]) if recipe["curves"]]
     if not recipes:
         return None
-    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * _legend_rows(recipes)), layout="constrained")
+    titles = [recipe["title"] for _, recipe in recipes]
+    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * _legend_rows(titles)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     seen = []
     for index, recipe in recipes:
@@ -179,12 +187,12 @@ def _draw_curves(summary: Summary) -> Drawing | None:
         axes.grid(axis="y")
         axes.tick_params(length=0)
         axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8.5)
-    _legend(above, recipes)
+    _legend(above, titles)
     return _drawing(
         figure,
         "curves",
         "Learning curves",
-        "One line a run. A mark shows the epoch that was kept, chosen on the development speakers.",
+        "One line a run. A mark shows the epoch that was kept; the details of each recipe say how it was chosen.",
         f"Training loss and dev UAR by epoch; dev UAR in % of the kept epochs: {'; '.join(seen)}.",
     )
 
@@ -207,7 +215,13 @@ def _draw_confusion(summary: Summary, index: int) -> Drawing:
         weight = "bold" if row == column else "normal"
         axes.text(column, row - 0.02, f"{100 * share:.0f}", ha="center", va="bottom", fontsize=small, weight=weight)
         axes.text(
-            column, row + 0.06, f"{counts[row, column]}", ha="center", va="top", fontsize=0.75 * small, color=MUTED
+            column,
+            row + 0.06,
+            f"{counts[row, column]}",
+            ha="center",
+            va="top",
+            fontsize=0.75 * small,
+            color=INK if share > _STRONG_SHARE else MUTED,
         )
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(len(labels) - 0.5, -0.5)
@@ -215,7 +229,7 @@ def _draw_confusion(summary: Summary, index: int) -> Drawing:
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.tick_params(length=0, labelsize=small, labelcolor=INK)
     axes.xaxis.tick_top()
-    axes.set_xlabel("said by the model", loc="left")
+    axes.set_xlabel("said by the model", loc="left", labelpad=7)
     axes.xaxis.set_label_position("top")
     axes.set_ylabel("true label", loc="top")
     for spine in axes.spines.values():
@@ -244,9 +258,25 @@ def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _broken(title: str, width: int = _WIDEST_TITLE) -> str:
+    """A title in lines that leave room for the value beside it."""
+    return textwrap.fill(title, width)
+
+
+def _pair_title(first: str, second: str) -> str:
+    title = f"{first} − {second}"
+    return title if len(title) <= _WIDEST_TITLE else f"{_broken(first)}\n{_broken(f'− {second}')}"
+
+
+def _row_height(titles: Sequence[str], height: float) -> float:
+    """Height of a row, in inches, that holds the longest of the titles; ``height`` holds one line."""
+    return height + 0.16 * max(title.count("\n") for title in titles)
+
+
 def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) -> None:
-    """Name on the left and value on the right, just above the row."""
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom"}
+    """Name on the left and value on the right, just above the row, on a ground that hides the grid."""
+    backing = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.8}
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom", "bbox": backing, "zorder": 2.5}
     axes.text(0.0, row - lift, title, ha="left", **place)
     axes.text(1.0, row - lift, value, ha="right", weight="bold", **place)
 
@@ -265,15 +295,19 @@ def _mark(index: int) -> dict[str, Any]:
     return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
-def _legend_rows(recipes: Sequence[Any]) -> int:
-    return -(-len(recipes) // 2)
+def _legend_columns(titles: Sequence[str]) -> int:
+    return 2 if len(titles) > 1 and max(map(len, titles)) <= _WIDEST_TITLE // 2 else 1
 
 
-def _legend(axes: Axes, recipes: Sequence[Any]) -> None:
+def _legend_rows(titles: Sequence[str]) -> int:
+    return -(-len(titles) // _legend_columns(titles))
+
+
+def _legend(axes: Axes, titles: Sequence[str]) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
-        ncols=min(2, len(recipes)),
+        ncols=_legend_columns(titles),
         borderaxespad=0.2,
         handlelength=1.2,
         columnspacing=1.2,

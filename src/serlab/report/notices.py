@@ -7,10 +7,11 @@ from typing import Any
 
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
 from serlab.report.verdict import SEEDS_FOR_RECIPES
-from serlab.report.words import counted, listed, people, spans
+from serlab.report.words import counted, listed, numbered, people
 
 SEVERITIES = ("danger", "warning", "note")
 Notice = dict[str, str]
+_UNOFFICIAL = ("not the official", "differ from the official")
 
 
 def notices(
@@ -62,8 +63,8 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
         yield _notice(
             "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."
         )
-    if "not the official" in corpus["copy"]:
-        yield _notice("copy", "warning", f"The data are {corpus['copy']}: other copies give other figures.")
+    if any(sign in corpus["copy"] for sign in _UNOFFICIAL):
+        yield _notice("copy", "warning", f"Data: {corpus['copy']}. Other copies give other figures.")
 
 
 def _about_coverage(
@@ -74,7 +75,7 @@ def _about_coverage(
         yield _notice(
             "dev-only",
             "warning",
-            f"Development figures, not test figures: {listed(on_dev)}. The models were chosen on these very clips.",
+            f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these very clips.",
         )
     folds = sorted({fold for recipe in recipes for fold in recipe["folds"]})
     missing = sorted(set(range(1, protocol["folds"] + 1)) - set(folds))
@@ -82,8 +83,8 @@ def _about_coverage(
         yield _notice(
             "missing-folds",
             "warning",
-            f"Only {'folds' if len(folds) > 1 else 'fold'} {spans(folds)} of {protocol['folds']} "
-            f"{'are' if len(folds) > 1 else 'is'} here: {_whose(corpus)} of fold {spans(missing)} are not judged.",
+            f"Only {numbered('fold', folds)} of {protocol['folds']} {'are' if len(folds) > 1 else 'is'} here: "
+            f"{_whose(corpus)} of {numbered('fold', missing)} are not judged.",
         )
     if len({(tuple(r["folds"]), tuple(r["seeds"])) for r in recipes}) > 1:
         yield _notice(

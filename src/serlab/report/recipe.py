@@ -130,6 +130,7 @@ def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
         "dev_uar": float(uar(count_outcomes(dev, labels).by_seed[0])) if len(dev) else None,
         "train_uar": training["train_uar"],
         "best_epoch": training.get("best_epoch"),
+        "selection": training["selection"],
         "chosen": training.get("chosen") or {},
         "train_seconds": run.signature["cost"].get("train_seconds"),
     }

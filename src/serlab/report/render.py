@@ -17,7 +17,6 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from serlab import files
 from serlab.core import UserError
@@ -77,14 +76,12 @@ def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Map
         drawings: from :func:`serlab.report.figures.draw_all`.
         sounds: clip -> address for an audio element.
     """
-    environment = _environment(autoescape=True)
-    source = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template("index.html.jinja").render(
+    template = _environment(autoescape=True).get_template("index.html.jinja")
+    return template.render(
         summary=summary,
         titles=_titles(summary),
-        drawings=[(drawing, Markup(drawing.svg)) for drawing in drawings],
+        drawings=drawings,
         sounds=sounds or {},
-        style=Markup(source),
         light=colour_variables(dark=False),
         dark=colour_variables(dark=True),
     )
@@ -118,11 +115,13 @@ def _environment(*, autoescape: bool) -> Environment:
         "spans": words.spans,
         "people": words.people,
         "corpus_title": words.corpus_title,
-        "metric_title": words.metric_title,
         "clock": lambda seconds: "–" if seconds is None else clock(seconds),
         "rate": lambda value: "–" if value is None else f"{value:.3g}",
         "size": _size,
         "settings": _settings,
+        "chosen": words.chosen_text,
+        "count": words.counted,
+        "side": words.side_title,
         "md": _escape_markdown,
     }
     return environment
@@ -176,14 +175,9 @@ def _size(number: float | None) -> str:
     return f"{number:.0f}"
 
 
-def _settings(chosen: Mapping[str, Any]) -> str:
-    """Chosen hyper-parameters in a line."""
-    return (
-        ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in chosen.items()
-        )
-        or "–"
-    )
+def _settings(values: Mapping[str, Any]) -> str:
+    """What a machine or an installation is made of, in a line."""
+    return ", ".join(f"{name} {'none' if value is None else value}" for name, value in values.items())
 
 
 def _escape_markdown(text: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serlab.report.words import corpus_title, interval_text, listed, people, percent, points, spans
+from serlab.report.words import corpus_title, interval_text, listed, numbered, people, percent, points
 
 SEEDS_FOR_RECIPES = 3
 """From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
@@ -53,14 +53,14 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     who = "clips" if ground["speakers"] is None else people(corpus["name"])
     count = ground["clips"] if ground["speakers"] is None else ground["speakers"]
     of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
-    folds = "all folds" if len(ground["folds"]) == protocol["folds"] else f"fold {spans(ground['folds'])}"
+    folds = "all folds" if len(ground["folds"]) == protocol["folds"] else numbered("fold", ground["folds"])
     if protocol["folds"] == 1:
         folds = ""
     where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
     heard = {
         True: "",
         False: ", who may have been heard in training too",
-        None: ", of whom it is unknown whether they were heard in training",
+        None: ", whose speakers may have been heard in training too (the corpus does not say)",
     }[protocol["speaker_disjoint"]]
     seeds = len(ground["seeds"])
     subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
@@ -117,6 +117,6 @@ def _ranking(recipes: Sequence[Mapping[str, Any]]) -> str:
     """All recipes by UAR, those that did not learn named apart."""
     learned = [f"{r['title']} {percent(r['scores']['uar']['value'])} %" for r in recipes if not r["not_learned"]]
     failed = [recipe["title"] for recipe in recipes if recipe["not_learned"]]
-    parts = [f"By UAR: {', '.join(learned)}."] if learned else []
+    parts = [f"By UAR: {'; '.join(learned)}."] if learned else []
     parts += [f"Did not learn: {listed(failed)}."] if failed else []
     return " ".join(parts)

@@ -8,7 +8,7 @@ from typing import Any
 
 MINUS = "\u2212"
 _TITLES = {"crema-d": ("CREMA-D", "actors"), "synthetic": ("the synthetic corpus", "synthetic voices")}
-_PLAIN_METRICS = {"uar": "UAR", "wa": "WA", "macro_f1": "macro-F1"}
+_SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 
 def corpus_title(name: str) -> str:
@@ -19,11 +19,6 @@ def corpus_title(name: str) -> str:
 def people(name: str) -> str:
     """What the corpus calls the people in it, in the plural."""
     return _TITLES.get(name, ("", "speakers"))[1]
-
-
-def metric_title(metric: str) -> str:
-    """A metric as it is written in a sentence."""
-    return _PLAIN_METRICS[metric]
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -70,6 +65,16 @@ def spans(numbers: Iterable[int]) -> str:
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
 
 
+def numbered(noun: str, numbers: Iterable[int]) -> str:
+    """A noun with the numbers of what it means.
+
+    >>> numbered("fold", [3]), numbered("fold", [1, 2, 3])
+    ('fold 3', 'folds 1 to 3')
+    """
+    distinct = set(numbers)
+    return f"{noun}{'s' if len(distinct) > 1 else ''} {spans(distinct)}"
+
+
 def counted(number: int, singular: str, plural: str = "") -> str:
     """A number with its noun.
 
@@ -79,14 +84,41 @@ def counted(number: int, singular: str, plural: str = "") -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def side_title(side: str) -> str:
+    """A side of a fold as it is written in a sentence."""
+    return {"train": "training", "dev": "development", "test": "test"}[side]
+
+
+def chosen_text(chosen: Mapping[str, Any]) -> str:
+    """Hyper-parameters that a search chose, with the UAR that chose them.
+
+    >>> chosen_text({"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
+    'C 10, gamma 0.003, UAR in the search 45.1 %'
+    """
+    parts = [
+        f"{_SEARCH_SCORES[name]} {percent(value)} %"
+        if name in _SEARCH_SCORES
+        else f"{name} {value:g}"
+        if isinstance(value, float)
+        else f"{name} {value}"
+        for name, value in chosen.items()
+    ]
+    return ", ".join(parts) or "–"
+
+
 def listed(words: Iterable[str]) -> str:
-    """Words as a person lists them.
+    """Words as a person lists them; with semicolons where a word has a comma itself.
 
     >>> listed(["angry", "happy", "sad"])
     'angry, happy and sad'
+    >>> listed(["MFCC, SVM", "ResNet18"])
+    'MFCC, SVM; and ResNet18'
     """
     items = list(words)
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+    if len(items) < 2:
+        return "".join(items)
+    comma = ";" if any("," in item for item in items) else ","
+    return f"{f'{comma} '.join(items[:-1])}{comma if comma == ';' else ''} and {items[-1]}"
 
 
 def signature_line(corpus: Mapping[str, Any], protocol: str, folds: Iterable[int], seeds: Iterable[int]) -> str:
@@ -95,8 +127,8 @@ def signature_line(corpus: Mapping[str, Any], protocol: str, folds: Iterable[int
         f"{corpus['name']} {corpus['fingerprint'][:8]}",
         f"{corpus['label_track']} labels",
         protocol,
-        f"fold {spans(folds)}",
-        f"seed {spans(seeds)}",
+        numbered("fold", folds),
+        numbered("seed", seeds),
     )
     return " · ".join(parts)
 

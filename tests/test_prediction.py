@@ -53,7 +53,7 @@ def test_what_a_prediction_says(tiny_models, clips):
 
 
 def test_more_files_than_are_held_at_once(tiny_models, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr("serlab.predict._AT_ONCE", 5)
+    monkeypatch.setattr("serlab.prediction._AT_ONCE", 5)
     empty = tmp_path / "empty.wav"
     empty.touch()
     given = [*clips[:7], empty, *clips[7:12]]

@@ -1,0 +1,136 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from serlab.core import EMOTIONS, UserError
+from serlab.corpora.base import Corpus
+from serlab.evaluation.judge import evaluate, evaluation_lines
+from serlab.tables import make_table
+
+
+def corpus_of(speakers: int = 12) -> Corpus:
+    rows = [(f"s{s:02d}_{label}", f"s{s:02d}", label) for s in range(speakers) for label in EMOTIONS]
+    clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    return Corpus("mine", clips, EMOTIONS, "none", "none", "f" * 64, "the user's own files")
+
+
+def probabilities(clips: pd.DataFrame, right: int = 4) -> pd.DataFrame:
+    """Every clip of the first ``right`` labels is right, every other one is called the first label."""
+    table = clips[["clip"]].copy()
+    for label in EMOTIONS:
+        said = clips["label"].where(clips["label"].isin(EMOTIONS[:right]), EMOTIONS[0])
+        table[f"prob_{label}"] = np.where(said == label, 0.9, 0.02)
+    return table
+
+
+def right_logits(clips: pd.DataFrame) -> np.ndarray:
+    return np.eye(6)[[EMOTIONS.index(label) for label in clips["label"]]]
+
+
+def test_a_foreign_csv_is_joined_to_its_corpus(tmp_path):
+    corpus = corpus_of()
+    probabilities(corpus.clips).to_csv(tmp_path / "theirs.csv", index=False)
+    result = evaluate(tmp_path / "theirs.csv", corpus)
+    assert result["scores"]["uar"]["value"] == pytest.approx(4 / 6)
+    assert result["scores"]["uar"]["low"] == pytest.approx(4 / 6)
+    assert (result["clips"], result["speakers"], result["unpredicted"], result["exclusions"]) == (72, 12, 0, [])
+    assert np.array(result["confusion"]).sum() == 72
+
+
+def test_clips_that_the_corpus_lacks_are_listed_not_scored(tmp_path):
+    corpus = corpus_of()
+    table = probabilities(corpus.clips)[:60]
+    table.loc[5, "clip"] = "somebody-else"
+    table.to_parquet(tmp_path / "theirs.parquet")
+    result = evaluate(tmp_path / "theirs.parquet", corpus)
+    assert result["exclusions"] == [{"clip": "somebody-else", "path": "", "reason": "not in the corpus mine"}]
+    assert (result["clips"], result["unpredicted"]) == (59, 13)
+    text = "\n".join(evaluation_lines(result))
+    assert "left out: somebody-else (not in the corpus mine)" in text
+    assert "13 clips of the corpus have no prediction" in text
+
+
+def test_a_table_that_knows_its_labels_needs_no_corpus():
+    clips = corpus_of(4).clips
+    table = make_table(clips, right_logits(clips), EMOTIONS, side="test", fold=1, seed=0)
+    result = evaluate(table)
+    assert result["scores"]["uar"] == {"value": 1.0, "low": None, "high": None, "reason": "fewer than 10 speakers (4)"}
+    assert "no interval: fewer than 10 speakers (4)" in "\n".join(evaluation_lines(result))
+    unnamed = evaluate(table.drop(columns="speaker"))
+    assert unnamed["speakers"] is None
+    assert unnamed["scores"]["uar"]["reason"] == "the speakers are unknown"
+
+
+def test_rows_of_the_other_side_are_not_judged():
+    clips = corpus_of(2).clips
+    right = right_logits(clips)
+    sides = [
+        make_table(clips, logits, EMOTIONS, side=side, fold=1, seed=0)
+        for side, logits in (("dev", -right), ("test", right))
+    ]
+    assert evaluate(pd.concat(sides))["scores"]["wa"]["value"] == 1.0
+    assert evaluate(pd.concat(sides), side="dev")["scores"]["wa"]["value"] == 0.0
+    with pytest.raises(UserError, match="no rows of the side 'test'; it has dev"):
+        evaluate(sides[0])
+
+
+def test_clips_without_a_label_are_listed():
+    table = probabilities(corpus_of(2).clips).rename(columns=lambda name: name.replace("prob_", "logit_"))
+    table["label"] = corpus_of(2).clips["label"]
+    table.loc[0, "label"] = None
+    assert evaluate(table)["exclusions"] == [{"clip": "s00_angry", "path": "", "reason": "no label"}]
+    with pytest.raises(UserError, match="no clip that can be judged: the first, s00_angry, has no label"):
+        evaluate(table.assign(label=None))
+
+
+def test_a_label_without_clips_is_said():
+    clips = corpus_of(2).clips.query("label != 'sad'")
+    table = (
+        probabilities(clips).rename(columns=lambda name: name.replace("prob_", "logit_")).assign(label=clips["label"])
+    )
+    result = evaluate(table)
+    assert result["absent"] == ["sad"]
+    assert result["per_class"][-1]["recall"] is None
+    assert "no clips of sad: not part of UAR and macro-F1" in evaluation_lines(result)
+
+
+def break_table(kind: str, table: pd.DataFrame) -> pd.DataFrame:
+    if kind == "label":
+        return table.assign(label="hapy")
+    if kind == "speaker":
+        return table.assign(speaker="s01")
+    if kind == "class":
+        return table.rename(columns={"prob_happy": "prob_joyful"})
+    if kind == "missing":
+        return table.drop(columns="prob_sad")
+    if kind == "twice":
+        return pd.concat([table, table[:1]])
+    return table.assign(clip="x" + table["clip"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("label", "gives clip s00_angry the label 'hapy', the corpus mine 'angry'"),
+        ("speaker", "gives clip s00_angry the speaker 's01', the corpus mine 's00'"),
+        ("class", "unknown label 'joyful'"),
+        ("missing", "no score for sad"),
+        ("twice", "clip s00_angry twice"),
+        ("clips", "the table names 'xs00_angry', the corpus 's00_angry'"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_a_sentence(tmp_path, kind, sentence):
+    corpus = corpus_of(3)
+    break_table(kind, probabilities(corpus.clips)).to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match=sentence):
+        evaluate(tmp_path / "theirs.csv", corpus)
+
+
+def test_labels_must_come_from_somewhere(tmp_path):
+    table = probabilities(corpus_of(2).clips)
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="has no column label"):
+        evaluate(tmp_path / "theirs.csv")
+    table.assign(label="hapy").to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="unknown label 'hapy'; did you mean 'happy'"):
+        evaluate(tmp_path / "theirs.csv")

@@ -1,0 +1,137 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import softmax
+
+from serlab.core import MachineError, UserError
+from serlab.files import write_json
+from serlab.tables import (
+    labels_of,
+    logits_of,
+    make_table,
+    probabilities_of,
+    read_foreign,
+    read_run,
+    read_runs,
+    write_table,
+)
+
+LABELS = ("angry", "sad")
+CLIPS = pd.DataFrame({"clip": ["a", "b", "c"], "speaker": [1, 1, 2], "label": ["sad", "angry", "sad"]})
+KEYS_OF_A_SIGNATURE = "serlab recipe corpus protocol fold seed precision training cost exclusions versions machine"
+SIGNATURE = dict.fromkeys(KEYS_OF_A_SIGNATURE.split()) | {"fold": 2}
+LOGITS = np.array([[0.0, 2.0], [1.0, -1.0], [0.5, 0.25]])
+
+
+def table_of(**changes):
+    return make_table(CLIPS, LOGITS, LABELS, side="test", fold=2, seed=1).assign(**changes)
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path):
+    path = tmp_path / "r" / "fold2-seed1.parquet"
+    write_table(path, table_of())
+    write_json(path.with_suffix(".json"), SIGNATURE)
+    run = read_run(path)
+    pd.testing.assert_frame_equal(run.table, table_of())
+    assert run.signature == SIGNATURE
+    assert labels_of(run.table) == LABELS
+    assert run.table["speaker"].tolist() == ["1", "1", "2"]
+    assert run.table["logit_sad"].dtype == np.float32
+    assert [found.path for found in read_runs(tmp_path)] == [path]
+
+
+@given(arrays(np.float64, (4, 3), elements=st.floats(-500, 500)))
+def test_probabilities_are_the_softmax(logits):
+    clips = pd.DataFrame({"clip": list("abcd"), "speaker": "s", "label": "x"})
+    table = make_table(clips, logits, ("x", "y", "z"), side="test", fold=1, seed=0)
+    np.testing.assert_allclose(probabilities_of(table), softmax(logits.astype(np.float32).astype(float), axis=1))
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (lambda: table_of(logit_sad=[1.0, np.nan, 0.0]), "not finite, first for clip b"),
+        (lambda: table_of(clip=["a", "a", "c"]), "names clip a twice"),
+        (lambda: table_of().drop(columns="speaker"), "no column speaker"),
+        (lambda: table_of().drop(columns=["logit_sad", "logit_angry"]), "no column logit_<label>"),
+    ],
+)
+def test_a_table_that_breaks_the_contract_is_neither_written_nor_read(tmp_path, broken, sentence):
+    path = tmp_path / "fold1-seed0.parquet"
+    with pytest.raises(UserError, match=sentence):
+        write_table(path, broken())
+    assert list(tmp_path.iterdir()) == []
+    broken().to_parquet(path)
+    write_json(path.with_suffix(".json"), {})
+    with pytest.raises(UserError, match=sentence):
+        read_run(path)
+
+
+def test_the_same_clip_may_stand_on_both_sides(tmp_path):
+    path = tmp_path / "fold1-seed0.parquet"
+    write_table(path, pd.concat([table_of(), table_of(side="dev")]))
+    assert len(pd.read_parquet(path)) == 6
+
+
+def test_a_run_without_its_signature_says_so(tmp_path):
+    path = tmp_path / "fold1-seed0.parquet"
+    write_table(path, table_of())
+    with pytest.raises(UserError, match=r"fold1-seed0\.json is missing"):
+        read_run(path)
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(UserError, match="cannot read the run"):
+        read_run(path)
+    for text, lacking in (("[]", "serlab"), ('{"serlab": "0.1.0"}', "recipe")):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(UserError, match=f"is no signature of a run: it has no {lacking}"):
+            read_run(path)
+
+
+def test_a_folder_that_cannot_be_written_to_is_the_machine_s_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="choose another folder"):
+        write_table(tmp_path / "file" / "fold1-seed0.parquet", table_of())
+
+
+def test_foreign_probabilities_become_logarithms(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("clip,prob_sad,prob_angry,extra\n0012,1.0,0.0,x\nb,0.25,0.75,y\n")
+    table = read_foreign(path)
+    assert table.columns.tolist() == ["clip", "logit_angry", "logit_sad"]
+    assert table["clip"].tolist() == ["0012", "b"]
+    np.testing.assert_allclose(probabilities_of(table), [[0, 1], [0.75, 0.25]], atol=1e-11)
+
+
+def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
+    path = tmp_path / "t.parquet"
+    table_of().to_parquet(path)
+    np.testing.assert_array_equal(logits_of(read_foreign(path)), LOGITS)
+    assert read_foreign(path)["speaker"].tolist() == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("prob_sad\n1\n", "needs a column clip"),
+        ("clip,score\na,1\n", "either logit_<label> or prob_<label>"),
+        ("clip,prob_sad,logit_sad\na,1,1\n", "either logit_<label> or prob_<label>"),
+        ("clip,prob_sad\na,1.5\n", "outside 0 to 1"),
+        ("clip,prob_sad\na,-0.5\n", "outside 0 to 1"),
+        ("clip,prob_sad\na,\n", "not finite, first for clip a"),
+        ("clip,prob_sad\na,much\n", "no number"),
+        ("", "expected CSV or Parquet"),
+    ],
+)
+def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_foreign(path)
+
+
+def test_a_foreign_table_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="there is no table"):
+        read_foreign(tmp_path / "t.csv")
