@@ -107,26 +107,26 @@ def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     return call
 
 
-def command(*arguments: object) -> list[str]:
-    """The command line of a serlab process of its own, in whatever environment the tests run."""
-    return [sys.executable, "-c", "from serlab.cli import main; main()", *map(str, arguments)]
+@pytest.fixture
+def start_serlab() -> Callable[..., subprocess.Popen[str]]:
+    """Start a command line in a process of its own, on one thread."""
 
+    def start(*arguments: object, env: dict[str, str] | None = None, **how: Any) -> subprocess.Popen[str]:
+        line = [sys.executable, "-c", "from serlab.cli import main; main()", *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return subprocess.Popen(line, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}, **pipes)
 
-def process_environment() -> dict[str, str]:
-    """Environment of a serlab process of the tests: theirs, and one thread."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    return start
 
 
 @pytest.fixture
-def serlab_process() -> Callable[..., Ended]:
-    """Run a command line in a process of its own."""
+def serlab_process(start_serlab: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ended]:
+    """Run a command line in a process of its own to its end."""
 
-    def call(*arguments: object, env: dict[str, str] | None = None, **how: Any) -> Ended:
-        done = subprocess.run(
-            command(*arguments), capture_output=True, text=True, env={**process_environment(), **(env or {})}, timeout=300,
-            **how,
-        )  # fmt: skip
-        return Ended(done.returncode, done.stdout, done.stderr)
+    def call(*arguments: object, **how: Any) -> Ended:
+        process = start_serlab(*arguments, **how)
+        out, err = process.communicate(timeout=300)
+        return Ended(process.returncode, out or "", err)
 
     return call
 

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -111,7 +109,7 @@ def test_ledger_has_a_line_for_every_test_side_that_was_read(tiny_comparison):
 
 
 def test_nothing_private_is_left_behind(tiny_comparison):
-    assert not [path for path in tiny_comparison.folder.rglob(".*")]
+    assert not list(tiny_comparison.folder.rglob(".*"))
 
 
 def test_comparison_tells_where_its_results_are(tiny_comparison):
@@ -210,7 +208,7 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
     folder.mkdir(parents=True)
     with (folder / ".fold1-seed0.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another process is doing .*mfcc-svm/fold1-seed0"):
+        with pytest.raises(UserError, match=r"another process is doing .*mfcc-svm/fold1-seed0"):
             compare("mfcc-svm")
     assert compare("mfcc-svm").trained == 1
 
@@ -291,36 +289,35 @@ LONG = {
 }  # fmt: skip
 
 
-class Interrupted:
-    """A comparison in a process of its own, stopped by a signal once its first checkpoint is there."""
+@pytest.fixture
+def stop(start_serlab, tiny_corpus, tiny_recipes):
+    """Start a comparison in a process of its own and send it a signal once its first checkpoint is there."""
 
-    def __init__(self, corpus: Path, recipe: str, settings: list[str], out: Path) -> None:
-        options = [part for setting in settings for part in ("--set", setting)]
-        arguments = ["compare", str(corpus), "--recipes", recipe, "--protocol", "speaker-2", "--folds", "1"]
-        self.out = out
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "from serlab.cli import main; main()", *arguments, "--out", str(out), *options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    def call(name: str, out: Path, number: int) -> tuple[int, str, str]:
+        settings = [part for setting in LONG[name] for part in ("--set", setting)]
+        process = start_serlab(
+            "compare", tiny_corpus, "--recipes", tiny_recipes[name], "--protocol", "speaker-2", "--folds", "1",
+            "--out", out, *settings,
         )  # fmt: skip
-
-    def stop(self, number: int) -> tuple[int, str, str]:
         until = time.monotonic() + 120
-        while not list(self.out.rglob(".fold1-seed0.work/checkpoint-*/trainer_state.json")):
-            assert self.process.poll() is None, self.process.communicate()
+        while not list(out.rglob(".fold1-seed0.work/checkpoint-*/trainer_state.json")):
+            assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.01)
-        os.kill(self.process.pid, number)
-        out, err = self.process.communicate(timeout=60)
-        assert not list(self.out.rglob("*.parquet")), "it was stopped too late to show anything"
-        return self.process.returncode, out, err
+        os.kill(process.pid, number)
+        printed, err = process.communicate(timeout=60)
+        assert not list(out.rglob("*.parquet")), "it was stopped too late to show anything"
+        return process.returncode, printed, err
+
+    return call
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(LONG))
-def test_killed_in_the_middle_of_a_fold_and_started_again(compare, tiny_corpus, tiny_recipes, tmp_path, capfd, name):
+def test_killed_in_the_middle_of_a_fold_and_started_again(compare, stop, tiny_recipes, tmp_path, capfd, name):
     recipe = load_recipe(tiny_recipes[name], LONG[name])
     killed = tmp_path / "killed"
-    code, *_ = Interrupted(tiny_corpus, tiny_recipes[name], LONG[name], killed).stop(signal.SIGKILL)
+    code, *_ = stop(name, killed, signal.SIGKILL)
     assert code == -signal.SIGKILL
     capfd.readouterr()
     resumed = compare(recipe, out=killed)
@@ -334,10 +331,9 @@ def test_killed_in_the_middle_of_a_fold_and_started_again(compare, tiny_corpus, 
 
 
 @pytest.mark.slow
-def test_interrupted_by_the_user(tiny_corpus, tiny_recipes, tmp_path, capfd, compare):
+def test_interrupted_by_the_user(compare, stop, tiny_recipes, tmp_path, capfd):
     name = "tiny-resnet"
-    running = Interrupted(tiny_corpus, tiny_recipes[name], LONG[name], tmp_path / "stopped")
-    code, out, err = running.stop(signal.SIGINT)
+    code, out, err = stop(name, tmp_path / "stopped", signal.SIGINT)
     assert code == 130
     assert out == ""
     assert err.splitlines()[-1] == "serlab: interrupted; the same command goes on from here."

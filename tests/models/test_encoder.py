@@ -210,6 +210,16 @@ def test_frozen_convolutions_give_the_same_logits_in_the_front_end_as_inside_the
     np.testing.assert_allclose(inside, outside, atol=1e-6)
 
 
+@pytest.mark.parametrize("freeze_conv", [True, False])
+def test_clips_shorter_than_a_time_mask_are_trained_on_unmasked(freeze_conv: bool) -> None:
+    network = build("wav2vec2", {**TINY, "mask_time_prob": 0.5}, freeze_conv=freeze_conv).train()
+    short, long = (np.stack([network.frontend(clip) for clip in clips(n, n)]) for n in (2400, 16000))
+
+    assert torch.isfinite(network(torch.from_numpy(short))).all()
+    assert torch.isfinite(network(torch.from_numpy(long))).all()
+    assert network.hf.config.apply_spec_augment
+
+
 def test_layers_know_how_deep_they_lie() -> None:
     network = build("wav2vec2", TINY)
     depths = {name: network.depth_of(name) for name, _ in network.named_parameters()}

@@ -165,7 +165,7 @@ def test_clips_are_embedded_or_left_out_when_asked(add_run, tmp_path):
     embedded = read(build(folder, clip_paths=paths, audio="embed")).addresses
     assert sum(address.startswith("data:audio/") for address in embedded) == 12
     Path(next(iter(paths.values()))).unlink()
-    with pytest.raises(UserError, match="cannot embed .* use --audio link or none"):
+    with pytest.raises(UserError, match=r"cannot embed .* use --audio link or none"):
         build(folder, clip_paths=paths, audio="embed")
 
 

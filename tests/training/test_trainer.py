@@ -116,6 +116,8 @@ def test_interrupted_and_resumed_equals_undisturbed(kind: str, files: tuple[Clip
     resumed = train(kind, files, tmp_path / "b", SETTINGS)
 
     np.testing.assert_array_equal(undisturbed[2], resumed[2])
+    assert undisturbed[1].pop("earlier_seconds") == 0
+    assert resumed[1].pop("earlier_seconds") > 0
     assert undisturbed[1] == resumed[1]
 
 

@@ -46,17 +46,27 @@ def _options(
 def main() -> None:
     """Run the command line and end the process with the right exit code."""
     try:
-        app(standalone_mode=True)
-    except SerlabError as error:
-        say(f"serlab: {error}")
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        say("serlab: interrupted; the same command goes on from here.")
-        raise SystemExit(INTERRUPTED) from None
+        _run()
     except BrokenPipeError:
         # The reader of standard output (head, less) has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def _run() -> None:
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        # Typer has caught the KeyboardInterrupt.
+        if end.code == INTERRUPTED:
+            say("serlab: interrupted; the same command goes on from here.")
+        sys.stdout.flush()
+        raise
+    except SerlabError as error:
+        say(f"serlab: {error}")
+        raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         say(f"serlab: the system refused{where}: {error.strerror or error}; check space and permissions.")

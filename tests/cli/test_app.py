@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import re
+from importlib.metadata import version
+
+import pytest
+
+from serlab.cli.app import app
+
+COMMANDS = ["compare", "train", "evaluate", "report", "predict", "corpora", "recipes", "protocols", "data verify"]
+
+
+def plain(text: str) -> str:
+    """Text without colours and boxes, its blanks made one."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+def test_version(serlab):
+    ended = serlab("--version")
+    assert (ended.code, ended.out) == (0, version("serlab") + "\n")
+
+
+def test_help_names_every_command(serlab):
+    ended = serlab("--help")
+    assert ended.code == 0
+    for command in COMMANDS:
+        assert command.split()[0] in plain(ended.out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_has_an_example(serlab, command):
+    ended = serlab(*command.split(), "-h")
+    assert ended.code == 0
+    text = plain(ended.out)
+    assert re.search(r"Examples?:", text)
+    assert f"serlab {command}" in text.split("Example", 1)[1]
+    assert len(text.split("Example", 1)[0]) > 40
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_no_command_shows_the_help_and_does_nothing(serlab, arguments):
+    assert "Usage" in plain("".join(vars(serlab(*arguments))[key] for key in ("out", "err")))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (OSError(28, "No space left on device", "/somewhere"), 3, "refused /somewhere: No space left on device"),
+        (PermissionError(13, "Permission denied"), 3, "Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_told_in_a_sentence(serlab, monkeypatch, error, code, sentence):
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr("serlab.corpora.corpus_names", refuse)
+    ended = serlab("corpora")
+    assert ended.code == code
+    assert sentence in ended.sentence
+
+
+def test_a_defect_is_not_dressed_up_as_the_users_mistake(serlab, monkeypatch):
+    def defect() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("serlab.corpora.corpus_names", defect)
+    with pytest.raises(ZeroDivisionError):
+        app(["corpora"], standalone_mode=True)
+
+
+def test_ctrl_c_ends_with_130_and_says_that_it_can_go_on(serlab, monkeypatch):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("serlab.corpora.corpus_names", interrupt)
+    ended = serlab("corpora")
+    assert ended.code == 130
+    assert ended.sentence == "interrupted; the same command goes on from here."
+    assert ended.out == ""
+
+
+def test_a_reader_that_has_gone_is_no_error(serlab_process):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = serlab_process("recipes", stdout=writing)
+    os.close(writing)
+    assert ended.err == ""
+    assert ended.code in (0, 1)

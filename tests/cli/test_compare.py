@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+
+@pytest.fixture
+def compare(serlab, tiny_corpus, tmp_path, one_thread):
+    """``serlab compare`` on the tiny corpus: an SVM on fold 1 of two unless told otherwise."""
+
+    def call(*arguments: object, recipes: str = "mfcc-svm"):
+        common = ["--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out"]
+        return serlab("compare", tiny_corpus, "--recipes", recipes, *common, *arguments)
+
+    return call
+
+
+@pytest.mark.slow
+def test_standard_output_is_the_reports_path_and_nothing_else(compare, tiny_recipes, tmp_path):
+    ended = compare(recipes=",".join([*tiny_recipes.values(), "mfcc-svm"]))
+    assert ended.code == 0
+    report = tmp_path / "out" / "tiny" / "speaker-2" / "report" / "index.html"
+    assert ended.out == f"{report}\n"
+    assert report.is_file()
+    for name in ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm"):
+        assert f"{name} fold 1 seed 0: done, training UAR" in ended.err
+    assert "%|" not in ended.err
+    again = compare(recipes=",".join([*tiny_recipes.values(), "mfcc-svm"]))
+    assert (again.code, again.out) == (0, ended.out)
+    assert "3 of 3 runs are there already" in again.err
+    assert "done" not in again.err
+
+
+def test_a_relative_out_gives_a_relative_path(compare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compare("--out", "here").out == "here/tiny/speaker-2/report/index.html\n"
+
+
+@pytest.mark.parametrize("setting", ["training.precision=fp32", "mfcc-svm:training.precision=fp32"])
+def test_a_setting_has_a_folder_of_its_own(compare, tmp_path, setting):
+    compare()
+    ended = compare("--set", setting)
+    assert ended.code == 0
+    folders = [path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")]
+    assert len(folders) == 2
+    signatures = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("mfcc-svm*/fold1-seed0.json")]
+    assert {s["recipe"]["name"] for s in signatures} == set(folders)
+    for signature in signatures:
+        if signature["recipe"]["name"] != "mfcc-svm":
+            assert signature["recipe"]["name"] == f"mfcc-svm-{signature['recipe']['hash'][:6]}"
+
+
+def test_a_setting_for_a_recipe_that_is_not_compared(compare):
+    ended = compare("--set", "resnet18:training.epochs=3")
+    assert ended.code == 2
+    assert "resnet18" in ended.sentence
+
+
+def test_dev_only(compare, tmp_path):
+    ended = compare("--dev-only")
+    assert ended.code == 0
+    (path,) = (tmp_path / "out").rglob("fold1-seed0.parquet")
+    assert set(pd.read_parquet(path)["side"]) == {"dev"}
+    assert not (tmp_path / "out" / "ledger.jsonl").exists()
+    compare()
+    assert set(pd.read_parquet(path)["side"]) == {"dev", "test"}
+    assert len((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()) == 1
+
+
+def test_seeds_and_folds(compare, tmp_path):
+    assert compare("--folds", "2,1", "--seeds", "3,0").code == 0
+    found = sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet"))
+    assert found == ["fold1-seed0", "fold1-seed3", "fold2-seed0", "fold2-seed3"]
+
+
+def test_columns_by_other_names(serlab, tiny_corpus, tmp_path):
+    table = pd.read_csv(tiny_corpus)
+    table["path"] = [str(tiny_corpus.parent / name) for name in table["path"]]
+    path = tmp_path / "mine.csv"
+    table.rename(columns={"path": "file", "label": "emotion", "speaker": "who"}).to_csv(path, index=False)
+    ended = serlab(
+        "compare", path, "--path-column", "file", "--label-column", "emotion", "--speaker-column", "who",
+        "--recipes", "mfcc-svm", "--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ended.code == 0
+    (path,) = (tmp_path / "out").rglob("fold1-seed0.parquet")
+    assert set(pd.read_parquet(path)["speaker"]) < {f"s{number}" for number in range(6)}
+
+
+def test_a_corpus_without_speakers_says_once_that_disjointness_is_unknown(serlab, tiny_corpus, tmp_path):
+    table = pd.read_csv(tiny_corpus).drop(columns="speaker")
+    table["path"] = [str(tiny_corpus.parent / name) for name in table["path"]]
+    path = tmp_path / "nobody.csv"
+    table.to_csv(path, index=False)
+    ended = serlab(
+        "compare", path, "--recipes", "mfcc-svm", "--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out"
+    )
+    assert ended.code == 0
+    assert ended.err.count("names no speakers") == 1
+    report = Path(ended.out.strip()).with_name("report.md").read_text()
+    assert "unknown" in report
+
+
+def test_train_keeps_a_model_folder_and_prints_it(serlab, tiny_corpus, tiny_recipes, tmp_path, make_tone, one_thread):
+    ended = serlab(
+        "train", tiny_corpus, "--recipe", tiny_recipes["tiny-resnet"], "--protocol", "speaker-2", "--fold", "2",
+        "--seed", "1", "--dev-only", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ended.code == 0
+    folder = Path(ended.out.removesuffix("\n"))
+    assert folder.name == "fold2-seed1"
+    assert (folder / "model.safetensors").is_file()
+    assert not (tmp_path / "out" / "ledger.jsonl").exists()
+    predicted = serlab("predict", "--model", folder, make_tone(tmp_path / "a.wav"), "--format", "json")
+    assert predicted.code == 0
+    assert json.loads(predicted.out)["model"] == str(folder)
+
+
+def test_training_that_diverges_stops_with_a_sentence(serlab, tiny_corpus, tiny_recipes, tmp_path, one_thread):
+    ended = serlab(
+        "train", tiny_corpus, "--recipe", tiny_recipes["tiny-resnet"], "--protocol", "speaker-2", "--dev-only",
+        "--set", "training.learning_rate=1e30", "--set", "training.epochs=3", "--set", "training.max_grad_norm=1e30",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert ended.code == 1
+    assert "loss is not finite" in ended.sentence
+    assert "training.learning_rate" in ended.sentence
+    assert ended.out == ""
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+@pytest.mark.slow
+def test_a_comparison_opens_no_socket(tiny_corpus, tiny_recipes, tmp_path, start_serlab, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "def refuse(event, arguments):\n"
+        "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.bind'):\n"
+        "        raise RuntimeError(f'{event} {arguments}')\n"
+        "sys.addaudithook(refuse)\n"
+    )
+    process = start_serlab(
+        "compare", tiny_corpus, "--recipes", tiny_recipes["tiny-wav2vec2"], "--protocol", "speaker-2", "--folds", "1",
+        "--out", tmp_path / "out", env={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert out.endswith("report/index.html\n")

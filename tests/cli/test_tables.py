@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+LABELS = ("angry", "calm")
+
+
+@pytest.fixture
+def predictions(tmp_path) -> Path:
+    """Another's predictions: 24 clips of 12 speakers."""
+    random = np.random.default_rng(0)
+    clips = pd.DataFrame({"clip": [f"c{n:02d}" for n in range(24)], "speaker": [f"s{n // 2}" for n in range(24)]})
+    clips["label"] = np.tile(LABELS, 12)
+    angry = np.where(clips["label"] == "angry", 0.7, 0.3) + random.uniform(-0.29, 0.29, 24)
+    path = tmp_path / "predictions.csv"
+    clips.assign(prob_angry=angry, prob_calm=1 - angry).to_csv(path, index=False)
+    return path
+
+
+def test_evaluate_as_a_table(serlab, predictions):
+    ended = serlab("evaluate", predictions)
+    assert (ended.code, ended.err) == (0, "")
+    table = pd.read_csv(predictions)
+    guess = np.where(table["prob_angry"] > 0.5, "angry", "calm")
+    uar = 100 * balanced_accuracy_score(table["label"], guess)
+    assert ended.out.startswith("24 clips, 12 speakers\n")
+    assert f"UAR{uar:12.1f} %   95 % interval" in ended.out
+
+
+def test_evaluate_as_json(serlab, predictions):
+    result = json.loads(serlab("evaluate", predictions, "--format", "json").out)
+    assert result["labels"] == list(LABELS)
+    assert result["scores"]["uar"]["low"] <= result["scores"]["uar"]["value"] <= result["scores"]["uar"]["high"]
+
+
+def test_evaluate_a_table_of_serlabs_own_on_both_sides(serlab, tiny_comparison):
+    (path,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
+    for side, clips in (("dev", 9), ("test", 27)):
+        assert json.loads(serlab("evaluate", path, "--side", side, "--format", "json").out)["clips"] == clips
+    ended = serlab("evaluate", path, "--side", "train")
+    assert ended.code == 2
+    assert "'train'" in ended.sentence
+
+
+def test_clips_that_cannot_be_judged_are_listed_with_exit_code_1(serlab, tiny_comparison, tiny_corpus, tmp_path):
+    (source,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
+    table = pd.read_parquet(source).query("side == 'test'").drop(columns=["speaker", "label"])
+    table.iloc[0, table.columns.get_loc("clip")] = "stranger"
+    path = tmp_path / "predictions.csv"
+    table.to_csv(path, index=False)
+    ended = serlab("evaluate", path, "--corpus", tiny_corpus)
+    assert ended.code == 1
+    assert "left out: stranger (not in the corpus tiny)" in ended.out
+    assert "26 clips" in ended.out
+
+
+@pytest.fixture
+def results(tiny_comparison, tmp_path) -> Path:
+    """A copy of the tiny comparison's results, without its report."""
+    shutil.copytree(tiny_comparison.folder, tmp_path / "out" / "tiny" / "speaker-2")
+    folder = tmp_path / "out" / "tiny" / "speaker-2"
+    shutil.rmtree(folder / "report")
+    return folder
+
+
+def test_report_again(serlab, results, tiny_comparison):
+    ended = serlab("report", results)
+    assert (ended.code, ended.out) == (0, f"{results / 'report' / 'index.html'}\n")
+    for name in ("index.html", "report.md", "report.json"):
+        assert (results / "report" / name).is_file()
+    first, again = (
+        json.loads((folder / "report" / "report.json").read_text()) for folder in (tiny_comparison.folder, results)
+    )
+    assert again.keys() == first.keys()
+
+
+def test_report_of_a_table_without_its_signature(serlab, results):
+    (path,) = results.glob("mfcc-svm*/fold1-seed0.json")
+    path.unlink()
+    ended = serlab("report", results)
+    assert ended.code == 2
+    assert str(path) in ended.sentence
+
+
+def test_report_of_a_known_corpus_does_not_need_its_audio(serlab, results, monkeypatch):
+    monkeypatch.delenv("SERLAB_DATA", raising=False)
+    known = results.parent.with_name("crema-d")
+    results.parent.rename(known)
+    ended = serlab("report", known / "speaker-2", "--data", known / "absent")
+    assert (ended.code, ended.out) == (0, f"{known / 'speaker-2' / 'report' / 'index.html'}\n")
