@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import serlab
+from serlab import comparison
 from serlab.core import MachineError, UserError
 from serlab.corpora import load_corpus
 from serlab.frontends.store import FeatureStore
@@ -211,6 +213,20 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
         with pytest.raises(UserError, match=r"another process is doing .*mfcc-svm/fold1-seed0"):
             compare("mfcc-svm")
     assert compare("mfcc-svm").trained == 1
+
+
+def test_a_run_that_another_process_has_done_meanwhile_is_not_done_again(compare, monkeypatch):
+    locked = comparison._locked
+
+    @contextmanager
+    def overtaken(target):
+        monkeypatch.setattr(comparison, "_locked", locked)
+        compare("mfcc-svm")
+        with locked(target):
+            yield
+
+    monkeypatch.setattr(comparison, "_locked", overtaken)
+    assert len(ledger_of(compare("mfcc-svm"))) == 1
 
 
 def test_precision_is_part_of_the_identity(compare, tiny_recipes):

@@ -120,10 +120,13 @@ def compare(
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     stores = Stores()
-    for number, (cell, plan) in enumerate(waiting, 1):
+    for number, (cell, _) in enumerate(waiting, 1):
         title = f"[{number}/{len(waiting)}] {cell.recipe.name} fold {cell.fold.number} seed {cell.seed}"
         with _locked(folder / cell.folder / cell.stem):
-            _do(cell, plan, exclusions, stores, folder, keep_models, title)
+            # Another process may have done it since.
+            plan = _plan(folder, cell, dev_only, keep_models)
+            if plan is not _Plan.NOTHING:
+                _do(cell, plan, exclusions, stores, folder, keep_models, title)
     report = build(folder, clip_paths=dict(zip(found.clips["clip"], found.clips["path"], strict=True)), audio=audio)
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
