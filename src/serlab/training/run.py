@@ -68,10 +68,10 @@ class Stores:
     def __init__(self) -> None:
         self.store: FeatureStore | None = None
 
-    def of(self, classifier_frontend: Any) -> FeatureStore:
+    def of(self, frontend: Any) -> FeatureStore:
         """The store of a front end: the one at hand if its configuration is equal."""
-        if self.store is None or self.store.frontend.config != classifier_frontend.config:
-            self.store = FeatureStore(classifier_frontend)
+        if self.store is None or self.store.frontend.config != frontend.config:
+            self.store = FeatureStore(frontend)
         return self.store
 
 
