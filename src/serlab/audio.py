@@ -7,6 +7,7 @@ it never becomes silence or a shorter clip.
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,9 @@ from serlab.core import UserError
 
 SAMPLE_RATE = 16000
 """Hz; what every model hears."""
+
+DECODER = f"1/libsndfile-{soundfile.__libsndfile_version__}/soxr-{soxr.__version__}"
+"""What turns a file into samples: this module's version and the libraries'; other samples, another text."""
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
 """What counts as audio in a folder, in order of preference."""
@@ -135,8 +139,8 @@ def check(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
     _decode(path, limits)
 
 
-def find_audio(paths: Iterable[Path]) -> list[Path]:
-    """List audio files.
+def find_audio(paths: Iterable[Path]) -> list[str]:
+    """List audio files; as plain text, because a hundred thousand ``Path`` objects are large.
 
     Args:
         paths: folders, searched with all their subfolders for names that end as in :data:`AUDIO_SUFFIXES` (hidden ones
@@ -148,22 +152,47 @@ def find_audio(paths: Iterable[Path]) -> list[Path]:
     Raises:
         UserError: a path does not exist, or a folder holds no audio.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, None] = {}
     for path in paths:
         if not path.exists():
             raise UserError(f"there is no file or folder {path}.")
-        files = sorted(_audio_below(path)) if path.is_dir() else [path]
-        if not files:
+        files = _audio_below(path) if path.is_dir() else iter([str(path)])
+        first = next(files, None)
+        if first is None:
             raise UserError(f"the folder {path} holds no audio ({', '.join(AUDIO_SUFFIXES)}).")
-        found |= dict.fromkeys(files)
+        found[first] = None
+        found.update((file, None) for file in files)
     return list(found)
 
 
-def _audio_below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
-            yield path
+def _audio_below(folder: Path) -> Iterator[str]:
+    try:
+        entries = os.scandir(folder)
+    except PermissionError:
+        return  # Such as lost+found on a disk of its own.
+    names: list[str] = []
+    folders: set[str] = set()
+    with entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+            elif not entry.name.lower().endswith(AUDIO_SUFFIXES) or not _may_be_file(entry):
+                continue
+            names.append(entry.name)
+    for name in sorted(names):
+        if name in folders:
+            yield from _audio_below(folder / name)
+        else:
+            yield str(folder / name)
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return True  # A link that cannot be followed; reading it will say why.
 
 
 def _decode(path: Path, limits: Limits) -> tuple[NDArray[np.float32], int]:
@@ -216,7 +245,8 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, BinaryIO | None]]
         size = _size(path)
         with path.open("rb") as stream:
             _look(path, stream, size)
-            with soundfile.SoundFile(str(path)) as sound:
+            # As bytes, because soundfile refuses names that are no UTF-8.
+            with soundfile.SoundFile(os.fsencode(path)) as sound:
                 _check_shape(path, sound)
                 if sound.format != "MP3" or _mp3_has_length(stream):
                     yield sound, None

@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from serlab.core import MachineError
+
+CACHE_VARIABLE = "SERLAB_CACHE"
+
+
+def cache_folder() -> Path:
+    """Folder of what can be computed again: ``SERLAB_CACHE``, else the user's cache folder."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given) if given else platformdirs.user_cache_path("serlab")
 
 
 @contextmanager

@@ -134,11 +134,12 @@ def test_the_folder_of_wavs_wins_and_better_names_and_formats_win(tmp_path, make
     make_tone(tmp_path / "AudioMP3" / "1002_DFA_ANG_XX.mp3")
     make_tone(tmp_path / "1003_DFA_ANG_XX.wav")
     files = cremad.find_files(tmp_path)
-    assert {clip: path.name for clip, path in files.clips.items()} == {
+    assert files.folder == tmp_path / "AudioWAV"
+    assert files.clips == {
         "1001_DFA_ANG_XX": "1001_DFA_ANG_XX.wav",
         "1040_ITH_SAD_XX": "1040_ITH_SAD_XX.mp3",
     }
-    assert sorted(path.name for path in files.extra) == ["1001_DFA_ANG_XX.mp3", "1040_ITH_SAD_X.wav", "surprise.wav"]
+    assert sorted(files.extra) == ["1001_DFA_ANG_XX.mp3", "1040_ITH_SAD_X.wav", "surprise.wav"]
 
 
 def test_broken_mp3s_are_a_fault_of_the_mp3s_alone(tmp_path, make_tone):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serlab import audio
 from serlab.audio import Limits
 from serlab.core import Exclusion, FindingsError
 from serlab.corpora import cremad, load_corpus
@@ -66,3 +67,45 @@ def test_the_share_of_unusable_clips_is_limited():
         "remove them, or raise the limit with --max-excluded."
     )
     assert caught.value.exit_code == 1
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Names of the files that are decoded."""
+    names = []
+
+    def check(path, *, limits):
+        names.append(path.name)
+        return audio.check(path, limits=limits)
+
+    monkeypatch.setattr("serlab.corpora.screening.check", check)
+    return names
+
+
+def test_a_sound_clip_is_decoded_once_and_one_that_failed_again(tmp_path, make_tone, decoded):
+    good, bad = make_tone(tmp_path / "joy/good.wav"), tmp_path / "rage/silent.wav"
+    make_tone(tmp_path / "rage/other.wav")
+    soundfile.write(bad, np.zeros(8000), 16000)
+    first = screen(load_corpus(str(tmp_path)))
+    assert sorted(decoded) == ["good.wav", "other.wav", "silent.wav"]
+    decoded.clear()
+    corpus = load_corpus(str(tmp_path))
+    assert screen(corpus) == first == [Exclusion("rage/silent", str(bad), "silent")]
+    assert decoded == ["silent.wav"]
+    assert len(screen(corpus, Limits(max_seconds=0.1))) == 3
+
+    decoded.clear()
+    soundfile.write(good, np.zeros(8000), 16000)
+    assert [exclusion.clip for exclusion in screen(load_corpus(str(tmp_path)))] == ["joy/good", "rage/silent"]
+    assert "good.wav" in decoded
+
+
+def test_another_decoder_screens_anew(tmp_path, make_tone, decoded, monkeypatch):
+    make_tone(tmp_path / "joy/1.wav")
+    make_tone(tmp_path / "rage/2.wav")
+    corpus = load_corpus(str(tmp_path))
+    screen(corpus)
+    decoded.clear()
+    monkeypatch.setattr("serlab.corpora.remembered.DECODER", "2/libsndfile-9")
+    screen(corpus)
+    assert sorted(decoded) == ["1.wav", "2.wav"]

@@ -153,9 +153,9 @@ def test_a_corpus_of_another_version_is_made_again(small):
 
 def test_without_a_folder_it_lies_in_the_users_cache(six, monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
-    monkeypatch.setattr(synthetic.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path))
     found = synthetic.load()
-    assert Path(found.clips["path"][0]).parent == tmp_path / "serlab" / f"synthetic-{synthetic.VERSION}"
+    assert Path(found.clips["path"][0]).parent == tmp_path / f"synthetic-{synthetic.VERSION}"
 
 
 def test_a_missing_extra_is_named(monkeypatch, tmp_path):

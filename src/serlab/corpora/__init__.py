@@ -12,9 +12,7 @@ from importlib import import_module
 from pathlib import Path
 
 from serlab.core import UserError, unknown
-from serlab.corpora import own
-from serlab.corpora.base import Corpus
-from serlab.corpora.own import Columns
+from serlab.corpora.base import Columns, Corpus
 
 __all__ = ["Columns", "Corpus", "corpus_names", "load_corpus"]
 
@@ -71,5 +69,7 @@ def load_corpus(name: str, *, data: Path | None = None, columns: Columns | None 
         raise unknown("corpus", name, _KNOWN)
     if data is not None:
         raise UserError(f"--data says where a known corpus lies, but {name} is a path itself; leave --data out.")
+    from serlab.corpora import own
+
     corpus = own.load(path, columns)
     return replace(corpus, name=f"{corpus.name}-own") if corpus.name in _KNOWN else corpus

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serlab.files import sha256_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,23 @@ class Corpus:
     def sentences_known(self) -> bool:
         """Whether each clip's sentence is known."""
         return "sentence" in self.clips.columns
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a table of the user's own.
+
+    Attributes:
+        path: the audio file, absolute or relative to the table.
+        label: the emotion, or whatever is to be recognised.
+        speaker: who speaks; None takes a column ``speaker`` if there is one.
+        sentence: what is said; None takes a column ``sentence`` if there is one.
+    """
+
+    path: str = "path"
+    label: str = "label"
+    speaker: str | None = None
+    sentence: str | None = None
 
 
 def fingerprint(clips: pd.DataFrame) -> str:

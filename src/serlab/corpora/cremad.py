@@ -7,6 +7,7 @@ licence); a clip that the copy at hand lacks has an empty path.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -54,13 +55,13 @@ class Files:
 
     Attributes:
         folder: where they lie.
-        clips: official clip id -> file.
-        extra: audio files in that folder which are no official clip.
+        clips: official clip id -> name of its file.
+        extra: names of audio files in that folder which are no official clip.
     """
 
     folder: Path
-    clips: dict[str, Path]
-    extra: list[Path]
+    clips: dict[str, str]
+    extra: list[str]
 
 
 def load(data: Path | None = None) -> Corpus:
@@ -83,7 +84,8 @@ def load(data: Path | None = None) -> Corpus:
     files = find_files(root)
     official = manifest()
     clips = official[["clip"]].copy()
-    clips["path"] = [str(files.clips[clip].absolute()) if clip in files.clips else "" for clip in clips["clip"]]
+    home = str(files.folder.absolute())
+    clips["path"] = [home + os.sep + files.clips[clip] if clip in files.clips else "" for clip in clips["clip"]]
     clips[["speaker", "sentence", "code", "level"]] = clips["clip"].str.split("_", expand=True)
     clips["label"] = clips.pop("code").map(_LABELS)
     clips = pd.concat([clips, scan(clips["path"].tolist(), f"looking at {NAME}")], axis=1)
@@ -144,17 +146,19 @@ def _files_in(folder: Path, official: set[str]) -> Files:
     files = Files(folder, {}, [])
     if not folder.is_dir():
         return files
-    found = [
-        path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")
-    ]
-    # The official spelling and the better format win where a clip is there twice.
-    found.sort(key=lambda path: (path.stem in _MISNAMED, AUDIO_SUFFIXES.index(path.suffix.lower()), path.name))
-    for path in found:
-        clip = _MISNAMED.get(path.stem, path.stem)
+    found = []
+    with os.scandir(folder) as entries:
+        for name in (entry.name for entry in entries if not entry.name.startswith(".")):
+            stem, dot, suffix = name.rpartition(".")
+            if dot + suffix.lower() in AUDIO_SUFFIXES:
+                # The official spelling and the better format win where a clip is there twice.
+                found.append((stem in _MISNAMED, AUDIO_SUFFIXES.index(dot + suffix.lower()), name, stem))
+    for _, _, name, stem in sorted(found):
+        clip = _MISNAMED.get(stem, stem)
         if clip in official and clip not in files.clips:
-            files.clips[clip] = path
+            files.clips[clip] = name
         else:
-            files.extra.append(path)
+            files.extra.append(name)
     return files
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -13,28 +12,11 @@ import pandas as pd
 
 from serlab.audio import find_audio
 from serlab.core import UserError
-from serlab.corpora.base import Corpus, fingerprint
+from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.scan import describe_files, scan
 from serlab.progress import say
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Names of a table's columns.
-
-    Attributes:
-        path: the audio file, absolute or relative to the table.
-        label: the emotion, or whatever is to be recognised.
-        speaker: who speaks; None takes a column ``speaker`` if there is one.
-        sentence: what is said; None takes a column ``sentence`` if there is one.
-    """
-
-    path: str = "path"
-    label: str = "label"
-    speaker: str | None = None
-    sentence: str | None = None
 
 
 def load(path: Path, columns: Columns | None = None) -> Corpus:
@@ -91,7 +73,7 @@ def _warn_speakers_unknown(path: Path) -> None:
 
 def _clips_of_folder(folder: Path) -> pd.DataFrame:
     rows = []
-    for file in find_audio([folder]):
+    for file in map(Path, find_audio([folder])):
         depth = len(file.relative_to(folder).parts)
         if depth != 2:
             where = "in no label's folder" if depth < 2 else "deeper than label/clip"

@@ -1,20 +1,30 @@
-"""What every corpus needs to know of its files: length, sample rate and hash, read in threads with a progress bar."""
+"""What every corpus needs to know of its files: length, sample rate and hash, read in threads with a progress bar.
+
+It is read once and remembered: a file of the same path, size and times of change is not opened again.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from serlab import audio
+from serlab.corpora.remembered import home_of, recall, remember
 from serlab.files import sha256_file
 from serlab.progress import bar
 
 _MOST_THREADS = 8
+# Handing over one file at a time costs more than looking at it.
+_AT_ONCE = 16
+# A file written twice within the steps of its file system's clock, up to 2 s on FAT, shows one time of change.
+_SETTLED_AFTER_NS = 2_000_000_000
+_NOTHING = (float("nan"), 0, "")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,39 +42,69 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
         The results in the order of ``items``.
     """
     pool = ThreadPoolExecutor(max_workers=min(_MOST_THREADS, os.cpu_count() or 1))
-    results = []
+    parts = [items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE)]
+    results: list[Result] = []
     try:
         with bar(title, len(items)) as progress:
-            for result in pool.map(function, items):
-                results.append(result)
-                progress.advance()
+            for part in pool.map(lambda part: [function(item) for item in part], parts):
+                results += part
+                progress.advance(len(part))
     finally:
         pool.shutdown(cancel_futures=True)
     return results
 
 
 def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
-    """Read header and hash of each file.
+    """Read header and hash of each file, or recall them.
 
     Args:
-        paths: the files; an empty text stands for a clip without a file.
+        paths: the files, absolute; an empty text stands for a clip without a file.
         title: what the progress bar says.
 
     Returns:
         One row a path, in order: ``duration`` (seconds, NaN where unreadable), ``sample_rate`` (Hz, 0 where
         unreadable), ``sha256`` (empty where there is no file to hash).
     """
-    return pd.DataFrame(in_threads(_look_at, paths, title), columns=["duration", "sample_rate", "sha256"])
+    home = home_of(paths)
+    known = recall("scan", home)
+    settled = time.time_ns() - _SETTLED_AFTER_NS
+    states = [_state(Path(path)) if path else [] for path in paths]
+    rows = [_recalled(known.get(path), state) for path, state in zip(paths, states, strict=True)]
+    unknown = [place for place, row in enumerate(rows) if row is None]
+    found = in_threads(_look_at, [paths[place] for place in unknown], title) if unknown else []
+    fresh = {}
+    for place, row in zip(unknown, found, strict=True):
+        rows[place] = row
+        state = states[place]
+        # What could not be read is looked at again: the reason may have been the moment's.
+        if row[1] and max(state[1:]) < settled:
+            fresh[paths[place]] = [*state, *row]
+    if fresh:
+        remember("scan", home, known | fresh)
+    return pd.DataFrame(rows, columns=["duration", "sample_rate", "sha256"])
+
+
+def _state(path: Path) -> list[int]:
+    """Size and times of change of content and of name, in ns; empty where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _recalled(finding: list[Any] | None, state: list[int]) -> tuple[float, int, str] | None:
+    if not state:
+        return _NOTHING
+    return tuple(finding[3:]) if finding and finding[:3] == state else None
 
 
 def _look_at(name: str) -> tuple[float, int, str]:
-    if not name:
-        return float("nan"), 0, ""
     path = Path(name)
     try:
         sha256 = sha256_file(path)
     except OSError:
-        return float("nan"), 0, ""
+        return _NOTHING
     try:
         info = audio.info(path)
     except audio.AudioError:
@@ -88,5 +128,5 @@ def describe_files(clips: pd.DataFrame) -> str:
         return "unreadable"
     low, high = readable["sample_rate"].min(), readable["sample_rate"].max()
     rate = f"{low:,} Hz" if low == high else f"{low:,} to {high:,} Hz"
-    formats = sorted({Path(path).suffix[1:].upper() or "unnamed" for path in readable["path"]})
+    formats = sorted({suffix[1:].upper() or "unnamed" for _, suffix in map(os.path.splitext, readable["path"])})
     return f"{rate} {' and '.join(formats)}"

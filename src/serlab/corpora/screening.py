@@ -1,4 +1,7 @@
-"""Which clips cannot be used, found before any training: every file is decoded once, and every failure has a reason."""
+"""Which clips cannot be used, found before any training: every file is decoded once, and every failure has a reason.
+
+A sound clip is remembered by path and SHA-256; one that failed is decoded again.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from serlab.audio import DEFAULT_LIMITS, AudioError, Limits, check
 from serlab.core import Exclusion, FindingsError
 from serlab.corpora.base import Corpus
+from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
 
 MAX_SHARE = 0.05
@@ -19,7 +23,7 @@ MISSING = "missing"
 
 
 def screen(corpus: Corpus, limits: Limits = DEFAULT_LIMITS) -> list[Exclusion]:
-    """Decode every clip and list those that cannot be used.
+    """Decode every clip that is not remembered as sound, and list those that cannot be used.
 
     Args:
         corpus: the corpus.
@@ -28,8 +32,22 @@ def screen(corpus: Corpus, limits: Limits = DEFAULT_LIMITS) -> list[Exclusion]:
     Returns:
         One exclusion an unusable clip, in order of clip, its reason a phrase such as ``"missing"`` or ``"silent"``.
     """
-    clips = list(zip(corpus.clips["clip"], corpus.clips["path"], strict=True))
+    table = corpus.clips
+    home = home_of(table["path"])
+    known = recall("screening", home)
+    marks = {
+        path: [sha256, limits.min_seconds, limits.max_seconds]
+        for path, sha256 in zip(table["path"], table["sha256"], strict=True)
+    }
+    clips = [clip for clip in zip(table["clip"], table["path"], strict=True) if known.get(clip[1]) != marks[clip[1]]]
     found = in_threads(partial(_screen_clip, limits=limits), clips, f"screening {corpus.name}")
+    sound = {
+        path: marks[path]
+        for (_, path), exclusion in zip(clips, found, strict=True)
+        if exclusion is None and marks[path][0]
+    }
+    if sound:
+        remember("screening", home, known | sound)
     return [exclusion for exclusion in found if exclusion is not None]
 
 

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import platformdirs
 import soundfile
 import soxr
 from numpy.typing import NDArray
@@ -35,7 +34,7 @@ from serlab.core import EMOTIONS, MachineError
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
-from serlab.files import sha256_file, write_json, writing
+from serlab.files import cache_folder, sha256_file, write_json, writing
 from serlab.progress import bar, say
 
 VERSION = "1"
@@ -136,7 +135,7 @@ def load(folder: Path | None = None) -> Corpus:
     Raises:
         MachineError: espeak-ng is needed and not installed or does not run, or the folder cannot be written to.
     """
-    home = folder or platformdirs.user_cache_path("serlab") / f"synthetic-{VERSION}"
+    home = folder or cache_folder() / f"synthetic-{VERSION}"
     plans = _plans()
     hashes = _whole(home, plans) or _make(home, plans)
     rows = [

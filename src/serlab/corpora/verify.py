@@ -8,6 +8,7 @@ from typing import Any
 
 from serlab.core import Exclusion
 from serlab.corpora import cremad, load_corpus
+from serlab.corpora.remembered import anew
 from serlab.corpora.screening import MISSING, screen
 
 
@@ -54,7 +55,7 @@ class Verification:
 
 
 def verify(corpus_name: str, data: Path | None = None) -> Verification:
-    """Look at every file of a corpus: hash it, compare it with the official list, decode it.
+    """Look at every file of a corpus, remembered or not: hash it, compare it with the official list, decode it.
 
     Args:
         corpus_name: a name or path as :func:`serlab.corpora.load_corpus` takes it.
@@ -66,8 +67,9 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     Raises:
         UserError: the corpus is not found or cannot be loaded at all.
     """
-    corpus = load_corpus(corpus_name, data=data)
-    unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
+    with anew():
+        corpus = load_corpus(corpus_name, data=data)
+        unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
     known = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
     has_file = corpus.clips["path"] != ""
     differing: list[str] = []
@@ -75,7 +77,8 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     if corpus.name == cremad.NAME:
         differs = has_file & (corpus.clips["sha256"] != cremad.manifest()["sha256"])
         differing = corpus.clips.loc[differs, "clip"].tolist()
-        extra = [str(path) for path in cremad.find_files(cremad.find_folder(data)).extra]
+        files = cremad.find_files(cremad.find_folder(data))
+        extra = [str(files.folder / name) for name in files.extra]
     return Verification(
         corpus=corpus.name,
         copy=corpus.copy,
