@@ -220,3 +220,21 @@ def test_any_setting_gives_a_recipe_or_a_sentence(text):
         else:
             continue
         assert message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("resnet18", "e9d8ed59"), ("wav2vec2-tiny", "5a10f727"), ("resnet18-small", "8ddc738b")]
+)
+def test_published_results_keep_their_identity_when_settings_are_added(name, expected):
+    assert load_recipe(name).hash(None).startswith(expected)
+
+
+def test_an_added_setting_counts_once_it_is_changed():
+    plain = load_recipe("wav2vec2-tiny")
+    assert load_recipe("wav2vec2-tiny", ["training.features=fp32"]).hash(None) == plain.hash(None)
+    assert load_recipe("wav2vec2-tiny", ["training.features=bf16"]).hash(None) != plain.hash(None)
+
+
+def test_a_resnet_has_no_batches_by_seconds():
+    with pytest.raises(UserError, match="batch_seconds"):
+        load_recipe("resnet18", ["training.batch_seconds=20"])

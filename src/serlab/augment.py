@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from serlab.audio import SAMPLE_RATE
 from serlab.core import MachineError, UserError
 
+VERSION = "views-1"
+"""Changes whenever a view of the same clip would come out differently."""
+
 _RANGES = {
     "speed": (0.5, 2.0),
     "pitch": (-12.0, 12.0),

@@ -18,7 +18,9 @@ from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
 from serlab.files import sha256_json
-from serlab.settings import build, check_at_least, check_positive, check_share, plain
+from serlab.settings import added, build, check_at_least, check_positive, check_share, plain
+
+FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
 _SECTIONS = ("model", "training", "augmentation")
 _HEAD_FIELDS = {"num_labels", "id2label", "label2id", "classifier_proj_size", "use_weighted_layer_sum"}
@@ -199,7 +201,10 @@ class Training:
         max_seconds: longest stretch of a clip that is trained on, in one epoch; prediction uses whole clips.
         select: ``best`` keeps the epoch with the highest dev UAR, ``last`` the last one.
         patience: epochs without a better dev UAR after which training stops; 0 means never.
-        precision: ``auto`` is bf16 where the processor has it.
+        precision: ``auto`` is bf16 where it is faster.
+        features: what the front end's output is rounded to; less than fp32 halves what the cache takes on disk.
+        batch_seconds: most seconds of audio in a batch, instead of a number of clips; 0: ``batch_size`` counts.
+        accumulate: batches whose gradients are summed to one step of the optimiser, where memory holds no larger batch.
     """
 
     epochs: int = 10
@@ -217,11 +222,14 @@ class Training:
     select: Literal["best", "last"] = "best"
     patience: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    features: FeaturePrecision = added("fp32")
+    batch_seconds: float = added(0.0)
+    accumulate: int = added(1)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
-        check_at_least("training", self, 1, "epochs", "batch_size")
-        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay")
+        check_at_least("training", self, 1, "epochs", "batch_size", "accumulate")
+        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay", "batch_seconds")
         check_positive("training", self, "learning_rate", "layer_decay", "max_grad_norm", "max_seconds")
         check_positive("training", self, "schedule_factor")
         check_share("training", self, "warmup", "label_smoothing")
@@ -273,9 +281,17 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     preset: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse settings that the model would not heed."""
+        if self.training.batch_seconds and isinstance(self.model, ResNetModel):
+            raise UserError("training.batch_seconds is for speech encoders; a resnet's windows have one length.")
+
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
-        return {section: plain(getattr(self, section)) for section in _SECTIONS}
+        return self._sections(omit_added=False)
+
+    def _sections(self, *, omit_added: bool) -> dict[str, Any]:
+        return {section: plain(getattr(self, section), omit_added=omit_added) for section in _SECTIONS}
 
     def hash(self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None) -> str:
         """Identity of the recipe: 12 hexadecimal digits.
@@ -284,7 +300,7 @@ class Recipe:
             weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's name or path.
             fixed: what else decides the result without being a setting (a front end's configuration, a search grid).
         """
-        settings = self.settings() | ({"fixed": dict(fixed)} if fixed else {})
+        settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
             settings["model"]["checkpoint"] = weights_sha256 or ""
         return sha256_json(settings)[:12]

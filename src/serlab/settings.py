@@ -46,14 +46,28 @@ def build(kind: Any, value: Any, where: str) -> Any:
     return _scalar(dict if origin is not None else kind, value, where)
 
 
-def plain(value: Any) -> Any:
-    """Turn settings into plain data: what :func:`build` builds them from."""
+def added(default: Any) -> Any:
+    """A field that came later: at its default it is left out of identities, so that older ones stay as they are."""
+    return dataclasses.field(default=default, metadata={"added": True})
+
+
+def plain(value: Any, *, omit_added: bool = False) -> Any:
+    """Turn settings into plain data: what :func:`build` builds them from.
+
+    Args:
+        value: the settings.
+        omit_added: leave out fields made by :func:`added` that are at their default.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: plain(getattr(value, field.name), omit_added=omit_added)
+            for field in dataclasses.fields(value)
+            if not (omit_added and field.metadata.get("added") and getattr(value, field.name) == field.default)
+        }
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, omit_added=omit_added) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, omit_added=omit_added) for key, item in value.items()}
     return value
 
 

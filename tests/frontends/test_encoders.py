@@ -37,7 +37,7 @@ def test_the_convolutional_front_end_is_the_encoder_on_one_unpadded_clip(precisi
     torch.manual_seed(0)
     encoder = torch.nn.Conv1d(1, 4, 400, 320)
     module = torch.nn.Sequential(torch.nn.Unflatten(1, (1, -1)), encoder)
-    front = Convolutional(module, weights_sha256="abc", do_normalise=True, precision=precision)
+    front = Convolutional(module, fingerprint="abc", do_normalise=True, precision=precision)
 
     features = front(CLIP)
 

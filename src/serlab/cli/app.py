@@ -12,9 +12,10 @@ import sys
 import typer
 
 from serlab import __version__
-from serlab.cli import compare, listing, predict, tables
+from serlab.cli import cache, compare, listing, predict, tables
 from serlab.core import SerlabError
 from serlab.progress import say
+from serlab.training import processes
 
 INTERRUPTED = 130
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (compare, predict, tables, listing):
+for module in (compare, predict, tables, listing, cache):
     module.register(app)
 
 
@@ -53,6 +54,7 @@ def main() -> None:
         raise SystemExit(0) from None
 
 
+@processes.led
 def _run() -> None:
     try:
         app(standalone_mode=True)

@@ -37,6 +37,7 @@ def compare(
     precision: options.Precision = None,
     max_excluded: options.MaxExcluded = 0.05,
     audio: Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")] = "link",
+    cache: options.Cache = True,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -68,6 +69,7 @@ def compare(
         precision=precision,
         max_excluded=max_excluded,
         audio=audio,
+        cache=cache,
         columns=(path_column, label_column, speaker_column),
     )
     print(result.report)
@@ -85,6 +87,7 @@ def train(
     settings: options.Settings = None,
     precision: options.Precision = None,
     max_excluded: options.MaxExcluded = 0.05,
+    cache: options.Cache = True,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -110,6 +113,7 @@ def train(
         precision=precision,
         max_excluded=max_excluded,
         audio="link",
+        cache=cache,
         columns=(path_column, label_column, speaker_column),
     )
     print(result.models[0])
@@ -130,6 +134,7 @@ def _compare(
     precision: str | None,
     max_excluded: float,
     audio: str,
+    cache: bool,
     columns: tuple[str, str, str | None],
 ) -> Comparison:
     options.check_choice(precision, options.PRECISIONS, "--precision")
@@ -150,6 +155,7 @@ def _compare(
         keep_models=keep_models,
         max_excluded=max_excluded,
         audio=cast("Audio", audio),
+        cache=cache,
     )
     for exclusion in result.exclusions:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")

@@ -28,9 +28,12 @@ Settings = Annotated[
         "--set", help="Change a setting: `training.epochs=3` of all recipes, `resnet18:training.epochs=3` of one."
     ),
 ]
-Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where the processor has it), `fp32` or `bf16`.")]
+Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`.")]
 MaxExcluded = Annotated[
     float, typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run.")
+]
+Cache = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Keep features on disk (`serlab cache show`); results are the same.")
 ]
 PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")]
 LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import csv
+import io
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serlab.cli import options
+from serlab.core import UserError
 from serlab.progress import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serlab.core import Exclusion
+    from serlab.models.classifier import Classifier
     from serlab.prediction import Predictions
 
 FORMATS = ("table", "json", "jsonl", "csv")
@@ -30,9 +36,14 @@ def predict(
     model: Annotated[
         Path, typer.Option(help="Model folder: serlab's, or a transformers audio-classification checkpoint.")
     ],
-    form: Annotated[str, typer.Option("--format", help="`table`, `json`, `jsonl` or `csv`.")] = "table",
+    form: Annotated[
+        str | None, typer.Option("--format", help="`table` (the default), `json`, `jsonl` or `csv`.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this .csv or .jsonl file; if it is there, go on with what it lacks.")
+    ] = None,
     precision: Annotated[
-        str, typer.Option(help="`auto` (bf16 where the processor has it), `fp32` or `bf16`.")
+        str, typer.Option(help=f"One of {', '.join(options.PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
     ] = "auto",
 ) -> None:
     """Predict the emotion in audio files; files that cannot be read are listed, and the exit code is then 1.
@@ -41,35 +52,90 @@ def predict(
         serlab predict --model runs/synthetic/speaker-3/resnet18/fold1-seed0 recording.wav
 
         serlab predict --model MODEL recordings/ --format csv > predictions.csv
+
+        serlab predict --model MODEL recordings/ --out predictions.csv
     """
     options.check_choice(form, FORMATS, "--format")
     options.check_choice(precision, options.PRECISIONS, "--precision")
-    from serlab.prediction import predict as run
-
-    result = run(model, paths, precision=precision)
-    _print(result, form)
-    if form != "json":
-        for exclusion in result.excluded:
-            say(f"left out: {exclusion.path} ({exclusion.reason})")
-    if result.excluded:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # File names that are no UTF-8 are printed as they are.
+    if out is not None:
+        left_out = _to_file(model, paths, precision, out, form)
+    elif form in ("csv", "jsonl"):
+        left_out = _as_they_come(model, paths, precision, form)
+    else:
+        left_out = _at_the_end(model, paths, precision, form)
+    if left_out:
         raise typer.Exit(1)
 
 
-def _print(result: Predictions, form: str) -> None:
-    rows = [vars(row) for row in result.predictions]
+def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[list[str], Classifier]:
+    from serlab.audio import find_audio
+    from serlab.models.folder import load
+
+    return find_audio(paths), load(model, precision)
+
+
+def _to_file(model: Path, paths: Sequence[Path], precision: str, out: Path, form: str | None) -> int:
+    from serlab.prediction import stream
+    from serlab.prediction_file import ENDINGS, opened
+
+    if out.suffix.lower() not in ENDINGS:
+        raise UserError(f"--out {out} must end in {' or '.join(ENDINGS)}.")
+    if form not in (None, out.suffix.lower()[1:]):
+        raise UserError(f"--format {form} does not go with --out {out}, whose ending tells the format.")
+    files, classifier = _loaded(model, paths, precision)
+    with opened(out, model, classifier) as file:
+        rest = file.left(files)
+        done = len(files) - len(rest)
+        if done:
+            say(f"{out}: {done:,} of {len(files):,} files are done already.")
+        with closing(stream(classifier, rest, done=done)) as chunks:
+            for chunk in chunks:
+                file.add(chunk)
+        left_out = sum(name in file.excluded for name in files)
+    if left_out:
+        say(f"left out: {left_out:,} of {len(files):,} files; {file.excluded_path} says why.")
+    print(out)
+    return left_out
+
+
+def _as_they_come(model: Path, paths: Sequence[Path], precision: str, form: str) -> int:
+    from serlab.core import Exclusion
+    from serlab.prediction import FilePrediction, stream
+    from serlab.prediction_file import as_csv, csv_header, lines
+
+    files, classifier = _loaded(model, paths, precision)
+    if form == "csv":
+        sys.stdout.write(as_csv([csv_header(classifier.labels)]))
+    left_out = 0
+    with closing(stream(classifier, files)) as chunks:
+        for chunk in chunks:
+            sys.stdout.write(lines((found for found in chunk if isinstance(found, FilePrediction)), form))
+            sys.stdout.flush()
+            excluded = [found for found in chunk if isinstance(found, Exclusion)]
+            _list(excluded)
+            left_out += len(excluded)
+    return left_out
+
+
+def _at_the_end(model: Path, paths: Sequence[Path], precision: str, form: str | None) -> int:
+    from serlab.prediction import predict as run
+
+    result = run(model, paths, precision=precision)
     if form == "json":
+        predictions = [vars(row) for row in result.predictions]
         excluded = [{"path": entry.path, "reason": entry.reason} for entry in result.excluded]
-        print(json.dumps({"model": result.model, "predictions": rows, "excluded": excluded}, indent=1))
-    elif form == "jsonl":
-        for row in rows:
-            print(json.dumps(row))
-    elif form == "csv":
-        names = list(rows[0]["probabilities"]) if rows else []
-        writer = csv.writer(sys.stdout)
-        writer.writerow(["path", "predicted", *(f"prob_{name}" for name in names)])
-        writer.writerows([row["path"], row["label"], *row["probabilities"].values()] for row in rows)
+        print(json.dumps({"model": result.model, "predictions": predictions, "excluded": excluded}, indent=1))
     else:
         _print_table(result)
+        _list(result.excluded)
+    return len(result.excluded)
+
+
+def _list(excluded: Sequence[Exclusion]) -> None:
+    for exclusion in excluded:
+        say(f"left out: {exclusion.path} ({exclusion.reason})")
 
 
 def _print_table(result: Predictions) -> None:

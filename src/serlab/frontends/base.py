@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from serlab.recipes import FeaturePrecision
 
 Samples = NDArray[np.float32]
 """A clip's samples: shape (samples,), mono, 16 kHz, full scale at 1."""
@@ -27,3 +30,30 @@ class FrontEnd(Protocol):
 
     def __call__(self, samples: Samples) -> Features:
         """Compute the features of one clip."""
+
+
+class Rounded:
+    """Front end: another one's features, rounded to half precision.
+
+    Rounding is part of the front end and not of its cache, so that training, with or without a cache, and prediction
+    see the same features.
+    """
+
+    def __init__(self, frontend: FrontEnd, precision: FeaturePrecision) -> None:
+        self.frontend, self.precision = frontend, precision
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        return {**self.frontend.config, "rounded": self.precision}
+
+    def __call__(self, samples: Samples) -> Features:
+        """Compute the features of one clip; values are float32 that ``precision`` holds exactly."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        features: Features = torch.from_numpy(self.frontend(samples)).to(dtype).float().numpy()
+        return features
+
+
+def rounded(frontend: FrontEnd, precision: FeaturePrecision) -> FrontEnd:
+    """Round a front end's features to ``precision``; ``fp32`` leaves them as they are."""
+    return frontend if precision == "fp32" else Rounded(frontend, precision)

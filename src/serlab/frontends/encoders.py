@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,14 @@ class Convolutional:
 
     Args:
         encoder: transformers' ``feature_extractor`` module: (1, samples) to (1, channels, frames).
-        weights_sha256: identity of its weights.
+        fingerprint: identity of its weights and configuration.
         do_normalise: whether the checkpoint wants normalised samples.
         precision: of the convolutions.
     """
 
-    def __init__(self, encoder: nn.Module, *, weights_sha256: str, do_normalise: bool, precision: Precision) -> None:
+    def __init__(self, encoder: nn.Module, *, fingerprint: str, do_normalise: bool, precision: Precision) -> None:
         self.encoder = encoder
-        self.weights_sha256 = weights_sha256
+        self.fingerprint = fingerprint
         self.waveform = Waveform(do_normalise=do_normalise)
         self.precision: Precision = precision
 
@@ -61,7 +62,7 @@ class Convolutional:
         """Everything that changes the output."""
         return {
             "frontend": "convolutional",
-            "weights": self.weights_sha256,
+            "weights": self.fingerprint,
             "precision": self.precision,
             "input": self.waveform.config,
         }
@@ -102,3 +103,53 @@ class Extractor:
         # Whisper's extractor puts bands first; everything here has time first.
         by_time = features.T if self.extractor.__class__.__name__.startswith("Whisper") else features
         return np.ascontiguousarray(by_time, dtype=np.float32)
+
+
+class FrozenLayers:
+    """Front end: hidden states of an encoder's frozen lower layers; (samples,) to (frames, states x dim).
+
+    Each clip is encoded alone, on its own length and in evaluation mode.
+
+    Args:
+        before: front end of the encoder.
+        compute: what ``before`` gives, as a batch of one, to the states, lowest first; each (1, frames, dim).
+        fingerprint: identity of the frozen modules.
+        layers: how many layers are frozen.
+        all_states: keep every state, side by side, for a head that weighs them, or only the highest.
+        precision: of the matrix products.
+    """
+
+    def __init__(
+        self,
+        before: Waveform | Extractor,
+        compute: Callable[[torch.Tensor], Sequence[torch.Tensor]],
+        *,
+        fingerprint: str,
+        layers: int,
+        all_states: bool,
+        precision: Precision,
+    ) -> None:
+        self.before, self.compute = before, compute
+        self.fingerprint, self.layers, self.all_states = fingerprint, layers, all_states
+        self.precision: Precision = precision
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        return {
+            "frontend": "frozen-layers",
+            "weights": self.fingerprint,
+            "layers": self.layers,
+            "all_states": self.all_states,
+            "precision": self.precision,
+            "input": self.before.config,
+        }
+
+    def __call__(self, samples: Samples) -> Features:
+        """Encode one clip."""
+        values = torch.from_numpy(self.before(samples))[None].to(device())
+        with torch.no_grad(), autocast(self.precision):
+            states = self.compute(values)
+        chosen = torch.cat(list(states), dim=-1) if self.all_states else states[-1]
+        features: Features = chosen[0].float().contiguous().cpu().numpy()
+        return features

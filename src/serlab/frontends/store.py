@@ -1,34 +1,39 @@
-"""Features of a corpus's clips, kept in memory as far as a budget allows.
+"""Features of a corpus's clips: from the cache on disk, else from memory, else computed.
 
 A front end is a pure function, so what it gave once can be given again: to the next epoch, fold, seed or recipe with
-the same front end. Beyond the budget features are computed each time; the result is the same.
+the same front end. With or without cache the features are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from serlab.audio import read
-from serlab.augment import View, apply
-from serlab.frontends.base import Features, FrontEnd
+from serlab.augment import VERSION, View, apply
+from serlab.frontends.base import Features, FrontEnd, Samples
+from serlab.frontends.cache import FeatureCache
 from serlab.progress import bar
 from serlab.randomness import keyed
 
 BUDGET_BYTES = 4 * 2**30
 _READERS = 2
+_AHEAD = 16
 _PLAIN = View()
 
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip to be read: its id, its file, its length in seconds."""
+    """A clip to be read: its id, its file, its length in seconds, the SHA-256 of the file's bytes."""
 
     clip: str
     path: str
     duration: float
+    sha256: str = field(default="")
 
 
 class FeatureStore:
@@ -36,13 +41,15 @@ class FeatureStore:
 
     Args:
         frontend: the front end.
-        budget: bytes of features to keep.
+        cached: whether to use the cache on disk.
+        budget: bytes of features to keep in memory where the disk does not take them.
     """
 
-    def __init__(self, frontend: FrontEnd, budget: int = BUDGET_BYTES) -> None:
+    def __init__(self, frontend: FrontEnd, *, cached: bool = True, budget: int = BUDGET_BYTES) -> None:
         self.frontend = frontend
+        self.cache = FeatureCache(frontend.config) if cached else None
         self.left = budget
-        self.kept: dict[tuple[str, View, int], Features] = {}
+        self.kept: dict[str, Features] = {}
 
     def get(self, clip: ClipFile, view: View = _PLAIN, seed: int = 0) -> Features:
         """Features of one view of one clip.
@@ -52,24 +59,78 @@ class FeatureStore:
             view: the waveform augmentation; the clip as it is by default.
             seed: the run's seed, which keys the view's noise and mask.
         """
-        random = bool(view.noise or view.time_mask)
-        key = (clip.clip, view, seed if random else 0)
-        features = self.kept.get(key)
-        if features is None:
-            samples = read(Path(clip.path))
-            if view != _PLAIN:
-                samples = apply(samples, view, keyed(seed, clip.clip, repr(view)))
-            features = self.frontend(samples)
-            if features.nbytes <= self.left:
-                self.left -= features.nbytes
-                self.kept[key] = features
-        return features
+        key = _key(clip, view, seed)
+        found = self._find(clip, key)
+        return found if found is not None else self._compute(clip, key, _samples(clip, view, seed))
 
     def many(self, clips: Sequence[ClipFile], title: str) -> list[Features]:
         """Features of many clips as they are, with a progress bar; reading overlaps with computing."""
-        with bar(title, len(clips)) as progress, ThreadPoolExecutor(_READERS) as pool:
-            features = []
-            for item in pool.map(self.get, clips):
-                features.append(item)
-                progress.advance()
+        return list(self._walk([(clip, _PLAIN) for clip in clips], 0, title))
+
+    def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
+        """Compute what is not remembered yet of all views of all clips, with a progress bar."""
+        pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
+        deque(self._walk(pairs, seed, title), maxlen=0)
+
+    def flush(self) -> None:
+        """Write to disk what the cache still holds in memory."""
+        if self.cache:
+            self.cache.flush()
+
+    def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Iterator[Features]:
+        """Features of clips and views in order: files are read ahead in threads, the front end runs here."""
+        waiting: deque[tuple[ClipFile, str, Future[tuple[bool, Features]]]] = deque()
+
+        def prepare(clip: ClipFile, view: View, key: str) -> tuple[bool, Features]:
+            found = self._find(clip, key)
+            return (True, found) if found is not None else (False, _samples(clip, view, seed))
+
+        with bar(title, len(pairs)) as progress, ThreadPoolExecutor(_READERS) as pool:
+            rest = iter(pairs)
+            try:
+                while True:
+                    for clip, view in rest:
+                        key = _key(clip, view, seed)
+                        waiting.append((clip, key, pool.submit(prepare, clip, view, key)))
+                        if len(waiting) >= _AHEAD:
+                            break
+                    if not waiting:
+                        break
+                    clip, key, future = waiting.popleft()
+                    ready, values = future.result()
+                    yield values if ready else self._compute(clip, key, values)
+                    progress.advance()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                self.flush()
+
+    def _find(self, clip: ClipFile, key: str) -> Features | None:
+        found = self.kept.get(key)
+        if found is None and self.cache and clip.sha256:
+            found = self.cache.get(key)
+        return found
+
+    def _has(self, clip: ClipFile, key: str) -> bool:
+        return key in self.kept or bool(self.cache and clip.sha256 and key in self.cache)
+
+    def _compute(self, clip: ClipFile, key: str, samples: Samples) -> Features:
+        features = self.frontend(samples)
+        on_disk = self.cache is not None and clip.sha256 and self.cache.put(key, features)
+        if not on_disk and features.nbytes <= self.left:
+            self.left -= features.nbytes
+            self.kept[key] = features
         return features
+
+
+def _key(clip: ClipFile, view: View, seed: int) -> str:
+    """Name of an entry: the recording and, unless plain, the view; a view that draws is keyed by clip and seed."""
+    recording = clip.sha256 or f"clip {clip.clip}"
+    if view == _PLAIN:
+        return recording
+    drawn = f" {clip.clip} {seed}" if view.noise or view.time_mask else ""
+    return f"{recording} {VERSION} {view}{drawn}"
+
+
+def _samples(clip: ClipFile, view: View, seed: int) -> Samples:
+    samples = read(Path(clip.path))
+    return samples if view == _PLAIN else apply(samples, view, keyed(seed, clip.clip, repr(view)))

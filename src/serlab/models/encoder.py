@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from serlab.core import UserError, unknown
 from serlab.files import write_json
-from serlab.frontends.encoders import Convolutional, Extractor, Waveform
+from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
+from serlab.models import frozen, whisper
 from serlab.models.heads import PooledHead
 from serlab.models.network import Network
-from serlab.models.weights import find, identity, quiet
+from serlab.models.weights import find, quiet
 from serlab.precision import Precision
 from serlab.recipes import EncoderModel as Settings
 from serlab.recipes import HeadSettings
@@ -50,8 +51,7 @@ class SpeechEncoder(Network):
         hf: transformers' classification model, in fp32.
         preprocessor: the checkpoint's ``preprocessor_config.json`` as data.
         settings: what is frozen, and the head.
-        weights_sha256: identity of the pretrained weights, for the front end's configuration.
-        precision: of a frozen convolutional encoder.
+        precision: of what is frozen and moves into the front end.
         plain: score as plain transformers does, even where that wastes work (Whisper's 30 s).
     """
 
@@ -61,7 +61,6 @@ class SpeechEncoder(Network):
         preprocessor: dict[str, Any],
         settings: Settings,
         *,
-        weights_sha256: str,
         precision: Precision,
         plain: bool = False,
     ) -> None:
@@ -77,7 +76,9 @@ class SpeechEncoder(Network):
         # A plain tuple: as a module of its own it would stand twice in the state.
         self.layers = tuple(self._transformer_layers())
         self._freeze(settings)
-        self.frontend = self._front(settings, weights_sha256, precision)
+        self.below = 0
+        self.all_states = settings.head.layers == "weighted"
+        self.frontend = self._front(settings, precision)
 
     @property
     def base(self) -> Any:
@@ -85,7 +86,7 @@ class SpeechEncoder(Network):
         return self.hf.encoder if self.kind == "whisper" else getattr(self.hf, self.hf.base_model_prefix)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Score a batch of one length."""
+        """Score a batch of one length: what the front end gives, stacked."""
         with self._masks_that_fit(features):
             return self._logits(features)
 
@@ -103,10 +104,16 @@ class SpeechEncoder(Network):
 
     def hidden_states(self, features: Tensor) -> tuple[Tensor, ...]:
         """Input of the first transformer layer and output of each, lowest first; each (batch, frames, dim)."""
+        dim = self.hf.config.hidden_size
+        below = list(torch.split(features, dim, dim=-1)) if self.below else []
         if self.kind == "whisper":
-            return _whisper_states(self.base, features)
-        states: tuple[Tensor, ...] = self.base(features, output_hidden_states=True).hidden_states
-        return states
+            below = below or whisper.states_below(self.base, 0, features)
+            return whisper.states_above(self.base, below, self.below)
+        states: tuple[Tensor, ...] = self.base(
+            below[-1] if below else features, output_hidden_states=True
+        ).hidden_states
+        # The frozen layers let the highest state pass, and so stand in the list as copies of it.
+        return (*below[:-1], *states[len(below) - 1 :]) if self.all_states and below else states
 
     @contextmanager
     def _masks_that_fit(self, features: Tensor) -> Iterator[None]:
@@ -123,11 +130,12 @@ class SpeechEncoder(Network):
                 config.apply_spec_augment = kept
 
     def segments(self, features: Any) -> list[Any]:
-        """Whisper knows 30 s of positions: longer clips are split into equal parts."""
-        limit = 2 * self.hf.config.max_source_positions if self.kind == "whisper" else len(features)
-        parts = -(-len(features) // limit)
-        edges = [len(features) * part // parts for part in range(parts + 1)]
-        return [features[low:high] for low, high in pairwise(edges)]
+        """Whisper knows 30 s of positions: longer clips are split into like parts."""
+        if self.kind != "whisper":
+            return [features]
+        stride = 1 if self.below else 2
+        cuts = whisper.parts(-(-len(features) // stride), self.hf.config.max_source_positions)
+        return [features[stride * low : stride * high] for low, high in cuts]
 
     def depth_of(self, name: str) -> int | None:
         """Layers below the top one, None for the head."""
@@ -138,10 +146,10 @@ class SpeechEncoder(Network):
         return len(self.layers) - 1 - int(layer.group(1)) if layer else len(self.layers)
 
     def train(self, mode: bool = True) -> SpeechEncoder:
-        """Switch to training; what is frozen stays in evaluation mode."""
-        super().train(mode)
-        for module in self.frozen:
-            module.eval()
+        """Switch to training; what is frozen is never touched, since a front end may be computing with it."""
+        for module in self.modules():
+            if module not in self.resting:
+                module.training = mode
         return self
 
     def save_weights(self, folder: Path) -> None:
@@ -160,29 +168,55 @@ class SpeechEncoder(Network):
     def _freeze(self, settings: Settings) -> None:
         if settings.freeze_layers > len(self.layers):
             raise UserError(f"model.freeze_layers is {settings.freeze_layers}; the encoder has {len(self.layers)}.")
-        frozen: list[nn.Module] = list(self.layers[: settings.freeze_layers])
-        names = ["conv1", "feature_extractor"] if settings.freeze_conv else []
+        names = {"conv1", "feature_extractor"} if settings.freeze_conv else set()
         if settings.freeze_layers:
             # Frozen layers above trained ones would make no sense: everything below goes with them.
-            names = ["conv1", "feature_extractor", "conv2", "feature_projection"]
-        frozen += [module for name, module in self.base.named_children() if name in names]
-        for module in frozen:
+            names |= {"conv1", "conv2", "feature_extractor", "feature_projection", "embed_positions"}
+            names |= {"encoder.pos_conv_embed", "encoder.dropout", "encoder.embed_positions"}
+            if self.kind not in _EXTRACTORS and frozen.norm_comes_first(self.base):
+                names.add("encoder.layer_norm")
+        modules = [module for name, module in self.base.named_modules() if name in names]
+        self.frozen = (*modules, *self.layers[: settings.freeze_layers])
+        self.resting = {part for module in self.frozen for part in module.modules()}
+        for module in self.frozen:
             module.requires_grad_(False)
-        self.frozen = tuple(frozen)
+            module.eval()
 
-    def _front(self, settings: Settings, weights_sha256: str, precision: Precision) -> Any:
-        if self.kind in _EXTRACTORS:
+    def _front(self, settings: Settings, precision: Precision) -> Any:
+        """The front end: everything below the lowest trained layer, where the head needs no state below it."""
+        spectral = self.kind in _EXTRACTORS
+        if spectral:
             extractor = _EXTRACTORS[self.kind].from_dict(self.preprocessor)
-            return Extractor(extractor, pad_to_chunk=self.plain and self.kind == "whisper")
-        do_normalise = bool(self.preprocessor.get("do_normalize", True))
-        if not settings.freeze_conv and not settings.freeze_layers:
-            return Waveform(do_normalise=do_normalise)
+            before: Any = Extractor(extractor, pad_to_chunk=self.plain and self.kind == "whisper")
+        else:
+            before = Waveform(do_normalise=bool(self.preprocessor.get("do_normalize", True)))
+        # transformers' own weighted head reads the states inside its forward pass.
+        own_head = self.head is not None or self.kind == "whisper"
+        if settings.freeze_layers and not self.plain and (own_head or not self.all_states):
+            return self._frozen_layers(before, settings.freeze_layers, precision)
+        if spectral or not (settings.freeze_conv or settings.freeze_layers):
+            return before
         convolutions = self.base.feature_extractor
-        compute = convolutions.forward
-        # Finished features (batch, frames, channels) pass; waveforms (batch, samples) are encoded.
-        convolutions.forward = lambda x: x.transpose(1, 2) if x.dim() == 3 else compute(x)
+        frozen.pass_convolutions(self.base)
         return Convolutional(
-            convolutions, weights_sha256=weights_sha256, do_normalise=do_normalise, precision=precision
+            convolutions,
+            fingerprint=frozen.fingerprint([convolutions], self.hf.config),
+            do_normalise=before.do_normalise,
+            precision=precision,
+        )
+
+    def _frozen_layers(self, before: Any, count: int, precision: Precision) -> FrozenLayers:
+        self.below = count
+        if self.kind != "whisper":
+            frozen.pass_layers(self.base, count)
+        states_below = whisper.frozen_states if self.kind == "whisper" else frozen.states_below
+        return FrozenLayers(
+            before,
+            partial(states_below, self.base, count),
+            fingerprint=frozen.fingerprint(self.frozen, self.hf.config),
+            layers=count,
+            all_states=self.all_states,
+            precision=precision,
         )
 
 
@@ -196,7 +230,7 @@ def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise UserError(f"transformers cannot build a {settings.architecture!r} encoder: {_short(error)}.") from error
     extractor = _EXTRACTORS.get(settings.architecture, Wav2Vec2FeatureExtractor)
-    return SpeechEncoder(hf, extractor().to_dict(), settings, weights_sha256="", precision="fp32")
+    return SpeechEncoder(hf, extractor().to_dict(), settings, precision="fp32")
 
 
 def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:
@@ -210,14 +244,10 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
     fields = {**_head_fields(settings, labels), **settings.config}
     hf = _load(folder, fields, fresh_head=True)
     _check_config(str(hf.config.model_type), settings)
-    return SpeechEncoder(
-        hf, read_preprocessor(folder, hf), settings, weights_sha256=identity(folder), precision=precision
-    )
+    return SpeechEncoder(hf, read_preprocessor(folder, hf), settings, precision=precision)
 
 
-def from_folder(
-    folder: Path, settings: Settings | None, precision: Precision, *, weights_sha256: str = ""
-) -> SpeechEncoder:
+def from_folder(folder: Path, settings: Settings | None, precision: Precision) -> SpeechEncoder:
     """Load a finished model: serlab's own (``settings`` of its recipe) or plain transformers' (None).
 
     Raises:
@@ -229,7 +259,6 @@ def from_folder(
         hf,
         read_preprocessor(folder, hf),
         settings or Settings(checkpoint=str(folder)),
-        weights_sha256=weights_sha256 or identity(folder),
         precision=precision,
         plain=settings is None,
     )
@@ -299,18 +328,6 @@ def _replace_head(hf: Any, settings: HeadSettings) -> PooledHead:
         delattr(hf, name)
     count = getattr(hf.config, "encoder_layers", None) or hf.config.num_hidden_layers
     return PooledHead(settings, hf.config.hidden_size, count + 1, hf.config.num_labels)
-
-
-def _whisper_states(encoder: Any, features: Tensor) -> tuple[Tensor, ...]:
-    """Whisper's encoder on the clip's own length: the first positions of its table, no padding to 30 s."""
-    frames = nn.functional.gelu(encoder.conv1(features.transpose(1, 2)))
-    frames = nn.functional.gelu(encoder.conv2(frames)).transpose(1, 2)
-    frames = frames + encoder.embed_positions.weight[: frames.shape[1]]
-    frames = nn.functional.dropout(frames, p=encoder.dropout, training=encoder.training)
-    states = [frames]
-    for layer in encoder.layers:
-        states.append(layer(states[-1], None))
-    return (*states[:-1], encoder.layer_norm(states[-1]))
 
 
 def _short(error: Exception) -> str:

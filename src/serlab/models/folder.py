@@ -18,13 +18,16 @@ from safetensors.torch import load_file
 
 from serlab.core import UserError
 from serlab.files import unwritable, write_json, write_text
+from serlab.frontends.base import rounded
 from serlab.frontends.functionals import Egemaps, MfccStatistics
 from serlab.models import encoder
 from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
+from serlab.models.int8 import quantise
+from serlab.models.network import Network
 from serlab.models.resnet import ResNet
 from serlab.models.weights import quiet
-from serlab.precision import device, resolve
+from serlab.precision import Precision, device, resolve
 from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_signature
 
 _FILE = "serlab.json"
@@ -69,21 +72,20 @@ def load(folder: Path, precision: str = "auto") -> Classifier:
 
     Args:
         folder: the folder.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto``, ``fp32``, ``bf16`` or (speech encoders) ``int8``.
 
     Raises:
-        UserError: the folder is no model, is damaged, or a weight is missing.
+        UserError: the folder is no model, is damaged, lacks a weight, or is nothing that int8 is for.
     """
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
     if not (folder / _FILE).is_file():
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder} is no model folder: it has neither {_FILE} nor config.json.")
-        network = encoder.from_folder(folder, None, resolve(precision))
+        chosen = resolve(precision)
+        network = encoder.from_folder(folder, None, chosen)
         names = network.hf.config.id2label
-        return NetworkClassifier(
-            network.to(device()), tuple(names[index] for index in sorted(names)), resolve(precision)
-        )
+        return _ready(network, tuple(names[index] for index in sorted(names)), chosen)
     try:
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         recipe = recipe_from_signature(content["signature"])
@@ -100,6 +102,8 @@ def _own(
     folder: Path, recipe: Recipe, labels: tuple[str, ...], precision: str, signature: dict[str, Any]
 ) -> Classifier:
     model, chosen = recipe.model, resolve(precision)
+    if chosen == "int8" and not isinstance(model, EncoderModel):
+        raise UserError(f"int8 is for fine-tuned speech encoders, and {folder} is none; use --precision fp32.")
     weights = signature.get("weights_sha256") or ""
     if isinstance(model, SvmModel):
         machine = _fitted(SupportVectorClassifier, folder)
@@ -108,10 +112,18 @@ def _own(
         probe = _fitted(Probe, folder)
         frozen = encoder.from_folder(folder / "encoder", EncoderModel(checkpoint="own"), chosen)
         return ProbeClassifier(probe, PooledStates(frozen, weights_sha256=weights, precision=chosen), labels)
-    if isinstance(model, ResNetModel):
-        return NetworkClassifier(_resnet(folder, model, labels).to(device()), labels, chosen)
-    network = encoder.from_folder(folder, model, chosen)
-    return NetworkClassifier(network.to(device()), labels, chosen)
+    network = (
+        _resnet(folder, model, labels) if isinstance(model, ResNetModel) else encoder.from_folder(folder, model, chosen)
+    )
+    network.frontend = rounded(network.frontend, recipe.training.features)
+    return _ready(network, labels, chosen)
+
+
+def _ready(network: Network, labels: tuple[str, ...], precision: Precision) -> NetworkClassifier:
+    classifier = NetworkClassifier(network.to(device()), labels, precision)
+    if precision == "int8" and isinstance(network, encoder.SpeechEncoder):
+        quantise(network)
+    return classifier
 
 
 def _fitted(kind: type[Fitted], folder: Path) -> Fitted:

@@ -1,0 +1,77 @@
+"""``serlab cache show`` and ``serlab cache clear``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    cache = typer.Typer(help="Look after features that are kept on disk.", no_args_is_help=True)
+    cache.command()(show)
+    cache.command()(clear)
+    app.add_typer(cache, name="cache")
+
+
+def show() -> None:
+    """List what is kept of each front end: entries (a clip under one view), size, when it was last used.
+
+    The cache lies in the user's cache folder or in $SERLAB_CACHE; it grows to $SERLAB_CACHE_GB gigabytes (20), then
+    what was not used for the longest time goes.
+
+    Example:
+        serlab cache show
+    """
+    import time
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from serlab.frontends.cache import features_folder, holdings, limit_bytes
+    from serlab.progress import clock
+
+    held = holdings()
+    table = Table("front end", "entries", "size", "last used", box=None)
+    for holding in held:
+        age = clock(max(0.0, time.time() - holding.used))
+        table.add_row(_name(holding.frontend), f"{holding.entries:,}", _size(holding.bytes), f"{age} ago")
+    if held:
+        Console().print(table)
+    total = sum(holding.bytes for holding in held)
+    print(f"{_size(total)} of {_size(limit_bytes())} in {features_folder()}")
+
+
+def clear(
+    unused_days: Annotated[float, typer.Option(min=0, help="Only features that were not used for so many days.")] = 0.0,
+) -> None:
+    """Remove cached features; they are computed again when they are needed.
+
+    Examples:
+        serlab cache clear
+
+        serlab cache clear --unused-days 30
+    """
+    from serlab.frontends import cache
+
+    print(f"{_size(cache.clear(unused_days))} freed")
+
+
+def _name(frontend: dict[str, object]) -> str:
+    """Name of a front end with what tells it from its kin."""
+    shown = [str(frontend.get("frontend", "?"))]
+    shown += [f"{key} {frontend[key]}" for key in ("layers", "bands", "precision", "rounded") if key in frontend]
+    weights = frontend.get("weights")
+    return ", ".join([*shown, f"weights {str(weights)[:8]}"] if weights else shown)
+
+
+def _size(count: float) -> str:
+    """Bytes as a person says them.
+
+    >>> _size(512), _size(2_500_000), _size(20e9)
+    ('1 kB', '2.5 MB', '20.0 GB')
+    """
+    if count < 1e6:
+        return f"{round(count / 1e3)} kB"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
