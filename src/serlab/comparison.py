@@ -31,6 +31,7 @@ from serlab.recipes import Recipe, load_recipe
 from serlab.report import build
 from serlab.report.render import Audio
 from serlab.tables import write_table
+from serlab.training import processes
 from serlab.training.run import Stores, identify, run
 from serlab.training.signature import Cell, now, read_signature, sign
 
@@ -58,6 +59,7 @@ class Comparison:
     trained: int
 
 
+@processes.led
 def compare(
     corpus: str | Corpus,
     recipes: Sequence[str | Recipe] = DEFAULT_RECIPES,
@@ -71,6 +73,7 @@ def compare(
     keep_models: bool = False,
     max_excluded: float = MAX_SHARE,
     audio: Audio = "link",
+    cache: bool = True,
 ) -> Comparison:
     """Train every recipe on every fold and seed that is not there yet, and write the report.
 
@@ -86,6 +89,7 @@ def compare(
         keep_models: keep each run's model folder.
         max_excluded: share of clips that may be left out before nothing is run.
         audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
+        cache: keep features on disk, so that another fold, seed or recipe finds them; the results are the same.
 
     Returns:
         Where the tables and the report are.
@@ -114,12 +118,12 @@ def compare(
     _check_data(folder, found)
     plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
-    exclusions = _exclusions(found, folder)
+    exclusions = _exclusions(found)
     if waiting:
         check_share(exclusions, len(found.clips), max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
-    stores = Stores()
+    stores = Stores(cached=cache)
     for number, (cell, _) in enumerate(waiting, 1):
         title = f"[{number}/{len(waiting)}] {cell.recipe.name} fold {cell.fold.number} seed {cell.seed}"
         with _locked(folder / cell.folder / cell.stem):
@@ -141,19 +145,9 @@ def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
     return [by_number[number] for number in numbers] if numbers else list(chosen.folds)
 
 
-def _exclusions(corpus: Corpus, folder: Path) -> tuple[Exclusion, ...]:
-    """Screen the corpus, once: a finished screening of the same corpus is remembered beside the results."""
-    path = folder.parent / ".screening.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["fingerprint"] == corpus.fingerprint:
-            return tuple(Exclusion(**entry) for entry in known["exclusions"])
-    except (OSError, ValueError, KeyError, TypeError):
-        say(f"screening {corpus.name}, once")
+def _exclusions(corpus: Corpus) -> tuple[Exclusion, ...]:
     # Signatures and reports travel: they name the file, not the disk it lay on.
-    found = [replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus)]
-    write_json(path, {"fingerprint": corpus.fingerprint, "exclusions": [vars(exclusion) for exclusion in found]})
-    return tuple(found)
+    return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus))
 
 
 def _check_data(folder: Path, corpus: Corpus) -> None:
@@ -183,7 +177,9 @@ def _plan(folder: Path, cell: Cell, dev_only: bool, keep_model: bool) -> _Plan:
         return wanted
     signature = read_signature(path)
     there = signature["identity"]
-    different = [key for key in cell.identity if there.get(key) != cell.identity[key]]
+    # Who leaves the precision to the machine takes what another machine, or a busier one, has chosen.
+    free = {"precision"} if cell.recipe.training.precision == "auto" else set()
+    different = [key for key in cell.identity if key not in free and there.get(key) != cell.identity[key]]
     if different:
         key = different[0]
         raise UserError(

@@ -1,6 +1,6 @@
 """Progress with time left, on standard error: a live bar on a terminal, a line now and then in a log.
 
-Standard output stays free for results.
+Standard output stays free for results. Of several processes the first one speaks.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from serlab.ranks import rank
+
 _FIRST_LINE_AFTER_S = 2.0
 _LINE_EVERY_S = 15.0
+_LOOK_BACK_S = 1800.0
 
 
 class Bar(Protocol):
@@ -24,7 +27,8 @@ class Bar(Protocol):
 
 def say(message: str) -> None:
     """Print one line to standard error."""
-    print(message, file=sys.stderr, flush=True)
+    if rank() == 0:
+        print(message, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
@@ -53,7 +57,7 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     Yields:
         A :class:`Bar`.
     """
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and rank() == 0:
         with _live(title, total, done) as live:
             yield live
     else:
@@ -91,7 +95,9 @@ def _live(title: str, total: int, done: int) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("left {task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # Steps may come in lots that are minutes apart; Rich looks back 30 s by itself, and would know no time left.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=_LOOK_BACK_S) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
 
         class _Rich:

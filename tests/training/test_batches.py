@@ -148,3 +148,51 @@ def test_the_store_gives_the_same_whether_it_remembers_or_not(files: tuple[ClipF
             np.testing.assert_array_equal(remembering.get(clip, view, 3), forgetful.get(clip, view, 3))
     assert len(forgetful.kept) < len(files) == len(remembering.kept)
     assert not np.array_equal(remembering.get(files[0], view, 3), remembering.get(files[0], view, 4))
+
+
+@pytest.mark.parametrize("use", ["one", "all"])
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.2, 2.0, 50.0])
+def test_a_budget_of_seconds_is_kept_and_nothing_is_lost(files: tuple[ClipFile, ...], seconds: float, use: str) -> None:
+    views = (View(speed=0.9), View(), View(speed=1.1))
+    batches = make(files, Augmentation(views=views, use=use), batch_seconds=seconds)
+    longest = max(LENGTHS) / 16000 / 0.9
+    for number in range(3):
+        found = epoch(batches, number)
+        assert len(found) == len(batches)
+        assert sum(len(batch["targets"]) for batch in found) == len(files) * (3 if use == "all" else 1)
+        for batch in found:
+            assert len(batch["targets"]) >= 1
+            assert batch["features"].numel() / 16000 <= max(seconds, longest) + 0.01
+
+
+def test_the_cost_of_batching_is_told(files: tuple[ClipFile, ...]) -> None:
+    words = make(files).describe()
+    assert words.startswith("4 batches of like length an epoch: nothing padded, ")
+    alone = make(files, batch_size=1).describe()
+    assert alone.endswith("0.0 % cropped")
+    assert make(files, window=24, frontend=LogMel(LogMelSettings())).describe() == "random windows of 24 frames"
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+@pytest.mark.parametrize("window", [None, 3200])
+def test_processes_share_out_what_one_would_train_on(
+    files: tuple[ClipFile, ...], mixup: float, window: int | None
+) -> None:
+    # 11 clips in batches of 5, 5 and 1, over 3 processes.
+    settings = {"augmentation": Augmentation(mixup=mixup), "batch_size": 5, "window": window}
+    whole = epoch(make(files, **settings), 1)
+    parts = [epoch(make(files, **settings, share=(rank, 3)), 1) for rank in range(3)]
+
+    assert sorted(len(batch["targets"]) for batch in whole) == [1, 5, 5]
+    for number, batch in enumerate(whole):
+        assert (batch["clips"], batch["weight"]) == (len(batch["targets"]), 1.0)
+        for rank in range(3):
+            part = parts[rank][number]
+            assert part["clips"] == batch["clips"]
+            if len(batch["targets"][rank::3]):
+                assert part["weight"] == 1.0
+                for name in ("features", "targets"):
+                    np.testing.assert_array_equal(part[name], batch[name][rank::3])
+            else:
+                assert part["weight"] == 0.0
+                assert part["features"].shape == batch["features"][:1].shape

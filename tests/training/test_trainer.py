@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from serlab.models import encoder
 from serlab.models.network import Network, score
 from serlab.models.resnet import ResNet
 from serlab.recipes import Augmentation, EncoderModel, LogMelSettings, ResNetModel, Training
+from serlab.training import trainer
 from serlab.training.batches import TrainingBatches
 from serlab.training.trainer import fit, own_randomness, parameter_groups
 
@@ -39,6 +43,16 @@ TINY = {
     "layerdrop": 0.2,
 }
 
+STILL = {
+    "mask_time_prob": 0.0,
+    "layerdrop": 0.0,
+    "hidden_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "attention_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+    "final_dropout": 0.0,
+}
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipFile, ...]:
@@ -59,14 +73,15 @@ def network_of(kind: str) -> Network:
     torch.manual_seed(1)
     if kind == "resnet":
         return ResNet(SMALL, LABELS, torch.full((16,), -50.0), torch.full((16,), 20.0))
-    return encoder.from_scratch(EncoderModel(architecture="wav2vec2", config=TINY, freeze_conv=False), LABELS)
+    config = {**TINY, **STILL} if kind == "still" else TINY
+    return encoder.from_scratch(EncoderModel(architecture="wav2vec2", config=config, freeze_conv=False), LABELS)
 
 
 def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Training, stop_after: int | None = None):
     """Train; ``stop_after`` interrupts after so many dev scorings, as Ctrl-C would."""
     network = network_of(kind)
     store = FeatureStore(network.frontend)
-    targets = np.arange(16) % 2
+    targets = np.array([int(file.clip) % 2 for file in files])
     batches = TrainingBatches(
         store,
         files,
@@ -149,6 +164,72 @@ def test_patience_stops_early(files: tuple[ClipFile, ...], tmp_path: Path) -> No
     training = Training(epochs=30, batch_size=4, learning_rate=1e-9, patience=2)
     _, history, _ = train("resnet", files, tmp_path, training)
     assert len(history["epochs"]) < 30
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_batches_add_up_to_one_of_their_clips(schedule: str, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    # Clips of one length, and the whole side in each step: how they are shared out to batches makes no difference.
+    alike = [file for file in files if file.duration == files[0].duration]
+    settings = replace(SETTINGS, schedule=schedule, schedule_factor=0.5)
+    whole, parts = (
+        train("still", tuple(alike), tmp_path / str(size), replace(settings, batch_size=size, accumulate=times))
+        for size, times in ((len(alike), 1), (2, 3))
+    )
+
+    assert len(alike) == 6
+    np.testing.assert_allclose(whole[2], parts[2], atol=1e-5)
+    for one, other in zip(whole[1]["epochs"], parts[1]["epochs"], strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_an_accumulated_step_counts_every_clip_alike(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    # 6 clips in batches of 4 and 2: their mean is not the mean of the batches' means.
+    alike = tuple(file for file in files if file.duration == files[0].duration)
+    whole = train("still", alike, tmp_path / "a", replace(SETTINGS, batch_size=6))
+    parts = train("still", alike, tmp_path / "b", replace(SETTINGS, batch_size=4, accumulate=2))
+    np.testing.assert_allclose(whole[2], parts[2], atol=1e-5)
+
+
+def test_the_batches_of_a_step_draw_differently(
+    files: tuple[ClipFile, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    forward = ResNet.forward
+
+    def listening(self: ResNet, features: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            drawn.append(torch.initial_seed())
+        return forward(self, features)
+
+    monkeypatch.setattr(ResNet, "forward", listening)
+    train("resnet", files, tmp_path / "a", Training(epochs=2, batch_size=4))
+    alone, drawn[:] = drawn.copy(), []
+    train("resnet", files, tmp_path / "b", Training(epochs=2, batch_size=4, accumulate=3))
+
+    assert len(alone) == len(drawn) == len(set(drawn)) == 8
+    # Steps of 3 and 1 batches: the first batch of a step draws as if it were the only one.
+    assert [drawn[place] for place in (0, 3, 4, 7)] == alone[:4]
+
+
+def test_the_bar_counts_steps_of_the_optimiser(
+    files: tuple[ClipFile, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counted:
+        total = done = 0
+
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            self.done += steps
+
+    counted = Counted()
+
+    @contextmanager
+    def bar(title: str, total: int, done: int = 0) -> Iterator[Counted]:
+        counted.total = total
+        yield counted
+
+    monkeypatch.setattr(trainer, "bar", bar)
+    train("resnet", files, tmp_path, Training(epochs=3, batch_size=4, accumulate=3))
+    assert counted.done == counted.total == 6
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "step"])

@@ -1,17 +1,20 @@
 """Training batches: every clip of a batch has the same length, in every epoch the same number of batches.
 
-Clips are sorted by length, cut into batches of neighbours and cropped to the shortest of their batch: on CREMA-D,
-whose lengths repeat, almost nothing is cropped. Networks with a fixed window get random batches of random windows.
+Clips are sorted by length, cut into batches of neighbours (a number of clips, or of seconds) and cropped to the
+shortest of their batch: on CREMA-D, whose lengths repeat, almost nothing is cropped. Networks with a fixed window get
+random batches of random windows.
 Everything random is keyed by (seed, epoch, clip), so a resumed training sees what an undisturbed one sees.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +27,7 @@ from serlab.randomness import keyed
 from serlab.recipes import Augmentation
 
 _AHEAD = 3
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class _Item:
 
 
 class TrainingBatches:
-    """An epoch's batches, as ``{"features": (batch, time, ...), "targets": (batch, labels)}``.
+    """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
+
+    Several processes make the same batches, and each gets its share of every one. ``clips`` counts those of the whole
+    batch. A process that has none of them gets one of another's, so that it can take part, with ``weight`` 0.
 
     Args:
         store: features of the training clips.
@@ -43,10 +49,12 @@ class TrainingBatches:
         n_labels: number of labels.
         augmentation: the recipe's.
         batch_size: clips a batch.
+        batch_seconds: most seconds of audio a batch instead, if above 0.
         window: the network's window, or None for any length.
         fill: feature value of silence.
         max_seconds: longest stretch of a clip to train on.
         seed: the run's seed.
+        share: which share of each batch: a process's number, and of how many.
     """
 
     def __init__(
@@ -58,21 +66,48 @@ class TrainingBatches:
         *,
         augmentation: Augmentation,
         batch_size: int,
+        batch_seconds: float = 0.0,
         window: int | None,
         fill: float,
         max_seconds: float,
         seed: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.store, self.clips = store, clips
+        self.store, self.clips, self.share = store, clips, share
         self.one_hot = np.eye(n_labels, dtype=np.float32)[targets]
-        self.augmentation, self.batch_size = augmentation, batch_size
+        self.augmentation, self.batch_size, self.batch_seconds = augmentation, batch_size, batch_seconds
         self.window, self.fill, self.max_seconds = window, fill, max_seconds
         self.seed, self.epoch = seed, 0
         self.views = augmentation.views or (View(),)
+        self.count = self._count(batch_seconds)
 
     def __len__(self) -> int:
-        items = len(self.clips) * (len(self.views) if self.augmentation.use == "all" else 1)
-        return -(-items // self.batch_size)
+        return self.count
+
+    def _count(self, batch_seconds: float) -> int:
+        """Batches an epoch; the same in every epoch, whichever views are drawn."""
+        repeats = len(self.views) if self.augmentation.use == "all" else 1
+        if not batch_seconds:
+            return -(-len(self.clips) * repeats // self.batch_size)
+        slowest = min(view.speed for view in self.views)
+        seconds = [min(clip.duration / slowest, self.max_seconds) for clip in self.clips]
+        # A batch may overshoot its equal share by one clip.
+        room = batch_seconds - max(seconds)
+        if room <= 0:
+            return len(self.clips) * repeats
+        return min(len(self.clips) * repeats, math.ceil(sum(seconds) * repeats / room))
+
+    def describe(self) -> str:
+        """How much of the audio batching costs, in words, from the first epoch's plan."""
+        if self.window is not None:
+            return f"random windows of {self.window} frames"
+        lengths = [[self._seconds(item) for item in batch] for batch in self._plan(0)]
+        whole = sum(map(sum, lengths))
+        cropped = sum(sum(batch) - len(batch) * min(batch) for batch in lengths)
+        return f"{len(self)} batches of like length an epoch: nothing padded, {100 * cropped / whole:.1f} % cropped"
+
+    def _seconds(self, item: _Item) -> float:
+        return min(self.clips[item.index].duration / item.view.speed, self.max_seconds)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0; the Trainer calls this."""
@@ -123,9 +158,17 @@ class TrainingBatches:
         if self.window is None:
             items.sort(key=lambda item: round(self.clips[item.index].duration / item.view.speed, 4))
         count = len(self)
-        sizes = [self.batch_size] * count
-        sizes[int(random.integers(count))] -= count * self.batch_size - len(items)
-        edges = np.concatenate([[0], np.cumsum(sizes)])
+        if self.batch_seconds:
+            share = np.cumsum([self._seconds(item) for item in items])
+            ends = np.searchsorted(share, share[-1] * np.arange(1, count) / count, side="right")
+            # Every batch gets a clip, also where one clip is longer than a share.
+            before = np.arange(count - 1)
+            ends = np.maximum.accumulate(np.maximum(ends, before + 1) - before) + before
+            edges = np.concatenate([[0], np.minimum(ends, len(items) - before[::-1] - 1), [len(items)]])
+        else:
+            sizes = [self.batch_size] * count
+            sizes[int(random.integers(count))] -= count * self.batch_size - len(items)
+            edges = np.concatenate([[0], np.cumsum(sizes)])
         batches = [items[low:high] for low, high in pairwise(edges)]
         return [batches[i] for i in random.permutation(count)]
 
@@ -135,17 +178,34 @@ class TrainingBatches:
         return self.views[int(keyed(self.seed, epoch, self.clips[index].clip, "view").integers(len(self.views)))]
 
     def _batch(self, members: Sequence[_Item], epoch: int) -> Batch:
-        features = [self.store.get(self.clips[item.index], item.view, self.seed) for item in members]
-        length = self.window or min(map(self._longest, members, features))
-        pieces = [self._piece(item, f, length, epoch) for item, f in zip(members, features, strict=True)]
-        values, targets = np.stack(pieces), self.one_hot[[item.index for item in members]]
+        rank, world = self.share
+        own = np.arange(rank, len(members), world)
+        shown = own if len(own) else np.zeros(1, np.intp)
+        one_hot = self.one_hot[[item.index for item in members]]
         if self.augmentation.mixup:
             random = keyed(self.seed, epoch, *(self.clips[item.index].clip for item in members), "mixup")
             weights, partner = mix(random, len(members), self.augmentation.mixup)
-            shares = weights.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
-            values = shares * values + (1 - shares) * values[partner]
-            targets = shares.reshape(-1, 1) * targets + (1 - shares.reshape(-1, 1)) * targets[partner]
-        return {"features": torch.from_numpy(values), "targets": torch.from_numpy(targets)}
+            weights, partner = weights[shown].astype(np.float32), partner[shown]
+            pieces = self._pieces(members, [*shown, *partner], epoch)
+            shares = weights.reshape(-1, *[1] * (pieces.ndim - 1))
+            values = shares * pieces[: len(shown)] + (1 - shares) * pieces[len(shown) :]
+            targets = weights[:, None] * one_hot[shown] + (1 - weights[:, None]) * one_hot[partner]
+        else:
+            values, targets = self._pieces(members, shown, epoch), one_hot[shown]
+        tensors = {"features": torch.from_numpy(values), "targets": torch.from_numpy(targets)}
+        return {**tensors, "clips": len(members), "weight": float(len(own) > 0)}
+
+    def _pieces(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:
+        """Features of the members at ``places``, in the length that suits the whole batch."""
+        # A window has one length, whoever else is in the batch.
+        wanted = range(len(members)) if self.window is None else {*places}
+        features = {place: self._features(members[place]) for place in wanted}
+        length = self.window or min(self._longest(members[place], f) for place, f in features.items())
+        pieces = {place: self._piece(members[place], features[place], length, epoch) for place in {*places}}
+        return np.stack([pieces[place] for place in places])
+
+    def _features(self, item: _Item) -> Features:
+        return self.store.get(self.clips[item.index], item.view, self.seed)
 
     def _longest(self, item: _Item, features: Features) -> int:
         seconds = self.clips[item.index].duration / item.view.speed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from serlab.audio import read
 from serlab.core import FindingsError, UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
+from serlab.frontends.base import rounded
+from serlab.frontends.logmel import LogMel
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
 from serlab.models.classical import GAMMAS, PENALTIES, Probe, SupportVectorClassifier
@@ -31,6 +34,7 @@ from serlab.protocols import Fold
 from serlab.randomness import keyed_seed
 from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel
 from serlab.tables import make_table
+from serlab.training import processes
 from serlab.training.batches import TrainingBatches
 from serlab.training.memory import PeakMemory
 from serlab.training.trainer import fit, own_randomness
@@ -57,22 +61,36 @@ class Side:
         """Gather the clips ``names`` of a corpus, in their order, leaving out ``excluded`` ones."""
         kept = [name for name in names if name not in excluded]
         clips = corpus.clips.set_index("clip").loc[kept].reset_index()
-        files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float)))
+        files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float), clips["sha256"]))
         index = {label: number for number, label in enumerate(corpus.labels)}
         return cls(clips, files, clips["label"].map(index).to_numpy(np.intp))
 
 
 class Stores:
-    """The feature store of the front end in use; another front end's features make room for it."""
+    """The feature store of the front end in use; another front end's features make room for it.
 
-    def __init__(self) -> None:
+    Args:
+        cached: whether features are kept on disk.
+    """
+
+    def __init__(self, *, cached: bool = True) -> None:
+        self.cached = cached
         self.store: FeatureStore | None = None
 
     def of(self, frontend: Any) -> FeatureStore:
         """The store of a front end: the one at hand if its configuration is equal."""
         if self.store is None or self.store.frontend.config != frontend.config:
-            self.store = FeatureStore(frontend)
+            self.store = FeatureStore(frontend, cached=self.cached)
         return self.store
+
+    def __reduce__(self) -> Any:
+        """Another process uses stores of its own, which last from run to run."""
+        return _own_stores, (self.cached,)
+
+
+@functools.cache
+def _own_stores(cached: bool) -> Stores:
+    return Stores(cached=cached)
 
 
 @dataclass(frozen=True)
@@ -191,32 +209,67 @@ def _fit(
     precision = resolve(recipe.training.precision)
     if isinstance(model, ProbeModel):
         return _fit_probe(model, corpus, train, dev, stores, precision, title)
-    network, store = _network(model, corpus, train, stores, precision, title)
-    batches = TrainingBatches(
-        store,
-        train.files,
-        train.targets,
-        len(corpus.labels),
-        augmentation=recipe.augmentation,
-        batch_size=recipe.training.batch_size,
-        window=network.window,
-        fill=network.fill,
-        max_seconds=recipe.training.max_seconds,
-        seed=seed,
+    return processes.everywhere(
+        _fit_network, recipe, model, corpus, train, dev, seed, stores, precision, workspace, title
     )
-    classifier = NetworkClassifier(network.to(device()), corpus.labels, precision)
-    dev_features = store.many(dev.files, f"{title}: dev features")
-    history = fit(
-        network,
-        batches,
-        lambda: _uar(classifier.logits(dev_features), dev.targets, corpus),
-        training=recipe.training,
-        precision=precision,
-        seed=seed,
-        folder=workspace,
-        title=title,
-    )
-    return classifier, history, store
+
+
+def _fit_network(
+    recipe: Recipe,
+    model: EncoderModel | ResNetModel,
+    corpus: Corpus,
+    train: Side,
+    dev: Side,
+    seed: int,
+    stores: Stores,
+    precision: Precision,
+    workspace: Path,
+    title: str,
+) -> tuple[Classifier, dict[str, Any], FeatureStore]:
+    """Fit a network; where there are several processes, this runs in each of them."""
+    rank, world = processes.share()
+    with own_randomness(keyed_seed(seed, "initial weights")):
+        network, store = _network(recipe, model, corpus, train, stores, precision, title)
+        batches = TrainingBatches(
+            store,
+            train.files,
+            train.targets,
+            len(corpus.labels),
+            augmentation=recipe.augmentation,
+            batch_size=recipe.training.batch_size,
+            batch_seconds=recipe.training.batch_seconds,
+            window=network.window,
+            fill=network.fill,
+            max_seconds=recipe.training.max_seconds,
+            seed=seed,
+            share=(rank, world),
+        )
+        classifier = NetworkClassifier(network.to(device()), corpus.labels, precision)
+        if recipe.training.epochs >= len(batches.views):
+            # Each view will be wanted, so that the time left of the training itself can be told from its first steps.
+            say(f"{title}: {batches.describe()}; {len(batches.views)} cached views a clip")
+            store.fill(train.files[rank::world], batches.views, seed, f"{title}: features")
+            processes.exchange(None)
+        dev_features = store.many(dev.files[rank::world], f"{title}: dev features")
+
+        def dev_uar() -> float:
+            mine = classifier.logits(dev_features).argmax(axis=1) if dev_features else np.empty(0, np.intp)
+            predicted = np.empty(len(dev.files), np.intp)
+            for number, part in enumerate(processes.exchange(mine)):
+                predicted[number::world] = part
+            return float(uar(confusion(dev.targets, predicted, len(corpus.labels))))
+
+        history = fit(
+            network,
+            batches,
+            dev_uar,
+            training=recipe.training,
+            precision=precision,
+            seed=seed,
+            folder=workspace,
+            title=title,
+        )
+        return classifier, history, store
 
 
 def _fit_probe(
@@ -234,20 +287,27 @@ def _fit_probe(
 
 
 def _network(
-    model: EncoderModel | ResNetModel, corpus: Corpus, train: Side, stores: Stores, precision: Precision, title: str
+    recipe: Recipe,
+    model: EncoderModel | ResNetModel,
+    corpus: Corpus,
+    train: Side,
+    stores: Stores,
+    precision: Precision,
+    title: str,
 ) -> tuple[Network, FeatureStore]:
+    half = recipe.training.features
     if isinstance(model, EncoderModel):
         if model.checkpoint:
             network: Network = encoder.from_checkpoint(model, corpus.labels, precision)
         else:
             network = encoder.from_scratch(model, corpus.labels)
-        store = stores.of(network.frontend)
-        return network, store
-    unknown = torch.zeros(model.logmel.bands)
-    store = stores.of(ResNet(model, corpus.labels, unknown, unknown).frontend)
+        network.frontend = rounded(network.frontend, half)
+        return network, stores.of(network.frontend)
+    store = stores.of(rounded(LogMel(model.logmel), half))
     frames = np.concatenate(store.many(train.files, f"{title}: log-mel"))
     mean, std = (torch.from_numpy(f(frames, axis=0, dtype=np.float64)) for f in (np.mean, np.std))
     resnet = ResNet(model, corpus.labels, mean, std)
+    resnet.frontend = store.frontend
     if model.checkpoint:
         resnet.load_image_weights(find(model.checkpoint))
     return resnet, store

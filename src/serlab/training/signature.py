@@ -17,6 +17,7 @@ from serlab import __version__
 from serlab.core import Exclusion, UserError
 from serlab.corpora.base import Corpus
 from serlab.protocols import Fold, Split
+from serlab.ranks import world
 from serlab.recipes import Recipe
 from serlab.training.run import Outcome, precision_of
 
@@ -140,6 +141,7 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
         "machine": {
             "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
             "threads": torch.get_num_threads(),
+            "processes": world(),
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
             "system": platform.system(),
         },

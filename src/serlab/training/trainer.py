@@ -1,4 +1,8 @@
-"""Fitting a network with transformers' Trainer: resumable, keyed randomness, best epoch by dev UAR."""
+"""Fitting a network with transformers' Trainer: resumable, keyed randomness, best epoch by dev UAR.
+
+Several processes take a share of each batch and sum their gradients (DistributedDataParallel). Before each backward
+pass they exchange their part of the loss: so all know the batch's loss, and what fails in one stops all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import math
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +32,7 @@ from serlab.precision import Precision
 from serlab.progress import Bar, bar
 from serlab.randomness import keyed_seed
 from serlab.recipes import Training
+from serlab.training import processes
 from serlab.training.batches import Batch, TrainingBatches
 
 
@@ -44,12 +51,13 @@ def fit(
 
     Args:
         network: the network; at the end it holds the selected epoch's weights.
-        batches: the training side.
-        dev_uar: scores the network on the dev side.
+        batches: the training side; this process's share of each batch.
+        dev_uar: scores the network on the dev side; the same number in every process.
         training: the recipe's settings.
         precision: of the matrix products.
         seed: the run's seed.
-        folder: private folder for checkpoints; training goes on from the last whole one found there.
+        folder: private folder for checkpoints; training goes on from the last whole one found there. Only the first
+            process writes; the others read there to go on.
         title: what the progress bar calls this.
 
     Returns:
@@ -60,15 +68,18 @@ def fit(
         FindingsError: the loss is not finite.
         MachineError: a checkpoint cannot be written.
     """
-    last = _last_checkpoint(folder)
+    last = processes.exchange(_last_checkpoint(folder))[0]
     done = int(json.loads((last / "trainer_state.json").read_text())["global_step"]) if last else 0
-    with quiet(), bar(title, training.epochs * len(batches), done) as progress:
+    with quiet(), bar(title, training.epochs * _steps_an_epoch(batches, training), done) as progress:
         clock = _Clock(folder, resumed=last is not None)
         callbacks: list[TrainerCallback] = [_Progress(progress), clock]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(training.patience))
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        with warnings.catch_warnings():
+            # torch 2.13 has a new name for it, which transformers 5.23 does not know.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
     epochs = _history(trainer.state.log_history)
     uars = [epoch["dev_uar"] for epoch in epochs]
     best = 1 + int(np.argmax(uars)) if training.select == "best" else len(epochs)
@@ -92,16 +103,23 @@ class _Trainer(Trainer):
     ) -> None:
         self.network, self.batches, self.dev_uar = network, batches, dev_uar
         self.settings, self.run_seed, self.folder = training, seed, folder
+        self.passed = 0
+        steps = training.epochs * _steps_an_epoch(batches, training)
         arguments = TrainingArguments(
             output_dir=str(folder),
             per_device_train_batch_size=training.batch_size,
+            gradient_accumulation_steps=training.accumulate,
             num_train_epochs=training.epochs,
             learning_rate=training.learning_rate,
             lr_scheduler_type=_SCHEDULES[training.schedule],
-            warmup_steps=math.ceil(training.warmup * training.epochs * len(batches)),
+            warmup_steps=math.ceil(training.warmup * steps),
             max_grad_norm=training.max_grad_norm,
             bf16=precision == "bf16",
             use_cpu=not torch.cuda.is_available(),
+            # LayerDrop, masks and heads of one's own leave parameters without a gradient now and then.
+            ddp_find_unused_parameters=True,
+            # Buffers are taken from the first process when an epoch ends.
+            ddp_broadcast_buffers=False,
             eval_strategy="epoch",
             save_strategy="epoch",
             logging_strategy="epoch",
@@ -116,6 +134,8 @@ class _Trainer(Trainer):
             report_to=[],
             seed=seed,
         )
+        # Several GPUs are for several processes; the Trainer would split batches of one process among them.
+        arguments._n_gpu = min(1, arguments.n_gpu)
         # The datasets only tell the Trainer that there are both sides: batches and dev scoring are serlab's.
         super().__init__(network, arguments, train_dataset=batches.clips, eval_dataset=(), callbacks=callbacks)
         # The Trainer's own printer would write every log to standard output.
@@ -131,35 +151,58 @@ class _Trainer(Trainer):
     def num_examples(self, dataloader: Any) -> int:
         return len(dataloader.clips)
 
+    def get_batch_samples(self, epoch_iterator: Iterator[Batch], num_batches: int, device: Any) -> tuple[Any, int]:
+        # The clips of an optimiser step, in all its batches and processes: what its loss is the mean of.
+        self.passed = 0
+        batches = list(islice(epoch_iterator, num_batches))
+        return batches, sum(batch["clips"] for batch in batches)
+
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         # Dropout, LayerDrop and transformers' feature masks draw from the global generators: keyed by the step, they
-        # do not depend on what ran before, so a resumed training equals an undisturbed one.
-        key = keyed_seed(self.run_seed, self.state.global_step, "step")
+        # do not depend on what ran before, so a resumed training equals an undisturbed one. Each batch of a step,
+        # and each process, has draws of its own.
+        (rank, world), passed = processes.share(), self.passed
+        self.passed += 1
+        place = [f"batch {passed}, process {rank}"] if passed or rank else []
+        key = keyed_seed(self.run_seed, self.state.global_step, "step", *place)
         torch.manual_seed(key)
         np.random.seed(key % 2**32)  # noqa: NPY002
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            part = self.compute_loss(model, inputs) / num_items_in_batch
+        loss = math.fsum(processes.exchange(part.item()))
+        if not math.isfinite(loss):
             epoch = 1 + int(self.state.epoch or 0)
             raise FindingsError(
                 f"the loss is not finite in epoch {epoch}: training diverged; "
                 "lower --set training.learning_rate or use --precision fp32."
             )
-        return loss
+        with processes.summing_gradients():
+            # DistributedDataParallel gives the processes' mean, and the sum is wanted.
+            self.accelerator.backward(world * part)
+        return torch.tensor(loss, device=part.device)
 
     def compute_loss(
         self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
+        """Sum over this process's clips; 0, with a gradient of 0, where it has none."""
         logits = model(inputs["features"]).float()
-        return nn.functional.cross_entropy(logits, inputs["targets"], label_smoothing=self.settings.label_smoothing)
+        smoothing = self.settings.label_smoothing
+        loss = nn.functional.cross_entropy(logits, inputs["targets"], label_smoothing=smoothing, reduction="sum")
+        weighted: torch.Tensor = loss * inputs["weight"]
+        return weighted
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, self.settings))
+        # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to rounding.
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, self.settings), fused=True)
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.settings.schedule == "step":
             steps = torch.optim.lr_scheduler.StepLR
-            self.lr_scheduler: Any = steps(self.optimizer, len(self.batches), self.settings.schedule_factor)  # type: ignore[arg-type]
+            epoch = _steps_an_epoch(self.batches, self.settings)
+            self.lr_scheduler: Any = steps(self.optimizer, epoch, self.settings.schedule_factor)  # type: ignore[arg-type]
             return self.lr_scheduler
         return super().create_scheduler(num_training_steps, optimizer)
 
@@ -174,12 +217,26 @@ class _Trainer(Trainer):
                 raise
             raise unwritable(self.folder, error) from error
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        # The Trainer makes the processes wait for each other next: not for one that could not score or write.
+        processes.exchange(None)
+
+    def store_flos(self) -> None:
+        """Count nothing: nobody reads it, and the processes would wait for each other."""
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Keep nothing: randomness is keyed by the step."""
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         # Safetensors takes plain strides only, and a ResNet keeps its channels last.
         state = self.network.state_dict() if state_dict is None else state_dict
         super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        # Running statistics of batch norms differ between processes; the model is the first one's.
+        for name, buffer in processes.exchange({n: b.cpu() for n, b in self.network.named_buffers()})[0].items():
+            self.network.get_buffer(name).copy_(buffer)
         metrics = {"eval_uar": self.dev_uar()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -187,6 +244,10 @@ class _Trainer(Trainer):
 
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "step": "constant"}
+
+
+def _steps_an_epoch(batches: TrainingBatches, training: Training) -> int:
+    return -(-len(batches) // training.accumulate)
 
 
 def parameter_groups(network: Network, training: Training) -> list[dict[str, Any]]:
@@ -226,7 +287,8 @@ class _Clock(TrainerCallback):
         self.earlier = float(json.loads(self.path.read_text())) if resumed and self.path.is_file() else 0.0
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        write_json(self.path, self.earlier + time.monotonic() - self.start)
+        if state.is_world_process_zero:
+            write_json(self.path, self.earlier + time.monotonic() - self.start)
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,253 @@
+"""Several processes at work on one command: torchrun starts them all, the first leads, the others help it train.
+
+Only the first process runs the command, decides, writes and speaks. The others wait until it calls a function
+:func:`everywhere`; inside it the processes :func:`exchange` values. What fails in one of them fails in all, and is
+raised in the first. Messages have a process group of their own, over gloo, which waits for days: the first process
+may predict for hours between two trainings.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, ParamSpec, TypeVar
+
+from serlab.core import MachineError
+from serlab.ranks import rank, world
+
+_INTERRUPTED = 130
+_LONGEST_WAIT = timedelta(days=7)
+# Gradients are exchanged right after an agreement: nobody waits long for them.
+_LONGEST_STEP = timedelta(hours=1)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+
+class _State:
+    """Where this process stands.
+
+    Attributes:
+        leading: the command is running in this first process, and the others listen.
+        together: a function is being called everywhere.
+        parted: the processes wait for different things, so that no message would be understood.
+    """
+
+    leading = False
+    together = False
+    parted = False
+
+
+class _FailedError(Exception):
+    """A process has failed, and all know."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def share() -> tuple[int, int]:
+    """Which share of the work is this process's: its number, and of how many; the whole outside :func:`everywhere`."""
+    return (rank(), world()) if _State.together else (0, 1)
+
+
+def led(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Make ``function`` run in the first process alone; in the others it helps, and gives or raises the same."""
+
+    @functools.wraps(function)
+    def lead(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        if world() == 1 or _State.leading:
+            return function(*arguments, **named)
+        # torch would advise on parameters without a gradient, which may be there in any step.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        if rank():
+            result: Result = _help()
+            return result
+        _group()
+        _State.leading = True
+        try:
+            result = function(*arguments, **named)
+        except BaseException as error:
+            _dismiss(("raise", _portable(error)))
+            raise
+        else:
+            _dismiss(("return", result))
+            return result
+        finally:
+            _State.leading = False
+
+    return lead
+
+
+def everywhere(function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    """Call a function in every process at once.
+
+    Args:
+        function: a function of a module; where it fails in one process, it ends in all at their next :func:`exchange`.
+        *arguments: what it takes; pickled for the other processes.
+        **named: the same, by name.
+
+    Returns:
+        The first process's result.
+    """
+    if not _State.leading:
+        return function(*arguments, **named)
+    _tell(("call", (function, arguments, named)))
+    try:
+        return _call_together(function, arguments, named)
+    except _FailedError as failure:
+        raise failure.error from None
+
+
+def exchange(value: Value) -> list[Value]:
+    """Give every process the values of all, by number; without other processes: the value alone.
+
+    Raises:
+        MachineError: another process is gone.
+    """
+    if not _State.together:
+        return [value]
+    return _exchange(value, None)
+
+
+@contextmanager
+def summing_gradients() -> Iterator[None]:
+    """Mark that the block exchanges gradients: a process that fails in it can't tell the others, and just ends."""
+    before, _State.parted = _State.parted, _State.together
+    with _connected():
+        yield
+    _State.parted = before
+
+
+def _help() -> Any:
+    """Do what the first process asks for, until its command has ended."""
+    try:
+        _group()
+    except MachineError as error:
+        print(f"serlab: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.exit_code) from None
+    try:
+        while True:
+            kind, content = _hear()
+            if kind == "return":
+                return content
+            if kind == "raise":
+                # The first process's exit code is the command's.
+                raise SystemExit(0) if isinstance(content, SystemExit) else content
+            function, arguments, named = content
+            with suppress(_FailedError):
+                _call_together(function, arguments, named)
+    except _GoneError as error:
+        # The process that failed has said why.
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _call_together(function: Callable[..., Result], arguments: Any, named: Any) -> Result:
+    _State.together = True
+    try:
+        result = function(*arguments, **named)
+        _exchange(None, None)
+        return result
+    except _FailedError:
+        raise
+    except BaseException as error:
+        if not _State.parted:
+            _exchange(None, error)
+        raise
+    finally:
+        _State.together = False
+
+
+def _exchange(value: Value, error: BaseException | None) -> list[Value]:
+    from torch import distributed
+
+    entries: list[Any] = [None] * world()
+    with _connected():
+        distributed.all_gather_object(entries, (value, _portable(error) if error else None), group=_group())
+    for number, (_, failure) in enumerate(entries):
+        if failure is not None:
+            raise _FailedError(error if error and number == rank() else failure)
+    return [entry for entry, _ in entries]
+
+
+class _GoneError(MachineError):
+    """The connection to another process is lost."""
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Turn a lost connection into a sentence."""
+    from torch import distributed
+
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+            raise
+        _State.parted = True
+        raise _GoneError(
+            "another process of this command has ended: its own message says why; the same command goes on from here."
+        ) from error
+
+
+def _tell(message: tuple[str, Any]) -> None:
+    from torch import distributed
+
+    with _connected():
+        distributed.broadcast_object_list([message], src=0, group=_group())
+
+
+def _dismiss(message: tuple[str, Any]) -> None:
+    """Tell the others how the command has ended, if they are still there and listening."""
+    if not _State.parted:
+        with suppress(_GoneError):
+            _tell(message)
+
+
+def _hear() -> tuple[str, Any]:
+    from torch import distributed
+
+    message: list[Any] = [None]
+    with _connected():
+        distributed.broadcast_object_list(message, src=0, group=_group())
+    kind, content = message[0]
+    return kind, content
+
+
+@functools.cache
+def _group() -> Any:
+    """Join the processes, once; the group of messages."""
+    import torch
+    from torch import distributed
+
+    if torch.cuda.is_available():
+        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= gpus:
+            raise MachineError(
+                f"there are {gpus} GPUs here for more processes; start torchrun with --nproc_per_node {gpus}."
+            )
+        torch.cuda.set_device(local)
+    if not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=_LONGEST_STEP)
+    return distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error as it can be sent, with a note of where it was raised."""
+    if rank():
+        error.add_note(f"In process {rank()}:\n{''.join(traceback.format_exception(error))}")
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error

@@ -1,0 +1,251 @@
+"""Several processes: one leads, all train, and what one process would give is what they give."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from serlab import comparison, progress
+from serlab.ranks import rank, world
+from serlab.training import processes
+
+Torchrun = Callable[..., subprocess.CompletedProcess[str]]
+
+# No dropout, LayerDrop or masks: each process draws its own.
+STILL = """
+title: Tiny Wav2Vec2 that draws nothing
+model:
+  kind: encoder
+  architecture: wav2vec2
+  freeze_conv: false
+  config:
+    conv_dim: [8, 8]
+    conv_kernel: [10, 8]
+    conv_stride: [40, 8]
+    num_feat_extract_layers: 2
+    feat_extract_norm: layer
+    hidden_size: 16
+    num_hidden_layers: 2
+    num_attention_heads: 2
+    intermediate_size: 32
+    num_conv_pos_embeddings: 4
+    num_conv_pos_embedding_groups: 2
+    hidden_dropout: 0.0
+    activation_dropout: 0.0
+    attention_dropout: 0.0
+    feat_proj_dropout: 0.0
+    final_dropout: 0.0
+    layerdrop: 0.0
+    apply_spec_augment: false
+  head: {projection: 16}
+augmentation: {mixup: 0.2}
+training: {epochs: 4, batch_size: 17, learning_rate: 1.0e-3, label_smoothing: 0.1, precision: fp32}
+"""
+STEPS = """
+import os, signal, sys
+from serlab.core import UserError
+from serlab.ranks import rank
+from serlab.training import processes
+
+def gather(factor):
+    assert processes.share() == (rank(), 2)
+    return processes.exchange(factor * (rank() + 1))
+
+def fail():
+    if rank() == 1:
+        raise UserError("process 1 has no such file.")
+    return processes.exchange("never seen")
+
+def vanish():
+    if rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return processes.exchange("never seen")
+
+@processes.led
+def command(way):
+    assert rank() == 0
+    print("gathered", processes.everywhere(gather, 10), flush=True)
+    try:
+        processes.everywhere(fail)
+    except UserError as error:
+        print("failed:", error, flush=True)
+    print("gathered", processes.everywhere(gather, 3), flush=True)
+    if way == "exit":
+        raise SystemExit(3)
+    if way == "vanish":
+        try:
+            processes.everywhere(vanish)
+        except Exception as error:
+            print("lost:", type(error).__mro__[1].__name__, error, flush=True)
+            raise
+    return "the result"
+
+print(rank(), "ends with", command(sys.argv[1]), flush=True)
+"""
+COMPARE = """
+import sys
+import serlab
+from serlab.core import UserError
+from serlab.ranks import rank
+from serlab.training import run
+
+table, recipe, out, fails_after = sys.argv[1:]
+score, scored = run.uar, []
+
+def uar(matrix):
+    scored.append(matrix)
+    if rank() == 1 and len(scored) > int(fails_after):
+        raise UserError("process 1 fails in scoring.")
+    return score(matrix)
+
+run.uar = uar
+try:
+    found = serlab.compare(table, [recipe], protocol="speaker-2", folds=[1], out=out, keep_models=True)
+except UserError as error:
+    print(rank(), "stops:", error)
+else:
+    print(rank(), "has", found.report)
+"""
+
+
+@pytest.fixture
+def torchrun() -> Torchrun:
+    """Run a script or module in two processes, each on one thread."""
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(
+            [*line, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    return call
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "script.py"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> str:
+    path = tmp_path / "still.yaml"
+    path.write_text(STILL, encoding="utf-8")
+    return str(path)
+
+
+def run_of(out: Path) -> Path:
+    (path,) = out.rglob("fold1-seed0.json")
+    return path
+
+
+def check_equal(one: Path, other: Path, tolerance: float) -> None:
+    """Weights, logits and the history of two runs are equal."""
+    ours, theirs = run_of(one), run_of(other)
+    histories = [json.loads(path.read_text())["training"] for path in (ours, theirs)]
+    for first, second in zip(*(history["epochs"] for history in histories), strict=True):
+        assert first == pytest.approx(second, abs=tolerance)
+    assert histories[0]["best_epoch"] == histories[1]["best_epoch"]
+    tables = [pd.read_parquet(path.with_suffix(".parquet")).filter(like="logit_") for path in (ours, theirs)]
+    np.testing.assert_allclose(*tables, atol=tolerance)
+    weights = [load_file(path.with_suffix("") / "model.safetensors") for path in (ours, theirs)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        # The softmax over keys does not see their bias: its gradient is rounding, which Adam makes large.
+        if not name.endswith("k_proj.bias"):
+            np.testing.assert_allclose(tensor, weights[1][name], atol=tolerance, err_msg=name)
+
+
+def test_one_process_alone_is_all_there_is() -> None:
+    assert (rank(), world(), processes.share()) == (0, 1, (0, 1))
+    assert processes.led(max)(3, 5) == processes.everywhere(max, 3, 5) == 5
+    assert processes.exchange("mine") == ["mine"]
+
+
+def test_only_what_torchrun_sets_makes_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (rank(), world()) == (0, 1)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    assert (rank(), world()) == (3, 4)
+
+
+def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    for number in ("1", "0"):
+        monkeypatch.setenv("RANK", number)
+        progress.say(f"process {number}")
+    assert capsys.readouterr().err == "process 0\n"
+
+
+@pytest.mark.slow
+def test_the_first_leads_all_exchange_and_a_failure_is_everyones(torchrun: Torchrun, tmp_path: Path) -> None:
+    ended = torchrun(script(tmp_path, STEPS), "end")
+    assert ended.returncode == 0, ended.stderr
+    *steps, one, other = ended.stdout.splitlines()
+    assert steps == ["gathered [10, 20]", "failed: process 1 has no such file.", "gathered [3, 6]"]
+    assert {one, other} == {"0 ends with the result", "1 ends with the result"}
+
+
+@pytest.mark.slow
+def test_the_first_processs_exit_code_is_told(torchrun: Torchrun, tmp_path: Path) -> None:
+    ended = torchrun(script(tmp_path, STEPS), "exit")
+    assert ended.returncode == 1
+    assert "exitcode  : 3" in ended.stderr
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others_with_a_sentence(torchrun: Torchrun, tmp_path: Path) -> None:
+    ended = torchrun(script(tmp_path, STEPS), "vanish")
+    assert ended.returncode == 1
+    assert "lost: MachineError another process of this command has ended" in ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_train_what_one_does(torchrun: Torchrun, tiny_corpus: Path, still: str, tmp_path: Path) -> None:
+    # 18 clips in batches of 17 and 1: uneven shares, and a process without a clip.
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    comparison.compare(str(tiny_corpus), [still], protocol="speaker-2", folds=[1], out=alone, keep_models=True)
+
+    command = ("train", tiny_corpus, "--recipe", still, "--protocol", "speaker-2", "--out", together)
+    ended = torchrun("-m", "serlab", *command)
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{run_of(together).with_suffix('')}\n"
+    assert "Warning" not in ended.stderr
+    assert len([line for line in ended.stderr.splitlines() if "done, training UAR" in line]) == 1
+    assert len((together / "ledger.jsonl").read_text().splitlines()) == 1
+    assert json.loads(run_of(together).read_text())["machine"]["processes"] == 2
+    check_equal(alone, together, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
+def test_a_failure_in_one_process_stops_training_which_goes_on_later(
+    torchrun: Torchrun, tiny_corpus: Path, still: str, tmp_path: Path
+) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    comparison.compare(str(tiny_corpus), [still], protocol="speaker-2", folds=[1], out=alone, keep_models=True)
+    run = (script(tmp_path, COMPARE), tiny_corpus, still, together)
+
+    stopped = torchrun(*run, 2)
+    resumed = torchrun(*run, 1000)
+
+    assert stopped.returncode == 0, stopped.stderr
+    assert sorted(stopped.stdout.splitlines()) == [f"{n} stops: process 1 fails in scoring." for n in (0, 1)]
+    assert "going on where an interrupted run stopped" in resumed.stderr
+    assert len(resumed.stdout.splitlines()) == 2
+    check_equal(alone, together, 1e-5)
