@@ -3,8 +3,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +134,116 @@ def test_file_names_are_no_markup(predict, make_tone, tmp_path):
     assert "[red]odd," in predict("mfcc-svm", odd).out
     (row,) = csv.DictReader(io.StringIO(predict("mfcc-svm", "--format", "csv", odd).out))
     assert row["path"] == str(odd)
+
+
+def test_a_name_that_is_no_utf8_is_printed_as_it_is(serlab_process, tiny_models, make_tone, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    shutil.move(make_tone(tmp_path / "a.wav"), odd)
+    for form in ("csv", "table"):
+        how = {"errors": "surrogateescape"}
+        ended = serlab_process("predict", "--model", tiny_models["mfcc-svm"], "--format", form, odd, **how)
+        assert ended.code == 0
+        assert str(odd) in ended.out
+
+
+@pytest.fixture
+def many(clips, tmp_path) -> Path:
+    """A folder of 600 clips and one that cannot be read."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(600):
+        (folder / f"{number:03}.wav").symlink_to(clips[number % len(clips)])
+    (folder / "150 empty.wav").touch()
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_rows_come_before_the_end(start_serlab, tiny_models, many):
+    with start_serlab("predict", "--model", tiny_models["mfcc-svm"], "--format", "csv", many) as process:
+        first = [process.stdout.readline() for _ in range(1 + 32)]
+        running = process.poll() is None
+        process.kill()
+    assert running
+    assert first[0] == "path,predicted,prob_calm,prob_happy,prob_sad\n"
+    assert [line.split(",")[0] for line in first[1:]] == [str(many / f"{number:03}.wav") for number in range(32)]
+
+
+def test_killed_and_started_again_it_ends_as_undisturbed(predict, start_serlab, tiny_models, many, tmp_path):
+    killed, whole = tmp_path / "killed.csv", tmp_path / "whole.csv"
+    command = ("predict", "--model", tiny_models["mfcc-svm"], many, "--out", killed)
+    with start_serlab(*command) as process:
+        while not (killed.is_file() and killed.read_bytes().count(b"\n") > 1) and process.poll() is None:
+            time.sleep(0.002)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    before = killed.read_bytes().count(b"\n") - 1
+    assert 0 < before < 600
+    with killed.open("ab") as stream:
+        stream.write(str(many / "59").encode())
+    ended = predict("mfcc-svm", many, "--out", killed)
+    assert (ended.code, ended.out) == (1, f"{killed}\n")
+    assert f"{killed}: {before} of 601 files are done already." in ended.err
+    assert f"left out: 1 of 601 files; {tmp_path / 'killed.excluded.csv'} says why." in ended.err
+    assert predict("mfcc-svm", many, "--out", whole).code == 1
+    got, expected = rows_of(killed), rows_of(whole)
+    assert [row["path"] for row in got] == [str(many / f"{number:03}.wav") for number in range(600)]
+    for one, other in zip(got, expected, strict=True):
+        assert (one["path"], one["predicted"]) == (other["path"], other["predicted"])
+        for name in ("prob_calm", "prob_happy", "prob_sad"):
+            assert float(one[name]) == pytest.approx(float(other[name]), abs=1e-6)
+    for path in (killed, whole):
+        assert rows_of(path.with_suffix(".excluded.csv")) == [
+            {"path": str(many / "150 empty.wav"), "reason": "empty file"}
+        ]
+    again = killed.read_bytes()
+    assert predict("mfcc-svm", many, "--out", killed).code == 1
+    assert killed.read_bytes() == again
+
+
+def test_out_holds_what_is_printed(predict, clips, tmp_path):
+    for ending in ("csv", "jsonl"):
+        path = tmp_path / f"new folder/p.{ending}"
+        ended = predict("tiny-resnet", *clips[:4], "--out", path)
+        assert (ended.code, ended.out, ended.err) == (0, f"{path}\n", "")
+        with path.open(newline="") as stream:
+            assert stream.read() == predict("tiny-resnet", *clips[:4], "--format", ending).out
+
+
+def test_files_that_are_not_asked_for_do_not_count_as_left_out(predict, many, clips, tmp_path):
+    path = tmp_path / "p.csv"
+    assert predict("mfcc-svm", many / "150 empty.wav", "--out", path).code == 1
+    assert rows_of(path) == []
+    assert predict("mfcc-svm", *clips[:2], "--out", path).code == 0
+    assert [row["path"] for row in rows_of(path)] == [str(clip) for clip in clips[:2]]
+
+
+def test_another_models_file_is_refused(predict, clips, tmp_path):
+    path = tmp_path / "p.csv"
+    predict("tiny-resnet", clips[0], "--out", path, "--precision", "fp32")
+    before = path.read_bytes()
+    ended = predict("mfcc-svm", *clips[:2], "--out", path)
+    assert ended.code == 2
+    assert f"{path} holds rows of another model" in ended.sentence
+    ended = predict("tiny-resnet", *clips[:2], "--out", path, "--precision", "bf16")
+    assert ended.code == 2
+    assert "add --precision fp32" in ended.sentence
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (["--out", "p.txt"], "--out p.txt must end in .csv or .jsonl"),
+        (["--out", "p.csv", "--format", "jsonl"], "--format jsonl does not go with --out p.csv"),
+    ],
+)
+def test_an_out_that_cannot_be(predict, clips, tmp_path, monkeypatch, arguments, phrase):
+    monkeypatch.chdir(tmp_path)
+    ended = predict("mfcc-svm", clips[0], *arguments)
+    assert ended.code == 2
+    assert phrase in ended.sentence
+    assert not list(tmp_path.iterdir())
