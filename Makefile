@@ -33,8 +33,8 @@ format: $(READY) ## format and sort imports
 	@$(BIN)/ruff format src tests benchmarks
 	@$(BIN)/ruff check --fix src tests benchmarks
 
-bench: $(READY) ## time what users wait for, as ratios (make bench ROW=log-mel)
-	@$(BIN)/python -m benchmarks $(ROW)
+bench: $(READY) ## time what users wait for, as ratios: a quick pass (ROW=log-mel one row, FULL=1 all there is, FORCE=1 anew)
+	@$(BIN)/python -m benchmarks $(ROW) $(if $(FULL),--full) $(if $(FORCE),--force)
 
 docs: $(READY) ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict

@@ -1,46 +1,118 @@
-"""``python -m benchmarks [ROW...]``: alternate repeats of each side, report the ratio as min, median and max."""
+"""``python -m benchmarks [ROW...] [--full] [--tiny] [--force]``: measure rows, write results, table and plot.
+
+A full pass is taken up where it stopped: a row whose full result is there, of the same code, machine and versions, is
+not measured again unless forced. Quick results are ignored by git, full ones are committed.
+"""
 
 from __future__ import annotations
 
-import platform
+import argparse
 import sys
 import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.rows import ROWS, Work
-from serlab.files import write_json
-
-REPEATS = 5
-
-
-def seconds(work: Work) -> float:
-    """How long a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+from benchmarks import table
+from benchmarks.harness import RESULTS, SIZES, Size, Skipped, code_version, load, machine, record, save, versions
+from benchmarks.materials import corpus
+from benchmarks.rows import ROWS, Row
+from serlab.core import SerlabError, unknown
+from serlab.progress import clock, say
 
 
-def main(names: list[str]) -> None:
-    """Time the rows and write ``benchmarks/results/<row>.json``."""
-    wrong = [name for name in names if name not in ROWS]
-    if wrong:
-        sys.exit(f"there is no row {wrong[0]}; rows: {', '.join(ROWS)}")
-    for name in names or ROWS:
-        ours, peer, what = ROWS[name]()
-        ours(), peer()
-        ratios = np.array([seconds(peer) / seconds(ours) for _ in range(REPEATS)])
-        low, middle, high = np.quantile(ratios, [0, 0.5, 1])
-        print(f"{name:<10} {middle:6.1f} times as fast as {what} ({low:.1f} to {high:.1f})")
-        result = {
-            "row": name,
-            "peer": what,
-            "ratio": {"min": low, "median": middle, "max": high},
-            "machine": platform.machine(),
-        }
-        write_json(Path(__file__).parent / "results" / f"{name}.json", result)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and do it; 0 done, 1 where a row was skipped, 2 for a wrong name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of {', '.join(ROWS)}; all by default")
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--full", action="store_true", help="the committed figures: hours")
+    sizes.add_argument("--tiny", action="store_true", help="toy models: only whether the rows work")
+    parser.add_argument("--force", action="store_true", help="measure again what has been measured")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of serlab's training")
+    parser.add_argument("--table", action="store_true", help="only write table and plot from the results there are")
+    given = parser.parse_args(arguments)
+    mode = "full" if given.full else "tiny" if given.tiny else "quick"
+    folder = RESULTS if given.full else RESULTS / mode
+    try:
+        rows = [_row(name) for name in given.rows] or [row for row in ROWS.values() if given.full or not row.full_only]
+    except SerlabError as error:
+        say(f"benchmarks: {error}")
+        return error.exit_code
+    skipped = 0
+    if not given.table:
+        size = replace(SIZES[mode], precision=given.precision)
+        skipped = measure(rows, size, folder, force=given.force)
+    say(f"the table is in {table.publish(mode, folder)}")
+    return 1 if skipped else 0
+
+
+def measure(rows: Sequence[Row], size: Size, folder: Path, *, force: bool = False) -> int:
+    """Measure rows, those that share a peer together, and write each one's result.
+
+    Args:
+        rows: the rows.
+        size: how much of each.
+        folder: where results are written, and those of an earlier pass are found.
+        force: measure also what has a full result already.
+
+    Returns:
+        How many rows were skipped because they cannot be measured here.
+    """
+    start, skipped = time.monotonic(), 0
+    wanted = _with_needed(rows, size, folder)
+    for target, members in groupby(wanted, key=lambda row: row.measure):
+        names = [row.name for row in members]
+        if size.name == "full" and not force:
+            done = [name for name in names if not ROWS[name].extrapolated and still_valid(name, size, folder)]
+            for name in done:
+                say(f"{name}: done already with this code, machine and versions; FORCE=1 does it again")
+            names = [name for name in names if name not in done]
+        if not names:
+            continue
+        say(f"{', '.join(names)} ({size.name}, after {clock(time.monotonic() - start)})")
+        module, function = target.split(":")
+        try:
+            outcomes = getattr(import_module(module), function)(size, names, folder)
+        except (Skipped, SerlabError) as error:
+            say(f"{', '.join(names)} cannot be measured here: {error}")
+            outcomes = {}
+        skipped += len(names) - len(outcomes)
+        for name, outcome in outcomes.items():
+            save(record(name, outcome, size), folder)
+    say(f"done in {clock(time.monotonic() - start)}")
+    return skipped
+
+
+def still_valid(name: str, size: Size, folder: Path) -> bool:
+    """Whether a row's result is there, of this size, code, machine, versions and corpus."""
+    result = load(name, folder)
+    return result is not None and (
+        result["mode"] == size.name
+        and result["precision_asked_for"] == size.precision
+        and result["code"] == code_version(ROWS[name].measure)
+        and result["machine"] == machine()
+        and result["versions"] == versions()
+        and result["settings"].get("corpus") in (None, corpus().name)
+    )
+
+
+def _row(name: str) -> Row:
+    if name not in ROWS:
+        raise unknown("row", name, ROWS)
+    return ROWS[name]
+
+
+def _with_needed(rows: Sequence[Row], size: Size, folder: Path) -> list[Row]:
+    """The rows in the table's order, with those that one of them is computed from and that have no valid result."""
+    names = {row.name for row in rows}
+    names |= {need for row in rows for need in row.needs if not still_valid(need, size, folder)}
+    return [row for row in ROWS.values() if row.name in names]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    warnings.filterwarnings("ignore", module="transformers")
+    sys.exit(main())

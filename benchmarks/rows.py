@@ -1,86 +1,130 @@
-"""The rows: each gives the work done by serlab and the same work done by what a user would use instead."""
+"""The rows of the table: the work, what it is compared with, and the goals. Goals are never asserted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
+Figure = Literal["ratio", "seconds", "share", "memory"]
+"""What a goal is about: times as fast as the peer, seconds of the work, share of the machine's peak, ratio of peaks."""
 
-Work = Callable[[], object]
-CLIPS = 60
-
-
-def clips() -> list[np.ndarray]:
-    """Samples of synthetic speech, 0.9 to 1.9 s each."""
-    from serlab.audio import read
-    from serlab.corpora import load_corpus
-
-    paths = load_corpus("synthetic").clips["path"]
-    return [read(Path(path)) for path in paths[:: len(paths) // CLIPS][:CLIPS]]
+AT_LEAST: dict[Figure, bool] = {"ratio": True, "seconds": False, "share": True, "memory": False}
+UNITS: dict[Figure, str] = {"ratio": "x", "seconds": " s", "share": " %", "memory": "x"}
 
 
-def log_mel() -> tuple[Work, Work, str]:
-    """Log-mel of clips, against a loop over librosa."""
-    import librosa
+@dataclass(frozen=True)
+class Goal:
+    """A figure's goal and stretch."""
 
-    from serlab.frontends.logmel import LogMel
-    from serlab.recipes import LogMelSettings
+    figure: Figure
+    goal: float
+    stretch: float | None = None
 
-    sounds, s = clips(), LogMelSettings()
-    frontend = LogMel(s)
-
-    def peer() -> object:
-        options = {"n_fft": s.n_fft, "hop_length": s.hop, "n_mels": s.bands, "fmin": s.low, "fmax": s.high}
-        return [
-            librosa.power_to_db(librosa.feature.melspectrogram(y=x, sr=16000, **options), top_db=None) for x in sounds
-        ]
-
-    return lambda: [frontend(x) for x in sounds], peer, "librosa loop"
+    def met(self, value: float, mark: float | None = None) -> bool:
+        """Whether ``value`` reaches ``mark`` (the goal by default)."""
+        target = self.goal if mark is None else mark
+        return value >= target if AT_LEAST[self.figure] else value <= target
 
 
-def bootstrap() -> tuple[Work, Work, str]:
-    """10,000 replicates of three scores of 1,500 clips of 20 speakers, against 100 of scipy over clips."""
-    from scipy.stats import bootstrap as resample
-    from sklearn.metrics import recall_score
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
 
-    from serlab.evaluation.bootstrap import intervals
-    from serlab.evaluation.metrics import confusion
+    Attributes:
+        name: as in ``make bench ROW=name``.
+        work: what serlab does.
+        peer: what does the same beside it.
+        measure: ``module:function`` that measures this row and those which share its peer.
+        goals: what is wanted; none for a row that only informs.
+        needs: rows that this one is computed from.
+        extrapolated: computed from measured seconds, not measured itself.
+        full_only: too long for a quick pass.
+    """
 
-    random = np.random.default_rng(0)
-    truth, said, speaker = (random.integers(0, n, 1500) for n in (6, 6, 20))
-
-    def ours() -> object:
-        return intervals(confusion(truth, said, 6, group=speaker, groups=20)[None], speakers_known=True)
-
-    def peer() -> object:
-        def uar(rows: np.ndarray) -> float:
-            return float(recall_score(truth[rows], said[rows], average="macro"))
-
-        rows = (np.arange(1500),)
-        return resample(rows, uar, n_resamples=100, vectorized=False, method="percentile", random_state=0)
-
-    return ours, peer, "scipy over clips, a hundredth of the replicates"
-
-
-def predict() -> tuple[Work, Work, str]:
-    """Scores of a small random wav2vec2 in fp32, against transformers' forward pass clip by clip."""
-    import torch
-
-    from serlab.models import encoder
-    from serlab.models.network import score
-    from serlab.recipes import EncoderModel, load_recipe
-
-    model = load_recipe("wav2vec2-tiny").model
-    assert isinstance(model, EncoderModel)
-    network = encoder.from_scratch(model, tuple("abcdef")).eval()
-    sounds = clips()
-
-    def peer() -> object:
-        with torch.no_grad():
-            return [network.hf(torch.from_numpy(network.frontend(x))[None]).logits for x in sounds]
-
-    return lambda: score(network, [network.frontend(x) for x in sounds], "fp32"), peer, "transformers, one by one"
+    name: str
+    work: str
+    peer: str
+    measure: str
+    goals: tuple[Goal, ...] = ()
+    needs: tuple[str, ...] = ()
+    extrapolated: bool = False
+    full_only: bool = False
 
 
-ROWS = {"log-mel": log_mel, "bootstrap": bootstrap, "predict": predict}
+_LOOP = "example-style loop: random batches, padded to the longest, fp32, encoder computed again"
+_PIPELINE = "transformers' pipeline in fp32, its best batch size"
+_TRAIN, _PREDICT, _SCAN = "benchmarks.encoders:measure", "benchmarks.prediction:measure", "benchmarks.scanning:measure"
+_EPOCHS = "benchmarks.encoders:extrapolate"
+
+
+def _speed(goal: float, stretch: float | None = None) -> tuple[Goal, ...]:
+    return (Goal("ratio", goal, stretch),)
+
+
+_ROWS = (
+    Row("w2v2-train-all", "wav2vec2-base training, all layers", _LOOP, _TRAIN, _speed(2.6, 3.2)),
+    Row("w2v2-train-top4", "wav2vec2-base training, top 4 layers on cached lower ones", _LOOP, _TRAIN, _speed(6, 8)),
+    Row(
+        "w2v2-five-epochs-all",
+        "five epochs with filling the cache, all layers",
+        _LOOP,
+        _EPOCHS,
+        _speed(2.3, 3),
+        needs=("w2v2-train-all",),
+        extrapolated=True,
+    ),
+    Row(
+        "w2v2-five-epochs-top4",
+        "five epochs with filling the cache, top 4 layers",
+        _LOOP,
+        _EPOCHS,
+        _speed(4.5, 6),
+        needs=("w2v2-train-top4",),
+        extrapolated=True,
+    ),
+    Row(
+        "whisper-train",
+        "whisper-base fine-tuning, all layers, on the clip's own length",
+        "transformers' 30 s path, fp32",
+        "benchmarks.whisper:measure",
+        _speed(18, 25),
+    ),
+    Row("w2v2-predict-fp32", "prediction of files, wav2vec2-base, fp32", _PIPELINE, _PREDICT, _speed(1.0, 1.1)),
+    Row("w2v2-predict-bf16", "prediction of files, wav2vec2-base, bf16", _PIPELINE, _PREDICT, _speed(2.0, 2.3)),
+    Row("w2v2-predict-int8", "prediction of files, wav2vec2-base, int8", _PIPELINE, _PREDICT, _speed(2.2, 3)),
+    Row(
+        "matrix-peak",
+        "share of the bf16 matrix peak reached by the prediction of files in bf16",
+        "torch.mm of large squares",
+        _PREDICT,
+        (Goal("share", 57, 65),),
+    ),
+    Row(
+        "resnet18-train",
+        "resnet18 training",
+        "fp32 loop, librosa's log-mel computed again",
+        "benchmarks.resnet:measure",
+        _speed(3, 4),
+    ),
+    Row("log-mel", "log-mel of clips", "librosa loop", "benchmarks.features:measure", _speed(3, 6)),
+    Row(
+        "bootstrap",
+        "10,000 replicates of the speaker bootstrap, 3 recipes",
+        "scipy.stats.bootstrap over clips, scikit-learn's recall",
+        "benchmarks.resampling:measure",
+        (Goal("seconds", 1), Goal("ratio", 100)),
+    ),
+    Row("corpus-scan-first", "scan of the corpus, first", "pandas + soundfile loop", _SCAN, (Goal("seconds", 2),)),
+    Row("corpus-scan-again", "scan of the corpus, again", "pandas + soundfile loop", _SCAN, (Goal("seconds", 0.3),)),
+    Row(
+        "predict-memory",
+        "peak memory of serlab predict over 100,000 short clips",
+        "the same over 10,000",
+        "benchmarks.memory:measure",
+        (Goal("memory", 1.1),),
+        full_only=True,
+    ),
+    Row("growth", "cost a clip as clips get more and longer", "itself", "benchmarks.growth:measure"),
+)
+
+ROWS = {row.name: row for row in _ROWS}

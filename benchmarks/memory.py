@@ -1,0 +1,73 @@
+"""Peak memory of ``serlab predict`` over ten times as many clips: it should not grow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import soundfile
+
+from benchmarks import materials
+from benchmarks.harness import Outcome, Size, Skipped, Timing
+from serlab.audio import SAMPLE_RATE, read
+from serlab.progress import say
+
+_COUNTS, _COUNTS_TOY = (10_000, 100_000), (100, 1_000)
+_SOURCES = 16
+_SECONDS = 0.5
+_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
+    """Predict both numbers of clips, each in a process of its own; once, since memory does not vary with the load."""
+    model = materials.small_model()
+    peaks: list[float] = []
+    timings = {}
+    with materials.scratch() as place:
+        for count in _COUNTS_TOY if size.tiny else _COUNTS:
+            clips = place / f"clips-{count}"
+            _link(place, clips, count)
+            peak, spent = _predict(model, clips, place / f"{count}.csv")
+            say(f"{count} clips: peak of {peak / 2**20:.0f} MiB in {spent:.0f} s")
+            peaks.append(peak)
+            timings[f"serlab, {count} clips"] = [Timing(spent, count)]
+    settings = {
+        **materials.described(),
+        "model": f"{model.name}: small, random weights",
+        "clip_seconds": _SECONDS,
+        "peak_mib": [round(peak / 2**20, 1) for peak in peaks],
+    }
+    outcome = Outcome({"memory": [peaks[1] / peaks[0]]}, timings, "clip", settings, materials.notes())
+    return dict.fromkeys(rows, outcome)
+
+
+def _link(place: Path, folder: Path, count: int) -> None:
+    """Make a folder of ``count`` short clips: hard links of a few, cut from real ones."""
+    folder.mkdir()
+    sources = []
+    for number, path in enumerate(materials.clips(_SOURCES).paths):
+        source = place / f"source-{number}.wav"
+        soundfile.write(source, read(path)[-round(_SECONDS * SAMPLE_RATE) :], SAMPLE_RATE)
+        sources.append(source)
+    for number in range(count):
+        os.link(sources[number % _SOURCES], folder / f"{number:06d}.wav")
+
+
+def _predict(model: Path, clips: Path, table: Path) -> tuple[float, float]:
+    """Peak resident memory in bytes, and seconds, of a process that predicts a folder."""
+    command = [sys.executable, "-c", "from serlab.cli import main; main()", "predict", "--model", str(model)]
+    command += ["--out", str(table), str(clips)]
+    start = time.perf_counter()
+    log = table.with_suffix(".log")
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1):
+        lines = log.read_text(encoding="utf-8").strip().splitlines()
+        raise Skipped(f"serlab predict ended with {process.returncode}: {lines[-1] if lines else 'no message'}")
+    return usage.ru_maxrss * _UNIT, time.perf_counter() - start
