@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import resource
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from safetensors.numpy import load_file, save_file
 
-DONE, FINDINGS, USER, MACHINE = 0, 1, 2, 3
+DONE, FINDINGS, USER = 0, 1, 2
 RATE = 16000
 
 
@@ -330,164 +325,3 @@ def test_what_the_parser_itself_refuses(serlab, arguments):
     assert ended.code == USER
     assert "Traceback" not in ended.err
     assert ended.out == ""
-
-
-# --- machine ------------------------------------------------------------------------------------------------------
-
-
-def test_output_below_a_file(serlab, tiny_corpus, tmp_path):
-    blocked = tmp_path / "a-file"
-    blocked.write_text("in the way")
-    for out in (blocked, blocked / "runs", Path("/dev/null/x")):
-        ended = serlab("compare", tiny_corpus, "--recipes", "mfcc-svm", "--protocol", "speaker-2", "--out", out)
-        assert ended.code == MACHINE
-        assert str(out) in ended.sentence
-        assert "--out" in ended.sentence
-
-
-def test_full_disk(serlab, tiny_corpus, tmp_path, monkeypatch):
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    out = tmp_path / "out"
-    ended = serlab("compare", tiny_corpus, "--recipes", "mfcc-svm", "--protocol", "speaker-2", "--out", out)
-    assert ended.code == MACHINE
-    assert "No space left on device" in ended.sentence
-    assert not list(out.rglob("*.parquet"))
-
-
-@pytest.mark.slow
-def test_disk_that_fills_while_a_checkpoint_is_written(serlab_process, tiny_corpus, tiny_recipes, tmp_path):
-    def little_room() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    out = tmp_path / "out"
-    ended = serlab_process(
-        "compare", tiny_corpus, "--recipes", tiny_recipes["tiny-resnet"], "--protocol", "speaker-2", "--folds", "1",
-        "--out", out, preexec_fn=little_room,
-    )  # fmt: skip
-    assert ended.code == MACHINE
-    assert str(out) in ended.sentence
-    assert "space" in ended.sentence
-    assert not list(out.rglob("*.parquet"))
-
-
-@pytest.mark.parametrize("recipe", ["wav2vec2-base", "resnet18-imagenet", "whisper-base-probe"])
-def test_hub_that_is_switched_off(serlab, tiny_corpus, tmp_path, monkeypatch, recipe):
-    monkeypatch.delenv("SERLAB_MODELS", raising=False)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    ended = serlab("compare", tiny_corpus, "--recipes", recipe, "--out", tmp_path / "out")
-    assert ended.code == MACHINE
-    for phrase in ("SERLAB_MODELS", "--set RECIPE:model.checkpoint=FOLDER"):
-        assert phrase in ended.sentence
-
-
-@pytest.mark.slow
-def test_hub_that_cannot_be_reached(serlab_process, tiny_corpus, tmp_path):
-    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    ended = serlab_process(
-        "compare", tiny_corpus, "--recipes", "wav2vec2-base", "--out", tmp_path / "out",
-        env={**nowhere, "SERLAB_MODELS": ""},
-    )  # fmt: skip
-    assert ended.code == MACHINE
-    assert "facebook/wav2vec2-base" in ended.sentence
-    assert "SERLAB_MODELS" in ended.sentence
-
-
-# --- model folders ------------------------------------------------------------------------------------------------
-
-
-def drop_weight(path: Path) -> None:
-    state = load_file(path)
-    state.pop(next((name for name in sorted(state) if ".layers.0." in name), max(state)))
-    save_file(state, path, metadata={"format": "pt"})
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def spoil_json(path: Path) -> None:
-    path.write_text(path.read_text()[:-20])
-
-
-def drop_head(path: Path) -> None:
-    state = load_file(path)
-    del state["classifier.weight"]
-    save_file(state, path, metadata={"format": "pt"})
-
-
-DAMAGE = {
-    "a weight is missing": ("model.safetensors", drop_weight),
-    "cut weights": ("model.safetensors", cut),
-    "no weights": ("model.safetensors", Path.unlink),
-    "cut serlab.json": ("serlab.json", spoil_json),
-}
-NETWORK_DAMAGE = {
-    "no head": ("model.safetensors", drop_head),
-    "no preprocessor": ("preprocessor_config.json", Path.unlink),
-    "cut preprocessor": ("preprocessor_config.json", spoil_json),
-}
-CASES = [(name, damage) for name in ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm") for damage in DAMAGE]
-CASES += [("tiny-resnet", damage) for damage in NETWORK_DAMAGE] + [
-    ("tiny-wav2vec2", damage) for damage in ("cut preprocessor", "no head")
-]
-
-
-@pytest.mark.parametrize(("name", "damage"), CASES)
-def test_damaged_model_folder(serlab, tiny_models, tmp_path, make_tone, name, damage):
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_models[name], folder)
-    file, harm = (DAMAGE | NETWORK_DAMAGE)[damage]
-    harm(folder / file)
-    ended = serlab("predict", "--model", folder, make_tone(tmp_path / "a.wav"))
-    assert ended.code == USER
-    assert str(folder) in ended.sentence
-    assert ended.out == ""
-
-
-@pytest.mark.parametrize("damage", ["a weight is missing", "no head", "cut weights", "no weights"])
-def test_damaged_plain_transformers_folder(serlab, tiny_models, tmp_path, make_tone, damage):
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_models["tiny-wav2vec2"], folder)
-    (folder / "serlab.json").unlink()
-    file, harm = (DAMAGE | NETWORK_DAMAGE)[damage]
-    harm(folder / file)
-    ended = serlab("predict", "--model", folder, make_tone(tmp_path / "a.wav"))
-    assert ended.code == USER
-    assert str(folder) in ended.sentence
-
-
-@pytest.mark.parametrize("damage", ["a weight is missing", "cut weights", "no weights"])
-def test_damaged_checkpoint(serlab, tiny_checkpoint, tiny_corpus, tmp_path, damage):
-    folder = tmp_path / "checkpoint"
-    shutil.copytree(tiny_checkpoint, folder)
-    file, harm = DAMAGE[damage]
-    harm(folder / file)
-    ended = serlab(
-        "compare", tiny_corpus, "--recipes", "wav2vec2-base", "--set", f"model.checkpoint={folder}", "--protocol",
-        "speaker-2", "--out", tmp_path / "out",
-    )  # fmt: skip
-    assert ended.code == USER
-    assert str(folder) in ended.sentence
-
-
-def test_folder_that_is_no_model(serlab, tmp_path, make_tone):
-    sound = make_tone(tmp_path / "sounds" / "a.wav")
-    for folder in (tmp_path / "absent", sound.parent, sound):
-        ended = serlab("predict", "--model", folder, sound)
-        assert ended.code == USER
-        assert str(folder) in ended.sentence
-
-
-def test_transformers_folder_of_another_kind(serlab, tmp_path, make_tone):
-    from transformers import ResNetConfig, ResNetForImageClassification
-
-    folder = tmp_path / "image-model"
-    tiny = ResNetConfig(embedding_size=4, hidden_sizes=[4, 4], depths=[1, 1], layer_type="basic")
-    ResNetForImageClassification(tiny).save_pretrained(folder)
-    ended = serlab("predict", "--model", folder, make_tone(tmp_path / "a.wav"))
-    assert ended.code == USER
-    assert str(folder) in ended.sentence

@@ -6,12 +6,16 @@ import pkgutil
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 
 import pytest
+import typer
 
 import serlab
+from serlab.cli.app import app
 
-HEAVY = {"torch", "transformers", "pandas", "scipy", "sklearn", "matplotlib", "soundfile", "huggingface_hub"}
+LEARNS = {"torch", "transformers", "accelerate", "sklearn", "scipy", "matplotlib", "huggingface_hub"}
+HEAVY = LEARNS | {"numpy", "pandas", "pyarrow", "soundfile", "soxr"}
 
 
 def modules_after(code: str) -> set[str]:
@@ -25,15 +29,43 @@ def test_importing_serlab_loads_nothing_heavy():
     assert not modules_after("import serlab; serlab.__version__; dir(serlab)") & HEAVY
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"], ["predict", "--help"]])
-def test_help_loads_nothing_heavy(arguments):
-    code = (
+def test_importing_the_command_line_loads_nothing_heavy():
+    assert not modules_after("import serlab.cli") & HEAVY
+
+
+def modules_after_command(*arguments: str) -> set[str]:
+    return modules_after(
         f"import sys; sys.argv = ['serlab', *{arguments!r}]\n"
         "from serlab.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code"
     )
-    assert not modules_after(code) & HEAVY
+
+
+def commands(group: typer.Typer) -> Iterator[list[str]]:
+    """Every command below a group, as it is typed."""
+    for command in group.registered_commands:
+        assert command.callback is not None
+        yield [command.name or command.callback.__name__]
+    for inner in group.registered_groups:
+        assert inner.typer_instance is not None
+        yield [str(inner.name)]
+        yield from ([str(inner.name), *words] for words in commands(inner.typer_instance))
+
+
+@pytest.mark.parametrize("words", [[], *commands(app)], ids=" ".join)
+def test_help_loads_nothing_heavy(words):
+    assert not modules_after_command(*words, "--help") & HEAVY
+
+
+@pytest.mark.parametrize("command", ["--version", "corpora"])
+def test_what_needs_no_data_loads_nothing_heavy(command):
+    assert not modules_after_command(command) & HEAVY
+
+
+@pytest.mark.parametrize("command", ["recipes", "protocols"])
+def test_lists_are_shown_without_what_learns(command):
+    assert not modules_after_command(command) & LEARNS
 
 
 def test_every_public_name_is_there():
