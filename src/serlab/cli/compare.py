@@ -137,7 +137,7 @@ def _compare(
     cache: bool,
     columns: tuple[str, str, str | None],
 ) -> Comparison:
-    options.check_choice(precision, options.PRECISIONS, "--precision")
+    options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab import comparison
     from serlab.recipes import load_recipe

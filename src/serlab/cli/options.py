@@ -39,7 +39,8 @@ PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")
 LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
 SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
 
-PRECISIONS = ("auto", "fp32", "bf16")
+TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
 
 def numbers(text: str, option: str) -> list[int]:

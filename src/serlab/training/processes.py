@@ -8,6 +8,7 @@ may predict for hours between two trainings.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import pickle
@@ -239,7 +240,17 @@ def _group() -> Any:
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=_LONGEST_STEP)
+        # Its threads would otherwise be cut off by the end of Python, which aborts the process now and then.
+        atexit.register(_leave)
     return distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
+
+
+def _leave() -> None:
+    from torch import distributed
+
+    if distributed.is_initialized():
+        with suppress(RuntimeError):
+            distributed.destroy_process_group()
 
 
 def _portable(error: BaseException) -> BaseException:
