@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -196,3 +197,14 @@ def test_processes_share_out_what_one_would_train_on(
             else:
                 assert part["weight"] == 0.0
                 assert part["features"].shape == batch["features"][:1].shape
+
+
+def test_closing_ends_the_thread_in_the_middle_of_an_epoch(files: tuple[ClipFile, ...]) -> None:
+    before = threading.active_count()
+    batches = make(files, batch_size=1)
+    running = iter(batches)
+    next(running)
+    assert threading.active_count() == before + 1
+    batches.close()
+    assert threading.active_count() == before
+    assert len(list(batches)) == len(files)

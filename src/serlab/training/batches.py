@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -80,6 +80,7 @@ class TrainingBatches:
         self.seed, self.epoch = seed, 0
         self.views = augmentation.views or (View(),)
         self.count = self._count(batch_seconds)
+        self._running: Generator[Batch, None, None] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -115,6 +116,17 @@ class TrainingBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the epoch's batches, made a few ahead by a thread of their own."""
+        self.close()
+        self._running = self._ahead()
+        return self._running
+
+    def close(self) -> None:
+        """End the thread, wherever the epoch stands: one that still computes when Python ends aborts the process."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def _ahead(self) -> Generator[Batch, None, None]:
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
         stopped = threading.Event()
         epoch = self.epoch

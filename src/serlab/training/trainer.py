@@ -13,7 +13,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def fit(
         if training.patience:
             callbacks.append(EarlyStoppingCallback(training.patience))
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), closing(batches):
             # torch 2.13 has a new name for it, which transformers 5.23 does not know.
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             trainer.train(resume_from_checkpoint=str(last) if last else None)
