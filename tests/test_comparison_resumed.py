@@ -10,18 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tests.test_comparison import signature_of, table_of
 
 from serlab.recipes import load_recipe
-
-
-def table_of(comparison, recipe="mfcc-svm", stem="fold1-seed0") -> pd.DataFrame:
-    (path,) = comparison.folder.glob(f"{recipe}*/{stem}.parquet")
-    return pd.read_parquet(path)
-
-
-def signature_of(comparison, recipe="mfcc-svm", stem="fold1-seed0") -> dict:
-    (path,) = comparison.folder.glob(f"{recipe}*/{stem}.json")
-    return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("recipe", ["tiny-resnet", "tiny-wav2vec2", "mfcc-svm"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.numpy import load_file
 
 from serlab import comparison, progress
@@ -23,35 +24,10 @@ from serlab.training import processes
 Torchrun = Callable[..., subprocess.CompletedProcess[str]]
 
 # No dropout, LayerDrop or masks: each process draws its own.
-STILL = """
-title: Tiny Wav2Vec2 that draws nothing
-model:
-  kind: encoder
-  architecture: wav2vec2
-  freeze_conv: false
-  config:
-    conv_dim: [8, 8]
-    conv_kernel: [10, 8]
-    conv_stride: [40, 8]
-    num_feat_extract_layers: 2
-    feat_extract_norm: layer
-    hidden_size: 16
-    num_hidden_layers: 2
-    num_attention_heads: 2
-    intermediate_size: 32
-    num_conv_pos_embeddings: 4
-    num_conv_pos_embedding_groups: 2
-    hidden_dropout: 0.0
-    activation_dropout: 0.0
-    attention_dropout: 0.0
-    feat_proj_dropout: 0.0
-    final_dropout: 0.0
-    layerdrop: 0.0
-    apply_spec_augment: false
-  head: {projection: 16}
-augmentation: {mixup: 0.2}
-training: {epochs: 4, batch_size: 17, learning_rate: 1.0e-3, label_smoothing: 0.1, precision: fp32}
-"""
+STILL = dict.fromkeys(
+    ("hidden_dropout", "activation_dropout", "attention_dropout", "feat_proj_dropout", "final_dropout", "layerdrop"),
+    0.0,
+)
 STEPS = """
 import os, signal, sys
 from serlab.core import UserError
@@ -143,9 +119,16 @@ def script(folder: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def still(tmp_path: Path) -> str:
+def still(tiny_recipes: dict[str, str], tmp_path: Path) -> str:
+    """Path of a recipe like ``tiny-wav2vec2`` that draws nothing."""
+    recipe = yaml.safe_load(Path(tiny_recipes["tiny-wav2vec2"]).read_text(encoding="utf-8"))
+    recipe["model"]["config"] |= {**STILL, "apply_spec_augment": False}
+    recipe["augmentation"] = {"mixup": 0.2}
+    recipe["training"] = {
+        "epochs": 4, "batch_size": 17, "learning_rate": 1.0e-3, "label_smoothing": 0.1, "precision": "fp32"
+    }  # fmt: skip
     path = tmp_path / "still.yaml"
-    path.write_text(STILL, encoding="utf-8")
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return str(path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class ClipFile:
     clip: str
     path: str
     duration: float
-    sha256: str = field(default="")
+    sha256: str = ""
 
 
 class FeatureStore:
@@ -72,11 +72,6 @@ class FeatureStore:
         pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
         deque(self._walk(pairs, seed, title), maxlen=0)
 
-    def flush(self) -> None:
-        """Write to disk what the cache still holds in memory."""
-        if self.cache:
-            self.cache.flush()
-
     def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Iterator[Features]:
         """Features of clips and views in order: files are read ahead in threads, the front end runs here."""
         waiting: deque[tuple[ClipFile, str, Future[tuple[bool, Features]]]] = deque()
@@ -102,7 +97,8 @@ class FeatureStore:
                     progress.advance()
             finally:
                 pool.shutdown(cancel_futures=True)
-                self.flush()
+                if self.cache:
+                    self.cache.flush()
 
     def _find(self, clip: ClipFile, key: str) -> Features | None:
         found = self.kept.get(key)
