@@ -32,7 +32,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from serlab.core import UserError, unknown
 from serlab.files import write_json
 from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
-from serlab.models import frozen, whisper
+from serlab.models import dropout, frozen, whisper
 from serlab.models.heads import PooledHead
 from serlab.models.network import Network
 from serlab.models.weights import find, quiet
@@ -69,6 +69,7 @@ class SpeechEncoder(Network):
         self.preprocessor = preprocessor
         self.kind = str(hf.config.model_type)
         self.plain = plain
+        dropout.install(hf)
         self.head: PooledHead | None = None
         if settings.head.kind == "pooled":
             self.head = _replace_head(hf, settings.head)

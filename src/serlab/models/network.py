@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.utils.parametrize import cached
 
 from serlab.frontends.base import Features, FrontEnd
 from serlab.precision import Precision, autocast, device
@@ -89,11 +90,13 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
     for index, (_, piece) in enumerate(pieces):
         by_shape[piece.shape].append(index)
     rows: dict[int, NDArray[np.float32]] = {}
-    for shape, members in by_shape.items():
-        size = max(1, min(_MAX_BATCH, _MAX_VALUES // int(np.prod(shape))))
-        for start in range(0, len(members), size):
-            batch = members[start : start + size]
-            rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
+    # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward pass.
+    with cached():
+        for shape, members in by_shape.items():
+            size = max(1, min(_MAX_BATCH, _MAX_VALUES // int(np.prod(shape))))
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
     sums = np.zeros((len(clips), next(iter(rows.values())).shape[0] if rows else 0), np.float64)
     counts = np.zeros((len(clips), 1))
     for index, (owner, _) in enumerate(pieces):

@@ -245,9 +245,11 @@ def _fit_network(
             share=(rank, world),
         )
         classifier = NetworkClassifier(network.to(device()), corpus.labels, precision)
-        if recipe.training.epochs >= len(batches.views):
-            # Each view will be wanted, so that the time left of the training itself can be told from its first steps.
-            say(f"{title}: {batches.describe()}; {len(batches.views)} cached views a clip")
+        every_view = recipe.training.epochs >= len(batches.views)
+        kept = "cached" if every_view else "possible"
+        say(f"{title}: {batches.describe()}; {len(batches.views)} {kept} views a clip")
+        if every_view:
+            # All will be wanted, so that the time left of the training itself can be told from its first steps.
             store.fill(train.files[rank::world], batches.views, seed, f"{title}: features")
             processes.exchange(None)
         dev_features = store.many(dev.files[rank::world], f"{title}: dev features")
