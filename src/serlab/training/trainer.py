@@ -34,6 +34,7 @@ from serlab.randomness import keyed_seed
 from serlab.recipes import Training
 from serlab.training import processes
 from serlab.training.batches import Batch, TrainingBatches
+from serlab.training.memory import freed_memory_kept
 
 
 def fit(
@@ -76,7 +77,7 @@ def fit(
         if training.patience:
             callbacks.append(EarlyStoppingCallback(training.patience))
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
-        with warnings.catch_warnings(), closing(batches):
+        with warnings.catch_warnings(), closing(batches), freed_memory_kept():
             # torch 2.13 has a new name for it, which transformers 5.23 does not know.
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             trainer.train(resume_from_checkpoint=str(last) if last else None)
