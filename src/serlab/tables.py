@@ -122,6 +122,11 @@ def read_runs(folder: Path) -> list[Run]:
     return [read_run(path) for path in sorted(folder.glob("*/fold*-seed*.parquet"))]
 
 
+def read_protocols(folder: Path) -> dict[str, list[Run]]:
+    """Read every run below ``<out>/<corpus>``, by the name of its protocol."""
+    return {path.name: runs for path in sorted(folder.iterdir()) if path.is_dir() and (runs := read_runs(path))}
+
+
 def read_foreign(path: Path) -> pd.DataFrame:
     """Read predictions that serlab did not make.
 

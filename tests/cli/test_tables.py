@@ -95,3 +95,15 @@ def test_report_of_a_known_corpus_does_not_need_its_audio(serlab, results, monke
     results.parent.rename(known)
     ended = serlab("report", known / "speaker-2", "--data", known / "absent")
     assert (ended.code, ended.out) == (0, f"{known / 'speaker-2' / 'report' / 'index.html'}\n")
+
+
+def test_report_of_a_corpus_is_an_overview_of_its_protocols(serlab, results):
+    ended = serlab("report", results.parent)
+    assert (ended.code, ended.out) == (0, f"{results.parent / 'report' / 'index.html'}\n")
+    assert (results / "report" / "index.html").is_file()
+
+
+def test_fusing_is_of_a_whole_corpus(serlab, results):
+    ended = serlab("report", results, "--fuse", "a+b")
+    assert ended.code == 2
+    assert "--fuse needs the folder of a corpus" in ended.err

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from serlab.cli import options
+from serlab.core import SerlabError, UserError
 
 
 def register(app: typer.Typer) -> None:
@@ -46,27 +47,50 @@ def evaluate(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="`<out>/<corpus>/<protocol>`, the folder that holds the recipes.")],
+    folder: Annotated[
+        Path, typer.Argument(help="`<out>/<corpus>/<protocol>`, or `<out>/<corpus>` for all its protocols.")
+    ],
     data: options.Data = None,
     audio: Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")] = "link",
+    fuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Recipes whose log-probabilities are averaged, as `resnet18+whisper-base`; of a whole corpus."
+        ),
+    ] = None,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
-    Example:
+    Of a corpus's folder: the reports of all its protocols and an overview, with fusions and what leaks were worth.
+
+    Examples:
         serlab report results/crema-d/emo-superb-5
+
+        serlab report results/crema-d --fuse resnet18+whisper-base
     """
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
-    from serlab.core import SerlabError
-    from serlab.corpora import corpus_names
-    from serlab.report import build
+    from serlab.report import build, build_overview
 
-    paths: dict[str, str] = {}
-    name = folder.resolve().parent.name
-    if audio != "none" and name in corpus_names():
-        try:
-            clips = options.load(name, data).clips
-            paths = dict(zip(clips["clip"], clips["path"], strict=True))
-        except SerlabError:
-            # A report of published tables does not need the audio.
-            paths = {}
-    print(build(folder, clip_paths=paths, audio=cast("Literal['link', 'embed', 'none']", audio)))
+    whole = not any(folder.glob("*/fold*.parquet")) and any(folder.glob("*/*/fold*.parquet"))
+    if fuse and not whole:
+        raise UserError(f"--fuse needs the folder of a corpus, which holds its protocols' folders, not {folder}.")
+    paths = _clip_paths(folder.resolve().name if whole else folder.resolve().parent.name, data, audio)
+    sound = cast("Literal['link', 'embed', 'none']", audio)
+    if whole:
+        fusions = [tuple(part.strip() for part in fusion.split("+")) for fusion in fuse or ()]
+        print(build_overview(folder, fusions=fusions, clip_paths=paths, audio=sound))
+    else:
+        print(build(folder, clip_paths=paths, audio=sound))
+
+
+def _clip_paths(name: str, data: Path | None, audio: str) -> dict[str, str]:
+    """Each clip's file where the corpus is at hand; a report of published tables does not need the audio."""
+    from serlab.corpora import corpus_names
+
+    if audio == "none" or name not in corpus_names():
+        return {}
+    try:
+        clips = options.load(name, data).clips
+    except SerlabError:
+        return {}
+    return dict(zip(clips["clip"], clips["path"], strict=True))

@@ -11,7 +11,7 @@ import json
 import mimetypes
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -23,9 +23,10 @@ from serlab.core import UserError
 from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
+from serlab.report.overview import Fusion, survey
 from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, standalone
-from serlab.tables import read_runs
+from serlab.tables import read_protocols, read_runs
 
 Audio = Literal["link", "embed", "none"]
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
@@ -68,6 +69,38 @@ def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: A
     return target / "index.html"
 
 
+def build_overview(
+    folder: Path,
+    *,
+    fusions: Iterable[Fusion] = (),
+    clip_paths: Mapping[str, str] | None = None,
+    audio: Audio = "link",
+) -> Path:
+    """Write the report of each protocol of a corpus, and an overview of all.
+
+    Args:
+        folder: ``<out>/<corpus>``.
+        fusions: recipes whose log-probabilities are averaged.
+        clip_paths: each clip's file.
+        audio: as for :func:`build`.
+
+    Returns:
+        The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and ``report.json``.
+
+    Raises:
+        UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
+    """
+    protocols = read_protocols(folder)
+    found = survey(protocols, fusions)
+    for name in protocols:
+        build(folder / name, clip_paths=clip_paths, audio=audio)
+    target = folder / "report"
+    files.write_json(target / "report.json", found)
+    files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
+    files.write_text(target / "index.html", _page("overview.html.jinja", overview=found))
+    return target / "index.html"
+
+
 def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
     """The page.
 
@@ -76,23 +109,21 @@ def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Map
         drawings: from :func:`serlab.report.figures.draw_all`.
         sounds: clip -> address for an audio element.
     """
-    template = _environment(autoescape=True).get_template("index.html.jinja")
-    return template.render(
-        summary=summary,
-        titles=_titles(summary),
-        drawings=drawings,
-        sounds=sounds or {},
-        light=colour_variables(dark=False),
-        dark=colour_variables(dark=True),
-    )
+    return _page("index.html.jinja", summary=summary, titles=_titles(summary), drawings=drawings, sounds=sounds or {})
 
 
 def render_markdown(summary: Mapping[str, Any], drawings: list[Drawing]) -> str:
     """The same as Markdown, with the figures as files in ``figures/``."""
-    environment = _environment(autoescape=False)
-    text = environment.get_template("report.md.jinja").render(
-        summary=summary, titles=_titles(summary), drawings=drawings
-    )
+    return _markdown("report.md.jinja", summary=summary, titles=_titles(summary), drawings=drawings)
+
+
+def _page(template: str, **values: Any) -> str:
+    colours = {"light": colour_variables(dark=False), "dark": colour_variables(dark=True)}
+    return _environment(autoescape=True).get_template(template).render(**values, **colours)
+
+
+def _markdown(template: str, **values: Any) -> str:
+    text = _environment(autoescape=False).get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 

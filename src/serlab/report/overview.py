@@ -1,0 +1,116 @@
+"""Results of one corpus across protocols, as plain data: every recipe's scores, fusions, and what a leak was worth.
+
+A recipe that was trained under two protocols is compared with itself on the clips that both tested. Where one of them
+lets speakers stand on two sides, that paired difference is the leak premium: what hearing the test speakers in
+training was worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from serlab.core import UserError
+from serlab.evaluation.bootstrap import differences
+from serlab.evaluation.outcomes import count_outcomes
+from serlab.report.fused import fuse_recipes, fuse_seeds
+from serlab.report.recipe import compare_pair, describe
+from serlab.report.selection import RecipeRuns, group_runs
+from serlab.tables import Run
+
+Fusion = tuple[str, ...]
+"""Folder names of the recipes whose log-probabilities are averaged."""
+
+
+def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[Fusion] = ()) -> dict[str, Any]:
+    """Judge all runs of a corpus.
+
+    Args:
+        protocols: the runs of each protocol, by its name.
+        fusions: fused wherever a protocol has all their recipes. Several seeds of a recipe are fused unasked.
+
+    Returns:
+        Plain data: ``corpus``, ``protocols`` (``name``, ``definition``, ``speaker_disjoint``, ``folds``, ``recipes``
+        and ``fusions``, best first, as :func:`serlab.report.recipe.describe` gives them, and ``gains``, each fusion
+        less each of its members) and ``between`` (a recipe under ``second`` less itself under ``first``; ``leak``
+        where only ``second`` lets speakers stand on two sides).
+
+    Raises:
+        UserError: there are no runs, they are of different data, or a fusion fits no protocol.
+    """
+    if not any(protocols.values()):
+        raise UserError("there are no runs to report on; make some with serlab compare.")
+    groups = {name: {g.name: g for g in group_runs(runs)} for name, runs in protocols.items() if runs}
+    wanted = list(fusions)
+    for fusion in wanted:
+        if not any(set(fusion) <= set(members) for members in groups.values()):
+            raise UserError(f"no protocol has all recipes of the fusion {'+'.join(fusion)}; run them on one protocol.")
+    corpora = [next(iter(members.values())).signature["corpus"] for members in groups.values()]
+    if len({corpus["fingerprint"] for corpus in corpora}) > 1:
+        raise UserError("the protocols' runs are of different data; keep each copy of a corpus in its own --out.")
+    return {
+        "corpus": corpora[0],
+        "protocols": [_protocol(members, wanted) for members in groups.values()],
+        "between": [
+            found
+            for first, second in combinations(_disjoint_first(groups), 2)
+            for name in sorted(set(groups[first]) & set(groups[second]))
+            if (found := compare_protocols(groups[first][name], groups[second][name]))
+        ],
+    }
+
+
+def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] | None:
+    """The paired difference of a recipe under two protocols, ``second - first``; None without a shared test clip."""
+    keys = ["clip", "seed"]
+    if first.side != second.side or first.signature["recipe"]["hash"] != second.signature["recipe"]["hash"]:
+        return None
+    both = first.rows[keys].merge(second.rows[keys], on=keys)
+    seeds = both["seed"].nunique()
+    # A clip counts where every shared seed has it, so that seeds are averages over the same clips.
+    both = both[both.groupby("clip")["seed"].transform("size") == seeds]
+    if both.empty:
+        return None
+    corpus = first.signature["corpus"]
+    one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
+    found = differences(other.matrices, one.matrices, speakers_known=corpus["speakers_known"])
+    disjoint = [recipe.signature["protocol"]["speaker_disjoint"] for recipe in (first, second)]
+    return {
+        "recipe": first.name,
+        "title": first.title,
+        "first": first.signature["protocol"]["name"],
+        "second": second.signature["protocol"]["name"],
+        "leak": disjoint == [True, False],
+        "differences": {metric: asdict(difference) for metric, difference in found.items()},
+        "clips": int(both["clip"].nunique()),
+        "seeds": sorted({int(seed) for seed in both["seed"]}),
+        "speakers": len(one.speakers) if corpus["speakers_known"] else None,
+    }
+
+
+def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[Fusion]) -> dict[str, Any]:
+    protocol = next(iter(members.values())).signature["protocol"]
+    of_seeds = [(fuse_seeds(group), (group,)) for group in members.values() if len(group.seeds) > 1]
+    of_recipes = [[members[name] for name in fusion] for fusion in fusions if set(fusion) <= set(members)]
+    fused = of_seeds + [(fuse_recipes(parts), tuple(parts)) for parts in of_recipes]
+    return {
+        **{key: protocol[key] for key in ("name", "definition", "speaker_disjoint", "folds")},
+        "recipes": _best_first(members.values()),
+        "fusions": _best_first(fusion for fusion, _ in fused),
+        "gains": [compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1],
+    }
+
+
+def _best_first(groups: Iterable[RecipeRuns]) -> list[dict[str, Any]]:
+    return sorted((describe(group) for group in groups), key=lambda recipe: -recipe["scores"]["uar"]["value"])
+
+
+def _disjoint_first(groups: Mapping[str, Mapping[str, RecipeRuns]]) -> list[str]:
+    """Protocols whose speakers stand on one side before the others, so that a difference is what the leak added."""
+    leaky = {
+        name: not next(iter(members.values())).signature["protocol"]["speaker_disjoint"]
+        for name, members in groups.items()
+    }
+    return sorted(groups, key=lambda name: (leaky[name], name))

@@ -1,0 +1,110 @@
+"""Across protocols: fusions are judged like recipes, and a recipe under two protocols on the clips of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.metrics import recall_score
+from tests.report.conftest import PROTOCOL, write_run
+
+from serlab.core import UserError
+from serlab.report import build_overview
+from serlab.report.overview import survey
+from serlab.tables import labels_of, read_protocols
+
+LEAKY = PROTOCOL | {"name": "clip-random-3", "speaker_disjoint": False}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for fold in (1, 2, 3):
+        for seed in (0, 1):
+            write_run(tmp_path, "resnet18", fold, seed)
+        write_run(tmp_path, "mfcc-svm", fold)
+    for fold in (1, 2):
+        write_run(tmp_path, "resnet18", fold, skill=2.0, protocol=LEAKY)
+    return tmp_path / "crema-d"
+
+
+def uar(table: pd.DataFrame) -> float:
+    labels = labels_of(table)
+    predicted = table[[f"logit_{label}" for label in labels]].to_numpy().argmax(axis=1)
+    return recall_score(table["label"], [labels[i] for i in predicted], average="macro")
+
+
+def test_the_leak_premium_is_the_difference_on_the_clips_that_both_tested(folder: Path) -> None:
+    (pair,) = survey(read_protocols(folder))["between"]
+
+    tables = {
+        name: pd.concat([run.table for run in runs if "resnet18" in str(run.path)]).query(
+            "side == 'test' and seed == 0"
+        )
+        for name, runs in read_protocols(folder).items()
+    }
+    fair = tables["speaker-3"].merge(tables["clip-random-3"]["clip"])
+    expected = uar(tables["clip-random-3"]) - uar(fair)
+    assert (pair["first"], pair["second"], pair["leak"]) == ("speaker-3", "clip-random-3", True)
+    assert pair["clips"] == len(fair) < len(tables["speaker-3"])
+    assert pair["seeds"] == [0]
+    found = pair["differences"]["uar"]
+    assert found["value"] == pytest.approx(expected)
+    assert found["low"] < expected < found["high"]
+
+
+def test_recipes_of_another_configuration_are_not_compared_across_protocols(folder: Path) -> None:
+    for path in folder.glob("clip-random-3/resnet18/*.json"):
+        signature = json.loads(path.read_text())
+        signature["recipe"]["hash"] = "0123456789ab"
+        path.write_text(json.dumps(signature))
+    assert survey(read_protocols(folder))["between"] == []
+
+
+def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
+    found = survey(read_protocols(folder), [("mfcc-svm", "resnet18")])
+    protocol = next(each for each in found["protocols"] if each["name"] == "speaker-3")
+
+    fusions = {fusion["name"]: fusion for fusion in protocol["fusions"]}
+    assert set(fusions) == {"resnet18 x 2", "mfcc-svm+resnet18"}
+    one = next(recipe for recipe in protocol["recipes"] if recipe["name"] == "resnet18")
+    both = fusions["resnet18 x 2"]
+    assert both["scores"]["uar"]["value"] > one["scores"]["uar"]["value"]
+    assert both["clips"] == one["clips"]
+    assert both["cost"]["parameters"] == 2 * one["cost"]["parameters"]
+    assert not both["not_learned"]
+    members = [(gain["first"], gain["second"]) for gain in protocol["gains"]]
+    assert members == [("mfcc-svm+resnet18", "mfcc-svm"), ("mfcc-svm+resnet18", "resnet18")]
+    assert all(gain["seeds"] == [0] for gain in protocol["gains"])
+
+
+def test_a_fusion_that_no_protocol_has_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="no protocol has all recipes of the fusion resnet18\\+whisper"):
+        survey(read_protocols(folder), [("resnet18", "whisper")])
+
+
+def test_protocols_of_different_data_are_refused(add_run: Callable[..., Path], folder: Path) -> None:
+    other = {"corpus": json.loads(next(folder.glob("*/*/*.json")).read_text())["corpus"] | {"fingerprint": "0" * 64}}
+    add_run("mfcc-svm", 1, protocol=PROTOCOL | {"name": "other"}, **other)
+    with pytest.raises(UserError, match="different data"):
+        survey(read_protocols(folder))
+
+
+def test_page_markdown_and_data_are_written_beside_the_protocols_reports(folder: Path) -> None:
+    page = build_overview(folder, fusions=[("mfcc-svm", "resnet18")])
+
+    assert page == folder / "report" / "index.html"
+    html, text = page.read_text(), page.with_name("report.md").read_text()
+    for words in ("clip-random-3, leaks", "ResNet18, mean of 2 seeds", "leak premium"):
+        assert words in text
+    assert "An 11,025 hz copy" not in text
+    assert "http" not in html.replace("http-equiv", "")
+    assert (folder / "speaker-3" / "report" / "index.html").is_file()
+    assert json.loads(page.with_name("report.json").read_text())["between"]
+
+
+def test_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs"):
+        build_overview(tmp_path)
