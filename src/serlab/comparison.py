@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from serlab import ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
@@ -33,7 +33,7 @@ from serlab.report.render import Audio
 from serlab.tables import write_table
 from serlab.training import processes
 from serlab.training.run import Stores, identify, run
-from serlab.training.signature import Cell, now, read_signature, sign
+from serlab.training.signature import Cell, read_signature, sign
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 _SEEDS = 2**31
@@ -201,7 +201,7 @@ def _do(
     title: str,
 ) -> None:
     target = folder / cell.folder / f"{cell.stem}.parquet"
-    started = now()
+    started = ledger.now()
     workspace = _workspace(target, cell.identity)
     outcome = run(
         cell.recipe,
@@ -211,7 +211,7 @@ def _do(
         seed=cell.seed,
         stores=stores,
         workspace=workspace,
-        before_test=(lambda: _enter(folder.parent.parent / "ledger.jsonl", cell)) if plan is _Plan.TEST else None,
+        before_test=(lambda: ledger.enter(folder.parent.parent, cell.ledger_entry())) if plan is _Plan.TEST else None,
         title=title,
     )
     signature = sign(cell, outcome, exclusions, started)
@@ -239,17 +239,6 @@ def _workspace(target: Path, identity: Mapping[str, Any]) -> Path:
     else:
         write_json(mark, dict(identity))
     return folder
-
-
-def _enter(ledger: Path, cell: Cell) -> None:
-    """Append to the ledger that this configuration reads a test side."""
-    try:
-        with ledger.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(cell.ledger_entry()) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise unwritable(ledger, error) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import recall_score
 from tests.report.conftest import PROTOCOL, write_run
 
+from serlab import ledger
 from serlab.core import UserError
 from serlab.report import build_overview
 from serlab.report.overview import survey
@@ -108,3 +109,13 @@ def test_page_markdown_and_data_are_written_beside_the_protocols_reports(folder:
 def test_nothing_to_report(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no runs"):
         build_overview(tmp_path)
+
+
+def test_a_fusion_is_entered_into_the_ledger_once(folder: Path) -> None:
+    for _ in range(2):
+        build_overview(folder, fusions=[("mfcc-svm", "resnet18")])
+    lines = ledger.read(folder.parent)
+    assert sorted((line["recipe"], line["fold"]) for line in lines) == [
+        (name, fold) for name in ("mfcc-svm+resnet18", "resnet18 x 2") for fold in (1, 2, 3)
+    ]
+    assert {line["protocol"] for line in lines} == {"speaker-3"}

@@ -7,7 +7,6 @@ The page is one file that asks the network for nothing; its content policy forbi
 from __future__ import annotations
 
 import base64
-import json
 import mimetypes
 import os
 import re
@@ -18,7 +17,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from serlab import files
+from serlab import files, ledger
 from serlab.core import UserError
 from serlab.progress import clock
 from serlab.report import words
@@ -53,7 +52,7 @@ def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: A
         raise UserError(
             f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
         )
-    summary = summarise(runs, _read_ledger(folder.parent.parent / "ledger.jsonl"))
+    summary = summarise(runs, ledger.read(folder.parent.parent))
     drawings = draw_all(summary)
     target = folder / "report"
     sounds = _sounds(summary, clip_paths or {}, target, audio)
@@ -92,6 +91,7 @@ def build_overview(
     """
     protocols = read_protocols(folder)
     found = survey(protocols, fusions)
+    _enter_fusions(folder.parent, found)
     for name in protocols:
         build(folder / name, clip_paths=clip_paths, audio=audio)
     target = folder / "report"
@@ -99,6 +99,20 @@ def build_overview(
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
     files.write_text(target / "index.html", _page("overview.html.jinja", overview=found))
     return target / "index.html"
+
+
+def _enter_fusions(out: Path, found: Mapping[str, Any]) -> None:
+    """Write to the ledger what this overview evaluates on a test side for the first time: means of models."""
+    keys = ("corpus", "protocol", "hash", "fold", "seed")
+    there = {tuple(line.get(key) for key in keys) for line in ledger.read(out)}
+    corpus = {"corpus": found["corpus"]["name"], "fingerprint": found["corpus"]["fingerprint"]}
+    for protocol in found["protocols"]:
+        for fusion in protocol["fusions"]:
+            about = {"recipe": fusion["name"], "hash": fusion["hash"], "protocol": protocol["name"], **corpus}
+            for run in fusion["runs"] if fusion["side"] == "test" else ():
+                entry = {**about, "fold": run["fold"], "seed": run["seed"], "side": "test"}
+                if tuple(entry[key] for key in keys) not in there:
+                    ledger.enter(out, entry)
 
 
 def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
@@ -156,19 +170,6 @@ def _environment(*, autoescape: bool) -> Environment:
         "md": _escape_markdown,
     }
     return environment
-
-
-def _read_ledger(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    try:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
-        raise UserError(
-            f"{path} has a line that is not JSON: {error}; restore it, for it counts the readings of test data."
-        ) from error
 
 
 def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:

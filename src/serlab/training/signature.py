@@ -6,14 +6,13 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from serlab import __version__
+from serlab import __version__, ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora.base import Corpus
 from serlab.protocols import Fold, Split
@@ -71,12 +70,7 @@ class Cell:
     def ledger_entry(self) -> dict[str, Any]:
         """The line that says that this run reads its test side."""
         names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": self.folder}
-        return {"time": now(), **self.identity, **names, "hash": self.hash, "side": "test"}
-
-
-def now() -> str:
-    """The time, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        return {**self.identity, **names, "hash": self.hash, "side": "test"}
 
 
 def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started: str) -> dict[str, Any]:
@@ -146,7 +140,7 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
             "system": platform.system(),
         },
         "started": started,
-        "finished": now(),
+        "finished": ledger.now(),
     }
 
 
