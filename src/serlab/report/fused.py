@@ -55,7 +55,12 @@ def _shared_sides(runs: Sequence[Run]) -> set[str]:
 def _recipe(runs: Sequence[Run], name: str) -> dict[str, Any]:
     recipes = [run.signature["recipe"] for run in runs]
     weights = dict.fromkeys(recipe["pretrained"] for recipe in recipes if recipe["pretrained"])
-    return {**recipes[0], "name": name, "hash": "+".join(recipe["hash"] for recipe in recipes), "pretrained": ", ".join(weights) or None}
+    return {
+        **recipes[0],
+        "name": name,
+        "hash": "+".join(recipe["hash"] for recipe in recipes),
+        "pretrained": ", ".join(weights) or None,
+    }
 
 
 def _of_all(runs: Sequence[Run]) -> dict[str, Any]:
