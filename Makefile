@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test lint format bench docs clean
+.PHONY: help compare test lint format bench report-cremad docs clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (some minutes, once)"
@@ -24,17 +24,20 @@ test: lint ## lint, type-check and test
 	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
 
 lint: $(READY) ## ruff, mypy and the arrows between the rooms
-	@$(BIN)/ruff check src tests benchmarks
-	@$(BIN)/ruff format --check --quiet src tests benchmarks
+	@$(BIN)/ruff check src tests benchmarks publication
+	@$(BIN)/ruff format --check --quiet src tests benchmarks publication
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
 format: $(READY) ## format and sort imports
-	@$(BIN)/ruff format src tests benchmarks
-	@$(BIN)/ruff check --fix src tests benchmarks
+	@$(BIN)/ruff format src tests benchmarks publication
+	@$(BIN)/ruff check --fix src tests benchmarks publication
 
 bench: $(READY) ## time what users wait for, as ratios: a quick pass (ROW=log-mel one row, FULL=1 all there is, FORCE=1 anew)
 	@$(BIN)/python -m benchmarks $(ROW) $(if $(FULL),--full) $(if $(FORCE),--force)
+
+report-cremad: $(READY) ## compute every published figure again from the tables in results/, and write it where it is quoted
+	@$(BIN)/python -m publication
 
 docs: $(READY) ## build the documentation into site/
 	@$(BIN)/mkdocs build --strict

@@ -1,0 +1,64 @@
+"""``python -m publication``: write every published figure again, from the tables in ``results/`` alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from publication import tables
+from serlab.files import write_text
+from serlab.report import build_overview
+from serlab.tables import read_protocols
+
+HOME = Path(__file__).resolve().parent.parent
+RESULTS = HOME / "results" / "crema-d"
+FUSIONS = (("resnet18", "whisper-base"),)
+FIGURES = ("uar", "recalls", "speakers", "curves")
+
+
+def main() -> None:
+    """Fill the marked places of README and docs."""
+    runs = read_protocols(RESULTS)
+    there = {run.path.parent.name for run in runs.get(tables.MAIN, ())}
+    page = build_overview(RESULTS, fusions=[fusion for fusion in FUSIONS if set(fusion) <= there], audio="none")
+    overview = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    bodies = {
+        "scores": tables.scores(overview) + "\n" + tables.signature(overview),
+        "premiums": tables.premiums(overview),
+        "others": tables.others(overview),
+        "gains": tables.gains(overview),
+        "folds": tables.folds(overview, runs),
+        "classes": tables.classes(overview),
+        "levels": tables.levels(overview, runs),
+        "sentences": tables.scores(overview, "actor-sentence-5"),
+    }
+    for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
+        fill(HOME / name, bodies)
+    drawn = RESULTS / tables.MAIN / "report" / "figures"
+    for figure in (*(drawn / f"{name}.svg" for name in FIGURES), *drawn.glob("confusion*.svg")):
+        if figure.is_file():
+            target = HOME / "docs" / "images" / "cremad" / figure.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(figure, target)
+    print(page)
+
+
+def fill(page: Path, bodies: dict[str, str]) -> None:
+    """Write each body between its two marks, where a page has them."""
+    text = page.read_text(encoding="utf-8")
+    for name, body in bodies.items():
+        begin, end = f"<!-- {name}: written by make report-cremad -->", f"<!-- end of {name} -->"
+        before, mark, rest = text.partition(begin)
+        if not mark:
+            continue
+        _, closed, after = rest.partition(end)
+        if not closed:
+            sys.exit(f"{page} has no mark {end}.")
+        text = f"{before}{begin}\n\n{body}\n{end}{after}"
+    write_text(page, text)
+
+
+if __name__ == "__main__":
+    main()

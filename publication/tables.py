@@ -1,0 +1,207 @@
+"""Markdown tables of the published results, from the overview of a corpus's protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from publication.literature import EVAR, PEOPLE, SEED, Published
+from serlab.evaluation.metrics import uar
+from serlab.evaluation.outcomes import count_outcomes
+from serlab.report.words import counted, interval_text, numbered, percent, points, spans
+from serlab.tables import Run
+
+MAIN, TWIN = "emo-superb-5", "clip-random-5"
+DEVELOPED_ON = 4
+"""The fold whose test block is the dev side of fold 3, on which recipes were developed."""
+_LEVELS = {"LO": "low", "MD": "medium", "HI": "high"}
+
+Overview = Mapping[str, Any]
+
+
+def protocol_of(overview: Overview, name: str) -> Mapping[str, Any] | None:
+    """A protocol's part of the overview."""
+    return next((protocol for protocol in overview["protocols"] if protocol["name"] == name), None)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table whose first ``left`` columns are text and whose others are numbers."""
+    rule = ["---" if column < left else "--:" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ([*head], rule, *rows)) + "\n"
+
+
+def scores(overview: Overview, name: str = MAIN) -> str:
+    """All recipes under a protocol, best first."""
+    protocol = protocol_of(overview, name)
+    if protocol is None:
+        return "There are no results yet.\n"
+    entries = sorted(protocol["recipes"] + protocol["fusions"], key=lambda entry: -entry["scores"]["uar"]["value"])
+    head = ("Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1")
+    head += ("UAR in training", "Parameters", "Training, a fold")
+    return table(head, [_row(entry) for entry in entries], left=3)
+
+
+def _row(entry: Mapping[str, Any]) -> list[str]:
+    score = entry["scores"]
+    flag = ", did not learn" if entry["not_learned"] else ""
+    cost = entry["cost"]
+    return [
+        f"{entry['title']}{flag} (`{entry['name']}`)",
+        entry["pretrained"] or "no",
+        f"{spans(entry['folds'])}; {spans(entry['seeds'])}",
+        f"**{percent(score['uar']['value'])}** ({interval_text(score['uar'])})",
+        percent(score["wa"]["value"]),
+        percent(score["macro_f1"]["value"]),
+        percent(entry["train_uar"]),
+        f"{cost['parameters'] / 1e6:.2f} M",
+        f"{max(1, round(cost['train_seconds'] / 60))} min",
+    ]
+
+
+def signature(overview: Overview, name: str = MAIN) -> str:
+    """What the figures of a protocol are of, in a line."""
+    protocol, corpus = protocol_of(overview, name), overview["corpus"]
+    if protocol is None:
+        return ""
+    actors = max(recipe["speakers"] for recipe in protocol["recipes"])
+    folds = {fold for recipe in protocol["recipes"] for fold in recipe["folds"]}
+    versions = sorted({version for recipe in protocol["recipes"] for version in recipe["versions"]})
+    hashes = ", ".join(f"`{recipe['name']}` {recipe['hash'][:8]}" for recipe in protocol["recipes"])
+    return (
+        f"CREMA-D, {corpus['copy']} (`{corpus['fingerprint'][:8]}`), {corpus['label_track']} labels, `{name}`, "
+        f"{numbered('fold', folds)} ({counted(actors, 'test actor')}); recipes {hashes}; "
+        f"serlab {', '.join(versions)}.\n"
+    )
+
+
+def premiums(overview: Overview) -> str:
+    """What the leak was worth: each recipe under the leaky twin less itself with unseen actors, on the same clips."""
+    pairs = [p for p in overview["between"] if p["leak"] and (p["first"], p["second"]) == (MAIN, TWIN)]
+    if not pairs:
+        return "The leaky twins are not trained yet.\n"
+    rows = []
+    for pair in sorted(pairs, key=lambda pair: -pair["differences"]["uar"]["value"]):
+        premium = pair["differences"]["uar"]
+        rows.append([pair["title"], f"**{points(premium['value'])}** ({interval_text(premium)})"])
+        rows[-1] += [f"{pair['clips']:,}", spans(pair["seeds"])]
+    return table(("Recipe", "Leak premium, points of UAR (95 % over actors)", "Clips", "Seeds"), rows)
+
+
+def others(overview: Overview) -> str:
+    """People, the seed project and EVAR, with serlab's own rows on the same protocols."""
+    rows = [_published(row) for row in (PEOPLE, *SEED)]
+    rows += _own(overview, "seed-random", "random, 80/20 by clip", apart=False)
+    rows += [_published(row) for row in EVAR]
+    rows += _own(overview, "evar", "`evar`", apart=True)
+    return table(("What", "Per cent", "Measure", "Split", "Actors apart", "Source"), rows, left=6)
+
+
+def _published(row: Published) -> list[str]:
+    return [row.what, row.figure, row.measure, row.split, _apart(row.apart), row.source]
+
+
+def _own(overview: Overview, name: str, split: str, *, apart: bool) -> list[list[str]]:
+    protocol = protocol_of(overview, name)
+    return [
+        [
+            f"{recipe['title']} (`{recipe['name']}`)",
+            f"**{percent(recipe['scores']['wa']['value'])}** ({interval_text(recipe['scores']['wa'])})",
+            "accuracy",
+            split,
+            _apart(apart),
+            "serlab, 11,025 Hz",
+        ]
+        for recipe in (protocol["recipes"] if protocol else ())
+    ]
+
+
+def _apart(value: bool | None) -> str:
+    return {True: "yes", False: "**no**", None: "–"}[value]
+
+
+def gains(overview: Overview) -> str:
+    """Each fusion less each of its members, paired."""
+    protocol = protocol_of(overview, MAIN)
+    rows = [
+        [
+            f"`{pair['first']}`",
+            f"`{pair['second']}`",
+            f"{points(d['value'])} ({interval_text(d)})",
+            spans(pair["folds"]),
+        ]
+        for pair in (protocol["gains"] if protocol else ())
+        for d in [pair["differences"]["uar"]]
+    ]
+    return table(("Fusion", "less", "Points of UAR (95 %)", "Folds"), rows, left=2) if rows else ""
+
+
+def folds(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
+    """UAR of each fold (mean over seeds), pooled, and pooled without the fold that recipes were developed on."""
+    protocol = protocol_of(overview, MAIN)
+    if protocol is None:
+        return ""
+    head = ["Recipe", *(f"Fold {k}" for k in range(1, protocol["folds"] + 1)), "Pooled", f"Without fold {DEVELOPED_ON}"]
+    rows = []
+    for recipe in protocol["recipes"]:
+        by_fold: dict[int, list[float]] = {}
+        for run in recipe["runs"]:
+            by_fold.setdefault(run["fold"], []).append(run["uar"])
+        each = [percent(_mean(by_fold[k])) if k in by_fold else "–" for k in range(1, protocol["folds"] + 1)]
+        rows.append([recipe["title"], *each, percent(recipe["scores"]["uar"]["value"])])
+        rows[-1].append(percent(_pooled_without(recipe, runs[MAIN], overview["corpus"]["labels"])))
+    return table(head, rows)
+
+
+def _pooled_without(recipe: Mapping[str, Any], runs: Sequence[Run], labels: Sequence[str]) -> float | None:
+    rows = judged(recipe, runs)
+    rows = rows[rows["fold"] != DEVELOPED_ON]
+    return float(uar(count_outcomes(rows, labels).by_seed).mean()) if len(rows) else None
+
+
+def judged(recipe: Mapping[str, Any], runs: Sequence[Run]) -> pd.DataFrame:
+    """The test rows that a recipe's figures are made of."""
+    cells = {(run["fold"], run["seed"]) for run in recipe["runs"]}
+    tables = [
+        run.table[run.table["side"] == "test"]
+        for run in runs
+        if run.path.parent.name == recipe["name"] and (run.signature["fold"], run.signature["seed"]) in cells
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def classes(overview: Overview) -> str:
+    """Recall of each label."""
+    protocol = protocol_of(overview, MAIN)
+    if protocol is None:
+        return ""
+    labels = overview["corpus"]["labels"]
+    rows = [[r["title"], *(percent(c["recall"]) for c in r["per_class"])] for r in protocol["recipes"]]
+    return table(["Recipe", *(label.capitalize() for label in labels)], rows)
+
+
+def levels(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
+    """Accuracy by intensity: only sentence IEO is spoken at three levels, by five emotions."""
+    protocol = protocol_of(overview, MAIN)
+    if protocol is None:
+        return ""
+    rows = []
+    for recipe in protocol["recipes"]:
+        table_ = judged(recipe, runs[MAIN])
+        level = table_["clip"].str.rsplit("_", n=1).str[1]
+        each = [table_[level == code] for code in _LEVELS]
+        right = [_accuracy(part, overview["corpus"]["labels"]) for part in each]
+        rows.append([recipe["title"], *(percent(value) for value in right), str(each[0]["clip"].nunique())])
+    return table(["Recipe", *(f"{name.capitalize()}" for name in _LEVELS.values()), "Clips a level"], rows)
+
+
+def _accuracy(rows: pd.DataFrame, labels: Sequence[str]) -> float | None:
+    if rows.empty:
+        return None
+    counts = count_outcomes(rows, labels).by_seed.sum(axis=0)
+    return float(counts.trace() / counts.sum())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

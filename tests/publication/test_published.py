@@ -1,0 +1,104 @@
+"""The README's figures, checked without serlab: labels from file names, actors by fold, UAR by scikit-learn."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from publication.__main__ import fill
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+HOME = Path(__file__).parents[2]
+TABLES = HOME / "results" / "crema-d" / "emo-superb-5"
+EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+BLOCKS = ((1001, 1018), (1019, 1036), (1037, 1054), (1055, 1072), (1073, 1091))
+ROW = re.compile(
+    r"^\| [^|]*\(`(?P<name>[^`]+)`\) \|[^|]*\| (?P<folds>[^;|]+); (?P<seeds>[^|]+) \| \*\*(?P<uar>[\d.]+)\*\* \([^)]*\)"
+    r" \| (?P<wa>[\d.]+) \| (?P<f1>[\d.]+) \|"
+)
+
+
+def numbers(text: str) -> list[int]:
+    """``1 to 3, 5`` as whole numbers."""
+    found: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.strip().partition(" to ")
+        found += range(int(low), int(high or low) + 1)
+    return found
+
+
+def published() -> list[dict[str, str]]:
+    text = (HOME / "README.md").read_text(encoding="utf-8")
+    body = text.partition("<!-- scores: written by make report-cremad -->")[2].partition("<!-- end of scores -->")[0]
+    return [match.groupdict() for line in body.splitlines() if (match := ROW.match(line))]
+
+
+def judged_rows(name: str, fold: int, seed: int) -> pd.DataFrame:
+    rows = pd.read_parquet(TABLES / name / f"fold{fold}-seed{seed}.parquet").query("side == 'test'")
+    parts = rows["clip"].str.split("_")
+    first, last = BLOCKS[fold - 1]
+    actors = parts.str[0].astype(int)
+    assert actors.between(first, last).all()
+    assert actors.nunique() == last - first + 1
+    assert (parts.str[2].map(EMOTIONS) == rows["label"]).all()
+    return rows.assign(truth=parts.str[2].map(EMOTIONS))
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def pooled(row: dict[str, str], seed: int) -> tuple[pd.Series, np.ndarray]:
+    truth, guesses = [], []
+    for fold in numbers(row["folds"]):
+        parts = [judged_rows(name, fold, seed).sort_values("clip") for name in row["name"].split("+")]
+        columns = [f"logit_{label}" for label in EMOTIONS.values()]
+        mean = np.mean([log_softmax(part[columns].to_numpy(np.float64)) for part in parts], axis=0)
+        truth.append(parts[0]["truth"])
+        guesses.append(np.array(list(EMOTIONS.values()))[mean.argmax(axis=1)])
+    return pd.concat(truth), np.concatenate(guesses)
+
+
+def test_there_is_a_table_to_check() -> None:
+    assert {"whisper-base", "resnet18", "mfcc-svm"} <= {row["name"] for row in published()}
+
+
+@pytest.mark.parametrize("row", published(), ids=lambda row: row["name"])
+def test_the_published_figures_are_those_of_the_tables(row: dict[str, str]) -> None:
+    if " x " in row["name"]:
+        pytest.skip("the mean over seeds is checked by tests/report/test_overview.py")
+    scores = []
+    for seed in numbers(row["seeds"]):
+        truth, guess = pooled(row, seed)
+        assert not truth.index.empty
+        scores.append(
+            (
+                recall_score(truth, guess, average="macro"),
+                accuracy_score(truth, guess),
+                f1_score(truth, guess, average="macro"),
+            )
+        )
+    expected = 100 * np.mean(scores, axis=0)
+    np.testing.assert_allclose([float(row["uar"]), float(row["wa"]), float(row["f1"])], expected, atol=0.0501)
+
+
+def test_only_what_stands_between_marks_is_written_anew(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- scores: written by make report-cremad -->\nold\n<!-- end of scores -->\nAfter.\n")
+    fill(page, {"scores": "new", "folds": "nowhere"})
+    fill(page, {"scores": "newer"})
+    text = page.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("\nAfter.\n")
+    assert text.count("newer") == 1
+    assert "old" not in text
+
+
+def test_a_page_without_its_second_mark_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- scores: written by make report-cremad -->\n")
+    with pytest.raises(SystemExit, match="end of scores"):
+        fill(page, {"scores": "new"})
