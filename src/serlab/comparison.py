@@ -32,7 +32,8 @@ from serlab.report import build
 from serlab.report.render import Audio
 from serlab.tables import write_table
 from serlab.training import processes
-from serlab.training.run import Stores, identify, run
+from serlab.training.jobs import check_jobs, spread
+from serlab.training.run import Stores, identify, precision_of, run
 from serlab.training.signature import Cell, read_signature, sign
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
@@ -74,6 +75,7 @@ def compare(
     max_excluded: float = MAX_SHARE,
     audio: Audio = "link",
     cache: bool = True,
+    jobs: int = 1,
 ) -> Comparison:
     """Train every recipe on every fold and seed that is not there yet, and write the report.
 
@@ -90,6 +92,7 @@ def compare(
         max_excluded: share of clips that may be left out before nothing is run.
         audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
         cache: keep features on disk, so that another fold, seed or recipe finds them; the results are the same.
+        jobs: how many runs to do at once, each in a process of its own on its share of the cores.
 
     Returns:
         Where the tables and the report are.
@@ -97,11 +100,12 @@ def compare(
     Raises:
         UserError: a name does not exist, or another configuration's results are in the way.
         FindingsError: too many clips must be left out, or training diverged.
-        MachineError: weights, disk or network fail.
+        MachineError: weights, disk or network fail, or the system has ended a run's process.
 
     Example:
         ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).report``
     """
+    check_jobs(jobs)
     loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
     if not loaded:
         raise UserError("name at least one recipe; serlab recipes lists them.")
@@ -124,13 +128,18 @@ def compare(
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     stores = Stores(cached=cache)
+    calls = []
     for number, (cell, _) in enumerate(waiting, 1):
         title = f"[{number}/{len(waiting)}] {cell.recipe.name} fold {cell.fold.number} seed {cell.seed}"
-        with _locked(folder / cell.folder / cell.stem):
-            # Another process may have done it since.
-            plan = _plan(folder, cell, dev_only, keep_models)
-            if plan is not _Plan.NOTHING:
-                _do(cell, plan, exclusions, stores, folder, keep_models, title)
+        calls.append((title, (cell, exclusions, stores, folder, dev_only, keep_models, title)))
+    if jobs == 1:
+        for _, call in calls:
+            _do_locked(*call)
+    elif calls:
+        for cell, _ in waiting:
+            # Finds out whether bf16 is faster, which workers that keep each other busy could not.
+            precision_of(cell.recipe)
+        spread(_do_locked, calls, jobs)
     report = build(folder, clip_paths=dict(zip(found.clips["clip"], found.clips["path"], strict=True)), audio=audio)
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
@@ -189,6 +198,22 @@ def _plan(folder: Path, cell: Cell, dev_only: bool, keep_model: bool) -> _Plan:
     if not path.with_suffix(".parquet").is_file() or ("test" not in signature["sides"] and not dev_only):
         return wanted
     return _Plan.MODEL if keep_model and not path.with_suffix("").is_dir() else _Plan.NOTHING
+
+
+def _do_locked(
+    cell: Cell,
+    exclusions: Sequence[Exclusion],
+    stores: Stores,
+    folder: Path,
+    dev_only: bool,
+    keep_model: bool,
+    title: str,
+) -> None:
+    with _locked(folder / cell.folder / cell.stem):
+        # Another process may have done it since.
+        plan = _plan(folder, cell, dev_only, keep_model)
+        if plan is not _Plan.NOTHING:
+            _do(cell, plan, exclusions, stores, folder, keep_model, title)
 
 
 def _do(

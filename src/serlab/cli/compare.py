@@ -38,6 +38,9 @@ def compare(
     max_excluded: options.MaxExcluded = 0.05,
     audio: Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")] = "link",
     cache: options.Cache = True,
+    jobs: Annotated[
+        int, typer.Option(help="Runs at once, sharing the cores: for small networks and SVMs, which cannot use all.")
+    ] = 1,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -52,6 +55,8 @@ def compare(
         serlab compare crema-d --data CREMA-D --recipes resnet18,wav2vec2-base --seeds 0,1,2
 
         serlab compare crema-d --recipes resnet18,wav2vec2-base --set wav2vec2-base:model.checkpoint=FOLDER
+
+        serlab compare crema-d --recipes mfcc-svm,resnet18-small --jobs 4
 
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
     """
@@ -70,6 +75,7 @@ def compare(
         max_excluded=max_excluded,
         audio=audio,
         cache=cache,
+        jobs=jobs,
         columns=(path_column, label_column, speaker_column),
     )
     print(result.report)
@@ -136,12 +142,16 @@ def _compare(
     audio: str,
     cache: bool,
     columns: tuple[str, str, str | None],
+    jobs: int = 1,
 ) -> Comparison:
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab import comparison
     from serlab.recipes import load_recipe
+    from serlab.training.jobs import check_jobs
 
+    # Before the corpus is scanned, which may take minutes.
+    check_jobs(jobs)
     changes = options.settings_of(recipes, settings or ())
     loaded = [load_recipe(name, changes[name], precision) for name in recipes]
     result = comparison.compare(
@@ -156,6 +166,7 @@ def _compare(
         max_excluded=max_excluded,
         audio=cast("Audio", audio),
         cache=cache,
+        jobs=jobs,
     )
     for exclusion in result.exclusions:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")

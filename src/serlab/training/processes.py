@@ -76,7 +76,7 @@ def led(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         try:
             result = function(*arguments, **named)
         except BaseException as error:
-            _dismiss(("raise", _portable(error)))
+            _dismiss(("raise", portable(error)))
             raise
         else:
             _dismiss(("return", result))
@@ -173,7 +173,7 @@ def _exchange(value: Value, error: BaseException | None) -> list[Value]:
 
     entries: list[Any] = [None] * world()
     with _connected():
-        distributed.all_gather_object(entries, (value, _portable(error) if error else None), group=_group())
+        distributed.all_gather_object(entries, (value, portable(error) if error else None), group=_group())
     for number, (_, failure) in enumerate(entries):
         if failure is not None:
             raise _FailedError(error if error and number == rank() else failure)
@@ -253,10 +253,10 @@ def _leave() -> None:
             distributed.destroy_process_group()
 
 
-def _portable(error: BaseException) -> BaseException:
-    """The error as it can be sent, with a note of where it was raised."""
-    if rank():
-        error.add_note(f"In process {rank()}:\n{''.join(traceback.format_exception(error))}")
+def portable(error: BaseException, where: str = "") -> BaseException:
+    """The error as it can be sent to another process, with a note of where it was raised, unless in the first one."""
+    if where or rank():
+        error.add_note(f"In {where or f'process {rank()}'}:\n{''.join(traceback.format_exception(error))}")
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
