@@ -31,7 +31,7 @@ def test_the_peak_is_that_of_the_stretch() -> None:
 @linux
 def test_freed_memory_is_kept_while_the_block_lasts() -> None:
     def work() -> None:
-        arrays = [torch.ones(20 * MB // 4) for _ in range(10)]
+        arrays = [torch.ones(40 * MB // 4) for _ in range(5)]
         arrays.clear()
 
     before = resident()

@@ -11,9 +11,11 @@ from pathlib import Path
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
-# Names and defaults of mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_DEFAULT_THRESHOLD, _DEFAULT_MAX, _NEVER, _NONE = 128 * 1024, 65536, -1, 0
+# Names and values of mallopt(3).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_NEVER, _NONE = -1, 0
+# Once set, glibc no longer adjusts its thresholds by itself; these are what it ends at where arrays are large.
+_AFTERWARDS = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
 
 
 class PeakMemory:
@@ -53,6 +55,6 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        adjust(_MMAP_MAX, _DEFAULT_MAX)
-        adjust(_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
+        for name, value in _AFTERWARDS.items():
+            adjust(name, value)
         trim(0)
