@@ -120,10 +120,7 @@ def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
     Raises:
         AudioError: the file cannot be read whole, or is silent, too short, too long or not finite.
     """
-    samples, rate = _decode(path, limits)
-    if rate != SAMPLE_RATE:
-        samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
-    return samples
+    return resample(*decode(path, limits=limits), SAMPLE_RATE)
 
 
 def check(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -136,7 +133,59 @@ def check(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
     Raises:
         AudioError: as in :func:`read`.
     """
-    _decode(path, limits)
+    decode(path, limits=limits)
+
+
+def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[NDArray[np.float32], int]:
+    """Read a clip at its own rate; an over-long file is not decoded to its end.
+
+    Args:
+        path: the audio file.
+        limits: how short and how long the clip may be.
+
+    Returns:
+        Mono samples, shape ``(samples,)``, and their rate in Hz.
+
+    Raises:
+        AudioError: as in :func:`read`.
+    """
+    with _opened(path) as (sound, rest):
+        rate = sound.samplerate
+        longest = limits.max_seconds * rate
+        promised = sound.frames
+        if rest is None and promised > longest:
+            raise AudioError(path, f"longer than {limits.max_seconds:g} s")
+        try:
+            block = sound.read(frames=int(longest) + rate, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            whole = promised / rate
+            raise AudioError(path, f"truncated or damaged: decoding breaks off before its {whole:.1f} s") from error
+        if len(block) > longest:
+            raise AudioError(path, f"longer than {limits.max_seconds:g} s")
+        slack = _MP3_SLACK if sound.format == "MP3" else 0
+        if rest is not None:
+            _check_rest(path, rest)
+        elif len(block) < promised - slack:
+            raise AudioError(path, _truncated(promised / rate, len(block) / rate))
+    with np.errstate(all="ignore"):
+        samples: NDArray[np.float32] = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
+    if not len(samples):
+        raise AudioError(path, "no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError(path, "non-finite samples")
+    if len(samples) < limits.min_seconds * rate:
+        raise AudioError(path, f"shorter than {limits.min_seconds:g} s")
+    if np.abs(samples).max() < _SILENT_BELOW:
+        raise AudioError(path, "silent")
+    return samples, rate
+
+
+def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """Bring mono samples from ``rate`` to ``wanted`` Hz; ``n`` samples become ``round(n * wanted / rate)``."""
+    if rate == wanted:
+        return samples
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate, wanted, quality="HQ")
+    return resampled
 
 
 def find_audio(paths: Iterable[Path]) -> list[str]:
@@ -193,39 +242,6 @@ def _may_be_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return True  # A link that cannot be followed; reading it will say why.
-
-
-def _decode(path: Path, limits: Limits) -> tuple[NDArray[np.float32], int]:
-    """Mono samples at the file's own rate, and that rate; over-long files are not decoded to their end."""
-    with _opened(path) as (sound, rest):
-        rate = sound.samplerate
-        longest = limits.max_seconds * rate
-        promised = sound.frames
-        if rest is None and promised > longest:
-            raise AudioError(path, f"longer than {limits.max_seconds:g} s")
-        try:
-            block = sound.read(frames=int(longest) + rate, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            whole = promised / rate
-            raise AudioError(path, f"truncated or damaged: decoding breaks off before its {whole:.1f} s") from error
-        if len(block) > longest:
-            raise AudioError(path, f"longer than {limits.max_seconds:g} s")
-        slack = _MP3_SLACK if sound.format == "MP3" else 0
-        if rest is not None:
-            _check_rest(path, rest)
-        elif len(block) < promised - slack:
-            raise AudioError(path, _truncated(promised / rate, len(block) / rate))
-    with np.errstate(all="ignore"):
-        samples: NDArray[np.float32] = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0]
-    if not len(samples):
-        raise AudioError(path, "no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(path, "non-finite samples")
-    if len(samples) < limits.min_seconds * rate:
-        raise AudioError(path, f"shorter than {limits.min_seconds:g} s")
-    if np.abs(samples).max() < _SILENT_BELOW:
-        raise AudioError(path, "silent")
-    return samples, rate
 
 
 def _check_rest(path: Path, stream: BinaryIO) -> None:

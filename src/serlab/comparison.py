@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from serlab import ledger
+from serlab.audit import audit
+from serlab.audit.findings import verdict
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
@@ -26,10 +28,11 @@ from serlab.files import unwritable, write_json
 from serlab.models.card import model_card
 from serlab.models.folder import save
 from serlab.progress import say
-from serlab.protocols import Fold, Split, default_protocol, split
+from serlab.protocols import Fold, Split, default_protocol
 from serlab.recipes import Recipe, load_recipe
 from serlab.report import build
-from serlab.report.render import Audio
+from serlab.report.render import AUDIT, Audio
+from serlab.split_file import find_split
 from serlab.tables import write_table
 from serlab.training import processes
 from serlab.training.jobs import check_jobs, spread
@@ -38,6 +41,7 @@ from serlab.training.signature import Cell, read_signature, sign
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 _SEEDS = 2**31
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def compare(
         corpus: a known corpus's name, the path of a folder or table, or a loaded corpus.
         recipes: names of presets, paths of YAML files, or recipes.
         data: where the corpus lies.
-        protocol: how to split; the corpus's default if None.
+        protocol: how to split: a protocol's name, or a CSV file with columns ``clip`` and ``side``; the corpus's
+            default if None.
         folds: numbers of the folds to run; all if empty.
         seeds: the runs' seeds.
         out: results folder.
@@ -114,7 +119,7 @@ def compare(
             raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
     identities = [(recipe, *identify(recipe)) for recipe in loaded]
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=Path(data) if data else None)
-    chosen = split(found, protocol or default_protocol(found))
+    chosen = find_split(found, protocol or default_protocol(found))
     grid = product(identities, _chosen_folds(chosen, folds), seeds)
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
     cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
@@ -127,6 +132,8 @@ def compare(
         check_share(exclusions, len(found.clips), max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
+    if waiting or not (folder / AUDIT).is_file():
+        _audit(found, chosen, folder)
     stores = Stores(cached=cache)
     calls = []
     for number, (cell, _) in enumerate(waiting, 1):
@@ -157,6 +164,18 @@ def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
 def _exclusions(corpus: Corpus) -> tuple[Exclusion, ...]:
     # Signatures and reports travel: they name the file, not the disk it lay on.
     return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus))
+
+
+def _audit(corpus: Corpus, chosen: Split, folder: Path) -> None:
+    """Look for leaks, say what was found, and keep it for the report."""
+    findings = [finding.data() for finding in audit(corpus, chosen)]
+    said = verdict(findings)
+    say(said)
+    for finding in findings:
+        for named in ("clips", "pairs"):
+            finding[f"{named}_in_all"] = len(finding[named])
+            finding[named] = finding[named][:_MOST_NAMED]
+    write_json(folder / AUDIT, {"verdict": said, "fingerprint": corpus.fingerprint, "findings": findings})
 
 
 def _check_data(folder: Path, corpus: Corpus) -> None:

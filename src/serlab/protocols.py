@@ -135,8 +135,8 @@ def _split(corpus: Corpus, name: str) -> Split:
     return Split(
         name=name,
         definition=PROTOCOLS[key] if corpus.speakers_known else _SPEAKERS_UNKNOWN[key],
-        speaker_disjoint=_disjoint(corpus, folds, speakers),
-        sentence_disjoint=_disjoint(corpus, folds, sentences),
+        speaker_disjoint=disjoint(corpus, folds, speakers),
+        sentence_disjoint=disjoint(corpus, folds, sentences),
         folds=folds,
     )
 
@@ -163,7 +163,14 @@ def _check_training_labels(corpus: Corpus, fold: Fold) -> None:
         raise _MisfitError(f"no training clip of fold {fold.number} is labelled {missing[0]!r}, so none could learn it")
 
 
-def _disjoint(corpus: Corpus, folds: Iterable[Fold], values: pd.Series | None) -> bool | None:
+def disjoint(corpus: Corpus, folds: Iterable[Fold], values: pd.Series | None) -> bool | None:
+    """Whether no value (a speaker, a sentence) stands on two sides of a fold; None where they are unknown.
+
+    Args:
+        corpus: the corpus that is split.
+        folds: the folds.
+        values: the value of each of the corpus's clips, in its order.
+    """
     if values is None:
         return None
     value_of = dict(zip(corpus.clips["clip"], values, strict=True))
@@ -301,7 +308,7 @@ def _speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
     needed = 4 if k == 2 else k
     if len(counts) < needed:
         raise _MisfitError(f"it needs at least {needed} {word} and this has {len(counts)}")
-    held_out = [(_hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
+    held_out = [(hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
     return _by_unit(corpus.clips, column, held_out)
 
 
@@ -309,8 +316,8 @@ def _holdout(corpus: Corpus) -> tuple[Fold, ...]:
     counts, column, word = _units(corpus)
     if len(counts) < 3:
         raise _MisfitError(f"it needs at least 3 {word} and this has {len(counts)}")
-    test = _hold_out(counts, 5)
-    return _by_unit(corpus.clips, column, [(_hold_out(counts.drop(index=test), 4), test)])
+    test = hold_out(counts, 5)
+    return _by_unit(corpus.clips, column, [(hold_out(counts.drop(index=test), 4), test)])
 
 
 def _units(corpus: Corpus) -> tuple[pd.DataFrame, str, str]:
@@ -343,7 +350,7 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
     return dealt
 
 
-def _hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
+def hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
     """About one of ``parts`` equal parts of the units, at least one, that leaves every label a clip where possible.
 
     Args:

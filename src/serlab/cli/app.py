@@ -12,7 +12,7 @@ import sys
 import typer
 
 from serlab import __version__
-from serlab.cli import cache, compare, listing, predict, tables
+from serlab.cli import audit, cache, compare, listing, predict, tables
 from serlab.core import SerlabError
 from serlab.progress import say
 from serlab.training import processes
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (compare, predict, tables, listing, cache):
+for module in (compare, predict, tables, audit, listing, cache):
     module.register(app)
 
 

@@ -21,11 +21,12 @@ _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_m
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
 
 
-def find(checkpoint: str) -> Path:
+def find(checkpoint: str, *, fetch: bool = True) -> Path:
     """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
 
     Args:
         checkpoint: hub name or local folder.
+        fetch: whether the hub may be asked; what was fetched earlier is found without.
 
     Raises:
         UserError: there is no such checkpoint, or its folder has no weights.
@@ -42,15 +43,15 @@ def find(checkpoint: str) -> Path:
                 return _checked(candidate)
     if checkpoint.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {checkpoint}.")
-    return _fetch(checkpoint, name)
+    return _fetch(checkpoint, name, offline=not fetch)
 
 
-def _fetch(checkpoint: str, name: str) -> Path:
+def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     try:
-        return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED)))
+        return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED, local_files_only=offline)))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UserError(f"the hub has no model {checkpoint}; check the name, or give a local folder.") from error
     except (OSError, ValueError) as error:

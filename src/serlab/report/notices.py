@@ -19,6 +19,7 @@ def notices(
     protocol: Mapping[str, Any],
     recipes: Sequence[Mapping[str, Any]],
     exclusions: Sequence[Mapping[str, Any]],
+    audit: Mapping[str, Any] | None = None,
 ) -> list[Notice]:
     """Everything that limits what the figures mean.
 
@@ -27,11 +28,13 @@ def notices(
         protocol: the runs' protocol.
         recipes: the described recipes.
         exclusions: clips that were left out.
+        audit: what the leak audit found.
 
     Returns:
         Notices with ``code``, ``severity`` (``danger``, ``warning`` or ``note``) and ``text``.
     """
     found = [
+        *_about_audit(audit),
         *_about_data(corpus, protocol),
         *_about_coverage(corpus, protocol, recipes),
         *_about_recipes(recipes),
@@ -42,6 +45,14 @@ def notices(
 
 def _notice(code: str, severity: str, text: str) -> Notice:
     return {"code": code, "severity": severity, "text": text}
+
+
+def _about_audit(audit: Mapping[str, Any] | None) -> Iterator[Notice]:
+    if audit is None:
+        return
+    grave = {finding["severity"] for finding in audit["findings"]}
+    severity = "danger" if "error" in grave else "warning" if "warning" in grave else "note"
+    yield _notice("audit", severity, str(audit["verdict"]))
 
 
 def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Iterator[Notice]:

@@ -7,6 +7,7 @@ The page is one file that asks the network for nothing; its content policy forbi
 from __future__ import annotations
 
 import base64
+import json
 import mimetypes
 import os
 import re
@@ -28,6 +29,8 @@ from serlab.report.svg import Drawing, colour_variables, standalone
 from serlab.tables import read_protocols, read_runs
 
 Audio = Literal["link", "embed", "none"]
+AUDIT = "audit.json"
+"""What the leak audit found, beside the recipes' folders."""
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
@@ -52,7 +55,7 @@ def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: A
         raise UserError(
             f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
         )
-    summary = summarise(runs, ledger.read(folder.parent.parent))
+    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder))
     drawings = draw_all(summary)
     target = folder / "report"
     sounds = _sounds(summary, clip_paths or {}, target, audio)
@@ -170,6 +173,19 @@ def _environment(*, autoescape: bool) -> Environment:
         "md": _escape_markdown,
     }
     return environment
+
+
+def _read_audit(folder: Path) -> dict[str, Any] | None:
+    """What the leak audit found when the comparison was made; None where it was not."""
+    try:
+        found: dict[str, Any] = json.loads((folder / AUDIT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(
+            f"{folder / AUDIT} is not JSON: {error}; delete it, and serlab compare makes it anew."
+        ) from error
+    return found
 
 
 def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:

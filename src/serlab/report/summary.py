@@ -16,16 +16,20 @@ from serlab.report.words import signature_line
 from serlab.tables import Run
 
 
-def summarise(runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def summarise(
+    runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = (), audit: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Judge runs of one corpus and protocol.
 
     Args:
         runs: the runs, of any recipes, folds and seeds.
         ledger: the lines of ``ledger.jsonl``.
+        audit: what the leak audit found: ``verdict`` and ``findings``.
 
     Returns:
         Plain data that JSON can hold, without NaN: ``answer``, ``notices``, ``corpus``, ``protocol``, ``signature``,
-        ``chance``, ``bootstrap``, ``recipes`` (best first), ``pairs``, ``exclusions`` and ``ledger``.
+        ``chance``, ``bootstrap``, ``recipes`` (best first), ``pairs``, ``exclusions``, ``audit`` and
+        ``ledger``.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -43,7 +47,7 @@ def summarise(runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = ()) -> 
     return {
         "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
         "answer": answer(corpus, protocol, recipes, pairs),
-        "notices": notices(corpus, protocol, recipes, exclusions),
+        "notices": notices(corpus, protocol, recipes, exclusions, audit),
         "corpus": corpus,
         "protocol": protocol,
         "signature": _signature(corpus, protocol, groups),
@@ -52,6 +56,7 @@ def summarise(runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = ()) -> 
         "recipes": recipes,
         "pairs": pairs,
         "exclusions": exclusions,
+        "audit": audit,
         "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
         "machines": _distinct(run.signature["machine"] for run in runs),
         "versions": _distinct(run.signature["versions"] for run in runs),

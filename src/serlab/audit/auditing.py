@@ -1,0 +1,85 @@
+"""The whole audit of a corpus and, where there is one, of a split."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serlab.audio import decode, resample
+from serlab.audit.checks import (
+    check_apart,
+    check_faults,
+    check_recordings,
+    check_sides,
+    check_sizes,
+    check_sound,
+    check_speakers,
+)
+from serlab.audit.duplicates import same_recordings
+from serlab.audit.findings import Finding, gravest_first
+from serlab.audit.fingerprints import RATE
+from serlab.audit.listening import listen
+from serlab.audit.nuisances import check_nuisances
+from serlab.audit.voices import check_voices
+from serlab.corpora.base import Corpus
+from serlab.protocols import Split
+
+_CLIPS_AT_HAND = 64
+
+
+def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
+    """Find what would make figures of a corpus unbelievable.
+
+    Args:
+        corpus: the corpus; each clip is decoded once, and remembered.
+        split: the sides that are to be checked too, if any.
+
+    Returns:
+        The findings, gravest first.
+
+    Example:
+        ``[finding.code for finding in audit(corpus, split(corpus, "seed-random")) if finding.severity == "error"]``
+    """
+    heard = listen(corpus)
+    usable = {clip for clip, what in heard.items() if not what.fault}
+    names = corpus.clips["clip"].tolist()
+    pairs = copies(corpus, heard)
+    used = set(names) if split is None else {c for fold in split.folds for c in (*fold.train, *fold.dev, *fold.test)}
+    findings = [
+        *check_recordings(corpus, split, pairs),
+        *check_sound(names, heard.tolist()),
+        *check_nuisances(corpus, heard.tolist()),
+        *check_speakers(corpus),
+        *check_voices(corpus, usable),
+        *check_faults(corpus.faults, used),
+    ]
+    if split is not None:
+        findings += [
+            *check_apart(corpus, split, "speaker"),
+            *check_apart(corpus, split, "sentence"),
+            *check_sizes(corpus, split, usable),
+            *check_sides(split, usable),
+        ]
+    return gravest_first(findings)
+
+
+def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:
+    """Pairs of clips that are the same recording, by their ids.
+
+    Args:
+        corpus: the corpus.
+        heard: what :func:`serlab.audit.listening.listen` gives, where that is known already.
+    """
+    heard = listen(corpus) if heard is None else heard
+    names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
+
+    @lru_cache(maxsize=_CLIPS_AT_HAND)
+    def samples_of(place: int) -> NDArray[np.float32]:
+        return resample(*decode(Path(paths[place])), RATE)
+
+    found = same_recordings([what.fingerprint for what in heard], samples_of)
+    return [(names[pair.first], names[pair.second]) for pair in found]

@@ -1,0 +1,158 @@
+"""The checks that read tables alone: who and what stands on which side, and what is known to be wrong."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from serlab.audit.findings import Finding, Severity
+from serlab.audit.listening import Heard
+from serlab.corpora.base import Corpus
+from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.protocols import Fold, Split
+
+FEWEST_CLIPS = 10
+"""Clips of a label that a test side needs for a claim about it."""
+
+_CLIPPED = 0.001
+_SIDES = ("train", "dev", "test")
+_NAMES = {"train": "training", "dev": "development", "test": "test"}
+
+
+def sides_of(fold: Fold) -> dict[str, tuple[str, ...]]:
+    """The clips of each side, by its name."""
+    return {"train": fold.train, "dev": fold.dev, "test": fold.test}
+
+
+def check_apart(corpus: Corpus, split: Split, column: str) -> Iterator[Finding]:
+    """SL001 and SL005: values of ``column`` (``speaker`` or ``sentence``) that stand on two sides of a fold."""
+    severity: Severity = "error" if column == "speaker" else "note"
+    code, noun = ("SL001", "speaker") if column == "speaker" else ("SL005", "sentence")
+    if column not in corpus.clips or (column == "speaker" and not corpus.speakers_known):
+        yield Finding(code, "not applicable", f"The corpus does not say the {noun} of a clip.")
+        return
+    value_of = dict(zip(corpus.clips["clip"], corpus.clips[column].astype(str), strict=True))
+    twice: set[str] = set()
+    folds: set[int] = set()
+    clips: set[str] = set()
+    between: set[str] = set()
+    for fold in split.folds:
+        sides = {side: {value_of[clip] for clip in members} for side, members in sides_of(fold).items()}
+        for one, other in combinations(_SIDES, 2):
+            shared = sides[one] & sides[other]
+            if shared:
+                twice |= shared
+                folds.add(fold.number)
+                between.add(f"{_NAMES[one]} and {_NAMES[other]}")
+                members = (*sides_of(fold)[one], *sides_of(fold)[other])
+                clips |= {clip for clip in members if value_of[clip] in shared}
+    if twice:
+        count = len({value_of[clip] for fold in split.folds for side in sides_of(fold).values() for clip in side})
+        yield Finding(
+            code,
+            severity,
+            f"{len(twice)} of {count} {noun}s stand on two sides of {split.name} ({'; '.join(sorted(between))}; "
+            f"{_folds(folds, split)}), first {min(twice)}.",
+            clips=tuple(sorted(clips)),
+        )
+
+
+def check_recordings(corpus: Corpus, split: Split | None, pairs: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """SL002 and SL003: pairs of clips that are the same recording, on two sides or under two labels."""
+    label_of = dict(zip(corpus.clips["clip"], corpus.clips["label"], strict=True))
+    if split is not None:
+        across = sorted({pair for fold in split.folds for pair in _across(fold, pairs)})
+        if across:
+            yield _about_pairs("SL002", "error", across, f"stand on two sides of {split.name}")
+    contradicting = [pair for pair in pairs if label_of[pair[0]] != label_of[pair[1]]]
+    if contradicting:
+        yield _about_pairs("SL003", "warning", contradicting, "have two labels")
+
+
+def check_sound(clips: Sequence[str], heard: Sequence[Heard]) -> Iterator[Finding]:
+    """SL004: clips that are silent, broken, clipped or constant."""
+    by_fault: dict[str, list[str]] = defaultdict(list)
+    for clip, what in zip(clips, heard, strict=True):
+        fault = what.fault or ("constant" if what.constant else "clipped" if what.clipped >= _CLIPPED else "")
+        if fault:
+            by_fault[fault].append(clip)
+    for fault, members in sorted(by_fault.items()):
+        first = f"{members[0]}" if len(members) == 1 else f"{len(members)} clips, first {members[0]}"
+        yield Finding("SL004", "warning", f"{fault[0].upper()}{fault[1:]}: {first}.", clips=tuple(members))
+
+
+def check_sizes(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
+    """SL007: labels with few clips, and few speakers, on the test sides of all folds together."""
+    tested = usable & {clip for fold in split.folds for clip in fold.test}
+    if not tested:
+        return
+    rows = corpus.clips[corpus.clips["clip"].isin(tested)]
+    counts = rows["label"].value_counts().reindex(corpus.labels, fill_value=0)
+    small = counts[counts < FEWEST_CLIPS]
+    if len(small):
+        listed = ", ".join(f"{label} {count}" for label, count in small.items())
+        text = f"Labels with fewer than {FEWEST_CLIPS} test clips: {listed}."
+        yield Finding("SL007", "warning", text, clips=tuple(rows.loc[rows["label"].isin(small.index), "clip"]))
+    speakers = rows["speaker"].nunique()
+    if corpus.speakers_known and speakers < FEWEST_SPEAKERS:
+        text = f"The test sides hold {speakers} speakers; an interval needs {FEWEST_SPEAKERS}."
+        yield Finding("SL007", "warning", text, figures={"speakers": speakers})
+
+
+def check_speakers(corpus: Corpus) -> Iterator[Finding]:
+    """SL008: a corpus that does not say who speaks."""
+    if not corpus.speakers_known:
+        yield Finding("SL008", "warning", "The corpus does not say who speaks in a clip.")
+
+
+def check_sides(split: Split, usable: set[str]) -> Iterator[Finding]:
+    """SL009: sides that are empty, or dev clips that are test clips too."""
+    for fold in split.folds:
+        for side, clips in sides_of(fold).items():
+            if usable.isdisjoint(clips):
+                where = f"of {split.name}" if len(split.folds) == 1 else f"of fold {fold.number} of {split.name}"
+                severity: Severity = "note" if side == "dev" else "error"
+                yield Finding("SL009", severity, f"The {_NAMES[side]} side {where} is empty.")
+        both = sorted(set(fold.dev) & set(fold.test))
+        if both:
+            text = f"{len(both)} development clips are test clips too, first {both[0]}."
+            yield Finding("SL009", "error", text, clips=tuple(both))
+
+
+def check_faults(faults: Mapping[str, str], used: set[str]) -> Iterator[Finding]:
+    """SL011: clips that the corpus is known to have wrong."""
+    known = {clip: fault for clip, fault in sorted(faults.items()) if clip in used}
+    if known:
+        listed = "; ".join(f"{clip}: {fault}" for clip, fault in known.items())
+        yield Finding("SL011", "note", f"{listed}.", clips=tuple(known))
+
+
+def _about_pairs(code: str, severity: Severity, pairs: Sequence[tuple[str, str]], what: str) -> Finding:
+    count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+    same = "the clip itself" if pairs[0][0] == pairs[0][1] else pairs[0][1]
+    return Finding(
+        code,
+        severity,
+        f"{count} of clips that are one recording {what}, first {pairs[0][0]} and {same}.",
+        clips=tuple(sorted({clip for pair in pairs for clip in pair})),
+        pairs=tuple(pairs),
+    )
+
+
+def _across(fold: Fold, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The pairs that a fold tears apart, and clips that it has on two sides; what it leaves out does not count."""
+    side_of: dict[str, set[str]] = defaultdict(set)
+    for side, members in sides_of(fold).items():
+        for clip in members:
+            side_of[clip].add(side)
+    for one, other in pairs:
+        if one in side_of and other in side_of and len(side_of[one] | side_of[other]) > 1:
+            yield one, other
+    yield from ((clip, clip) for clip, sides in side_of.items() if len(sides) > 1)
+
+
+def _folds(numbers: set[int], split: Split) -> str:
+    if len(split.folds) == 1:
+        return "its only fold"
+    return "all folds" if len(numbers) == len(split.folds) else f"folds {', '.join(map(str, sorted(numbers)))}"

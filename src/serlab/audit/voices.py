@@ -1,0 +1,82 @@
+"""Whether two speaker names are one voice (SL010), where a speaker encoder is installed.
+
+The encoder is a checkpoint of transformers for speaker verification (x-vectors), WavLM-base-plus-sv by default. A
+speaker is the mean of a few clips' unit vectors; two whose cosine reaches the threshold that the checkpoint's card
+gives are named.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.audio import read
+from serlab.audit.findings import Finding
+from serlab.core import SerlabError
+from serlab.corpora.base import Corpus
+
+CHECKPOINT = "microsoft/wavlm-base-plus-sv"
+ALIKE = 0.86
+_CLIPS, _SHORTEST_S = 5, 1.0
+
+
+def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT, alike: float = ALIKE) -> list[Finding]:
+    """Compare the voices of all speakers.
+
+    Args:
+        corpus: the corpus.
+        usable: clips that can be read.
+        checkpoint: the speaker encoder; nothing is fetched for it.
+        alike: cosine from which two voices are one.
+    """
+    if not corpus.speakers_known:
+        return []
+    encoder = _encoder(checkpoint)
+    if encoder is None:
+        return [Finding("SL010", "not applicable", f"No speaker encoder is installed ({checkpoint}).")]
+    long_enough = corpus.clips["clip"].isin(usable) & (corpus.clips["duration"] >= _SHORTEST_S)
+    clips = corpus.clips[long_enough].groupby("speaker").head(_CLIPS)
+    voices = {
+        str(speaker): _unit(np.mean([_unit(encoder(Path(path))) for path in group["path"]], axis=0))
+        for speaker, group in clips.groupby("speaker")
+    }
+    pairs = [pair for pair in combinations(sorted(voices), 2) if float(voices[pair[0]] @ voices[pair[1]]) >= alike]
+    if not pairs:
+        return []
+    first = f"{pairs[0][0]} and {pairs[0][1]}"
+    return [
+        Finding("SL010", "note", f"{len(pairs)} pairs of speakers sound like one, first {first}.", pairs=tuple(pairs))
+    ]
+
+
+def _encoder(checkpoint: str) -> Any:
+    """A function from a file to its x-vector, or None where the checkpoint is not on this machine."""
+    from serlab.models.weights import find, quiet
+
+    try:
+        folder = find(checkpoint, fetch=False)
+    except SerlabError:
+        return None
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
+
+    with quiet():
+        model = AutoModelForAudioXVector.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+
+    def embed(path: Path) -> NDArray[np.float64]:
+        inputs = extractor(read(path), sampling_rate=16000, return_tensors="pt")
+        with torch.inference_mode():
+            vector: NDArray[np.float64] = model(**inputs).embeddings[0].double().numpy()
+        return vector
+
+    return embed
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    unit: NDArray[np.float64] = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    return unit

@@ -1,0 +1,106 @@
+"""``serlab audit`` and ``serlab split``: what would make a figure unbelievable, and a split that does not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serlab.cli import options
+from serlab.core import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_NAMED = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(audit)
+    app.command("split")(make_split)
+
+
+def audit(
+    corpus: options.CorpusName,
+    data: options.Data = None,
+    protocol: options.Protocol = None,
+    split: Annotated[
+        Path | None, typer.Option(help="A split of your own: CSV with columns `clip` and `side` (train, dev, test).")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is an error.")] = False,
+    path_column: options.PathColumn = "path",
+    label_column: options.LabelColumn = "label",
+    speaker_column: options.SpeakerColumn = None,
+) -> None:
+    """Look for leaks and faults: speakers and recordings on two sides, doubles, broken clips, telling nuisances.
+
+    Examples:
+        serlab audit crema-d --protocol seed-random
+
+        serlab audit my-clips.csv --split my-split.csv --format json --strict
+    """
+    options.check_choice(form, ("table", "json"), "--format")
+    if protocol and split:
+        raise UserError("--protocol and --split each name a split; give one of them.")
+    found = options.load(corpus, data, path_column, label_column, speaker_column)
+    from serlab.audit import audit as examine
+    from serlab.audit.findings import verdict
+    from serlab.protocols import default_protocol
+    from serlab.split_file import find_split, read_split
+
+    chosen = read_split(found, split) if split else find_split(found, protocol or default_protocol(found))
+    findings = [finding.data() for finding in examine(found, chosen)]
+    if form == "json":
+        about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": chosen.name}
+        print(json.dumps({**about, "verdict": verdict(findings), "findings": findings}, indent=1))
+    else:
+        print("\n".join([f"{found.name}, {chosen.name}: {verdict(findings)}", *_lines(findings)]))
+    if strict and any(finding["severity"] == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def make_split(
+    corpus: options.CorpusName,
+    out: Annotated[Path, typer.Option(help="The CSV to write, with columns `clip` and `side`.")] = Path("split.csv"),
+    data: options.Data = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Write a fold of this protocol instead (`serlab protocols`).")
+    ] = None,
+    fold: Annotated[int, typer.Option(help="The protocol's fold.")] = 1,
+    path_column: options.PathColumn = "path",
+    label_column: options.LabelColumn = "label",
+    speaker_column: options.SpeakerColumn = None,
+) -> None:
+    """Write a split that leaks nothing: speakers apart, copies of a recording together, labels balanced.
+
+    Examples:
+        serlab split my-clips.csv --out split.csv
+
+        serlab compare my-clips.csv --protocol split.csv
+    """
+    found = options.load(corpus, data, path_column, label_column, speaker_column)
+    from serlab.audit import copies
+    from serlab.split_file import find_split, sound_split, write_split
+
+    chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))
+    folds = {each.number: each for each in chosen.folds}
+    if fold not in folds:
+        raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
+    write_split(out, folds[fold])
+    print(out)
+
+
+def _lines(findings: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for finding in findings:
+        lines += ["", f"{finding['code']} {finding['severity']}: {finding['title']}", f"  {finding['text']}"]
+        named = [" = ".join(pair) for pair in finding["pairs"]] or finding["clips"]
+        if 1 < len(named) <= _MOST_NAMED:
+            lines.append(f"  {', '.join(named)}")
+        if finding["severity"] in ("error", "warning"):
+            lines += [f"  Why: {finding['why']}", f"  What to do: {finding['todo']}"]
+    return lines

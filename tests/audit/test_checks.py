@@ -1,0 +1,159 @@
+"""Each code is found where it is planted, with its clips, and not where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from serlab.audit.checks import (
+    check_apart,
+    check_faults,
+    check_recordings,
+    check_sides,
+    check_sizes,
+    check_sound,
+    check_speakers,
+)
+from serlab.audit.findings import CODES, Finding, gravest_first, verdict
+from serlab.audit.listening import Heard
+from serlab.corpora.base import Corpus
+from serlab.protocols import Fold, Split
+
+LABELS = ("calm", "sad")
+
+
+def corpus_of(speakers: int = 4, each: int = 3) -> Corpus:
+    rows = [
+        {"clip": f"s{s}_{label}_{i}", "speaker": f"s{s}", "label": label, "sentence": f"t{i}"}
+        for s in range(speakers)
+        for label in LABELS
+        for i in range(each)
+    ]
+    return Corpus("own", pd.DataFrame(rows), LABELS, "", "", "f" * 64, "files")
+
+
+def by(corpus: Corpus, side_of: Callable[[str], str]) -> Split:
+    sides = {side: tuple(c for c in corpus.clips["clip"] if side_of(c) == side) for side in ("train", "dev", "test")}
+    return Split("mine", "", None, None, (Fold(1, sides["train"], sides["dev"], sides["test"]),))
+
+
+SPEAKER_SIDES = {"s0": "train", "s1": "train", "s2": "dev", "s3": "test"}
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return corpus_of()
+
+
+@pytest.fixture
+def fair(corpus: Corpus) -> Split:
+    return by(corpus, lambda clip: SPEAKER_SIDES[clip[:2]])
+
+
+@pytest.fixture
+def leaky(corpus: Corpus) -> Split:
+    return by(corpus, lambda clip: {"0": "train", "1": "dev", "2": "test"}[clip[-1]])
+
+
+def test_speakers_on_two_sides(corpus: Corpus, fair: Split, leaky: Split) -> None:
+    assert list(check_apart(corpus, fair, "speaker")) == []
+    (finding,) = check_apart(corpus, leaky, "speaker")
+    assert (finding.code, finding.severity) == ("SL001", "error")
+    assert "4 of 4 speakers" in finding.text
+    assert set(finding.clips) == set(corpus.clips["clip"])
+
+
+def test_one_speaker_on_two_sides_names_only_that_one(corpus: Corpus) -> None:
+    split = by(corpus, lambda clip: "dev" if clip == "s3_sad_2" else SPEAKER_SIDES[clip[:2]])
+    (finding,) = check_apart(corpus, split, "speaker")
+    assert "1 of 4 speakers stand on two sides of mine (development and test" in finding.text
+    assert {clip[:2] for clip in finding.clips} == {"s3"}
+
+
+def test_sentences_are_a_note_and_unknown_ones_not_applicable(corpus: Corpus, fair: Split) -> None:
+    (finding,) = check_apart(corpus, fair, "sentence")
+    assert (finding.code, finding.severity) == ("SL005", "note")
+    without = replace(corpus, clips=corpus.clips.drop(columns="sentence"))
+    assert [f.severity for f in check_apart(without, fair, "sentence")] == ["not applicable"]
+
+
+def test_unknown_speakers(corpus: Corpus, fair: Split) -> None:
+    unknown = replace(corpus, speakers_known=False)
+    assert [f.code for f in check_speakers(unknown)] == ["SL008"]
+    assert list(check_speakers(corpus)) == []
+    assert [f.severity for f in check_apart(unknown, fair, "speaker")] == ["not applicable"]
+
+
+def test_copies_across_sides_and_under_two_labels(corpus: Corpus, fair: Split) -> None:
+    pairs = [("s0_calm_0", "s3_calm_0"), ("s0_calm_1", "s1_sad_1")]
+    across, contradicting = check_recordings(corpus, fair, pairs)
+    assert (across.code, across.severity, across.pairs) == ("SL002", "error", (pairs[0],))
+    assert (contradicting.code, contradicting.severity, contradicting.pairs) == ("SL003", "warning", (pairs[1],))
+    assert [f.code for f in check_recordings(corpus, None, pairs)] == ["SL003"]
+    assert list(check_recordings(corpus, fair, [])) == []
+
+
+def test_a_clip_that_the_split_leaves_out_leaks_nothing(corpus: Corpus) -> None:
+    split = by(corpus, lambda clip: "" if clip == "s3_calm_0" else SPEAKER_SIDES[clip[:2]])
+    assert list(check_recordings(corpus, split, [("s0_calm_0", "s3_calm_0")])) == []
+
+
+def test_a_clip_on_two_sides(corpus: Corpus, fair: Split) -> None:
+    fold = fair.folds[0]
+    twice = replace(fair, folds=(replace(fold, dev=(*fold.dev, fold.test[0])),))
+    (finding,) = check_recordings(corpus, twice, [])
+    assert finding.pairs == ((fold.test[0], fold.test[0]),)
+    (sides,) = check_sides(twice, set(corpus.clips["clip"]))
+    assert (sides.code, sides.severity, sides.clips) == ("SL009", "error", (fold.test[0],))
+
+
+def test_faulty_sound() -> None:
+    clips = ["a", "b", "c", "d", "e"]
+    heard = [Heard(), Heard(fault="silent"), Heard(clipped=0.02), Heard(constant=True), Heard(fault="silent")]
+    found = {finding.text: finding.clips for finding in check_sound(clips, heard)}
+    assert found == {"Clipped: c.": ("c",), "Constant: d.": ("d",), "Silent: 2 clips, first b.": ("b", "e")}
+
+
+def test_sides_without_a_usable_clip(corpus: Corpus, fair: Split) -> None:
+    clips = set(corpus.clips["clip"])
+    no_dev, no_test = clips - set(fair.folds[0].dev), clips - set(fair.folds[0].test)
+    assert [(f.code, f.severity) for f in check_sides(fair, no_dev)] == [("SL009", "note")]
+    assert [(f.code, f.severity) for f in check_sides(fair, no_test)] == [("SL009", "error")]
+    assert list(check_sides(fair, clips)) == []
+
+
+def test_small_labels_and_few_speakers(corpus: Corpus, fair: Split) -> None:
+    labels, speakers = check_sizes(corpus, fair, set(corpus.clips["clip"]))
+    assert "calm 3, sad 3" in labels.text
+    assert len(labels.clips) == 6
+    assert "1 speakers" in speakers.text
+    large = corpus_of(speakers=30, each=6)
+    split = by(large, lambda clip: "test" if int(clip[1:].split("_")[0]) < 12 else "train")
+    assert list(check_sizes(large, split, set(large.clips["clip"]))) == []
+
+
+def test_known_faults_of_clips_that_are_used() -> None:
+    (finding,) = check_faults({"a": "silent", "b": "broken"}, {"a", "c"})
+    assert (finding.code, finding.severity, finding.clips) == ("SL011", "note", ("a",))
+    assert list(check_faults({"b": "broken"}, {"a"})) == []
+
+
+def test_the_verdict_is_as_grave_as_the_gravest_finding() -> None:
+    def said(*severities: str) -> str:
+        return verdict([Finding("SL001", severity, "").data() for severity in severities])  # type: ignore[arg-type]
+
+    assert "errors (SL001)" in said("note", "error", "warning")
+    assert "no error, and warnings (SL001)" in said("warning", "note")
+    assert "neither" in said("note", "not applicable")
+    assert "neither" in said()
+
+
+def test_findings_come_gravest_first_with_what_their_code_means() -> None:
+    found = gravest_first([Finding("SL011", "note", ""), Finding("SL002", "error", ""), Finding("SL001", "error", "")])
+    assert [finding.code for finding in found] == ["SL001", "SL002", "SL011"]
+    for code, about in CODES.items():
+        data = Finding(code, "note", "x").data()
+        assert (data["title"], data["why"], data["todo"]) == (about.title, about.why, about.todo)

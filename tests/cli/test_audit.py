@@ -1,0 +1,144 @@
+"""``serlab audit`` and ``serlab split`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+from benchmarks.copies import mp3
+from tests.audit.conftest import RATE, take
+from tests.conftest import write_csv
+
+LABELS = ("calm", "sad")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of 6 speakers with 2 clips a label; s0's first calm clip is s5's last sad one, as MP3."""
+    folder = tmp_path_factory.mktemp("clips")
+    rows = []
+    for speaker in range(6):
+        for label in LABELS:
+            for number in range(2):
+                path = folder / f"s{speaker}_{label}_{number}.wav"
+                soundfile.write(path, take(10 * speaker + number, LABELS.index(label), 1.5), RATE)
+                rows.append({"path": path.name, "label": label, "speaker": f"s{speaker}"})
+    (folder / "s5_sad_1.wav").unlink()
+    soundfile.write(folder / "s5_sad_1.flac", mp3(take(0, 0, 1.5)), RATE)
+    rows[-1]["path"] = "s5_sad_1.flac"
+    write_csv(folder / "clips.csv", rows)
+    return folder / "clips.csv"
+
+
+@pytest.fixture
+def split(clips: Path, tmp_path: Path) -> Path:
+    """A split by speaker: s0 to s2 for training, s3 for development, s4 and s5 for the test."""
+    side = {"s0": "train", "s1": "train", "s2": "train", "s3": "dev", "s4": "test", "s5": "test"}
+    rows = [{"clip": path, "side": side[path[:2]]} for path in pd.read_csv(clips)["path"]]
+    write_csv(tmp_path / "split.csv", rows)
+    return tmp_path / "split.csv"
+
+
+def codes(out: str, *severities: str) -> set[str]:
+    return {found["code"] for found in json.loads(out)["findings"] if found["severity"] in severities}
+
+
+def test_json_has_the_findings_and_nothing_else(serlab, clips, split):
+    ended = serlab("audit", clips, "--split", split, "--format", "json")
+    assert ended.code == 0
+    found = {finding["code"]: finding for finding in json.loads(ended.out)["findings"]}
+    assert found["SL002"]["severity"] == "error"
+    assert found["SL002"]["pairs"] == [["s0_calm_0", "s5_sad_1"]]
+    assert found["SL003"]["pairs"] == [["s0_calm_0", "s5_sad_1"]]
+    assert "SL001" not in found
+    assert set(found["SL002"]) == {"code", "severity", "title", "text", "clips", "pairs", "figures", "why", "todo"}
+
+
+def test_strict_ends_with_1_where_there_is_an_error(serlab, clips, split):
+    ended = serlab("audit", clips, "--split", split, "--strict")
+    assert ended.code == 1
+    assert "SL002 error: The same recording on two sides" in ended.out
+    assert "s0_calm_0" in ended.out
+    assert "What to do:" in ended.out
+
+
+def test_a_split_by_clip_leaks_speakers_and_is_repaired(serlab, clips, split, tmp_path):
+    rows = pd.read_csv(split)
+    rows["side"] = ["train", "dev", "test"] * (len(rows) // 3)
+    rows.to_csv(split, index=False)
+    assert "SL001" in codes(serlab("audit", clips, "--split", split, "--format", "json").out, "error")
+
+    repaired = serlab("split", clips, "--out", tmp_path / "sound.csv")
+
+    assert (repaired.code, repaired.out) == (0, f"{tmp_path / 'sound.csv'}\n")
+    ended = serlab("audit", clips, "--split", tmp_path / "sound.csv", "--format", "json", "--strict")
+    assert ended.code == 0
+    assert codes(ended.out, "error") == set()
+    table = pd.read_csv(tmp_path / "sound.csv")
+    assert list(table.columns) == ["clip", "side"]
+    side = dict(zip(table["clip"], table["side"], strict=True))
+    assert side["s0_calm_0"] == side["s5_sad_1"]
+    assert set(table["side"]) == {"train", "dev", "test"}
+
+
+def test_a_protocols_fold_can_be_written(serlab, clips, tmp_path):
+    assert serlab("split", clips, "--protocol", "speaker-3", "--fold", "2", "--out", tmp_path / "f.csv").code == 0
+    assert len(pd.read_csv(tmp_path / "f.csv")) == 24
+    ended = serlab("split", clips, "--protocol", "speaker-3", "--fold", "4")
+    assert ended.code == 2
+    assert "has no fold 4" in ended.sentence
+
+
+def test_a_default_protocol_and_a_folder_without_speakers(serlab, clips, tmp_path):
+    assert serlab("audit", clips).out.startswith("clips, speaker-5: ")
+    for path, label in pd.read_csv(clips)[["path", "label"]].itertuples(index=False):
+        (tmp_path / "folder" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips.parent / path, tmp_path / "folder" / label)
+    ended = serlab("audit", tmp_path / "folder", "--protocol", "holdout", "--format", "json")
+    assert "SL008" in codes(ended.out, "warning")
+    assert "SL001" in codes(ended.out, "not applicable")
+
+
+def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(clips.parent, folder)
+    (folder / "s4_calm_0.wav").write_bytes(b"RIFF....WAVEnonsense")
+    rows = pd.read_csv(split)
+    rows[rows["side"] != "dev"].to_csv(folder / "split.csv", index=False)
+    ended = serlab("audit", folder / "clips.csv", "--split", folder / "split.csv", "--format", "json")
+    found = {finding["code"]: finding for finding in json.loads(ended.out)["findings"]}
+    assert found["SL004"]["clips"] == ["s4_calm_0"]
+    assert (found["SL009"]["severity"], found["SL009"]["text"].split(" side ")[0]) == ("note", "The development")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--protocol", "holdout", "--split", "x.csv"], "give one of them"),
+        (["--split", "none.csv"], "there is no split file none.csv"),
+        (["--format", "xml"], "--format xml is not one of"),
+        (["--protocol", "nothing"], "nothing"),
+    ],
+)
+def test_mistakes(serlab, clips, arguments, words):
+    ended = serlab("audit", clips, *arguments)
+    assert ended.code == 2
+    assert words in ended.sentence
+
+
+@pytest.mark.slow
+def test_a_comparison_audits_its_split_and_the_report_says_so(serlab, clips, split, tmp_path):
+    out = tmp_path / "out"
+    ended = serlab("compare", clips, "--recipes", "mfcc-svm", "--protocol", split, "--out", out)
+    assert ended.code == 0, ended.err
+    assert "The leak audit found errors (SL002)" in ended.err
+    page = Path(ended.out.strip())
+    assert "The leak audit found errors (SL002)" in page.read_text()
+    assert "s0_calm_0 = s5_sad_1" in page.read_text()
+    assert "SL002" in page.with_name("report.md").read_text()
+    assert json.loads(page.with_name("report.json").read_text())["audit"]["findings"]
+    assert page.parent.parent.name.startswith("split-")

@@ -1,0 +1,116 @@
+"""Splits in files: clips by id, path or stem; every mistake in one sentence; and made so that nothing leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from serlab.core import UserError
+from serlab.corpora.base import Corpus
+from serlab.protocols import Fold
+from serlab.split_file import find_split, read_split, sound_split, write_split
+
+LABELS = ("calm", "sad")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    rows = [
+        {"clip": f"s{s}/{label}_{i}", "speaker": f"s{s}", "label": label}
+        for s in range(6)
+        for label in LABELS
+        for i in range(3)
+    ]
+    clips = pd.DataFrame(rows).sort_values("clip", ignore_index=True)
+    clips["path"] = [str(tmp_path / f"{clip}.wav") for clip in clips["clip"]]
+    return Corpus("own", clips, LABELS, "", "", "f" * 64, "files")
+
+
+def written(folder: Path, *rows: tuple[str, str], head: str = "clip,side") -> Path:
+    path = folder / "mine.csv"
+    path.write_text("\n".join([head, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_clips_are_named_by_id_path_relative_path_or_stem(corpus: Corpus, tmp_path: Path) -> None:
+    only = corpus.clips["path"][0]
+    unique = corpus.clips.assign(clip=corpus.clips["clip"].str.replace("s5/sad_2", "s5/last"))
+    named = Corpus("own", unique, LABELS, "", "", "f" * 64, "files")
+    rows = [("s0/calm_1", "train"), (only, "train"), ("s1/calm_0.wav", "dev"), ("last", "test")]
+    (fold,) = read_split(named, written(tmp_path, *rows)).folds
+    assert fold == Fold(1, ("s0/calm_0", "s0/calm_1"), ("s1/calm_0",), ("s5/last",))
+
+
+def test_clips_that_are_not_named_stand_on_no_side_and_are_counted(corpus: Corpus, tmp_path: Path, capsys) -> None:
+    split = read_split(corpus, written(tmp_path, ("s0/calm_0", "train"), ("s1/calm_0", "test")))
+    assert split.speaker_disjoint
+    assert "34 of the 36 clips" in capsys.readouterr().err
+
+
+def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None:
+    one = read_split(corpus, written(tmp_path, ("s0/calm_0", "train"), ("s1/calm_0", "test"))).name
+    same = read_split(corpus, written(tmp_path, ("s1/calm_0", "test"), ("s0/calm_0", "train"))).name
+    other = read_split(corpus, written(tmp_path, ("s0/calm_0", "test"), ("s1/calm_0", "train"))).name
+    assert one == same != other
+    assert one.startswith("mine-")
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
+        ([("calm_0", "train")], "6 clips are called so"),
+        ([("s0/calm_0", "training")], "a side is train, dev or test"),
+        ([("s0/calm_0", "train"), ("s0/calm_0.wav", "train")], "names the clip s0/calm_0 twice"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: list, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        read_split(corpus, written(tmp_path, *rows))
+
+
+def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no split file"):
+        find_split(corpus, str(tmp_path / "none.csv"))
+    with pytest.raises(UserError, match="has no column side"):
+        read_split(corpus, written(tmp_path, ("a", "b"), head="clip,part"))
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="cannot read the split"):
+        read_split(corpus, tmp_path / "empty.csv")
+
+
+def test_what_is_written_is_read_back(corpus: Corpus, tmp_path: Path) -> None:
+    fold = find_split(corpus, "speaker-3").folds[1]
+    write_split(tmp_path / "fold.csv", fold)
+    assert read_split(corpus, tmp_path / "fold.csv").folds == (Fold(1, fold.train, fold.dev, fold.test),)
+
+
+def test_a_sound_split_keeps_speakers_and_copies_together(corpus: Corpus) -> None:
+    pairs = [("s0/calm_0", "s5/sad_1"), ("s5/sad_0", "s3/calm_2"), ("s1/calm_0", "s1/calm_1")]
+    split = sound_split(corpus, pairs)
+    side_of = {
+        clip: side
+        for side, clips in enumerate((split.folds[0].train, split.folds[0].dev, split.folds[0].test))
+        for clip in clips
+    }
+    assert split.speaker_disjoint
+    assert len(side_of) == len(corpus.clips)
+    assert len({side_of[f"{speaker}/calm_0"] for speaker in ("s0", "s3", "s5")}) == 1
+    assert set(side_of.values()) == {0, 1, 2}
+
+
+def test_a_sound_split_of_unknown_speakers_keeps_copies_together(corpus: Corpus) -> None:
+    unknown = Corpus("own", corpus.clips.assign(speaker=""), LABELS, "", "", "f" * 64, "files", speakers_known=False)
+    pairs = [("s0/calm_0", "s5/sad_1"), ("s5/sad_1", "s3/calm_2")]
+    (fold,) = sound_split(unknown, pairs).folds
+    sides = [set(side) for side in (fold.train, fold.dev, fold.test)]
+    assert sum({"s0/calm_0", "s5/sad_1", "s3/calm_2"} <= side for side in sides) == 1
+    assert all(sides)
+
+
+def test_too_few_groups_to_split(corpus: Corpus) -> None:
+    pairs = [(f"s{i}/calm_0", f"s{i + 1}/calm_0") for i in range(4)]
+    with pytest.raises(UserError, match="2 groups of speakers"):
+        sound_split(corpus, pairs)
