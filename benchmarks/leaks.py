@@ -23,12 +23,12 @@ from benchmarks.copies import COPIES, TOGETHER, Sound
 from benchmarks.harness import RESULTS, machine, seconds, versions
 from benchmarks.materials import empty_cache
 from serlab.audio import SAMPLE_RATE, read, resample
-from serlab.audit.duplicates import SAME, aligned, candidates, same_recordings
-from serlab.audit.fingerprints import RATE, Print, fingerprint
-from serlab.audit.listening import listen
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.files import write_json
+from serlab.leaks.duplicates import SAME, aligned, candidates, same_recordings
+from serlab.leaks.fingerprints import RATE, Print, fingerprint
+from serlab.leaks.listening import listen
 from serlab.progress import bar, say
 
 PLANTED, ASIDE = 400, 100
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _whole(corpus: Corpus) -> object:
-    from serlab.audit import audit
+    from serlab.leaks import audit
     from serlab.protocols import default_protocol, split
 
     return audit(corpus, split(corpus, default_protocol(corpus)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": ("serlab.comparison", "Comparison"),
     "SerlabError": ("serlab.core", "SerlabError"),
+    "audit": ("serlab.leaks", "audit"),
     "build_report": ("serlab.report", "build"),
     "compare": ("serlab.comparison", "compare"),
     "evaluate": ("serlab.evaluation.judge", "evaluate"),
@@ -38,6 +39,7 @@ __all__ = [
     "Comparison",
     "SerlabError",
     "__version__",
+    "audit",
     "build_report",
     "compare",
     "evaluate",

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from serlab import ledger
-from serlab.audit import audit
-from serlab.audit.findings import verdict
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_share, screen
 from serlab.files import unwritable, write_json
+from serlab.leaks import audit
+from serlab.leaks.findings import verdict
 from serlab.models.card import model_card
 from serlab.models.folder import save
 from serlab.progress import say

@@ -8,7 +8,19 @@ import pytest
 
 from serlab.cli.app import app
 
-COMMANDS = ["compare", "train", "evaluate", "report", "predict", "corpora", "recipes", "protocols", "data verify"]
+COMMANDS = [
+    "compare",
+    "train",
+    "evaluate",
+    "report",
+    "predict",
+    "audit",
+    "split",
+    "corpora",
+    "recipes",
+    "protocols",
+    "data verify",
+]
 
 
 def plain(text: str) -> str:

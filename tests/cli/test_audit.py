@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 from benchmarks.copies import mp3
-from tests.audit.conftest import RATE, take
 from tests.conftest import write_csv
+from tests.leaks.conftest import RATE, take
 
 LABELS = ("calm", "sad")
 

@@ -47,8 +47,8 @@ def audit(
     if protocol and split:
         raise UserError("--protocol and --split each name a split; give one of them.")
     found = options.load(corpus, data, path_column, label_column, speaker_column)
-    from serlab.audit import audit as examine
-    from serlab.audit.findings import verdict
+    from serlab.leaks import audit as examine
+    from serlab.leaks.findings import verdict
     from serlab.protocols import default_protocol
     from serlab.split_file import find_split, read_split
 
@@ -83,7 +83,7 @@ def make_split(
         serlab compare my-clips.csv --protocol split.csv
     """
     found = options.load(corpus, data, path_column, label_column, speaker_column)
-    from serlab.audit import copies
+    from serlab.leaks import copies
     from serlab.split_file import find_split, sound_split, write_split
 
     chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import read
-from serlab.audit.findings import Finding
 from serlab.core import SerlabError
 from serlab.corpora.base import Corpus
+from serlab.leaks.findings import Finding
 
 CHECKPOINT = "microsoft/wavlm-base-plus-sv"
 ALIKE = 0.86

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from serlab.audit.fingerprints import BITS, RATE, Print
+from serlab.leaks.fingerprints import BITS, RATE, Print
 
 SAME = 0.6
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
@@ -52,7 +52,7 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
 
     Args:
         prints: each clip's fingerprint; an empty one is never found.
-        samples_of: gives a clip's samples at :data:`serlab.audit.fingerprints.RATE`, by its place; called for few.
+        samples_of: gives a clip's samples at :data:`serlab.leaks.fingerprints.RATE`, by its place; called for few.
 
     Returns:
         The pairs, in order.
@@ -119,7 +119,7 @@ def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[fl
     """Correlation of two waveforms where they agree best, either polarity.
 
     Args:
-        first: samples at :data:`serlab.audit.fingerprints.RATE`.
+        first: samples at :data:`serlab.leaks.fingerprints.RATE`.
         second: samples at the same rate.
 
     Returns:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.audit.conftest import RATE, silent, take
+from tests.leaks.conftest import RATE, silent, take
 
-from serlab.audit import listening
-from serlab.audit.listening import listen
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
+from serlab.leaks import listening
+from serlab.leaks.listening import listen
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from serlab.audit.findings import Finding, Severity
-from serlab.audit.listening import Heard
 from serlab.corpora.base import Corpus
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.leaks.findings import Finding, Severity
+from serlab.leaks.listening import Heard
 from serlab.protocols import Fold, Split
 
 FEWEST_CLIPS = 10

@@ -16,11 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.audio import AudioError, decode, resample
-from serlab.audit.fingerprints import RATE, Print, fingerprint
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
 from serlab.corpora.screening import MISSING
+from serlab.leaks.fingerprints import RATE, Print, fingerprint
 
 _VERSION = 1
 _KIND = "listening"

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.audio import decode, resample
-from serlab.audit.checks import (
+from serlab.corpora.base import Corpus
+from serlab.leaks.checks import (
     check_apart,
     check_faults,
     check_recordings,
@@ -19,13 +20,12 @@ from serlab.audit.checks import (
     check_sound,
     check_speakers,
 )
-from serlab.audit.duplicates import same_recordings
-from serlab.audit.findings import Finding, gravest_first
-from serlab.audit.fingerprints import RATE
-from serlab.audit.listening import listen
-from serlab.audit.nuisances import check_nuisances
-from serlab.audit.voices import check_voices
-from serlab.corpora.base import Corpus
+from serlab.leaks.duplicates import same_recordings
+from serlab.leaks.findings import Finding, gravest_first
+from serlab.leaks.fingerprints import RATE
+from serlab.leaks.listening import listen
+from serlab.leaks.nuisances import check_nuisances
+from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
 
 _CLIPS_AT_HAND = 64
@@ -72,7 +72,7 @@ def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, st
 
     Args:
         corpus: the corpus.
-        heard: what :func:`serlab.audit.listening.listen` gives, where that is known already.
+        heard: what :func:`serlab.leaks.listening.listen` gives, where that is known already.
     """
     heard = listen(corpus) if heard is None else heard
     names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.audit.findings import Finding, Severity
-from serlab.audit.listening import Heard
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
+from serlab.leaks.findings import Finding, Severity
+from serlab.leaks.listening import Heard
 
 PERMUTATIONS = 199
 _SIGNIFICANT = 0.01

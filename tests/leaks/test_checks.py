@@ -8,7 +8,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from serlab.audit.checks import (
+from serlab.corpora.base import Corpus
+from serlab.leaks.checks import (
     check_apart,
     check_faults,
     check_recordings,
@@ -17,9 +18,8 @@ from serlab.audit.checks import (
     check_sound,
     check_speakers,
 )
-from serlab.audit.findings import CODES, Finding, gravest_first, verdict
-from serlab.audit.listening import Heard
-from serlab.corpora.base import Corpus
+from serlab.leaks.findings import CODES, Finding, gravest_first, verdict
+from serlab.leaks.listening import Heard
 from serlab.protocols import Fold, Split
 
 LABELS = ("calm", "sad")

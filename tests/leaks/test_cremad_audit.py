@@ -9,12 +9,12 @@ import pytest
 from benchmarks.copies import COPIES, TOGETHER
 
 from serlab.audio import SAMPLE_RATE, read, resample
-from serlab.audit import audit
-from serlab.audit.duplicates import same_recordings
-from serlab.audit.fingerprints import RATE as LOW
-from serlab.audit.fingerprints import fingerprint
 from serlab.corpora import cremad
 from serlab.corpora.base import Corpus
+from serlab.leaks import audit
+from serlab.leaks.duplicates import same_recordings
+from serlab.leaks.fingerprints import RATE as LOW
+from serlab.leaks.fingerprints import fingerprint
 from serlab.protocols import split
 
 # The three that are known, and four that the audit has found: each correlates over its whole length (docs/audit.md).

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from tests.audit.conftest import RATE, take
 from tests.conftest import write_csv
+from tests.leaks.conftest import RATE, take
 from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector
 
-from serlab.audit.voices import CHECKPOINT, check_voices
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
+from serlab.leaks.voices import CHECKPOINT, check_voices
 
 
 @pytest.fixture

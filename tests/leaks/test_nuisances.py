@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serlab.audit.listening import Heard
-from serlab.audit.nuisances import binned, check_nuisances, how_well
 from serlab.core import EMOTIONS
 from serlab.corpora.base import Corpus
+from serlab.leaks.listening import Heard
+from serlab.leaks.nuisances import binned, check_nuisances, how_well
 
 SPEAKERS, EACH = 12, 10
 

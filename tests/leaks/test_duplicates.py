@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from benchmarks.copies import COPIES, TOGETHER, mp3, trimmed
 from numpy.typing import NDArray
-from tests.audit.conftest import RATE, silent, take
+from tests.leaks.conftest import RATE, silent, take
 
 from serlab.audio import resample
-from serlab.audit.duplicates import aligned, same_recordings
-from serlab.audit.fingerprints import BITS, HOP, fingerprint
-from serlab.audit.fingerprints import RATE as LOW
+from serlab.leaks.duplicates import aligned, same_recordings
+from serlab.leaks.fingerprints import BITS, HOP, fingerprint
+from serlab.leaks.fingerprints import RATE as LOW
 
 VOICES = 8
 
