@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios, seconds
+from serlab.evaluation.outcomes import Outcomes, count_outcomes
 
-_CLIPS, _SPEAKERS, _LABELS, _RECIPES = 7442, 91, 6, 3
+_CLIPS, _SPEAKERS, _LABELS, _RECIPES, _SEEDS = 7442, 91, 6, 3, 3
+_NAMES = tuple("abcdef")
 _REPLICATES = 10_000
 _PEER_REPLICATES = {"tiny": 3, "quick": 100, "full": 400}
 _LEAN_REPLICATES = {"tiny": 3, "quick": 400, "full": 2000}
@@ -23,23 +26,25 @@ _LEAN_REPLICATES = {"tiny": 3, "quick": 400, "full": 2000}
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
     """Time 10,000 replicates; the peer's fewer ones are scaled up."""
-    from serlab.evaluation.bootstrap import differences, intervals
-    from serlab.evaluation.metrics import confusion
+    from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
 
     random = np.random.default_rng(0)
     truth = random.integers(0, _LABELS, _CLIPS)
     speaker = np.arange(_CLIPS) % _SPEAKERS
     guesses = [np.where(random.random(_CLIPS) < 0.6, truth, random.integers(0, _LABELS, _CLIPS)) for _ in "abc"]
 
-    def matrices() -> list[NDArray[np.int64]]:
-        return [confusion(truth, said, _LABELS, group=speaker, groups=_SPEAKERS)[None] for said in guesses]
+    tables = [_table(truth, said, speaker) for said in guesses]
+
+    def outcomes() -> list[Outcomes]:
+        draw_speakers.cache_clear()
+        return [count_outcomes(table, _NAMES) for table in tables]
 
     def ours(_repeat: int) -> Timing:
-        return Timing(seconds(lambda: [intervals(one, replicates=_REPLICATES) for one in matrices()]), _REPLICATES)
+        return Timing(seconds(lambda: [intervals(one, replicates=_REPLICATES) for one in outcomes()]), _REPLICATES)
 
     def pairs(_repeat: int) -> Timing:
         def work() -> None:
-            for one, other in combinations(matrices(), 2):
+            for one, other in combinations(outcomes(), 2):
                 differences(one, other, replicates=_REPLICATES)
 
         return Timing(seconds(work), _REPLICATES)
@@ -63,6 +68,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
         "clips": _CLIPS,
         "speakers": _SPEAKERS,
         "recipes": _RECIPES,
+        "seeds": _SEEDS,
         "replicates": _REPLICATES,
         "serlab_gives": "UAR, WA and macro-F1 of each recipe; apart from that, of each pair's difference",
         "peer_gives": "UAR of each recipe; its replicates are fewer, and scaled to the same number",
@@ -83,6 +89,19 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
         ],
     )
     return dict.fromkeys(rows, outcome)
+
+
+def _table(truth: NDArray[Any], said: NDArray[Any], speaker: NDArray[Any]) -> pd.DataFrame:
+    """Three seeds that differ in one guess of ten, as a prediction table; folds are blocks of speakers."""
+    random = np.random.default_rng(1)
+    parts = []
+    for seed in range(_SEEDS):
+        guess = np.where(random.random(_CLIPS) < 0.9, said, random.integers(0, _LABELS, _CLIPS))
+        logits = pd.DataFrame(np.eye(_LABELS)[guess], columns=[f"logit_{name}" for name in _NAMES])
+        names = np.array(_NAMES, dtype=object)
+        keys = {"speaker": speaker.astype(str), "label": names[truth], "fold": speaker * 5 // _SPEAKERS, "seed": seed}
+        parts.append(pd.concat([pd.DataFrame(keys), logits], axis=1))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _resample(truth: NDArray[Any], said: NDArray[Any], statistic: Callable[..., float], replicates: int) -> object:

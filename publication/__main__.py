@@ -7,22 +7,29 @@ import shutil
 import sys
 from pathlib import Path
 
-from publication import tables
+import pandas as pd
+
+from publication import tables, trust
+from serlab.core import SerlabError
+from serlab.corpora import load_corpus
 from serlab.files import write_text
+from serlab.progress import say
 from serlab.report import build_overview
 from serlab.tables import read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"
 FUSIONS = (("resnet18", "whisper-base"),)
-FIGURES = ("uar", "recalls", "speakers", "curves")
+FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", "people")
 
 
 def main() -> None:
     """Fill the marked places of README and docs."""
     runs = read_protocols(RESULTS)
     there = {run.path.parent.name for run in runs.get(tables.MAIN, ())}
-    page = build_overview(RESULTS, fusions=[fusion for fusion in FUSIONS if set(fusion) <= there], audio="none")
+    clips = corpus_clips()
+    fusions = [fusion for fusion in FUSIONS if set(fusion) <= there]
+    page = build_overview(RESULTS, fusions=fusions, clips=clips, audio="none")
     overview = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     bodies = {
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
@@ -34,6 +41,12 @@ def main() -> None:
         "levels": tables.levels(overview, runs),
         "sentences": tables.scores(overview, "actor-sentence-5"),
     }
+    main_report = RESULTS / tables.MAIN / "report" / "report.json"
+    if main_report.is_file():
+        report = json.loads(main_report.read_text(encoding="utf-8"))
+        bodies |= {name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")}
+        if clips is not None:
+            bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "people")}
     for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
         fill(HOME / name, bodies)
     drawn = RESULTS / tables.MAIN / "report" / "figures"
@@ -43,6 +56,15 @@ def main() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(figure, target)
     print(page)
+
+
+def corpus_clips() -> pd.DataFrame | None:
+    """CREMA-D's table, for votes and demographics; where it is not at hand, what needs it stays as it is."""
+    try:
+        return load_corpus("crema-d").clips
+    except SerlabError as error:
+        say(f"without votes and demographics: {error}")
+        return None
 
 
 def fill(page: Path, bodies: dict[str, str]) -> None:

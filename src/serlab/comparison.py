@@ -147,7 +147,7 @@ def compare(
             # Finds out whether bf16 is faster, which workers that keep each other busy could not.
             precision_of(cell.recipe)
         spread(_do_locked, calls, jobs)
-    report = build(folder, clip_paths=dict(zip(found.clips["clip"], found.clips["path"], strict=True)), audio=audio)
+    report = build(folder, clips=found.clips, audio=audio)
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
     return Comparison(folder, report, kept, exclusions, len(cells) - len(waiting), len(waiting))

@@ -24,7 +24,7 @@ from serlab.audio import SAMPLE_RATE, AudioError, find_audio, read
 from serlab.core import Exclusion, UserError
 from serlab.frontends.base import Features, FrontEnd
 from serlab.models.classifier import Classifier
-from serlab.models.folder import load
+from serlab.models.folder import load, load_reliance
 from serlab.progress import bar
 
 _READERS = min(8, os.cpu_count() or 1)
@@ -45,12 +45,12 @@ class FilePrediction:
 
     Attributes:
         path: as given or found.
-        label: the most probable label.
+        label: the most probable label; None where the model says that it cannot tell.
         probabilities: of each label, in the model's order.
     """
 
     path: str
-    label: str
+    label: str | None
     probabilities: dict[str, float]
 
 
@@ -69,13 +69,21 @@ class Predictions:
     excluded: tuple[Exclusion, ...]
 
 
-def predict(model: Path | str, paths: Iterable[Path | str] | Path | str, *, precision: str = "auto") -> Predictions:
+def predict(
+    model: Path | str,
+    paths: Iterable[Path | str] | Path | str,
+    *,
+    precision: str = "auto",
+    abstain: float | None = None,
+) -> Predictions:
     """Predict the emotion in audio files.
 
     Args:
         model: a folder of serlab's, or of a plain transformers audio-classification checkpoint.
         paths: files and folders (searched with their subfolders).
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
+        abstain: answer only where, as sure as that, at most this share of the model's dev answers was wrong; by
+            default every file is answered. New speakers may be got wrong more often.
 
     Returns:
         A prediction a file, and the files that were left out.
@@ -86,17 +94,38 @@ def predict(model: Path | str, paths: Iterable[Path | str] | Path | str, *, prec
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     files = find_audio(Path(path) for path in given)
     classifier = load(Path(model), precision)
+    answered = answers_of(Path(model), abstain)
     predictions: list[FilePrediction] = []
     excluded: list[Exclusion] = []
-    with closing(stream(classifier, files)) as chunks:
+    with closing(stream(classifier, files, answered=answered)) as chunks:
         for chunk in chunks:
             predictions += [found for found in chunk if isinstance(found, FilePrediction)]
             excluded += [found for found in chunk if isinstance(found, Exclusion)]
     return Predictions(str(model), tuple(predictions), tuple(excluded))
 
 
+Answered = Callable[[NDArray[np.float64]], bool]
+"""Whether a clip of these logits is answered."""
+
+
+def answers_of(model: Path, abstain: float | None) -> Answered:
+    """Which clips a model answers.
+
+    Args:
+        model: the model folder.
+        abstain: as for :func:`predict`.
+
+    Raises:
+        UserError: the folder does not say when to abstain, or the share cannot be had.
+    """
+    if abstain is None:
+        return lambda logits: True
+    reliance = load_reliance(model)
+    return partial(reliance.answers, threshold=reliance.threshold(abstain))
+
+
 def stream(
-    classifier: Classifier, files: Sequence[str], *, done: int = 0
+    classifier: Classifier, files: Sequence[str], *, done: int = 0, answered: Answered = lambda logits: True
 ) -> Generator[list[FilePrediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 
@@ -104,6 +133,7 @@ def stream(
         classifier: a loaded model.
         files: the audio files.
         done: files that an earlier process has predicted already, for the bar.
+        answered: which clips are answered, from :func:`answers_of`.
 
     Yields:
         Chunk by chunk, what became of each file, in the order of ``files``.
@@ -120,7 +150,7 @@ def stream(
     with bar("predicting", done + len(files), done) as progress, closing(_ahead(files, prepare)) as clips:
         ready = clips if in_threads else (clip.through(frontend) for clip in clips)
         # A loop over the chunks themselves would hold one while the next is gathered.
-        for results in map(partial(_score, classifier), _chunks(ready)):
+        for results in map(partial(_score, classifier, answered), _chunks(ready)):
             yield results
             count += len(results)
             progress.advance(len(results), f"{count / (time.monotonic() - start):,.1f} clips/s")
@@ -220,19 +250,23 @@ def _chunks(clips: Iterable[_Clip]) -> Iterator[list[_Clip]]:
         yield chunk
 
 
-def _score(classifier: Classifier, chunk: Sequence[_Clip]) -> list[FilePrediction | Exclusion]:
+def _score(classifier: Classifier, answered: Answered, chunk: Sequence[_Clip]) -> list[FilePrediction | Exclusion]:
     features: list[Features] = [clip.values for clip in chunk if clip.values is not None]
     rows = iter(classifier.logits(features).astype(np.float64) if features else ())
     return [
-        Exclusion(clip.file, clip.file, clip.fault) if clip.values is None else _say(classifier, clip.file, next(rows))
+        Exclusion(clip.file, clip.file, clip.fault)
+        if clip.values is None
+        else _say(classifier, answered, clip.file, next(rows))
         for clip in chunk
     ]
 
 
-def _say(classifier: Classifier, file: str, logits: NDArray[np.float64]) -> FilePrediction | Exclusion:
+def _say(
+    classifier: Classifier, answered: Answered, file: str, logits: NDArray[np.float64]
+) -> FilePrediction | Exclusion:
     if not np.isfinite(logits).all():
         return Exclusion(file, file, "the model gives no finite score for it")
     shares = np.exp(logits - logits.max())
     shares /= shares.sum()
     probabilities = dict(zip(classifier.labels, map(float, shares), strict=True))
-    return FilePrediction(file, classifier.labels[int(shares.argmax())], probabilities)
+    return FilePrediction(file, classifier.labels[int(shares.argmax())] if answered(logits) else None, probabilities)

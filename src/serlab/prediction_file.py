@@ -57,7 +57,7 @@ def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
     """
     if form == "csv":
         return as_csv(
-            (found.path, found.label, *found.probabilities.values())
+            (found.path, found.label or "", *found.probabilities.values())
             if isinstance(found, FilePrediction)
             else (found.path, found.reason)
             for found in results
@@ -140,20 +140,23 @@ class PredictionFile:
 
 
 @contextmanager
-def opened(path: Path, model: Path, classifier: Classifier) -> Iterator[PredictionFile]:
+def opened(
+    path: Path, model: Path, classifier: Classifier, abstain: float | None = None
+) -> Iterator[PredictionFile]:
     """Start a file of predictions, or go on with one.
 
     Args:
         path: the file; its name ends in ``.csv`` or ``.jsonl``.
         model: the model's folder.
         classifier: the model, loaded from there.
+        abstain: as for :func:`serlab.prediction.predict`.
 
     Yields:
         The file, which no other process can open meanwhile.
 
     Raises:
-        UserError: the file holds something else, or predictions of another model or precision; or another process is
-            writing it.
+        UserError: the file holds something else, or predictions of another model, precision or abstention; or another
+            process is writing it.
         MachineError: it cannot be written.
     """
     side = path.with_name(f"{path.name}.json")
@@ -168,7 +171,7 @@ def opened(path: Path, model: Path, classifier: Classifier) -> Iterator[Predicti
         except OSError:
             raise UserError(f"another process is writing {path} right now; wait for it.") from None
         file = PredictionFile(path, classifier.labels)
-        source = _source(model, classifier)
+        source = _source(model, classifier) | {"abstain": abstain}
         if path.stat().st_size:
             _check_source(path, side, source)
             file.repair()
@@ -208,6 +211,8 @@ def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
             f"{path} holds rows at {precision}, not {source['precision']}; add --precision {precision}, name another "
             f"--out, or delete {path}."
         )
+    if known.get("abstain") != source["abstain"]:
+        raise UserError(f"{path} holds rows of another --abstain ({known.get('abstain')}); name another --out.")
 
 
 def _append(path: Path, text: str) -> None:

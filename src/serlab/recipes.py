@@ -205,6 +205,8 @@ class Training:
         features: what the front end's output is rounded to; less than fp32 halves what the cache takes on disk.
         batch_seconds: most seconds of audio in a batch, instead of a number of clips; 0: ``batch_size`` counts.
         accumulate: batches whose gradients are summed to one step of the optimiser, where memory holds no larger batch.
+        targets: what a network learns: ``hard``, the clip's label; ``soft``, how the votes on its voice are spread;
+            ``both``, the mean of the two.
     """
 
     epochs: int = 10
@@ -225,6 +227,7 @@ class Training:
     features: FeaturePrecision = added("fp32")
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)
+    targets: Literal["hard", "soft", "both"] = added("hard")
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
@@ -285,6 +288,8 @@ class Recipe:
         """Refuse settings that the model would not heed."""
         if self.training.batch_seconds and isinstance(self.model, ResNetModel):
             raise UserError("training.batch_seconds is for speech encoders; a resnet's windows have one length.")
+        if self.training.targets != "hard" and isinstance(self.model, (ProbeModel, SvmModel)):
+            raise UserError("training.targets is for networks; a probe and a support vector machine learn hard labels.")
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""

@@ -28,6 +28,8 @@ _SIGNATURE = (
 )
 _PROBABILITY = "prob_"
 _SMALLEST_PROBABILITY = 1e-12
+# Probabilities written with two digits of six labels are off by so much.
+_SUM_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,10 @@ def read_foreign(path: Path) -> pd.DataFrame:
     if kinds[0] == _PROBABILITY:
         if (scores < 0).any() or (scores > 1 + 1e-6).any():
             raise UserError(f"{path} has a probability outside 0 to 1.")
+        sums = scores.sum(axis=1)
+        if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
+            clip, total = table.loc[wrong, "clip"].iloc[0], sums[wrong][0]
+            raise UserError(f"{path} has probabilities that do not sum to 1, first those of clip {clip} ({total:.3g}).")
         scores = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
     kept = table[[key for key in KEYS if key in table.columns]].copy()
     kept["clip"] = kept["clip"].astype(str)

@@ -1,13 +1,13 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 from sklearn.metrics import f1_score, recall_score
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS, differences, intervals
+from serlab.evaluation.bootstrap import FEWEST_SPEAKERS, differences, interval, intervals
 from serlab.evaluation.metrics import confusion
+from tests.evaluation.conftest import outcomes_of
 
 CLASSES = 3
 
@@ -22,17 +22,21 @@ def rows_of(speakers: int, clips: int, seed: int, skill: float = 0.5):
     return speaker, truth, guess
 
 
-def matrices_of(speaker, truth, guess):
-    return confusion(truth, guess, CLASSES, group=speaker, groups=speaker.max() + 1)[None]
+def counted(speaker, truth, guess, folds: int = 1):
+    return outcomes_of(confusion(truth, guess, CLASSES, group=speaker, groups=speaker.max() + 1)[None], folds)
+
+
+def tails(speakers: int) -> tuple[float, float]:
+    """Hesterberg's expanded tails, through scipy's distributions."""
+    tail = norm.cdf(np.sqrt(speakers / (speakers - 1)) * t.ppf(0.025, speakers - 1))
+    return tail, 1 - tail
 
 
 def test_equals_resampling_of_rows():
     speaker, truth, first = rows_of(12, 9, seed=1)
     _, _, second = rows_of(12, 9, seed=2, skill=0.3)
-    found = intervals(matrices_of(speaker, truth, first), replicates=300, seed=7)
-    difference = differences(
-        matrices_of(speaker, truth, first), matrices_of(speaker, truth, second), replicates=300, seed=7
-    )
+    found = intervals(counted(speaker, truth, first), replicates=300, seed=7)
+    difference = differences(counted(speaker, truth, first), counted(speaker, truth, second), replicates=300, seed=7)
     weights = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), size=300)
     brute = {"uar": [], "macro_f1": [], "difference": []}
     for weight in weights:
@@ -41,33 +45,41 @@ def test_equals_resampling_of_rows():
         brute["uar"].append(one)
         brute["difference"].append(one - other)
         brute["macro_f1"].append(f1_score(truth[rows], first[rows], average="macro"))
-    for interval, values in (
+    for ends, values in (
         (found["uar"], brute["uar"]),
         (found["macro_f1"], brute["macro_f1"]),
         (difference["uar"], brute["difference"]),
     ):
-        np.testing.assert_allclose((interval.low, interval.high), np.quantile(values, (0.025, 0.975)), atol=1e-12)
+        np.testing.assert_allclose((ends.low, ends.high), np.quantile(values, tails(12)), atol=1e-12)
     assert found["uar"].value == pytest.approx(recall_score(truth, first, average="macro"), abs=1e-12)
 
 
-def test_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_of_a_mean_is_close_to_students():
+    values = np.random.default_rng(3).normal(0.6, 0.1, 20)
+    found = interval(values.mean(), lambda weights: weights @ values / 20, 20, replicates=20_000)
+    half = t.ppf(0.975, 19) * values.std(ddof=1) / np.sqrt(20)
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05 * half)
+
+
+@pytest.mark.parametrize("speakers", [12, 40])
+def test_covers_the_truth_about_as_often_as_it_says(speakers):
     inside = 0
-    for trial in range(150):
+    for trial in range(300):
         random = np.random.default_rng(trial)
-        hits = random.binomial(20, np.clip(random.normal(0.6, 0.1, 40), 0, 1))
-        matrices = np.zeros((1, 40, 2, 2), int)
+        hits = random.binomial(20, np.clip(random.normal(0.6, 0.1, speakers), 0, 1))
+        matrices = np.zeros((1, speakers, 2, 2), int)
         matrices[0, :, 0, 0], matrices[0, :, 0, 1], matrices[0, :, 1, 1] = hits, 20 - hits, 1
-        interval = intervals(matrices, replicates=400)["uar"]
-        inside += interval.low <= (0.6 + 1) / 2 <= interval.high
-    assert 0.88 <= inside / 150 <= 0.99
+        found = intervals(outcomes_of(matrices), replicates=400, seed=trial)["uar"]
+        inside += found.low <= (0.6 + 1) / 2 <= found.high
+    assert 0.91 <= inside / 300 <= 0.985
 
 
 @given(st.integers(FEWEST_SPEAKERS, 20), st.integers(0, 99))
 @settings(max_examples=20)
 def test_identical_recipes_differ_by_nothing(speakers, seed):
-    matrices = matrices_of(*rows_of(speakers, 6, seed))
-    for difference in differences(matrices, matrices, replicates=50).values():
-        assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    outcomes = counted(*rows_of(speakers, 6, seed))
+    for found in differences(outcomes, outcomes, replicates=50).values():
+        assert (found.value, found.low, found.high, found.inner_low, found.inner_high) == (0, 0, 0, 0, 0)
 
 
 @given(st.integers(0, 99))
@@ -75,58 +87,85 @@ def test_identical_recipes_differ_by_nothing(speakers, seed):
 def test_the_difference_is_antisymmetric(seed):
     speaker, truth, first = rows_of(11, 6, seed)
     second = rows_of(11, 6, seed + 100)[2]
-    one, other = matrices_of(speaker, truth, first), matrices_of(speaker, truth, second)
+    one, other = counted(speaker, truth, first), counted(speaker, truth, second)
     there, back = (differences(a, b, replicates=200)["uar"] for a, b in ((one, other), (other, one)))
     np.testing.assert_allclose(
-        (there.value, there.low, there.high), (-back.value, -back.high, -back.low), rtol=0, atol=1e-12
+        (there.value, there.low, there.high, there.inner_low),
+        (-back.value, -back.high, -back.low, -back.inner_high),
+        rtol=0,
+        atol=1e-12,
     )
+    assert there.low <= there.inner_low <= there.inner_high <= there.high
 
 
-def test_several_seeds_are_averaged_on_the_same_speakers():
+def test_several_seeds_are_averaged():
     speaker, truth, first = rows_of(12, 6, seed=1)
-    second = rows_of(12, 6, seed=2)[2]
-    each = [matrices_of(speaker, truth, guess) for guess in (first, second)]
-    both = intervals(np.concatenate(each), replicates=200)["uar"]
-    alone = [intervals(matrices, replicates=200)["uar"] for matrices in each]
-    assert both.value == pytest.approx(np.mean([interval.value for interval in alone]), abs=1e-12)
-    twice = intervals(np.concatenate([each[0], each[0]]), replicates=200)["uar"]
-    assert (twice.low, twice.high) == pytest.approx((alone[0].low, alone[0].high), abs=1e-12)
+    each = [counted(speaker, truth, guess) for guess in (first, rows_of(12, 6, seed=2)[2])]
+    both = outcomes_of(np.concatenate([outcomes.matrices for outcomes in each]))
+    alone = [intervals(outcomes, replicates=50)["uar"].value for outcomes in each]
+    assert intervals(both, replicates=50)["uar"].value == pytest.approx(np.mean(alone), abs=1e-12)
+
+
+def test_seeds_that_agree_add_nothing_to_the_interval():
+    outcomes = counted(*rows_of(12, 6, seed=1))
+    alone = intervals(outcomes, replicates=200)["uar"]
+    thrice = intervals(outcomes_of(np.repeat(outcomes.matrices, 3, axis=0), folds=4), replicates=200)["uar"]
+    assert (thrice.low, thrice.high) == pytest.approx((alone.low, alone.high), abs=1e-12)
+
+
+def test_the_spread_of_seeds_is_that_of_independent_trainings_in_each_fold():
+    """Speakers who are all alike leave the seeds alone: the variance is the mean of the folds', over seeds and folds."""
+    folds, seeds, speakers = 5, 3, 50
+    right = np.random.default_rng(0).integers(10, 30, (seeds, folds))
+    matrices = np.zeros((seeds, speakers, 2, 2), int)
+    matrices[..., 0, 0] = np.repeat(right, speakers // folds, axis=1)
+    matrices[..., 0, 1] = 40 - matrices[..., 0, 0]
+    matrices[..., 1, 1] = 40
+    unlike = np.repeat(right[:, :1], folds, axis=1)
+    for effect in (right, unlike):
+        matrices[..., 0, 0] = np.repeat(effect, speakers // folds, axis=1)
+        matrices[..., 0, 1] = 40 - matrices[..., 0, 0]
+        found = intervals(outcomes_of(matrices, folds), replicates=20_000)["uar"]
+        of_speakers = np.var((effect / 40).mean(axis=0)) / speakers / 4
+        of_seeds = np.mean(np.var(effect / 40, axis=0, ddof=1)) / seeds / folds / 4
+        half = 1.96 * np.sqrt(of_speakers + of_seeds)
+        assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)
 
 
 @pytest.mark.parametrize(("speakers", "known", "reason"), [(9, True, "fewer than 10"), (40, False, "unknown")])
 def test_no_interval_without_enough_known_speakers(speakers, known, reason):
-    matrices = matrices_of(*rows_of(speakers, 6, seed=0))
-    for interval in intervals(matrices, speakers_known=known).values():
-        assert (interval.low, interval.high) == (None, None)
-        assert reason in interval.reason
-        assert 0 < interval.value < 1
+    outcomes = counted(*rows_of(speakers, 6, seed=0))
+    for found in intervals(outcomes, speakers_known=known).values():
+        assert (found.low, found.high) == (None, None)
+        assert reason in found.reason
+        assert 0 < found.value < 1
+    other = interval(0.5, lambda weights: weights[:, 0], speakers, speakers_known=known)
+    assert (other.value, other.low) == (0.5, None)
+    assert reason in other.reason
 
 
 def test_no_interval_where_a_label_hangs_on_one_speaker():
     matrices = np.zeros((1, 12, 2, 2), int)
     matrices[0, :, 0, 0] = 5
     matrices[0, 3, 1, 1] = 2
-    interval = intervals(matrices, replicates=200)["uar"]
-    assert interval.low is None
-    assert "too few speakers" in interval.reason
+    found = intervals(outcomes_of(matrices), replicates=200)["uar"]
+    assert found.low is None
+    assert "too few speakers" in found.reason
+
+
+def test_no_interval_of_what_few_replicates_define():
+    found = interval(0.5, lambda weights: np.where(weights[:, 0] > 0, 1.0, np.nan), 12, replicates=200)
+    assert found.low is None
+    assert "too few speakers" in found.reason
 
 
 def test_a_label_that_nobody_says_does_not_stop_the_interval():
     matrices = np.zeros((1, 12, 3, 3), int)
     matrices[0, :, 0, 0], matrices[0, :, 1, 1], matrices[0, :, 1, 2] = 3, 2, range(12)
-    assert intervals(matrices, replicates=200)["uar"].low is not None
+    assert intervals(outcomes_of(matrices), replicates=200)["uar"].low is not None
 
 
 def test_different_clips_are_no_pair():
-    matrices = matrices_of(*rows_of(12, 6, seed=0))
+    outcomes = counted(*rows_of(12, 6, seed=0))
     with pytest.raises(ValueError, match="same clips"):
-        differences(matrices, 2 * matrices)
-
-
-def test_ten_thousand_replicates_of_three_recipes_take_less_than_a_second():
-    random = np.random.default_rng(0)
-    recipes = [random.integers(0, 8, (1, 91, 6, 6)) for _ in range(3)]
-    start = time.process_time()
-    for matrices in recipes:
-        intervals(matrices)
-    assert time.process_time() - start < 1.0
+        differences(outcomes, outcomes_of(2 * outcomes.matrices))

@@ -4,7 +4,8 @@ import pytest
 
 from serlab.core import EMOTIONS, UserError
 from serlab.corpora.base import Corpus
-from serlab.evaluation.judge import evaluate, evaluation_lines
+from serlab.evaluation.judge import evaluate, evaluate_pair
+from serlab.evaluation.lines import evaluation_lines, pair_lines
 from serlab.tables import make_table
 
 
@@ -134,3 +135,42 @@ def test_labels_must_come_from_somewhere(tmp_path):
     table.assign(label="hapy").to_csv(tmp_path / "theirs.csv", index=False)
     with pytest.raises(UserError, match="unknown label 'hapy'; did you mean 'happy'"):
         evaluate(tmp_path / "theirs.csv")
+
+
+def test_two_foreign_tables_are_paired_on_the_clips_that_both_have(tmp_path):
+    corpus = corpus_of(20)
+    better = probabilities(corpus.clips, right=5).sample(frac=1, random_state=0)
+    worse = probabilities(corpus.clips, right=3)[1:]
+    better.to_csv(tmp_path / "better.csv", index=False)
+    worse.to_csv(tmp_path / "worse.csv", index=False)
+    found = evaluate_pair(tmp_path / "better.csv", tmp_path / "worse.csv", corpus)
+    assert (found["clips"], found["only"], found["speakers"]) == (119, [1, 0], 20)
+    assert found["answer"] == "better"
+    assert found["differences"]["uar"]["value"] == pytest.approx(2 / 6, abs=0.01)
+    found["p_holm"] = found["p"]
+    text = "\n".join(pair_lines(found))
+    assert "better.csv is ahead in UAR" in text
+    assert "only one of them has 1 and 0 more clips" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table[:30], "share 30 clips of 120 and 30"),
+        (lambda table: table.assign(label="sad"), "gives clip s00_angry the label 'sad'"),
+        (lambda table: pd.concat([table.assign(seed=seed) for seed in (0, 1)]), "have different seeds"),
+    ],
+)
+def test_tables_that_cannot_be_paired(change, message):
+    corpus = corpus_of(20)
+    table = probabilities(corpus.clips).rename(columns=lambda name: name.replace("prob_", "logit_"))
+    with pytest.raises(UserError, match=message):
+        evaluate_pair(table, change(table), corpus)
+
+
+def test_two_tables_of_their_own_labels_must_agree():
+    clips = corpus_of(12).clips
+    first = make_table(clips, right_logits(clips), EMOTIONS, side="test", fold=1, seed=0)
+    second = first.assign(label=first["label"].where(first.index > 0, "sad"))
+    with pytest.raises(UserError, match="a different label; correct one"):
+        evaluate_pair(first, second)

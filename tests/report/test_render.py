@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote
 
+import pandas as pd
 import pytest
 
 from serlab.core import MachineError, UserError
@@ -131,8 +132,8 @@ def test_names_of_users_cannot_inject(add_run):
         assert "<script" not in figure.read_text()
 
 
-def paths_of(comparison: Path, folder: Path) -> dict[str, str]:
-    """A small file for each worst clip; its name is awkward on purpose."""
+def clips_of(comparison: Path, folder: Path) -> pd.DataFrame:
+    """A table with a small file for each worst clip; its name is awkward on purpose."""
     folder.mkdir(parents=True)
     data = json.loads((comparison / "report" / "report.json").read_text())
     paths = {}
@@ -140,12 +141,12 @@ def paths_of(comparison: Path, folder: Path) -> dict[str, str]:
         path = folder / f"{entry['clip']} #1?.wav"
         path.write_bytes(b"RIFF-not-really")
         paths[entry["clip"]] = str(path)
-    return paths
+    return pd.DataFrame({"clip": list(paths), "path": list(paths.values())})
 
 
 def test_clips_are_linked_relative_to_the_page(own, tmp_path):
-    paths = paths_of(own, tmp_path / "own audio")
-    page = build(own, clip_paths=paths)
+    clips = clips_of(own, tmp_path / "own audio")
+    page = build(own, clips=clips)
     addresses = read(page).addresses
     sounds = [address for address in addresses if not address.startswith("#")]
     assert len(sounds) == 36
@@ -160,13 +161,13 @@ def test_clips_are_linked_relative_to_the_page(own, tmp_path):
 def test_clips_are_embedded_or_left_out_when_asked(add_run, tmp_path):
     folder = add_run("mfcc-svm", 1).parent.parent
     assert "audio" not in read(build(folder)).tags
-    paths = paths_of(folder, tmp_path / "audio")
-    assert "audio" not in read(build(folder, clip_paths=paths, audio="none")).tags
-    embedded = read(build(folder, clip_paths=paths, audio="embed")).addresses
+    clips = clips_of(folder, tmp_path / "audio")
+    assert "audio" not in read(build(folder, clips=clips, audio="none")).tags
+    embedded = read(build(folder, clips=clips, audio="embed")).addresses
     assert sum(address.startswith("data:audio/") for address in embedded) == 12
-    Path(next(iter(paths.values()))).unlink()
+    Path(clips["path"].iloc[0]).unlink()
     with pytest.raises(UserError, match=r"cannot embed .* use --audio link or none"):
-        build(folder, clip_paths=paths, audio="embed")
+        build(folder, clips=clips, audio="embed")
 
 
 def test_figures_of_an_earlier_report_go(add_run, tmp_path):

@@ -35,9 +35,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipFile, ...]:
 
 def make(files: tuple[ClipFile, ...], augmentation: Augmentation | None = None, **settings) -> TrainingBatches:
     frontend = settings.pop("frontend", Waveform(do_normalise=False))
-    defaults = {"batch_size": 3, "window": None, "fill": 0.0, "max_seconds": 8.0, "seed": 5, "n_labels": 2}
+    defaults = {"batch_size": 3, "window": None, "fill": 0.0, "max_seconds": 8.0, "seed": 5}
     values = {**defaults, **settings}
-    targets = np.arange(len(files)) % 2
+    targets = np.eye(2, dtype=np.float32)[np.arange(len(files)) % 2]
     return TrainingBatches(
         FeatureStore(frontend), files, targets, augmentation=augmentation or Augmentation(), **values
     )

@@ -85,8 +85,7 @@ def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Traini
     batches = TrainingBatches(
         store,
         files,
-        targets,
-        2,
+        np.eye(2, dtype=np.float32)[targets],
         augmentation=Augmentation(),
         batch_size=training.batch_size,
         window=network.window,

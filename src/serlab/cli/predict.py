@@ -45,6 +45,13 @@ def predict(
     precision: Annotated[
         str, typer.Option(help=f"One of {', '.join(options.PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
     ] = "auto",
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Say that it can't tell where the model would be wrong more often than this, going by its dev side.",
+        ),
+    ] = None,
 ) -> None:
     """Predict the emotion in audio files; files that cannot be read are listed, and the exit code is then 1.
 
@@ -54,17 +61,19 @@ def predict(
         serlab predict --model MODEL recordings/ --format csv > predictions.csv
 
         serlab predict --model MODEL recordings/ --out predictions.csv
+
+        serlab predict --model MODEL recordings/ --abstain 0.1
     """
     options.check_choice(form, FORMATS, "--format")
     options.check_choice(precision, options.PRECISIONS, "--precision")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # File names that are no UTF-8 are printed as they are.
     if out is not None:
-        left_out = _to_file(model, paths, precision, out, form)
+        left_out = _to_file(model, paths, precision, abstain, out, form)
     elif form in ("csv", "jsonl"):
-        left_out = _as_they_come(model, paths, precision, form)
+        left_out = _as_they_come(model, paths, precision, abstain, form)
     else:
-        left_out = _at_the_end(model, paths, precision, form)
+        left_out = _at_the_end(model, paths, precision, abstain, form)
     if left_out:
         raise typer.Exit(1)
 
@@ -76,8 +85,10 @@ def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[list[st
     return find_audio(paths), load(model, precision)
 
 
-def _to_file(model: Path, paths: Sequence[Path], precision: str, out: Path, form: str | None) -> int:
-    from serlab.prediction import stream
+def _to_file(
+    model: Path, paths: Sequence[Path], precision: str, abstain: float | None, out: Path, form: str | None
+) -> int:
+    from serlab.prediction import answers_of, stream
     from serlab.prediction_file import ENDINGS, opened
 
     if out.suffix.lower() not in ENDINGS:
@@ -85,12 +96,13 @@ def _to_file(model: Path, paths: Sequence[Path], precision: str, out: Path, form
     if form not in (None, out.suffix.lower()[1:]):
         raise UserError(f"--format {form} does not go with --out {out}, whose ending tells the format.")
     files, classifier = _loaded(model, paths, precision)
-    with opened(out, model, classifier) as file:
+    answered = answers_of(model, abstain)
+    with opened(out, model, classifier, abstain) as file:
         rest = file.left(files)
         done = len(files) - len(rest)
         if done:
             say(f"{out}: {done:,} of {len(files):,} files are done already.")
-        with closing(stream(classifier, rest, done=done)) as chunks:
+        with closing(stream(classifier, rest, done=done, answered=answered)) as chunks:
             for chunk in chunks:
                 file.add(chunk)
         left_out = sum(name in file.excluded for name in files)
@@ -100,16 +112,17 @@ def _to_file(model: Path, paths: Sequence[Path], precision: str, out: Path, form
     return left_out
 
 
-def _as_they_come(model: Path, paths: Sequence[Path], precision: str, form: str) -> int:
+def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str) -> int:
     from serlab.core import Exclusion
-    from serlab.prediction import FilePrediction, stream
+    from serlab.prediction import FilePrediction, answers_of, stream
     from serlab.prediction_file import as_csv, csv_header, lines
 
     files, classifier = _loaded(model, paths, precision)
+    answered = answers_of(model, abstain)
     if form == "csv":
         sys.stdout.write(as_csv([csv_header(classifier.labels)]))
     left_out = 0
-    with closing(stream(classifier, files)) as chunks:
+    with closing(stream(classifier, files, answered=answered)) as chunks:
         for chunk in chunks:
             sys.stdout.write(lines((found for found in chunk if isinstance(found, FilePrediction)), form))
             sys.stdout.flush()
@@ -119,10 +132,12 @@ def _as_they_come(model: Path, paths: Sequence[Path], precision: str, form: str)
     return left_out
 
 
-def _at_the_end(model: Path, paths: Sequence[Path], precision: str, form: str | None) -> int:
+def _at_the_end(
+    model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str | None
+) -> int:
     from serlab.prediction import predict as run
 
-    result = run(model, paths, precision=precision)
+    result = run(model, paths, precision=precision, abstain=abstain)
     if form == "json":
         predictions = [vars(row) for row in result.predictions]
         excluded = [{"path": entry.path, "reason": entry.reason} for entry in result.excluded]
@@ -148,6 +163,6 @@ def _print_table(result: Predictions) -> None:
     table = Table(Column("file", overflow="fold"), "emotion", *result.predictions[0].probabilities, box=None)
     for row in result.predictions:
         # Text and not markup: a file may be called "[red].wav".
-        table.add_row(Text(row.path), Text(row.label), *(f"{share:.2f}" for share in row.probabilities.values()))
+        table.add_row(Text(row.path), Text(row.label or "can't tell"), *(f"{share:.2f}" for share in row.probabilities.values()))
     # A terminal folds what is too long for it; a file or a pipe gets each row whole.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from serlab.cli import options
 from serlab.core import SerlabError, UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +23,11 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    table: Annotated[
-        Path, typer.Argument(help="CSV or Parquet with `clip` and `logit_<label>` or `prob_<label>` columns.")
+    tables: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TABLE...", help="CSV or Parquet with `clip` and `logit_<label>` or `prob_<label>` columns."
+        ),
     ],
     corpus: Annotated[
         str | None, typer.Option(help="Corpus that knows the clips' speakers and labels, where the table does not.")
@@ -29,20 +36,34 @@ def evaluate(
     side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test",
     form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
 ) -> None:
-    """Judge a table of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
+    """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
+
+    Several tables are compared too, pair by pair, on the clips that both have.
 
     Examples:
         serlab evaluate predictions.csv --corpus crema-d
+
+        serlab evaluate mine.csv theirs.csv --corpus crema-d
 
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
     options.check_choice(form, ("table", "json"), "--format")
     from serlab.evaluation.judge import evaluate as judge
-    from serlab.evaluation.judge import evaluation_lines
+    from serlab.evaluation.judge import evaluate_pair
+    from serlab.evaluation.lines import evaluation_lines, pair_lines
+    from serlab.evaluation.paired import adjust
 
-    result = judge(table, options.load(corpus, data) if corpus else None, side=side)
-    print(json.dumps(result, indent=1) if form == "json" else "\n".join(evaluation_lines(result)))
-    if result["exclusions"]:
+    clips = options.load(corpus, data) if corpus else None
+    results = {str(table): judge(table, clips, side=side) for table in tables}
+    pairs = [evaluate_pair(first, second, clips, side=side) for first, second in combinations(tables, 2)]
+    adjust(pairs)
+    if form == "json":
+        alone = results[str(tables[0])]
+        print(json.dumps({"tables": results, "pairs": pairs} if len(tables) > 1 else alone, indent=1))
+    else:
+        blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
+        print("\n\n".join("\n".join(block) for block in [*blocks, *map(pair_lines, pairs)]))
+    if any(result["exclusions"] for result in results.values()):
         raise typer.Exit(1)
 
 
@@ -74,23 +95,22 @@ def report(
     whole = not any(folder.glob("*/fold*.parquet")) and any(folder.glob("*/*/fold*.parquet"))
     if fuse and not whole:
         raise UserError(f"--fuse needs the folder of a corpus, which holds its protocols' folders, not {folder}.")
-    paths = _clip_paths(folder.resolve().name if whole else folder.resolve().parent.name, data, audio)
+    clips = _clips(folder.resolve().name if whole else folder.resolve().parent.name, data)
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
         fusions = [tuple(part.strip() for part in fusion.split("+")) for fusion in fuse or ()]
-        print(build_overview(folder, fusions=fusions, clip_paths=paths, audio=sound))
+        print(build_overview(folder, fusions=fusions, clips=clips, audio=sound))
     else:
-        print(build(folder, clip_paths=paths, audio=sound))
+        print(build(folder, clips=clips, audio=sound))
 
 
-def _clip_paths(name: str, data: Path | None, audio: str) -> dict[str, str]:
-    """Each clip's file where the corpus is at hand; a report of published tables does not need the audio."""
+def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
+    """The corpus's table where it is at hand; a report of published tables does not need it."""
     from serlab.corpora import corpus_names
 
-    if audio == "none" or name not in corpus_names():
-        return {}
+    if name not in corpus_names():
+        return None
     try:
-        clips = options.load(name, data).clips
+        return options.load(name, data).clips
     except SerlabError:
-        return {}
-    return dict(zip(clips["clip"], clips["path"], strict=True))
+        return None

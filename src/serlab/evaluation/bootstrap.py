@@ -1,8 +1,16 @@
-"""Intervals over speakers: the percentile bootstrap on per-speaker confusion matrices.
+"""Intervals over speakers, and over training again: the bootstrap on confusion matrices.
 
 Clips of one speaker are not independent, so speakers are resampled, never clips. A replicate is a weighted sum of the
 speakers' matrices (the weights multinomial), which makes ten thousand of them one matrix product. With several seeds
-a score is the mean over seeds of each seed's pooled score, on the same resampled speakers.
+a score is the mean over seeds of each seed's pooled score; the seeds are resampled too, within each fold, one draw for
+all of the fold's speakers, because one training made all its predictions. What S seeds show of the spread of training
+is too small by (S - 1) / S, as any plug-in variance is, so a drawn seed's deviation from the mean is stretched by
+sqrt(S / (S - 1)). One seed says nothing of training again; then the interval speaks of the trained models at hand.
+
+The ends are expanded percentiles (Hesterberg 2015, The American Statistician 69(4), section 4.5): the plain percentile
+interval is too narrow for few speakers, by the missing n / (n - 1) of the variance and by normal tails in place of
+Student's. Its tails of 2.5 % are replaced by those of which the normal quantile is sqrt(n / (n - 1)) t(n - 1). Beside
+a studentised interval it needs no second level of resampling, keeps to 0 and 1, and is steady where a label is rare.
 
 A replicate in which a label lost all its clips would average over fewer labels than the estimate does: it is left out,
 and where that happens to more than one in twenty no interval is given.
@@ -10,22 +18,27 @@ and where that happens to more than one in twenty no interval is given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 from serlab.evaluation.metrics import METRICS, Counts, Scores
+from serlab.evaluation.outcomes import Outcomes
 
 REPLICATES = 10_000
 LEVEL = 0.95
+EQUIVALENCE_LEVEL = 0.90
 FEWEST_SPEAKERS = 10
 _MOST_INCOMPLETE = 0.05
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score with its interval over speakers.
+    """A score with its interval.
 
     Attributes:
         value: the estimate.
@@ -40,13 +53,26 @@ class Interval:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Difference(Interval):
+    """A paired difference with its interval.
+
+    Attributes:
+        inner_low: lower end of the 90 % interval, by which equivalence is judged; None where none can be given.
+        inner_high: upper end.
+    """
+
+    inner_low: float | None = None
+    inner_high: float | None = None
+
+
 def intervals(
-    matrices: NDArray[np.int64], *, speakers_known: bool = True, replicates: int = REPLICATES, seed: int = 0
+    outcomes: Outcomes, *, speakers_known: bool = True, replicates: int = REPLICATES, seed: int = 0
 ) -> dict[str, Interval]:
-    """Score one recipe, with intervals over speakers.
+    """Score one recipe, with intervals over speakers, and over seeds where there are several.
 
     Args:
-        matrices: confusion counts, shape (seeds, speakers, K, K).
+        outcomes: its confusion counts.
         speakers_known: False where the corpus does not say who speaks; then there is no interval.
         replicates: number of bootstrap replicates.
         seed: of the resampling; the same seed and number of speakers draw the same speakers.
@@ -54,22 +80,26 @@ def intervals(
     Returns:
         ``uar``, ``wa`` and ``macro_f1``.
     """
-    return _percentiles([matrices], speakers_known, replicates, seed)
+    values, samples, reason = _sample([outcomes], speakers_known, replicates, seed)
+    if reason:
+        return {name: Interval(value, None, None, reason) for name, value in values.items()}
+    speakers = len(outcomes.speakers)
+    return {name: Interval(value, *_ends(samples[name], speakers, LEVEL)) for name, value in values.items()}
 
 
 def differences(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
+    first: Outcomes,
+    second: Outcomes,
     *,
     speakers_known: bool = True,
     replicates: int = REPLICATES,
     seed: int = 0,
-) -> dict[str, Interval]:
+) -> dict[str, Difference]:
     """Score the difference ``first - second`` of two recipes on the same clips, resampling the same speakers for both.
 
     Args:
-        first: confusion counts, shape (seeds, speakers, K, K).
-        second: counts of the same shape, speakers and true labels.
+        first: confusion counts.
+        second: counts of the same speakers, seeds and true labels; their folds may differ.
         speakers_known: False where the corpus does not say who speaks; then there is no interval.
         replicates: number of bootstrap replicates.
         seed: of the resampling.
@@ -80,32 +110,95 @@ def differences(
     Raises:
         ValueError: the two do not judge the same clips.
     """
-    if first.shape != second.shape or (first.sum(axis=-1) != second.sum(axis=-1)).any():
-        raise ValueError("a paired difference needs the same clips on both sides")
-    return _percentiles([first, second], speakers_known, replicates, seed)
+    check_paired(first, second)
+    values, samples, reason = _sample([first, second], speakers_known, replicates, seed)
+    if reason:
+        return {name: Difference(value, None, None, reason) for name, value in values.items()}
+    speakers = len(first.speakers)
+    return {
+        name: Difference(
+            value,
+            *_ends(samples[name], speakers, LEVEL),
+            "",
+            *_ends(samples[name], speakers, EQUIVALENCE_LEVEL),
+        )
+        for name, value in values.items()
+    }
 
 
-def _percentiles(
-    terms: list[NDArray[np.int64]], speakers_known: bool, replicates: int, seed: int
-) -> dict[str, Interval]:
-    """Intervals of the first term's scores, less the second's where there is one."""
-    values = {name: float(_signed(name, [term.sum(axis=1) for term in terms])) for name in METRICS}
-    speakers = terms[0].shape[1]
+def interval(
+    value: float,
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    speakers: int,
+    *,
+    speakers_known: bool = True,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval:
+    """An interval over speakers of any statistic.
+
+    Args:
+        value: the estimate.
+        statistic: gives a value a replicate, shape (replicates,), from how often each speaker was drawn, shape
+            (replicates, speakers); NaN where it is undefined.
+        speakers: number of speakers.
+        speakers_known: False where the corpus does not say who speaks; then there is no interval.
+        replicates: number of bootstrap replicates.
+        level: share of intervals that hold the true value.
+        seed: of the resampling.
+    """
     reason = _reason_against(speakers, speakers_known)
     if reason:
-        return {name: Interval(value, None, None, reason) for name, value in values.items()}
-    weights = np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=replicates)
-    resampled = [_resample(term, weights) for term in terms]
-    complete = _complete(terms[0], resampled[0])
+        return Interval(value, None, None, reason)
+    sample = statistic(draw_speakers(speakers, replicates, seed))
+    sample = sample[~np.isnan(sample)]
+    if len(sample) < (1 - _MOST_INCOMPLETE) * replicates:
+        return Interval(value, None, None, "too few speakers define it to resample them")
+    return Interval(value, *_ends(sample, speakers, level))
+
+
+@lru_cache(maxsize=4)
+def draw_speakers(speakers: int, replicates: int = REPLICATES, seed: int = 0) -> NDArray[np.float64]:
+    """How often each speaker is drawn, shape (replicates, speakers); read-only."""
+    drawn = np.random.default_rng(seed).multinomial(speakers, np.full(speakers, 1 / speakers), size=replicates)
+    weights = drawn.astype(np.float64)
+    weights.flags.writeable = False
+    return weights
+
+
+def check_paired(first: Outcomes, second: Outcomes) -> None:
+    """Refuse two recipes that were not judged on the same clips.
+
+    Raises:
+        ValueError: speakers, seeds or the number of clips of a label differ.
+    """
+    one, other = first.by_speaker.sum(axis=-1), second.by_speaker.sum(axis=-1)
+    if first.speakers != second.speakers or one.shape != other.shape or (one != other).any():
+        raise ValueError("a paired difference needs the same clips on both sides")
+
+
+def _sample(
+    terms: list[Outcomes], speakers_known: bool, replicates: int, seed: int
+) -> tuple[dict[str, float], dict[str, Scores], str]:
+    """The first term's scores, less the second's where there is one; their replicates; why there are none."""
+    values = {name: float(_signed(name, [term.by_seed for term in terms])) for name in METRICS}
+    speakers = len(terms[0].speakers)
+    reason = _reason_against(speakers, speakers_known)
+    if reason:
+        return values, {}, reason
+    weights = draw_speakers(speakers, replicates, seed)
+    resampled = [_resample(term, weights, np.random.default_rng([seed, place])) for place, term in enumerate(terms)]
+    complete = _complete(terms[0].by_seed, resampled[0])
     if complete.mean() < 1 - _MOST_INCOMPLETE:
-        reason = "a label is spoken by too few speakers to resample them"
-        return {name: Interval(value, None, None, reason) for name, value in values.items()}
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    found = {}
-    for name, value in values.items():
-        low, high = np.quantile(_signed(name, [term[complete] for term in resampled]), tails)
-        found[name] = Interval(value, float(low), float(high))
-    return found
+        return values, {}, "a label is spoken by too few speakers to resample them"
+    return values, {name: _signed(name, [term[complete] for term in resampled]) for name in METRICS}, ""
+
+
+def _ends(sample: Scores, speakers: int, level: float) -> tuple[float, float]:
+    tail = ndtr(np.sqrt(speakers / (speakers - 1)) * stdtrit(speakers - 1, (1 - level) / 2))
+    low, high = np.quantile(sample, (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def _reason_against(speakers: int, speakers_known: bool) -> str:
@@ -116,18 +209,34 @@ def _reason_against(speakers: int, speakers_known: bool) -> str:
     return ""
 
 
-def _resample(matrices: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weighted sums over speakers, shape (replicates, seeds, K, K)."""
-    seeds, speakers, classes, _ = matrices.shape
-    flat = matrices.swapaxes(0, 1).reshape(speakers, -1).astype(np.float64)
-    sums: NDArray[np.float64] = weights.astype(np.float64) @ flat
-    return sums.reshape(len(weights), seeds, classes, classes)
+def _resample(term: Outcomes, weights: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """Matrices of the drawn speakers and seeds, shape (replicates, seeds, K, K)."""
+    seeds, _, classes, _ = term.matrices.shape
+    shape = (len(weights), seeds, classes, classes)
+    if not term.seeds_resampled:
+        flat = term.by_speaker.swapaxes(0, 1).reshape(len(term.speakers), -1).astype(np.float64)
+        alone: NDArray[np.float64] = (weights @ flat).reshape(shape)
+        return alone
+    total = np.zeros(shape)
+    stretch = np.sqrt(seeds / (seeds - 1))
+    replicate = np.arange(len(weights))[:, None]
+    for fold in range(len(term.folds)):
+        cells = np.flatnonzero(term.fold == fold)
+        flat = term.matrices[:, cells].swapaxes(0, 1).reshape(len(cells), -1).astype(np.float64)
+        each = (weights[:, term.speaker[cells]] @ flat).reshape(shape)
+        mean = each.mean(axis=1, keepdims=True)
+        each -= mean
+        each *= stretch
+        drawn = random.integers(seeds, size=(len(weights), seeds))
+        total += each[replicate, drawn]
+        total += mean
+    return total
 
 
-def _complete(matrices: NDArray[np.int64], resampled: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _complete(by_seed: Counts, resampled: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which replicates still have a clip of every label that each seed has, shape (replicates,)."""
-    has = matrices.sum(axis=(1, 3)) > 0
-    still: NDArray[np.bool_] = ((resampled.sum(axis=-1) > 0) | ~has).all(axis=(1, 2))
+    has = by_seed.sum(axis=-1) > 0
+    still: NDArray[np.bool_] = ((resampled.sum(axis=-1) > 0.5) | ~has).all(axis=(1, 2))
     return still
 
 

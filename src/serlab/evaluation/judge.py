@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,14 @@ from serlab.core import UserError
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.paired import compare
+from serlab.evaluation.trust import trust
 from serlab.tables import check_table, labels_of, read_foreign
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
+
+_LEAST_SHARED = 0.5
 
 
 def evaluate(
@@ -39,15 +43,114 @@ def evaluate(
     Returns:
         Plain data: ``labels``, ``absent``, ``clips``, ``speakers``, ``seeds``, ``scores`` (each with its interval),
         ``per_class``, ``confusion`` (rows true, summed over seeds), ``corpus``, ``unpredicted`` (how many of the
-        corpus's clips the table leaves out) and ``exclusions``.
+        corpus's clips the table leaves out), ``exclusions`` and ``trust`` (:func:`serlab.evaluation.trust.trust`;
+        what it fits, it fits on the table's rows of the side ``dev``).
 
     Raises:
         UserError: labels are missing or unknown, a clip stands twice, or the table and the corpus contradict each
             other.
     """
+    judged = _prepare(table, corpus, labels, side)
+    rows, known = judged.rows, judged.labels
+    outcomes = count_outcomes(rows, known)
+    scores = intervals(outcomes, speakers_known=judged.speakers_known)
+    return {
+        "labels": list(known),
+        "absent": absent(outcomes.by_seed, known),
+        "clips": int(rows["clip"].nunique()),
+        "speakers": len(outcomes.speakers) if judged.speakers_known else None,
+        "seeds": len(outcomes.seeds),
+        "scores": {metric: asdict(score) for metric, score in scores.items()},
+        "per_class": per_class(outcomes.by_seed, known),
+        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
+        "corpus": {"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
+        "unpredicted": len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
+        "exclusions": judged.exclusions,
+        "trust": trust(
+            rows,
+            judged.dev,
+            outcomes,
+            corpus.clips if corpus else None,
+            speakers_known=judged.speakers_known,
+        ),
+    }
+
+
+def evaluate_pair(
+    first: Path | pd.DataFrame,
+    second: Path | pd.DataFrame,
+    corpus: Corpus | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    side: str = "test",
+) -> dict[str, Any]:
+    """Compare two tables of predictions on the clips that both have.
+
+    Args:
+        first: as for :func:`evaluate`.
+        second: likewise.
+        corpus: likewise.
+        labels: likewise.
+        side: likewise.
+
+    Returns:
+        What :func:`serlab.evaluation.paired.compare` gives, with ``clips`` and ``speakers`` of the shared clips,
+        ``names``, and ``only``: how many clips only one of the two has.
+
+    Raises:
+        UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or share less than
+            half of the clips of either.
+    """
+    sides = [_prepare(table, corpus, labels, side) for table in (first, second)]
+    one, other = (judged.rows for judged in sides)
+    keys = ["clip", "seed"] if set(one["seed"]) == set(other["seed"]) else ["clip"]
+    names = [judged.name for judged in sides]
+    if keys == ["clip"] and (one["seed"].nunique() > 1 or other["seed"].nunique() > 1):
+        raise UserError(f"{names[0]} and {names[1]} have different seeds; give both the same, or one seed each.")
+    both = one[keys].merge(other[keys], on=keys)
+    counts = [int(rows["clip"].nunique()) for rows in (one, other)]
+    shared = int(both["clip"].nunique())
+    if shared < _LEAST_SHARED * max(counts):
+        raise UserError(
+            f"{names[0]} and {names[1]} share {shared:,} clips of {counts[0]:,} and {counts[1]:,}; too few for a "
+            "comparison: let both models predict the same clips."
+        )
+    one, other = (_shared(rows, both, keys) for rows in (one, other))
+    for key in ("label", "speaker"):
+        differs = one[key].to_numpy() != other[key].to_numpy()
+        if differs.any():
+            clip = one.loc[differs, "clip"].iloc[0]
+            raise UserError(f"{names[0]} and {names[1]} give clip {clip} a different {key}; correct one of them.")
+    if keys == ["clip"]:
+        other = other.assign(seed=one["seed"].to_numpy())
+    speakers_known = all(judged.speakers_known for judged in sides)
+    found = compare(
+        *(count_outcomes(rows, sides[0].labels) for rows in (one, other)), speakers_known=speakers_known
+    )
+    return found | {
+        "names": names,
+        "clips": shared,
+        "speakers": int(one["speaker"].nunique()) if speakers_known else None,
+        "only": [count - shared for count in counts],
+    }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A table that can be judged: its rows with speaker, label, fold and seed, dev ones apart; what was left out."""
+
+    name: str
+    rows: pd.DataFrame
+    dev: pd.DataFrame
+    labels: tuple[str, ...]
+    speakers_known: bool
+    exclusions: list[dict[str, str]]
+
+
+def _prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> _Judged:
     name = str(table) if isinstance(table, Path) else "the table"
-    rows = read_foreign(table) if isinstance(table, Path) else table.assign(clip=table["clip"].astype(str))
-    rows = _on_side(rows, side, name)
+    whole = read_foreign(table) if isinstance(table, Path) else table.assign(clip=table["clip"].astype(str))
+    rows = _on_side(whole, side, name)
     if corpus is not None:
         rows = _join(rows, corpus, name)
     elif "label" not in rows:
@@ -57,26 +160,28 @@ def evaluate(
     if rows.empty:
         raise UserError(f"{name} has no clip that can be judged: {_first_reason(exclusions)}.")
     speakers_known = bool("speaker" in rows and rows["speaker"].fillna("").ne("").all())
-    rows = rows.assign(speaker=rows["speaker"].astype(str) if speakers_known else "").astype({"label": str})
-    for key in ("fold", "seed"):
-        rows[key] = rows.get(key, 0)
+    rows = _completed(rows, speakers_known)
     check_table(rows.assign(side=side), name)
     known = tuple(labels or (corpus.labels if corpus else labels_of(rows)))
-    outcomes = count_outcomes(rows, known)
-    scores = intervals(outcomes.matrices, speakers_known=speakers_known)
-    return {
-        "labels": list(known),
-        "absent": absent(outcomes.by_seed, known),
-        "clips": int(rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if speakers_known else None,
-        "seeds": len(outcomes.seeds),
-        "scores": {metric: asdict(score) for metric, score in scores.items()},
-        "per_class": per_class(outcomes.by_seed, known),
-        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
-        "corpus": {"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
-        "unpredicted": len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
-        "exclusions": exclusions,
-    }
+    dev = whole[whole["side"] == "dev"] if "side" in whole and side == "test" else whole.iloc[:0]
+    if len(dev):
+        dev = _completed(dev if corpus is None else _join(dev, corpus, name), speakers_known)
+        dev = dev[dev["label"].isin(known)]
+    return _Judged(name, rows, dev, known, speakers_known, exclusions)
+
+
+def _completed(rows: pd.DataFrame, speakers_known: bool) -> pd.DataFrame:
+    """Rows with a speaker, a label, a fold and a seed."""
+    speaker = rows["speaker"].astype(str) if speakers_known else ""
+    rows = rows.assign(speaker=speaker).astype({"label": str})
+    for key in ("fold", "seed"):
+        rows[key] = rows.get(key, 0)
+    return rows
+
+
+def _shared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of the shared clips, in one order for both tables."""
+    return rows.merge(both.drop_duplicates(), on=keys).sort_values(keys, ignore_index=True)
 
 
 def per_class(by_seed: NDArray[Any], labels: Sequence[str]) -> list[dict[str, Any]]:
@@ -93,33 +198,6 @@ def per_class(by_seed: NDArray[Any], labels: Sequence[str]) -> list[dict[str, An
         | {name: _number(values[:, index].mean()) for name, values in columns.items()}
         for index, label in enumerate(labels)
     ]
-
-
-def evaluation_lines(result: dict[str, Any]) -> list[str]:
-    """What :func:`evaluate` found, as lines of plain text for a terminal."""
-    width = max(map(len, result["labels"]))
-    of = f" of {result['corpus']['name']} ({result['corpus']['copy']})" if result["corpus"] else ""
-    people = "speakers unknown" if result["speakers"] is None else f"{result['speakers']} speakers"
-    lines = [f"{result['clips']} clips{of}, {people}"]
-    titles = {"uar": "UAR", "wa": "WA", "macro_f1": "macro-F1"}
-    for metric, title in titles.items():
-        score = result["scores"][metric]
-        interval = (
-            f"95 % interval {100 * score['low']:.1f} to {100 * score['high']:.1f}"
-            if score["low"] is not None
-            else f"no interval: {score['reason']}"
-        )
-        lines.append(f"{title:<9}{100 * score['value']:6.1f} %   {interval}")
-    lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
-    for row in result["per_class"]:
-        cells = "  ".join(f"{_percent(row[key]):>7}" for key in ("recall", "f1"))
-        lines.append(f"{row['label']:<{width}}  {_percent(row['precision']):>9} {cells}  {row['clips']:>6}")
-    if result["absent"]:
-        lines.append(f"no clips of {', '.join(result['absent'])}: not part of UAR and macro-F1")
-    if result["unpredicted"]:
-        lines.append(f"{result['unpredicted']} clips of the corpus have no prediction in the table")
-    lines += [f"left out: {exclusion['clip']} ({exclusion['reason']})" for exclusion in result["exclusions"]]
-    return lines
 
 
 def _on_side(rows: pd.DataFrame, side: str, name: str) -> pd.DataFrame:
@@ -167,7 +245,3 @@ def _first_reason(exclusions: list[dict[str, str]]) -> str:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"

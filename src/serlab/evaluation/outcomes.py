@@ -1,9 +1,10 @@
-"""From a prediction table to what every score is computed from: one K x K confusion matrix a seed and speaker."""
+"""From a prediction table to what every score is computed from: one K x K confusion matrix a seed, fold and speaker."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,25 +17,52 @@ from serlab.tables import labels_of, logits_of
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Confusion counts by seed and speaker.
+    """Confusion counts by seed, and by cell: a speaker in a fold.
 
     Attributes:
         labels: the full label list, K long.
         speakers: every speaker, sorted.
+        folds: every fold, sorted.
         seeds: every seed, sorted.
-        matrices: counts, shape (seeds, speakers, K, K).
+        matrices: counts, shape (seeds, cells, K, K).
+        speaker: place of each cell's speaker, shape (cells,).
+        fold: place of each cell's fold, shape (cells,).
     """
 
     labels: tuple[str, ...]
     speakers: tuple[str, ...]
+    folds: tuple[int, ...]
     seeds: tuple[int, ...]
     matrices: NDArray[np.int64]
+    speaker: NDArray[np.int64]
+    fold: NDArray[np.int64]
 
     @property
     def by_seed(self) -> NDArray[np.int64]:
-        """Counts pooled over speakers (and so over folds), shape (seeds, K, K)."""
+        """Counts pooled over speakers and folds, shape (seeds, K, K)."""
         counts: NDArray[np.int64] = self.matrices.sum(axis=1)
         return counts
+
+    @property
+    def by_fold(self) -> NDArray[np.int64]:
+        """Counts pooled over each fold's speakers, shape (seeds, folds, K, K)."""
+        return self._pooled(self.fold, len(self.folds))
+
+    @cached_property
+    def by_speaker(self) -> NDArray[np.int64]:
+        """Counts pooled over each speaker's folds, shape (seeds, speakers, K, K)."""
+        return self._pooled(self.speaker, len(self.speakers))
+
+    @cached_property
+    def seeds_resampled(self) -> bool:
+        """Whether several seeds judged the same clips, so that training again can be a level of resampling."""
+        clips = self.matrices.sum(axis=-1)
+        return len(self.seeds) > 1 and bool((clips == clips[:1]).all())
+
+    def _pooled(self, group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+        pooled = np.zeros((len(self.seeds), groups, *self.matrices.shape[2:]), np.int64)
+        np.add.at(pooled, (slice(None), group), self.matrices)
+        return pooled
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
@@ -48,11 +76,11 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     """Count a prediction table's outcomes.
 
     Args:
-        table: rows with ``speaker``, ``label``, ``seed`` and a logit a label; folds are pooled.
+        table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit a label.
         labels: the full label list.
 
     Returns:
-        One confusion matrix a seed and speaker.
+        One confusion matrix a seed, fold and speaker.
 
     Raises:
         UserError: the table's classes are not the label list, or a clip has a label that is not in it.
@@ -62,12 +90,19 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     truth = table["label"].map(index).to_numpy(np.int64)
     guess = np.array([index[label] for label in labels_of(table)])[logits_of(table).argmax(axis=1)]
     speaker, speakers = pd.factorize(table["speaker"], sort=True)
+    fold, folds = pd.factorize(table["fold"], sort=True)
     seed, seeds = pd.factorize(table["seed"], sort=True)
-    counts = confusion(
-        truth, guess, len(labels), group=seed * len(speakers) + speaker, groups=len(seeds) * len(speakers)
+    cell, cells = pd.factorize(speaker * len(folds) + fold, sort=True)
+    counts = confusion(truth, guess, len(labels), group=seed * len(cells) + cell, groups=len(seeds) * len(cells))
+    return Outcomes(
+        labels=tuple(labels),
+        speakers=tuple(map(str, speakers)),
+        folds=tuple(map(int, folds)),
+        seeds=tuple(map(int, seeds)),
+        matrices=counts.reshape(len(seeds), len(cells), len(labels), len(labels)),
+        speaker=np.asarray(cells, np.int64) // max(1, len(folds)),
+        fold=np.asarray(cells, np.int64) % max(1, len(folds)),
     )
-    shape = (len(seeds), len(speakers), len(labels), len(labels))
-    return Outcomes(tuple(labels), tuple(map(str, speakers)), tuple(map(int, seeds)), counts.reshape(shape))
 
 
 def check_labels(table: pd.DataFrame, labels: Sequence[str]) -> None:

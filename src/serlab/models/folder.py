@@ -17,6 +17,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 from serlab.core import UserError
+from serlab.evaluation.reliance import Reliance
 from serlab.files import unwritable, write_json, write_text
 from serlab.frontends.base import rounded
 from serlab.frontends.functionals import Egemaps, MfccStatistics
@@ -96,6 +97,21 @@ def load(folder: Path, precision: str = "auto") -> Classifier:
         raise UserError(f"{folder} is damaged: {name} is missing.") from error
     except (SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}.") from error
+
+
+def load_reliance(folder: Path) -> Reliance:
+    """When the model of a folder should say that it cannot tell.
+
+    Raises:
+        UserError: the folder does not say.
+    """
+    try:
+        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return Reliance.of(content["signature"]["training"]["reliance"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} does not say when to abstain; train the model with this version of serlab, or leave --abstain."
+        ) from error
 
 
 def _own(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, settings, to_svg
 from serlab.report.words import interval_text, listed, percent, points
@@ -53,7 +54,7 @@ def _draw_uar(summary: Summary) -> Drawing:
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     axes.set_xlabel(f"UAR, %   (dashed: chance, {chance:.1f} %)")
     seen = "; ".join(f"{r['title']} {percent(r['scores']['uar']['value'])} %, {_interval(r)}" for r in recipes)
-    return _drawing(
+    return drawing_of(
         figure,
         "uar",
         "UAR of each recipe",
@@ -83,7 +84,7 @@ def _draw_differences(summary: Summary) -> Drawing | None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, -1), max(high, 1))
     axes.set_xlabel("Difference in UAR, points")
-    return _drawing(
+    return drawing_of(
         figure,
         "differences",
         "Differences between recipes",
@@ -96,7 +97,7 @@ def _draw_differences(summary: Summary) -> Drawing | None:
 def _draw_recalls(summary: Summary) -> Drawing:
     recipes, labels = summary["recipes"], summary["corpus"]["labels"]
     titles = [recipe["title"] for recipe in recipes]
-    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * _legend_rows(titles))
+    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * legend_rows(titles))
     offsets = np.linspace(-0.24, 0.24, len(recipes)) if len(recipes) > 1 else np.zeros(1)
     for index, recipe in enumerate(recipes):
         recalls = [(row, c["recall"]) for row, c in enumerate(recipe["per_class"]) if c["recall"] is not None]
@@ -106,7 +107,7 @@ def _draw_recalls(summary: Summary) -> Drawing:
             linestyle="none",
             markersize=6,
             label=recipe["title"],
-            **_mark(index),
+            **mark_of(index),
         )
     for row in range(1, len(labels)):
         axes.axhline(row - 0.5, color=LINE, linewidth=0.6)
@@ -114,12 +115,12 @@ def _draw_recalls(summary: Summary) -> Drawing:
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.set_xlim(0, 100)
     axes.set_xlabel("Recall, %")
-    _legend(axes, titles)
+    legend(axes, titles)
     seen = "; ".join(
         f"{recipe['title']}: " + ", ".join(f"{c['label']} {percent(c['recall'])}" for c in recipe["per_class"])
         for recipe in recipes
     )
-    return _drawing(
+    return drawing_of(
         figure,
         "recalls",
         "Recall of each label",
@@ -138,7 +139,7 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
     for row, recipe in enumerate(recipes):
         scores = np.sort([100 * speaker["uar"] for speaker in recipe["per_speaker"]])
         spread = 0.26 * np.sin(np.arange(len(scores)) * 2.4)
-        mark = _mark(row) | {"markeredgewidth": 0}
+        mark = mark_of(row) | {"markeredgewidth": 0}
         axes.plot(scores, row + 0.12 + spread * 0.7, linestyle="none", markersize=4.5, alpha=0.6, **mark)
         median = float(np.median(scores))
         axes.plot([median, median], [row - 0.14, row + 0.38], color=INK, linewidth=1.6, zorder=4)
@@ -148,7 +149,7 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
     axes.set_xlim(0, 100)
     axes.axvline(100 * summary["chance"], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     axes.set_xlabel("UAR of one speaker, %   (dashed: chance)")
-    return _drawing(
+    return drawing_of(
         figure,
         "speakers",
         "UAR of each speaker",
@@ -162,7 +163,7 @@ def _draw_curves(summary: Summary) -> Drawing | None:
     if not recipes:
         return None
     titles = [recipe["title"] for _, recipe in recipes]
-    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * _legend_rows(titles)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * legend_rows(titles)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     seen = []
     for index, recipe in recipes:
@@ -176,7 +177,7 @@ def _draw_curves(summary: Summary) -> Drawing | None:
             below.plot(epochs, list(scores.values()), **style)
             if curve["best_epoch"] in scores:
                 top = scores[curve["best_epoch"]]
-                below.plot(curve["best_epoch"], top, markersize=5.5, linestyle="none", **_mark(index))
+                below.plot(curve["best_epoch"], top, markersize=5.5, linestyle="none", **mark_of(index))
                 best.append(f"{top:.1f}")
         seen.append(f"{recipe['title']} {listed(best)}")
     above.set_ylabel("Training loss")
@@ -187,8 +188,8 @@ def _draw_curves(summary: Summary) -> Drawing | None:
         axes.grid(axis="y")
         axes.tick_params(length=0)
         axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8.5)
-    _legend(above, titles)
-    return _drawing(
+    legend(above, titles)
+    return drawing_of(
         figure,
         "curves",
         "Learning curves",
@@ -199,9 +200,27 @@ def _draw_curves(summary: Summary) -> Drawing | None:
 
 def _draw_confusion(summary: Summary, index: int) -> Drawing:
     recipe, labels = summary["recipes"][index], summary["corpus"]["labels"]
-    counts = np.array(recipe["confusion"])
-    support = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(support, 1)
+    figure, row, column, share = draw_counts(np.array(recipe["confusion"]), labels, said="said by the model")
+    return drawing_of(
+        figure,
+        f"confusion-{index}",
+        f"Confusions of {recipe['title']}",
+        "Rows: the true label. Large: per cent of the row; small: clips"
+        + (", summed over seeds." if len(recipe["seeds"]) > 1 else "."),
+        f"Confusion matrix of {recipe['title']}; most frequent error: {labels[row]} heard as {labels[column]}, "
+        f"{100 * share:.0f} % of its clips.",
+    )
+
+
+def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> tuple[Figure, int, int, float]:
+    """A confusion matrix; also the row, column and share of the most frequent error.
+
+    Args:
+        counts: rows true labels, columns said ones.
+        labels: their names.
+        said: what the columns are.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(_WIDTH, 0.9 + 0.52 * len(labels)), layout="constrained")
     axes = figure.subplots()
     small = min(9.0, 60 / len(labels))
@@ -229,22 +248,14 @@ def _draw_confusion(summary: Summary, index: int) -> Drawing:
     axes.set_yticks(range(len(labels)), labels=labels)
     axes.tick_params(length=0, labelsize=small, labelcolor=INK)
     axes.xaxis.tick_top()
-    axes.set_xlabel("said by the model", loc="left", labelpad=7)
+    axes.set_xlabel(said, loc="left", labelpad=7)
     axes.xaxis.set_label_position("top")
     axes.set_ylabel("true label", loc="top")
     for spine in axes.spines.values():
         spine.set_visible(False)
     off = shares * (1 - np.eye(len(labels)))
     row, column = np.unravel_index(off.argmax(), off.shape)
-    return _drawing(
-        figure,
-        f"confusion-{index}",
-        f"Confusions of {recipe['title']}",
-        "Rows: the true label. Large: per cent of the row; small: clips"
-        + (", summed over seeds." if len(recipe["seeds"]) > 1 else "."),
-        f"Confusion matrix of {recipe['title']}; most frequent error: {labels[row]} heard as {labels[column]}, "
-        f"{100 * off[row, column]:.0f} % of its clips.",
-    )
+    return figure, int(row), int(column), float(off[row, column])
 
 
 def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
@@ -286,11 +297,12 @@ def _dot(axes: Axes, row: int, score: Mapping[str, Any], index: int, *, hollow: 
     colour = SERIES[index % len(SERIES)]
     if score["low"] is not None:
         axes.plot([100 * score["low"], 100 * score["high"]], [row, row], color=colour, linewidth=2.4, zorder=3)
-    mark = _mark(index) | ({"markerfacecolor": PAGE} if hollow else {})
+    mark = mark_of(index) | ({"markerfacecolor": PAGE} if hollow else {})
     axes.plot(100 * score["value"], row, markersize=7.5, zorder=4, linestyle="none", **mark)
 
 
-def _mark(index: int) -> dict[str, Any]:
+def mark_of(index: int) -> dict[str, Any]:
+    """Marker and colour of a recipe, by its place."""
     colour = SERIES[index % len(SERIES)]
     return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
 
@@ -299,11 +311,13 @@ def _legend_columns(titles: Sequence[str]) -> int:
     return 2 if len(titles) > 1 and max(map(len, titles)) <= _WIDEST_TITLE // 2 else 1
 
 
-def _legend_rows(titles: Sequence[str]) -> int:
+def legend_rows(titles: Sequence[str]) -> int:
+    """Rows that a legend of these titles takes."""
     return -(-len(titles) // _legend_columns(titles))
 
 
-def _legend(axes: Axes, titles: Sequence[str]) -> None:
+def legend(axes: Axes, titles: Sequence[str]) -> None:
+    """A legend above the axes."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
@@ -324,5 +338,6 @@ def _interval(recipe: Mapping[str, Any]) -> str:
     return text if score["low"] is None else f"95 % interval {text}"
 
 
-def _drawing(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:
+def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:
+    """The figure, rendered, with its words."""
     return Drawing(name, title, caption, alternative, to_svg(figure, f"figure-{name}", alternative))

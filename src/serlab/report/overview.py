@@ -8,13 +8,12 @@ training was worth.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import differences
 from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.paired import compare
 from serlab.report.fused import fuse_recipes, fuse_seeds
 from serlab.report.recipe import compare_pair, describe
 from serlab.report.selection import RecipeRuns, group_runs
@@ -75,7 +74,6 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] |
         return None
     corpus = first.signature["corpus"]
     one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
-    found = differences(other.matrices, one.matrices, speakers_known=corpus["speakers_known"])
     disjoint = [recipe.signature["protocol"]["speaker_disjoint"] for recipe in (first, second)]
     return {
         "recipe": first.name,
@@ -83,7 +81,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] |
         "first": first.signature["protocol"]["name"],
         "second": second.signature["protocol"]["name"],
         "leak": disjoint == [True, False],
-        "differences": {metric: asdict(difference) for metric, difference in found.items()},
+        **compare(other, one, speakers_known=corpus["speakers_known"]),
         "clips": int(both["clip"].nunique()),
         "seeds": sorted({int(seed) for seed in both["seed"]}),
         "speakers": len(one.speakers) if corpus["speakers_known"] else None,

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serlab.evaluation.bootstrap import Interval, differences, intervals
+from serlab.evaluation.bootstrap import Interval, intervals
 from serlab.evaluation.judge import per_class
 from serlab.evaluation.metrics import absent, uar, wa
 from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.paired import compare
+from serlab.evaluation.spread import over_folds, over_seeds, student
+from serlab.evaluation.trust import trust
 from serlab.report.selection import RecipeRuns, full_grid
 from serlab.tables import Run, labels_of, probabilities_of
 
@@ -27,7 +30,8 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
     corpus = recipe.signature["corpus"]
     labels, known = corpus["labels"], corpus["speakers_known"]
     outcomes = count_outcomes(recipe.rows, labels)
-    scores = intervals(outcomes.matrices, speakers_known=known)
+    scores = intervals(outcomes, speakers_known=known)
+    fold_wise = over_folds(outcomes)
     runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
     train_uar = _mean([run["train_uar"] for run in runs])
     return {
@@ -50,12 +54,24 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "absent": absent(outcomes.by_seed, labels),
         "per_class": per_class(outcomes.by_seed, labels),
         "confusion": outcomes.by_seed.sum(axis=0).tolist(),
-        "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.matrices)) if known else [],
+        "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
+        "over_seeds": asdict(over_seeds(outcomes)),
+        "over_folds": asdict(fold_wise) | {"student": student(fold_wise)},
         "runs": runs,
         "curves": _curves(recipe),
         "worst": worst_confusions(recipe),
         "cost": _cost([run.signature["cost"] for run in recipe.runs]),
     }
+
+
+def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, Any]:
+    """How far one recipe's answers can be trusted; see :func:`serlab.evaluation.trust.trust`."""
+    corpus = recipe.signature["corpus"]
+    tables = [run.table for run in recipe.runs]
+    dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
+    outcomes = count_outcomes(recipe.rows, corpus["labels"])
+    fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
+    return trust(recipe.rows, fitted_on, outcomes, clips, speakers_known=corpus["speakers_known"])
 
 
 def reasons_not_learned(train_uar: float | None, judged: Interval, classes: int) -> list[str]:
@@ -93,9 +109,8 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     keys = ["clip", "fold", "seed"]
     both = first.rows[keys].merge(second.rows[keys], on=keys).merge(pd.DataFrame(shared, columns=["fold", "seed"]))
     one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
-    found = differences(one.matrices, other.matrices, speakers_known=corpus["speakers_known"])
     return pair | {
-        "differences": {metric: asdict(difference) for metric, difference in found.items()},
+        **compare(one, other, speakers_known=corpus["speakers_known"]),
         "folds": sorted({fold for fold, _ in shared}),
         "seeds": sorted({seed for _, seed in shared}),
         "clips": int(both["clip"].nunique()),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab import files, ledger
@@ -26,6 +27,7 @@ from serlab.report.figures import draw_all
 from serlab.report.overview import Fusion, survey
 from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, standalone
+from serlab.report.trust_figures import draw_trust
 from serlab.tables import read_protocols, read_runs
 
 Audio = Literal["link", "embed", "none"]
@@ -34,12 +36,13 @@ AUDIT = "audit.json"
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
-def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: Audio = "link") -> Path:
+def build(folder: Path, *, clips: pd.DataFrame | None = None, audio: Audio = "link") -> Path:
     """Write the report of all runs below a folder.
 
     Args:
         folder: ``<out>/<corpus>/<protocol>``; the ledger is looked for at ``<out>/ledger.jsonl``.
-        clip_paths: each clip's file, for listening to the worst confusions.
+        clips: the corpus's table, for its votes, what it knows of the speakers, and the files to listen to; what needs
+            it is left out where it is not at hand.
         audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few clips that are
             shown into the page, ``"none"`` leaves sound out.
 
@@ -55,10 +58,10 @@ def build(folder: Path, *, clip_paths: Mapping[str, str] | None = None, audio: A
         raise UserError(
             f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
         )
-    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder))
-    drawings = draw_all(summary)
+    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
+    drawings = draw_all(summary) + draw_trust(summary)
     target = folder / "report"
-    sounds = _sounds(summary, clip_paths or {}, target, audio)
+    sounds = _sounds(summary, _paths(clips), target, audio)
     for drawing in drawings:
         files.write_text(target / "figures" / f"{drawing.name}.svg", standalone(drawing))
     shown = {f"{drawing.name}.svg" for drawing in drawings}
@@ -75,7 +78,7 @@ def build_overview(
     folder: Path,
     *,
     fusions: Iterable[Fusion] = (),
-    clip_paths: Mapping[str, str] | None = None,
+    clips: pd.DataFrame | None = None,
     audio: Audio = "link",
 ) -> Path:
     """Write the report of each protocol of a corpus, and an overview of all.
@@ -83,7 +86,7 @@ def build_overview(
     Args:
         folder: ``<out>/<corpus>``.
         fusions: recipes whose log-probabilities are averaged.
-        clip_paths: each clip's file.
+        clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
 
     Returns:
@@ -96,7 +99,7 @@ def build_overview(
     found = survey(protocols, fusions)
     _enter_fusions(folder.parent, found)
     for name in protocols:
-        build(folder / name, clip_paths=clip_paths, audio=audio)
+        build(folder / name, clips=clips, audio=audio)
     target = folder / "report"
     files.write_json(target / "report.json", found)
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
@@ -160,7 +163,9 @@ def _environment(*, autoescape: bool) -> Environment:
         "percent": words.percent,
         "points": words.points,
         "interval": words.interval_text,
+        "p_value": words.p_value,
         "spans": words.spans,
+        "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,
         "clock": lambda seconds: "–" if seconds is None else clock(seconds),
@@ -188,11 +193,18 @@ def _read_audit(folder: Path) -> dict[str, Any] | None:
     return found
 
 
+def _paths(clips: pd.DataFrame | None) -> dict[str, str]:
+    return {} if clips is None else dict(zip(clips["clip"], clips["path"], strict=True))
+
+
 def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
     """Clip -> address of its sound, for the clips that the report lists."""
     if audio == "none":
         return {}
     listed = {entry["clip"] for recipe in summary["recipes"] for entry in recipe["worst"]}
+    for recipe in summary["recipes"]:
+        beside = recipe["trust"]["people"] or {}
+        listed |= {entry["clip"] for side in ("model_fails", "people_fail") if beside for entry in beside[side]["first"]}
     address = _embedded if audio == "embed" else lambda path: _relative(path, target)
     return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
 

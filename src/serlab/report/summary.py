@@ -6,10 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import pandas as pd
+
 import serlab.evaluation.bootstrap as bootstrap
 from serlab.core import UserError
+from serlab.evaluation.paired import adjust
+from serlab.evaluation.significance import MARGIN
+from serlab.evaluation.trust import people_of
 from serlab.report.notices import notices
-from serlab.report.recipe import compare_pair, describe
+from serlab.report.recipe import compare_pair, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.verdict import answer
 from serlab.report.words import signature_line
@@ -17,7 +22,10 @@ from serlab.tables import Run
 
 
 def summarise(
-    runs: Sequence[Run], ledger: Iterable[Mapping[str, Any]] = (), audit: Mapping[str, Any] | None = None
+    runs: Sequence[Run],
+    ledger: Iterable[Mapping[str, Any]] = (),
+    audit: Mapping[str, Any] | None = None,
+    clips: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Judge runs of one corpus and protocol.
 
@@ -25,11 +33,12 @@ def summarise(
         runs: the runs, of any recipes, folds and seeds.
         ledger: the lines of ``ledger.jsonl``.
         audit: what the leak audit found: ``verdict`` and ``findings``.
+        clips: the corpus's table, for votes and what it knows of the speakers.
 
     Returns:
         Plain data that JSON can hold, without NaN: ``answer``, ``notices``, ``corpus``, ``protocol``, ``signature``,
-        ``chance``, ``bootstrap``, ``recipes`` (best first), ``pairs``, ``exclusions``, ``audit`` and
-        ``ledger``.
+        ``chance``, ``bootstrap``, ``over_seeds``, ``margin``, ``recipes`` (best first), ``pairs``, ``exclusions``,
+        ``people``, ``audit`` and ``ledger``.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -40,9 +49,10 @@ def summarise(
     corpus, protocol = signature["corpus"], signature["protocol"]
     groups = group_runs(runs)
     by_name = {group.name: group for group in groups}
-    recipes = sorted((describe(group) for group in groups), key=_rank)
+    recipes = sorted((describe(group) | {"trust": describe_trust(group, clips)} for group in groups), key=_rank)
     learned = [by_name[recipe["name"]] for recipe in recipes if not recipe["not_learned"]]
     pairs = [compare_pair(first, second) for first, second in combinations(learned, 2)]
+    adjust(pairs)
     exclusions = _exclusions(runs)
     return {
         "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
@@ -53,14 +63,25 @@ def summarise(
         "signature": _signature(corpus, protocol, groups),
         "chance": 1 / len(corpus["labels"]),
         "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
+        "over_seeds": all(len(recipe["seeds"]) > 1 for recipe in recipes),
+        "margin": MARGIN,
         "recipes": recipes,
         "pairs": pairs,
         "exclusions": exclusions,
+        "people": None if clips is None else _people(groups, clips),
         "audit": audit,
         "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
         "machines": _distinct(run.signature["machine"] for run in runs),
         "versions": _distinct(run.signature["versions"] for run in runs),
     }
+
+
+def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any] | None:
+    """People on all clips that any recipe is judged on."""
+    corpus = groups[0].signature["corpus"]
+    judged = pd.concat([group.rows[["clip"]] for group in groups]).drop_duplicates()
+    found: dict[str, Any] | None = people_of(judged, clips, corpus["labels"], speakers_known=corpus["speakers_known"])
+    return found
 
 
 def _rank(recipe: Mapping[str, Any]) -> tuple[bool, bool, float, str]:

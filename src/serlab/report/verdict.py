@@ -79,7 +79,13 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
             f"no difference between {ahead} and {behind} can be shown, because there is no interval: "
             f"{difference['reason']} (difference {points(value)} points of UAR)."
         )
-    if low <= 0 <= high:
+    if pair["answer"] == "equivalent":
+        inner = f"{points(difference['inner_low'])} to {points(difference['inner_high'])}"
+        return (
+            f"{ahead} and {behind} are equivalent within {points(pair['margin'])} points of UAR "
+            f"(difference {points(value)}, 90 % interval {inner})."
+        )
+    if pair["answer"] == "not shown":
         return (
             f"no difference between {ahead} and {behind} can be shown "
             f"({points(value)} points of UAR, 95 % interval {interval_text(difference)})."
@@ -87,8 +93,12 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
+    less = f", less than the {points(pair['margin'])} that were called equivalent beforehand"
     verb = "is better than" if len(pair["seeds"]) >= SEEDS_FOR_RECIPES else "is ahead of"
-    return f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})."
+    return (
+        f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"
+        f"{less if pair['within_margin'] else ''}."
+    )
 
 
 def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:

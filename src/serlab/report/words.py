@@ -39,6 +39,17 @@ def points(value: float) -> str:
     return _signed(f"{100 * value:.1f}")
 
 
+def p_value(value: float | None) -> str:
+    """A p-value with as many digits as mean something.
+
+    >>> p_value(0.0314), p_value(0.00002), p_value(None)
+    ('.031', '< .001', '–')
+    """
+    if value is None:
+        return "–"
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
 def interval_text(interval: Mapping[str, Any]) -> str:
     """An interval's ends, or why there is none.
 
@@ -63,6 +74,17 @@ def spans(numbers: Iterable[int]) -> str:
         else:
             parts.append([number])
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
+
+
+def span(values: Iterable[float]) -> str:
+    """The smallest and largest of some values.
+
+    >>> span([1.5, 0.82, 1.1]), span([2.0])
+    ('0.82 to 1.5', '2')
+    """
+    known = sorted(values)
+    low, high = f"{known[0]:.3g}", f"{known[-1]:.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def numbered(noun: str, numbers: Iterable[int]) -> str:

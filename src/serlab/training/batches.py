@@ -45,8 +45,7 @@ class TrainingBatches:
     Args:
         store: features of the training clips.
         clips: the training clips.
-        targets: index of each clip's label.
-        n_labels: number of labels.
+        targets: each clip's share of every label, shape (clips, labels).
         augmentation: the recipe's.
         batch_size: clips a batch.
         batch_seconds: most seconds of audio a batch instead, if above 0.
@@ -61,8 +60,7 @@ class TrainingBatches:
         self,
         store: FeatureStore,
         clips: Sequence[ClipFile],
-        targets: NDArray[np.intp],
-        n_labels: int,
+        targets: NDArray[np.float32],
         *,
         augmentation: Augmentation,
         batch_size: int,
@@ -74,7 +72,7 @@ class TrainingBatches:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self.store, self.clips, self.share = store, clips, share
-        self.one_hot = np.eye(n_labels, dtype=np.float32)[targets]
+        self.targets = targets
         self.augmentation, self.batch_size, self.batch_seconds = augmentation, batch_size, batch_seconds
         self.window, self.fill, self.max_seconds = window, fill, max_seconds
         self.seed, self.epoch = seed, 0
@@ -193,7 +191,7 @@ class TrainingBatches:
         rank, world = self.share
         own = np.arange(rank, len(members), world)
         shown = own if len(own) else np.zeros(1, np.intp)
-        one_hot = self.one_hot[[item.index for item in members]]
+        meant = self.targets[[item.index for item in members]]
         if self.augmentation.mixup:
             random = keyed(self.seed, epoch, *(self.clips[item.index].clip for item in members), "mixup")
             weights, partner = mix(random, len(members), self.augmentation.mixup)
@@ -201,9 +199,9 @@ class TrainingBatches:
             pieces = self._pieces(members, [*shown, *partner], epoch)
             shares = weights.reshape(-1, *[1] * (pieces.ndim - 1))
             values = shares * pieces[: len(shown)] + (1 - shares) * pieces[len(shown) :]
-            targets = weights[:, None] * one_hot[shown] + (1 - weights[:, None]) * one_hot[partner]
+            targets = weights[:, None] * meant[shown] + (1 - weights[:, None]) * meant[partner]
         else:
-            values, targets = self._pieces(members, shown, epoch), one_hot[shown]
+            values, targets = self._pieces(members, shown, epoch), meant[shown]
         tensors = {"features": torch.from_numpy(values), "targets": torch.from_numpy(targets)}
         return {**tensors, "clips": len(members), "weight": float(len(own) > 0)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from serlab.audio import read
 from serlab.core import FindingsError, UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
+from serlab.evaluation.reliance import Reliance
 from serlab.frontends.base import rounded
 from serlab.frontends.logmel import LogMel
 from serlab.frontends.store import ClipFile, FeatureStore
@@ -33,10 +34,11 @@ from serlab.progress import say
 from serlab.protocols import Fold
 from serlab.randomness import keyed_seed
 from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel
-from serlab.tables import make_table
+from serlab.tables import logits_of, make_table
 from serlab.training import processes
 from serlab.training.batches import TrainingBatches
 from serlab.training.memory import PeakMemory
+from serlab.training.targets import targets_of
 from serlab.training.trainer import fit, own_randomness
 
 _TIMED_CLIPS = 24
@@ -169,6 +171,7 @@ def run(
         raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
     history["train_uar"] = _uar(train_logits, train.targets, corpus)
     tables = [_predict(classifier, store, dev, "dev", fold.number, seed, title)]
+    history["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
     if before_test is not None:
         test = Side.of(corpus, fold.test, excluded)
         before_test()
@@ -233,8 +236,7 @@ def _fit_network(
         batches = TrainingBatches(
             store,
             train.files,
-            train.targets,
-            len(corpus.labels),
+            targets_of(train.clips, corpus.labels, recipe.training.targets),
             augmentation=recipe.augmentation,
             batch_size=recipe.training.batch_size,
             batch_seconds=recipe.training.batch_seconds,

@@ -1,0 +1,203 @@
+"""``python -m benchmarks.coverage``: whether intervals and tests keep what they promise, by simulation.
+
+Experiments are drawn from a population of speakers whose effects are as large as in CREMA-D's tables, with the truth
+known: how often do 95 % intervals hold the true UAR and the true difference, and how often is a difference shown where
+there is none? Beside what serlab does stands what others do: the bootstrap over clips, plain percentiles, and Student's
+test over five folds. Writes ``benchmarks/results/coverage.json`` and ``docs/images/coverage.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import chi2, ttest_1samp
+
+from benchmarks.harness import HOME, RESULTS, machine, versions
+from benchmarks.population import Population, fit, outcomes_of
+from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
+from serlab.evaluation.metrics import uar
+from serlab.evaluation.significance import mcnemar, swap_test
+from serlab.files import write_json
+from serlab.progress import bar
+from serlab.tables import labels_of, read_run
+
+SPEAKERS = (20, 30, 50, 91)
+TRIALS = 10_000
+_REPLICATES = 2000
+_FOLDS = 5
+_RUN = "crema-d/emo-superb-5/{}/fold{}-seed0.parquet"
+
+METHODS = {
+    "speakers": "serlab: speakers, expanded percentiles",
+    "percentile": "speakers, plain percentiles",
+    "clips": "clips, plain percentiles",
+    "folds": "five folds, Student's t",
+}
+
+
+def main() -> None:
+    """Simulate every number of speakers."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm"))
+    parser.add_argument("--results", type=Path, default=HOME.parent / "results")
+    given = parser.parse_args()
+    tables = [_table(given.results, name) for name in given.recipes]
+    population = fit(tables, labels_of(tables[0]))
+    settings = {count: simulate(population, count, given.trials) for count in SPEAKERS}
+    shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
+    result = {
+        "trials": given.trials,
+        "replicates": _REPLICATES,
+        "population": {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares},
+        "settings": [{"speakers": count, **found} for count, found in settings.items()],
+        "machine": machine(),
+        "versions": versions(),
+    }
+    write_json(RESULTS / "coverage.json", result)
+    draw(result, HOME.parent / "docs" / "images" / "coverage.svg")
+    print(RESULTS / "coverage.json")
+
+
+def simulate(population: Population, speakers: int, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """How often each method's interval holds the truth, and how often it shows a difference that is not there.
+
+    Args:
+        population: where experiments are drawn from; in half of each, both recipes get the first one's levels, so
+            that their true difference is nought.
+        speakers: speakers of an experiment.
+        trials: experiments.
+        seed: of the experiments.
+
+    Returns:
+        ``coverage`` of the UAR, ``difference`` coverage of the true difference, and ``false_alarms`` where there is
+        none, each by method; the tests stand under ``false_alarms`` too.
+    """
+    same = replace(population, levels=np.stack([population.levels[0]] * 2))
+    truth = ndtr(population.levels).mean(axis=1)
+    counted: dict[str, dict[str, list[bool]]] = {
+        name: defaultdict(list) for name in ("coverage", "difference", "false_alarms")
+    }
+    with bar(f"{speakers} speakers", trials) as done:
+        for trial in range(trials):
+            random = np.random.default_rng([seed, speakers, trial])
+            right = population.draw(speakers, random)
+            for name, (low, high) in _single(right[0], population.clips, trial).items():
+                counted["coverage"][name].append(low <= truth[0] <= high)
+            for name, (low, high) in _paired(right, population.clips, trial).items():
+                counted["difference"][name].append(low <= truth[0] - truth[1] <= high)
+            right = same.draw(speakers, random)
+            for name, (low, high) in _paired(right, population.clips, trial).items():
+                counted["false_alarms"][name].append(not low <= 0 <= high)
+            for name, p in _tests(right, population.clips, trial).items():
+                counted["false_alarms"][name].append(p <= 0.05)
+            done.advance()
+    return {
+        what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()
+    }
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Coverage and false alarms by number of speakers, as SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    titles = {"coverage": "interval of a UAR", "difference": "interval of a difference", "false_alarms": "false alarms"}
+    for axes, (what, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        counts = [setting["speakers"] for setting in result["settings"]]
+        for name, label in METHODS.items():
+            values = [100 * setting[what][name] for setting in result["settings"] if name in setting[what]]
+            if values:
+                axes.plot(counts, values, marker="o", label=label, linewidth=2.5 if name == "speakers" else 1.2)
+        axes.axhline(5 if what == "false_alarms" else 95, color="0.5", linestyle=":", linewidth=1)
+        axes.set(title=title, xlabel="speakers", ylabel="% of experiments", xticks=counts)
+    figure.legend(*figure.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
+    outcomes = outcomes_of(right, clips)
+    found = intervals(outcomes, replicates=_REPLICATES, seed=seed)["uar"]
+    assert found.low is not None and found.high is not None
+    weights = draw_speakers(len(right), _REPLICATES, seed)
+    recalls = _recalls(right, clips)
+    return {
+        "speakers": (found.low, found.high),
+        "percentile": _ends(weights @ recalls / len(right)),
+        "clips": _ends(_over_clips(right.astype(np.int64), clips, 2, seed) @ np.array([0, 1])),
+    }
+
+
+def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
+    found = differences(*(outcomes_of(each, clips) for each in right), replicates=_REPLICATES, seed=seed)["uar"]
+    assert found.low is not None and found.high is not None
+    apart = _recalls(right[0], clips) - _recalls(right[1], clips)
+    weights = draw_speakers(len(apart), _REPLICATES, seed)
+    kinds = 2 * right[0].astype(np.int64) + right[1]
+    folds = [part.mean() for part in np.array_split(apart, _FOLDS)]
+    student = ttest_1samp(folds, 0).confidence_interval(0.95)
+    return {
+        "speakers": (found.low, found.high),
+        "percentile": _ends(weights @ apart / len(apart)),
+        "clips": _ends(_over_clips(kinds, clips, 4, seed) @ np.array([0, -1, 1, 0])),
+        "folds": (float(student.low), float(student.high)),
+    }
+
+
+def _tests(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, float]:
+    first, second = (outcomes_of(each, clips) for each in right)
+    clustered = mcnemar(first, second)
+    only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
+    return {
+        "swap": swap_test(first, second, permutations=999, seed=seed),
+        "obuchowski": clustered.obuchowski_p,
+        "durkalski": clustered.durkalski_p,
+        "mcnemar": plain_mcnemar(only_first, only_second),
+    }
+
+
+def plain_mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's p as it is mostly computed, clips taken for independent."""
+    total = only_first + only_second
+    return float(chi2.sf((only_first - only_second) ** 2 / total, 1)) if total else 1.0
+
+
+def _recalls(right: NDArray[np.bool_], clips: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each speaker's UAR; with as many clips of a label for all, their mean is the pooled UAR."""
+    counts = outcomes_of(right, clips).matrices[0]
+    return np.asarray(uar(counts), np.float64)
+
+
+def _over_clips(kinds: NDArray[np.int64], clips: NDArray[np.int64], number: int, seed: int) -> NDArray[np.float64]:
+    """Share of each kind of clip, averaged over labels, in replicates of clips, shape (replicates, kinds)."""
+    label = np.repeat(np.arange(len(clips)), clips)[None] * number
+    counts = np.bincount((label + kinds).ravel(), minlength=len(clips) * number)
+    drawn = np.random.default_rng(seed).multinomial(kinds.size, counts / kinds.size, size=_REPLICATES)
+    by_label = drawn.reshape(_REPLICATES, len(clips), number)
+    shares: NDArray[np.float64] = (by_label / by_label.sum(axis=2, keepdims=True)).mean(axis=1)
+    return shares
+
+
+def _ends(sample: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.quantile(sample, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _table(results: Path, recipe: str) -> pd.DataFrame:
+    """A recipe's test sides, folds pooled."""
+    paths = [results / _RUN.format(recipe, fold) for fold in range(1, _FOLDS + 1)]
+    tables = [read_run(path).table for path in paths if path.is_file()]
+    return pd.concat([table[table["side"] == "test"] for table in tables], ignore_index=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""A population of speakers like CREMA-D's, from which whole experiments are drawn with the truth known.
+
+A clip is recognised where a sum of normal effects is positive: the label's level, and effects of the speaker, of the
+speaker and label, of the speaker and recipe, of all three, of the clip (the same for both recipes) and of chance. With
+a total variance of one, a recipe's true recall of a label is the normal probability of its level, exactly. The shares
+of the variance are those at which pairs of clips are both recognised as often as in the tables at hand: two clips of a
+speaker or not, of a label or not, by one recipe or two, are bivariate normal, so each share is one equation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import ndtri
+from scipy.stats import multivariate_normal
+
+from serlab.evaluation.outcomes import Outcomes, predicted_of
+
+_HIGHEST = 0.95
+
+
+@dataclass(frozen=True)
+class Population:
+    """Shares of variance, and levels.
+
+    Attributes:
+        levels: normal quantile of each recipe's true recall of each label, shape (2, K).
+        clips: clips of each label that a speaker has, shape (K,).
+        speaker: of the speaker, whatever the recipe and label.
+        label: of the speaker and label.
+        recipe: of the speaker and recipe.
+        both: of speaker, recipe and label.
+        clip: of the clip.
+    """
+
+    levels: NDArray[np.float64]
+    clips: NDArray[np.int64]
+    speaker: float
+    label: float
+    recipe: float
+    both: float
+    clip: float
+
+    def draw(self, speakers: int, random: np.random.Generator) -> NDArray[np.bool_]:
+        """Whether each recipe recognises each clip, shape (2, speakers, clips of a speaker)."""
+        of_label = np.repeat(np.arange(len(self.clips)), self.clips)
+        shape = (2, speakers, len(self.clips))
+        spoken = (
+            np.sqrt(self.speaker) * random.standard_normal((1, speakers, 1))
+            + np.sqrt(self.label) * random.standard_normal((1, *shape[1:]))
+            + np.sqrt(self.recipe) * random.standard_normal((2, speakers, 1))
+            + np.sqrt(self.both) * random.standard_normal(shape)
+        )[..., of_label]
+        rest = 1 - self.speaker - self.label - self.recipe - self.both - self.clip
+        clip = np.sqrt(self.clip) * random.standard_normal((1, *spoken.shape[1:]))
+        chance = np.sqrt(rest) * random.standard_normal(spoken.shape)
+        found: NDArray[np.bool_] = self.levels[:, None, of_label] + spoken + clip + chance > 0
+        return found
+
+
+def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
+    """The population that two recipes' tables on the same clips speak of.
+
+    Args:
+        tables: two prediction tables, one side and seed each.
+        labels: the full label list.
+    """
+    merged = [
+        table.assign(**{f"right{place}": predicted_of(table) == table["label"]}).set_index("clip")
+        for place, table in enumerate(tables)
+    ]
+    clips = merged[0][["speaker", "label", "right0"]].join(merged[1]["right1"], how="inner")
+    speaker, speakers = pd.factorize(clips["speaker"])
+    label = clips["label"].map({name: place for place, name in enumerate(labels)}).to_numpy(np.int64)
+    right = clips[["right0", "right1"]].to_numpy(np.float64).T
+    cell = speaker * len(labels) + label
+    shape = (len(speakers), len(labels))
+    count = np.bincount(cell, minlength=np.prod(shape)).reshape(shape).astype(np.float64)
+    hits = np.stack([np.bincount(cell, weights=each, minlength=np.prod(shape)).reshape(shape) for each in right])
+    levels = ndtri(hits.sum(axis=1) / count.sum(axis=0))
+    same_clip = np.bincount(cell, weights=right[0] * right[1], minlength=np.prod(shape)).reshape(shape)
+
+    def correlation(recipes: Sequence[tuple[int, int]], *, same_label: bool) -> float:
+        """Of the hidden normals of two clips of one speaker."""
+        seen, pairs, expected = 0.0, 0.0, []
+        for (one, other), first, second in product(recipes, range(len(labels)), range(len(labels))):
+            if (first == second) != same_label:
+                continue
+            itself = same_label and np.sum(hits[one, :, first] if one == other else same_clip[:, first])
+            number = float(np.sum(count[:, first] * count[:, second]) - (count[:, first].sum() if same_label else 0))
+            seen += float(np.sum(hits[one, :, first] * hits[other, :, second]) - itself)
+            pairs += number
+            expected.append((number, levels[one, first], levels[other, second]))
+        return _solve(seen / pairs, [(number / pairs, a, b) for number, a, b in expected])
+
+    alone, across = [(0, 0), (1, 1)], [(0, 1)]
+    both_labels = correlation(across, same_label=False)
+    one_label = correlation(across, same_label=True)
+    weights = [(float(count[:, k].sum() / count.sum()), levels[0, k], levels[1, k]) for k in range(len(labels))]
+    on_clip = _solve(float(same_clip.sum() / count.sum()), weights)
+    alone_labels = correlation(alone, same_label=False)
+    alone_label = correlation(alone, same_label=True)
+    recipe = max(0.0, alone_labels - both_labels)
+    spoken = max(0.0, one_label - both_labels)
+    return Population(
+        levels=levels,
+        clips=np.round(count.mean(axis=0)).astype(np.int64),
+        speaker=max(0.0, both_labels),
+        label=spoken,
+        recipe=recipe,
+        both=max(0.0, alone_label - alone_labels - spoken),
+        clip=max(0.0, on_clip - one_label),
+    )
+
+
+def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64]) -> Outcomes:
+    """One recipe's outcomes from which clips it recognises, shape (speakers, clips); what is wrong goes to the next
+    label."""
+    speakers, labels = len(right), len(clips)
+    starts = np.concatenate([[0], np.cumsum(clips)[:-1]])
+    hits = np.add.reduceat(right.astype(np.int64), starts, axis=1)
+    matrices = np.zeros((1, speakers, labels, labels), np.int64)
+    place = np.arange(labels)
+    matrices[0, :, place, place] = hits.T
+    matrices[0, :, place, (place + 1) % labels] = (clips - hits).T
+    return Outcomes(
+        labels=tuple(map(str, place)),
+        speakers=tuple(map(str, range(speakers))),
+        folds=(1,),
+        seeds=(0,),
+        matrices=matrices,
+        speaker=np.arange(speakers),
+        fold=np.zeros(speakers, np.int64),
+    )
+
+
+def _solve(seen: float, expected: Sequence[tuple[float, float, float]]) -> float:
+    """The correlation at which both are right as often as seen, over pairs of (share, level, level)."""
+
+    def excess(correlation: float) -> float:
+        normal = multivariate_normal(cov=[[1, correlation], [correlation, 1]])
+        return float(sum(share * normal.cdf([one, other]) for share, one, other in expected)) - seen
+
+    if excess(0.0) >= 0:
+        return 0.0
+    return float(brentq(excess, 0.0, _HIGHEST, xtol=1e-4)) if excess(_HIGHEST) > 0 else _HIGHEST

@@ -1,0 +1,115 @@
+"""Markdown tables of how far the published models can be trusted, from the main protocol's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from publication.tables import table
+from serlab.report.words import interval_text, p_value, percent, points, span
+
+Report = Mapping[str, Any]
+
+
+def calibration(report: Report) -> str:
+    """Calibration before and after a temperature."""
+    head = ("Recipe", "Temperature", "ECE before", "ECE after", "Root mean square after (95 %)", "Surer than right before")
+    rows = []
+    for recipe in report["recipes"]:
+        found = recipe["trust"]["calibration"]
+        before, after = found["before"], found["after"] or found["before"]
+        values = [entry["value"] for entry in found["temperatures"] or ()]
+        rms, over = after["rms_error"], before["overconfidence"]
+        rows.append(
+            [
+                recipe["title"],
+                span(values) if values else "–",
+                percent(before["ece"]),
+                percent(after["ece"]),
+                f"{percent(rms['value'])} ({interval_text(rms)})",
+                f"{points(over['value'])} ({interval_text(over)})",
+            ]
+        )
+    return table(head, rows)
+
+
+def abstention(report: Report) -> str:
+    """Accuracy of the surest answers."""
+    first = report["recipes"][0]["trust"]["abstention"]["at"]
+    head = ("Recipe", "AURC (95 %)", *(f"Right of the surest {percent(at['coverage'], 0)} %" for at in first))
+    rows = []
+    for recipe in report["recipes"]:
+        found = recipe["trust"]["abstention"]
+        each = [f"{percent(at['accuracy']['value'])} ({interval_text(at['accuracy'])})" for at in found["at"]]
+        rows.append([recipe["title"], f"{percent(found['aurc']['value'])} ({interval_text(found['aurc'])})", *each])
+    return table(head, rows)
+
+
+def sets(report: Report) -> str:
+    """Prediction sets: coverage of unseen speakers and its spread."""
+    head = ("Recipe", "Asked", "Covered (95 %)", "Of single actors: least, quartiles, most", "Labels a set")
+    rows = []
+    for recipe in report["recipes"]:
+        for entry in recipe["trust"]["sets"] or ():
+            found = entry["speakers"]
+            if found is None:
+                rows.append([recipe["title"], percent(entry["level"], 0), "not attainable", "–", "–"])
+                continue
+            covered, spread = found["by_speaker"], ", ".join(percent(value, 0) for value in found["quartiles"])
+            size = f"{found['mean_size']:.2f}"
+            text = f"{percent(covered['value'])} ({interval_text(covered)})"
+            rows.append([recipe["title"], percent(entry["level"], 0), text, spread, size])
+    return table(head, rows)
+
+
+def groups(report: Report) -> str:
+    """Gaps between groups of actors, beside what chance makes."""
+    head = ("Recipe", "By", "Gap of UAR, points", "p", "By chance: median, 95th percentile")
+    rows = []
+    for recipe in report["recipes"]:
+        for attribute, found in (recipe["trust"]["groups"] or {}).items():
+            gap = found["gap"]
+            if gap is None:
+                rows.append([recipe["title"], attribute, found["reason"], "–", "–"])
+                continue
+            text = f"{points(gap['value'])} ({gap['best']} over {gap['worst']})"
+            null = f"{points(gap['null_median'])}, {points(gap['null_high'])}"
+            rows.append([recipe["title"], attribute, text, p_value(gap["p"]), null])
+    return table(head, rows, left=2)
+
+
+def tracks(report: Report) -> str:
+    """UAR on every label track."""
+    recipes = [recipe for recipe in report["recipes"] if recipe["trust"]["tracks"]]
+    if not recipes:
+        return ""
+    rows = []
+    for place, entry in enumerate(recipes[0]["trust"]["tracks"]):
+        each = [percent(recipe["trust"]["tracks"][place]["scores"]["uar"]["value"]) for recipe in recipes]
+        rows.append([f"{entry['name']}: {entry['description']}", f"{entry['clips']:,}", *each])
+    return table(("Label", "Clips", *(recipe["title"] for recipe in recipes)), rows)
+
+
+def people(report: Report) -> str:
+    """People beside the models."""
+    if not report["people"]:
+        return ""
+    found, ceiling = report["people"]["people"], report["people"]["ceiling"]
+    raters = found["raters"]
+    lines = [
+        f"Raters who heard the voice alone: UAR {percent(raters['scores']['uar']['value'])} % "
+        f"({interval_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
+        f"{found['alpha']['value']:.2f}. One half of a clip's raters names the other half's plurality with a UAR of "
+        f"{percent(ceiling['uar']['value'])} % ({interval_text(ceiling['uar'])}).",
+        "",
+    ]
+    rows = []
+    for recipe in report["recipes"]:
+        beside = recipe["trust"]["people"]
+        if beside and beside["pearson"]:
+            alike = beside["pearson"]
+            ends = "" if alike["low"] is None else f" ({alike['low']:.2f} to {alike['high']:.2f})"
+            counts = [str(beside[name]["clips"]) for name in ("model_fails", "people_fail")]
+            rows.append([recipe["title"], f"{alike['value']:.2f}{ends}", *counts])
+    head = ("Recipe", "Errors correlate with people's (95 %)", "Clips: people agree, model fails", "Model right, people not")
+    return "\n".join(lines) + "\n" + table(head, rows)

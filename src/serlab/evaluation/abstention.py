@@ -1,0 +1,239 @@
+"""Abstention: what a model gets wrong when it may say "I can't tell".
+
+Clips are answered from the surest to the least sure, by confidence, their highest probability. Coverage is the share
+answered, selective risk the share of answers that is wrong (El-Yaniv and Wiener 2010, JMLR 11; Geifman and El-Yaniv
+2017). AURC, the area under the risk-coverage curve, is the mean of the risk over all coverages 1/n .. n/n (Geifman,
+Uziel and El-Yaniv 2019); its excess is what remains after taking away that of the same errors in the best
+order, all of them last.
+
+Clips of equal confidence come in every order equally often: each counts with their mean error. So the order of rows
+never matters, nor do copies of a clip, which is what resampling makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.core import UserError
+from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
+from serlab.evaluation.metrics import uar
+
+COVERAGES = (0.5, 0.8, 0.9)
+AURC_REPLICATES = 2_000
+"""Fewer than elsewhere: each replicate is a curve over all clips."""
+
+_CURVE_POINTS = 50
+_CELLS_AT_ONCE = 2**20
+_ROUNDING = 1e-9
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Selective:
+    """Scores on the surest clips.
+
+    Attributes:
+        coverage: share of clips that is answered.
+        threshold: the least confidence that is answered; clips of just this one may be answered in part.
+        accuracy: share of answers that is right. The threshold is held in all replicates.
+        uar: unweighted average recall of the answers; None where a label has clips but no answer.
+        kept: share of each label's clips that is answered, None for a label without clips.
+    """
+
+    coverage: float
+    threshold: float
+    accuracy: Interval
+    uar: Interval | None
+    kept: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """How well confidence tells right from wrong.
+
+    Attributes:
+        aurc: area under the risk-coverage curve; 0 is best, the error rate is what chance confidences give.
+        excess: AURC less that of the best order.
+        curve: coverage and risk at up to 50 even steps of coverage.
+        at: scores at the coverages asked for.
+    """
+
+    aurc: Interval
+    excess: float
+    curve: tuple[tuple[float, float], ...]
+    at: tuple[Selective, ...]
+
+
+def risk_coverage(probabilities: Floats, truth: Places) -> tuple[Floats, Floats]:
+    """The risk-coverage curve.
+
+    Args:
+        probabilities: shape (clips, K).
+        truth: index of each clip's true label, shape (clips,).
+
+    Returns:
+        Coverages 1/n .. n/n and the selective risk at each, both of shape (clips,).
+    """
+    wrong = probabilities.argmax(axis=1) != truth
+    _, place, clips = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
+    expected = np.repeat(np.bincount(place, wrong) / clips, clips)
+    answered = np.arange(1, len(truth) + 1)
+    return answered / len(truth), np.cumsum(expected) / answered
+
+
+def aurc(probabilities: Floats, truth: Places) -> float:
+    """Area under the risk-coverage curve: mean of the selective risk over all coverages."""
+    return float(risk_coverage(probabilities, truth)[1].mean())
+
+
+def excess_aurc(probabilities: Floats, truth: Places) -> float:
+    """AURC less the least that the same number of errors can have."""
+    right = int((probabilities.argmax(axis=1) == truth).sum())
+    answered = np.arange(1, len(truth) + 1)
+    return aurc(probabilities, truth) - float((np.maximum(answered - right, 0) / answered).mean())
+
+
+def threshold_for(probabilities: Floats, truth: Places, risk: float) -> float | None:
+    """The least confidence to answer at, so that the share of wrong answers is at most ``risk`` on the dev side.
+
+    It is the smallest dev confidence of which the clips at least as sure are wrong that seldom, so the most clips are
+    answered. Dev chose it: new speakers may be got wrong more often, and no bound is promised.
+
+    Args:
+        probabilities: of the dev side, shape (clips, K).
+        truth: index of each clip's true label, shape (clips,).
+        risk: the largest share of wrong answers, from 0 to 1.
+
+    Returns:
+        The threshold; a clip is answered where its highest probability reaches it. None where there is none.
+
+    Raises:
+        UserError: the risk is outside 0 to 1, or there is no clip.
+    """
+    if not 0 <= risk <= 1:
+        raise UserError(f"a risk is the share of wrong answers, from 0 to 1, not {risk:g}.")
+    if not len(truth):
+        raise UserError("there is no dev clip to choose a threshold on; the fold needs a dev side.")
+    wrong = probabilities.argmax(axis=1) != truth
+    levels, place, clips = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
+    risks = np.cumsum(np.bincount(place, wrong)) / np.cumsum(clips)
+    allowed = np.flatnonzero(risks <= risk + _ROUNDING)
+    return float(-levels[allowed[-1]]) if len(allowed) else None
+
+
+def judge_abstention(
+    probabilities: Floats,
+    truth: Places,
+    speaker: Places,
+    *,
+    speakers_known: bool = True,
+    coverages: Sequence[float] = COVERAGES,
+    replicates: int = REPLICATES,
+) -> Abstention:
+    """Judge confidences, with intervals over speakers.
+
+    Args:
+        probabilities: shape (clips, K); those of several seeds may be stacked.
+        truth: index of each clip's true label, shape (clips,).
+        speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
+        speakers_known: False where the corpus does not say who speaks; then there are no intervals.
+        coverages: shares of clips to answer, above 0, at most 1.
+        replicates: number of bootstrap replicates; of AURC at most 2,000.
+    """
+    confidence = probabilities.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    wrong = (probabilities.argmax(axis=1) != truth)[order]
+    starts = np.flatnonzero(np.diff(confidence[order], prepend=np.inf))
+    area = interval(
+        aurc(probabilities, truth),
+        lambda weights: _aurc(weights, speaker[order], wrong, starts),
+        int(speaker.max()) + 1,
+        speakers_known=speakers_known,
+        replicates=min(replicates, AURC_REPLICATES),
+    )
+    coverage, risk = risk_coverage(probabilities, truth)
+    steps = np.unique(np.ceil(np.arange(1, _CURVE_POINTS + 1) / _CURVE_POINTS * len(truth) - _ROUNDING).astype(int)) - 1
+    return Abstention(
+        aurc=area,
+        excess=excess_aurc(probabilities, truth),
+        curve=tuple((float(coverage[step]), float(risk[step])) for step in steps),
+        at=tuple(
+            _selective(probabilities, truth, speaker, share, speakers_known=speakers_known, replicates=replicates)
+            for share in coverages
+        ),
+    )
+
+
+def _selective(
+    probabilities: Floats, truth: Places, speaker: Places, coverage: float, *, speakers_known: bool, replicates: int
+) -> Selective:
+    confidence, classes = probabilities.max(axis=1), probabilities.shape[1]
+    answers = int(np.ceil(coverage * len(truth) - _ROUNDING))
+    threshold = np.sort(confidence)[-answers]
+    surer, tied = confidence > threshold, confidence == threshold
+    part = surer + tied * (answers - surer.sum()) / tied.sum()
+    speakers = int(speaker.max()) + 1
+    cell = (speaker * classes + truth) * classes + probabilities.argmax(axis=1)
+    matrices = np.bincount(cell, part, minlength=speakers * classes**2).reshape(speakers, classes**2)
+    clips, answered = np.bincount(truth, minlength=classes), np.bincount(truth, part, minlength=classes)
+
+    def shaped(weights: Floats) -> Floats:
+        return (weights @ matrices).reshape(-1, classes, classes)
+
+    def accuracy(weights: Floats) -> Floats:
+        pooled = shaped(weights)
+        with np.errstate(invalid="ignore"):
+            share: Floats = np.trace(pooled, axis1=1, axis2=2) / pooled.sum(axis=(1, 2))
+        return share
+
+    def average_recall(weights: Floats) -> Floats:
+        pooled = shaped(weights)
+        lost = ((pooled.sum(axis=-1) == 0) & (answered > 0)).any(axis=-1)
+        return np.where(lost, np.nan, uar(pooled))
+
+    def over_speakers(score: Callable[[Floats], Floats]) -> Interval:
+        value = float(score(np.ones((1, speakers)))[0])
+        return interval(value, score, speakers, speakers_known=speakers_known, replicates=replicates)
+
+    return Selective(
+        coverage=coverage,
+        threshold=float(threshold),
+        accuracy=over_speakers(accuracy),
+        uar=None if ((clips > 0) & (answered == 0)).any() else over_speakers(average_recall),
+        kept=tuple(float(some / all_) if all_ else None for some, all_ in zip(answered, clips, strict=True)),
+    )
+
+
+def _aurc(weights: Floats, speaker: Places, wrong: NDArray[np.bool_], starts: Places) -> Floats:
+    """AURC of resampled speakers, shape (replicates,).
+
+    Among t clips of equal confidence, e of them wrong, that come after a clips with b errors, the risk at the j-th is
+    (b + (j - a) e / t) / j; summed over them that is (b - a e / t) (H(a + t) - H(a)) + e, with harmonic numbers H.
+
+    Args:
+        weights: how often each speaker was drawn, shape (replicates, speakers).
+        speaker: index of each clip's speaker, the surest clip first, shape (clips,).
+        wrong: whether each clip is wrong.
+        starts: where each run of equal confidences begins.
+    """
+    most = int(weights.max()) * len(speaker)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
+    areas = np.empty(len(weights))
+    rows = max(1, _CELLS_AT_ONCE // len(speaker))
+    for first in range(0, len(weights), rows):
+        each = weights[first : first + rows, speaker]
+        clips = np.add.reduceat(each, starts, axis=1)
+        errors = np.add.reduceat(each * wrong, starts, axis=1)
+        until, errors_until = np.cumsum(clips, axis=1), np.cumsum(errors, axis=1)
+        before = until - clips
+        spread = harmonic[until.astype(np.int64)] - harmonic[before.astype(np.int64)]
+        lead = errors_until - errors - before * errors / np.maximum(clips, 1)
+        areas[first : first + rows] = ((lead * spread).sum(axis=1) + errors_until[:, -1]) / until[:, -1]
+    return areas

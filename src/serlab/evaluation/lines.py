@@ -1,0 +1,103 @@
+"""What judging found, as lines of plain text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_TITLES = {"uar": "UAR", "wa": "WA", "macro_f1": "macro-F1"}
+
+
+def evaluation_lines(result: dict[str, Any]) -> list[str]:
+    """What :func:`evaluate` found, as lines of plain text for a terminal."""
+    width = max(map(len, result["labels"]))
+    of = f" of {result['corpus']['name']} ({result['corpus']['copy']})" if result["corpus"] else ""
+    people = "speakers unknown" if result["speakers"] is None else f"{result['speakers']} speakers"
+    lines = [f"{result['clips']} clips{of}, {people}"]
+    for metric, title in _TITLES.items():
+        score = result["scores"][metric]
+        lines.append(f"{title:<9}{100 * score['value']:6.1f} %   {_interval(score)}")
+    lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
+    for row in result["per_class"]:
+        cells = "  ".join(f"{_percent(row[key]):>7}" for key in ("recall", "f1"))
+        lines.append(f"{row['label']:<{width}}  {_percent(row['precision']):>9} {cells}  {row['clips']:>6}")
+    if result["absent"]:
+        lines.append(f"no clips of {', '.join(result['absent'])}: not part of UAR and macro-F1")
+    if result["unpredicted"]:
+        lines.append(f"{result['unpredicted']} clips of the corpus have no prediction in the table")
+    lines += ["", *_trust_lines(result["trust"])]
+    lines += [f"left out: {exclusion['clip']} ({exclusion['reason']})" for exclusion in result["exclusions"]]
+    return lines
+
+
+def pair_lines(pair: dict[str, Any]) -> list[str]:
+    """What :func:`evaluate_pair` found, as lines of plain text for a terminal."""
+    first, second = pair["names"]
+    people = "speakers unknown" if pair["speakers"] is None else f"{pair['speakers']} speakers"
+    lines = [f"{first} less {second}, on the {pair['clips']} clips that both have, {people}"]
+    if any(pair["only"]):
+        lines.append(f"only one of them has {pair['only'][0]} and {pair['only'][1]} more clips: not compared")
+    for metric, title in _TITLES.items():
+        difference = pair["differences"][metric]
+        lines.append(f"{title:<9}{100 * difference['value']:+6.1f}     {_interval(difference)}")
+    if pair["p"] is None:
+        return lines
+    margin = f"{100 * pair['margin']:g} points"
+    lines.append(
+        {
+            "better": f"{first} is ahead in UAR",
+            "worse": f"{second} is ahead in UAR",
+            "equivalent": f"equivalent: the 90 % interval of UAR lies within {margin}",
+            "not shown": f"neither a difference in UAR nor equivalence within {margin} is shown",
+        }[pair["answer"]]
+        + f"; p {pair['p']:.2g} (swaps within speakers), {pair['p_holm']:.2g} after Holm"
+    )
+    needed = "more than 2,000" if pair["speakers_needed"] is None else str(pair["speakers_needed"])
+    lines.append(f"speakers needed to see {margin}: {needed}")
+    return lines
+
+
+def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
+    """How far answers can be trusted: what a reader asks first; the rest is in the JSON."""
+    before, after = trust["calibration"]["before"], trust["calibration"]["after"]
+    over = before["overconfidence"]
+    yield f"calibration error {_percent(before['ece'])}; surer than right by {100 * over['value']:.1f} points"
+    if after:
+        values = [entry["value"] for entry in trust["calibration"]["temperatures"]]
+        spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
+        yield f"with a temperature of {spread}, fitted on dev: {_percent(after['ece'])}"
+    for at in trust["abstention"]["at"]:
+        yield f"of the surest {100 * at['coverage']:.0f} % of the answers, {_percent(at['accuracy']['value'])} are right"
+    for entry in trust["sets"] or ():
+        if entry["speakers"]:
+            covered, size = entry["speakers"]["by_speaker"]["value"], entry["speakers"]["mean_size"]
+            yield f"prediction sets for {100 * entry['level']:.0f} %: {_percent(covered)} covered, {size:.2f} labels a set"
+        else:
+            yield (
+                f"prediction sets for {100 * entry['level']:.0f} %: not attainable with fewer than "
+                f"{entry['fewest_speakers']} dev speakers"
+            )
+    for attribute, found in (trust["groups"] or {}).items():
+        gap = found["gap"]
+        if gap:
+            yield (
+                f"{attribute}: gap {100 * gap['value']:.1f} points ({gap['best']} over {gap['worst']}), p {gap['p']:.2g}; "
+                f"chance alone: median {100 * gap['null_median']:.1f}, 95th percentile {100 * gap['null_high']:.1f}"
+            )
+        else:
+            yield f"{attribute}: no gap, {found['reason']}"
+    for entry in trust["tracks"] or ():
+        uar = entry["scores"]["uar"]
+        yield f"UAR on {entry['name']}: {_percent(uar['value'])} ({entry['description']})"
+    if trust["people"] and trust["people"]["pearson"]:
+        yield f"errors correlate with people's by {trust['people']['pearson']['value']:.2f}"
+
+
+def _interval(score: dict[str, Any]) -> str:
+    if score["low"] is None:
+        return f"no interval: {score['reason']}"
+    return f"95 % interval {100 * score['low']:.1f} to {100 * score['high']:.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,66 @@
+"""When a trained model should say "I can't tell": what its dev side taught, kept in the model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.core import UserError
+from serlab.evaluation.abstention import threshold_for
+from serlab.evaluation.calibration import at_temperature, fit_temperature
+
+RISKS = tuple(number / 100 for number in range(1, 51))
+"""Shares of wrong answers for which a threshold is kept."""
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """A temperature, and thresholds of the confidence after it.
+
+    Attributes:
+        temperature: fitted on the dev side.
+        thresholds: for each of :data:`RISKS`, the least confidence of which at most this share of the dev answers was
+            wrong; None where there is none.
+    """
+
+    temperature: float
+    thresholds: tuple[float | None, ...]
+
+    @classmethod
+    def fit(cls, logits: NDArray[np.float64], truth: NDArray[np.integer[Any]]) -> Reliance:
+        """Fit on a dev side: logits of shape (clips, K), indices of the true labels of shape (clips,)."""
+        temperature = fit_temperature(logits, truth)
+        probabilities = at_temperature(logits, temperature)
+        return cls(temperature, tuple(threshold_for(probabilities, truth, risk) for risk in RISKS))
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Reliance:
+        """From what :func:`dataclasses.asdict` gave, as a signature holds it."""
+        return cls(float(content["temperature"]), tuple(content["thresholds"]))
+
+    def threshold(self, risk: float) -> float:
+        """The least confidence to answer at.
+
+        Args:
+            risk: the largest share of answers that may be wrong, as on the dev side; rounded down to whole per cents.
+
+        Raises:
+            UserError: the risk is outside .01 to .5, or even the surest dev answers were wrong more often.
+        """
+        if not RISKS[0] <= risk <= RISKS[-1]:
+            raise UserError(f"--abstain is a share of wrong answers from {RISKS[0]:g} to {RISKS[-1]:g}, not {risk:g}.")
+        found = self.thresholds[int(round(100 * risk, 6)) - 1]
+        if found is None:
+            raise UserError(
+                f"this model's surest dev answers are wrong more often than --abstain {risk:g} allows; ask for a "
+                "larger share."
+            )
+        return found
+
+    def answers(self, logits: NDArray[np.float64], threshold: float) -> bool:
+        """Whether a clip of these logits, shape (K,), is answered."""
+        return bool(at_temperature(logits[None], self.temperature).max() >= threshold)

@@ -1,0 +1,168 @@
+"""Tests on speakers, and the answer that a comparison comes to.
+
+The tests speak of the trained models at hand, on other speakers. Whether one *recipe* is better is for the interval of
+:func:`serlab.evaluation.bootstrap.differences`, which counts training again where there are several seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from serlab.evaluation.bootstrap import Difference, check_paired
+from serlab.evaluation.metrics import METRICS, Scores
+from serlab.evaluation.outcomes import Outcomes
+
+PERMUTATIONS = 10_000
+MARGIN = 0.02
+"""Differences of UAR up to this are called equivalent; set before any run was made."""
+
+Answer = Literal["better", "worse", "equivalent", "not shown"]
+
+_MOST_EXACT = 20
+_CHUNK = 4096
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class ClusteredMcNemar:
+    """McNemar's test of accuracy for clips that come in clusters, the speakers.
+
+    Attributes:
+        obuchowski: chi-square with one degree of freedom (Obuchowski 1998, Statistics in Medicine 17), clips alike.
+        obuchowski_p: its two-sided p.
+        durkalski: the same with speakers alike (Durkalski et al. 2003, Statistics in Medicine 22).
+        durkalski_p: its two-sided p.
+    """
+
+    obuchowski: float
+    obuchowski_p: float
+    durkalski: float
+    durkalski_p: float
+
+
+def swap_test(
+    first: Outcomes, second: Outcomes, metric: str = "uar", *, permutations: int = PERMUTATIONS, seed: int = 0
+) -> float:
+    """Two-sided p of no difference: the two recipes' matrices are swapped within speakers, all of one's seeds at once.
+
+    Up to 20 speakers all swaps are tried and p is exact; above, p is (1 + reached) / (1 + permutations), which never
+    claims more than was tried (Phipson and Smyth 2010, section 3).
+
+    Args:
+        first: confusion counts.
+        second: counts of the same clips.
+        metric: name of a score of :data:`serlab.evaluation.metrics.METRICS`.
+        permutations: number of random swaps.
+        seed: of the swaps.
+    """
+    check_paired(first, second)
+    score = METRICS[metric]
+    one, other = first.by_speaker.astype(np.float64), second.by_speaker.astype(np.float64)
+    total = one.sum(axis=1) + other.sum(axis=1)
+    apart = (one - other).swapaxes(0, 1).reshape(len(first.speakers), -1)
+
+    def difference(signs: NDArray[np.float64]) -> Scores:
+        shift = (signs @ apart).reshape(-1, *total.shape)
+        return np.asarray((score((total + shift) / 2) - score((total - shift) / 2)).mean(axis=-1), np.float64)
+
+    speakers = len(first.speakers)
+    reached = abs(float(difference(np.ones((1, speakers)))[0])) - _ROUNDING
+    exact = speakers <= _MOST_EXACT
+    chunks = _all_signs(speakers) if exact else _random_signs(speakers, permutations, seed)
+    counts = [(int((np.abs(difference(signs)) >= reached).sum()), len(signs)) for signs in chunks]
+    extreme, tried = (sum(column) for column in zip(*counts, strict=True))
+    return extreme / tried if exact else (1 + extreme) / (1 + tried)
+
+
+def mcnemar(first: Outcomes, second: Outcomes) -> ClusteredMcNemar:
+    """Test whether two recipes are right equally often.
+
+    A speaker's clips that only the first has right, less those that only the second has, is the difference of their
+    hits, so the confusion matrices hold all that is needed; with several seeds it is the mean over them.
+
+    Args:
+        first: confusion counts.
+        second: counts of the same clips.
+    """
+    check_paired(first, second)
+    hits = [np.trace(each.by_speaker, axis1=-2, axis2=-1).mean(axis=0) for each in (first, second)]
+    return clustered_mcnemar(hits[0] - hits[1], first.by_speaker[0].sum(axis=(-2, -1)))
+
+
+def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.int64]) -> ClusteredMcNemar:
+    """Both tests from each cluster's discordant pairs.
+
+    Args:
+        apart: pairs that speak for the first less those that speak for the second, shape (clusters,).
+        clips: pairs of each cluster, shape (clusters,).
+    """
+    clusters = len(apart)
+    by_clip = _chi_square(apart) * (clusters - 1) / clusters
+    by_cluster = _chi_square(apart / clips)
+    return ClusteredMcNemar(by_clip, float(chi2.sf(by_clip, 1)), by_cluster, float(chi2.sf(by_cluster, 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number (Holm 1979, Scandinavian Journal of Statistics 6), in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.arange(len(order), 0, -1) * np.asarray(p_values, np.float64)[order]
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return [float(round(p, 12)) for p in adjusted]
+
+
+def answer_of(difference: Difference, margin: float = MARGIN) -> Answer:
+    """What a paired difference lets one say.
+
+    ``better`` or ``worse`` where the 95 % interval leaves out nought; else ``equivalent`` where the 90 % interval
+    lies within the margin, which is two one-sided tests at 5 % (Schuirmann 1987); else ``not shown``.
+
+    Args:
+        difference: first less second.
+        margin: half the width of what counts as equivalent.
+    """
+    if difference.low is None or difference.high is None:
+        return "not shown"
+    if difference.low > 0:
+        return "better"
+    if difference.high < 0:
+        return "worse"
+    return "equivalent" if within(difference, margin) else "not shown"
+
+
+def within(difference: Difference, margin: float = MARGIN) -> bool:
+    """Whether the 90 % interval lies within the margin on both sides of nought."""
+    if difference.inner_low is None or difference.inner_high is None:
+        return False
+    return -margin < difference.inner_low and difference.inner_high < margin
+
+
+def _chi_square(apart: NDArray[np.float64]) -> float:
+    spread = float((apart**2).sum())
+    return float(apart.sum()) ** 2 / spread if spread else 0.0
+
+
+def _all_signs(speakers: int) -> Iterator[NDArray[np.float64]]:
+    """All swaps but their mirror images, which differ by the same amount: the last speaker is never swapped."""
+    count = 1 << (speakers - 1)
+    for start in range(0, count, _CHUNK):
+        numbers = np.arange(start, min(count, start + _CHUNK))
+        bits = numbers[:, None] >> np.arange(speakers) & 1
+        bits[:, speakers - 1] = 0
+        yield 1.0 - 2.0 * bits
+
+
+def _random_signs(speakers: int, permutations: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    for start in range(0, permutations, _CHUNK):
+        yield 1.0 - 2.0 * random.integers(2, size=(min(_CHUNK, permutations - start), speakers))

@@ -1,0 +1,56 @@
+"""How far folds and seeds lie apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from serlab.evaluation.bootstrap import LEVEL
+from serlab.evaluation.metrics import METRICS, Scores
+from serlab.evaluation.outcomes import Outcomes
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Scores of parts, their mean and how far they lie apart.
+
+    Attributes:
+        values: each part's score, as a mean over what is not the part.
+        mean: mean of them.
+        sd: their standard deviation (of S - 1), None for one part.
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    sd: float | None
+
+
+def over_seeds(outcomes: Outcomes, metric: str = "uar") -> Spread:
+    """Each seed's pooled score: what training again changes, on the same clips."""
+    return _spread(METRICS[metric](outcomes.by_seed))
+
+
+def over_folds(outcomes: Outcomes, metric: str = "uar") -> Spread:
+    """Each fold's score, averaged over seeds.
+
+    Their mean is not the pooled score: every fold counts alike, whatever its number of clips, and each label's recall
+    is taken within the fold. Their spread mixes how hard the fold's speakers are with what was trained on; the folds
+    share training clips, so that Student's interval over folds is not valid (Nadeau and Bengio 2003).
+    """
+    return _spread(METRICS[metric](outcomes.by_fold).mean(axis=0))
+
+
+def student(spread: Spread) -> tuple[float, float] | None:
+    """Student's interval over folds: what is often reported, shown beside for comparison only."""
+    if spread.sd is None:
+        return None
+    parts = len(spread.values)
+    half = -float(stdtrit(parts - 1, (1 - LEVEL) / 2)) * spread.sd / np.sqrt(parts)
+    return spread.mean - half, spread.mean + half
+
+
+def _spread(scores: Scores) -> Spread:
+    sd = float(scores.std(ddof=1)) if len(scores) > 1 else None
+    return Spread(tuple(float(score) for score in scores), float(scores.mean()), sd)

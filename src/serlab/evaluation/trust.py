@@ -1,0 +1,250 @@
+"""Everything beside scores that says how far a model's answers can be trusted, as plain data.
+
+From a recipe's prediction rows, and from the corpus's table where it is at hand: calibration before and after a
+temperature, abstention, prediction sets, groups of speakers, other label tracks, and people beside the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serlab.evaluation.abstention import judge_abstention
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.calibration import at_temperature, fit_temperature, judge_calibration, reliability
+from serlab.evaluation.conformal import LEVELS, fewest_speakers, judge_sets, nonconformity, sets, threshold
+from serlab.evaluation.fairness import age_bands, judge_groups
+from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.people import agree_and_fail, likeness, people, raters_outcomes
+from serlab.evaluation.soft import ceiling, soft_scores
+from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
+from serlab.tables import PREFIX
+
+TRACKS = ("perceived", "perceived-face", "perceived-both", "agreement>=0.8", "level-LO", "level-MD", "level-HI")
+ATTRIBUTES = ("sex", "age", "race", "ethnicity")
+_LISTED = 12
+_MODEL = ["fold", "seed"]
+
+Floats = NDArray[np.float64]
+
+
+def trust(
+    rows: pd.DataFrame,
+    dev: pd.DataFrame,
+    outcomes: Outcomes,
+    clips: pd.DataFrame | None = None,
+    *,
+    speakers_known: bool = True,
+) -> dict[str, Any]:
+    """How far one recipe's answers can be trusted.
+
+    Args:
+        rows: the judged rows of all folds and seeds.
+        dev: the same models' rows of the dev sides, on which temperatures and sets are fitted; may be empty.
+        outcomes: the confusion counts of ``rows``.
+        clips: the corpus's table, with votes and what it knows of the speakers; None where it is not at hand.
+        speakers_known: False where the corpus does not say who speaks.
+
+    Returns:
+        Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``before``, ``after``), ``abstention``,
+        ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and ``people``.
+    """
+    labels = outcomes.labels
+    rows = rows.reset_index(drop=True)
+    temperatures = _temperatures(rows, dev, labels)
+    raw = at_temperature(_logits(rows, labels), 1.0)
+    fitted = None if temperatures is None else _calibrated(rows, temperatures, labels)
+    truth, speaker = _truth(rows, labels), pd.factorize(rows["speaker"], sort=True)[0]
+
+    def calibration(probabilities: Floats) -> dict[str, Any]:
+        found = judge_calibration(probabilities, truth, speaker, speakers_known=speakers_known)
+        points = reliability(probabilities, truth, speaker, speakers_known=speakers_known)
+        return asdict(found) | {"reliability": [asdict(point) for point in points]}
+
+    best = raw if fitted is None else fitted
+    return {
+        "calibration": {
+            "temperatures": None
+            if temperatures is None
+            else [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in temperatures.items()],
+            "before": calibration(raw),
+            "after": None if fitted is None else calibration(fitted),
+        },
+        "abstention": asdict(judge_abstention(best, truth, speaker, speakers_known=speakers_known)),
+        "sets": None
+        if temperatures is None
+        else _sets(rows, dev, temperatures, labels, best, speakers_known=speakers_known),
+        "groups": None if clips is None or not speakers_known else _groups(outcomes, clips),
+        "tracks": None if clips is None else _tracks(rows, clips, labels, speakers_known),
+        "soft": None if clips is None else _soft(rows, clips, labels, raw, speaker, speakers_known),
+        "people": None if clips is None else _beside_people(rows, outcomes, clips, speakers_known),
+    }
+
+
+def people_of(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], *, speakers_known: bool) -> Any:
+    """People on the clips that a comparison is judged on: raters, their plurality, agreement and what it leaves.
+
+    Args:
+        rows: judged rows; only which clips they hold counts.
+        clips: the corpus's table.
+        labels: the full label list.
+        speakers_known: False where the corpus does not say who speaks.
+
+    Returns:
+        ``people`` and ``ceiling`` as plain data, or None where the corpus has no votes.
+    """
+    here = _with_votes(rows, clips, labels)
+    if here is None:
+        return None
+    votes = votes_of(here, labels).to_numpy()
+    speaker = pd.factorize(here["speaker"], sort=True)[0]
+    return {
+        "people": asdict(people(here, labels, speakers_known=speakers_known)),
+        "ceiling": asdict(ceiling(votes, speaker, speakers_known=speakers_known)),
+    }
+
+
+def _temperatures(
+    rows: pd.DataFrame, dev: pd.DataFrame, labels: Sequence[str]
+) -> dict[tuple[int, int], float] | None:
+    """Each model's temperature, fitted on its own fold's dev side; None where a model has none."""
+    wanted = {(int(fold), int(seed)) for fold, seed in rows[_MODEL].drop_duplicates().to_numpy()}
+    found = {
+        (int(fold), int(seed)): fit_temperature(_logits(part, labels), _truth(part, labels))
+        for (fold, seed), part in dev.groupby(_MODEL)
+    }
+    return {model: found[model] for model in sorted(wanted)} if wanted and wanted <= set(found) else None
+
+
+def _calibrated(
+    rows: pd.DataFrame, temperatures: Mapping[tuple[int, int], float], labels: Sequence[str]
+) -> Floats:
+    each = [temperatures[int(fold), int(seed)] for fold, seed in rows[_MODEL].to_numpy()]
+    return at_temperature(_logits(rows, labels) / np.array(each)[:, None], 1.0)
+
+
+def _sets(
+    rows: pd.DataFrame,
+    dev: pd.DataFrame,
+    temperatures: Mapping[tuple[int, int], float],
+    labels: Sequence[str],
+    probabilities: Floats,
+    *,
+    speakers_known: bool,
+) -> list[dict[str, Any]]:
+    """Prediction sets at each level, by speakers and by clips, each model's threshold from its own dev side."""
+    model_of = pd.MultiIndex.from_frame(rows[_MODEL])
+    scores = {
+        (int(fold), int(seed)): (
+            nonconformity(_calibrated(part, temperatures, labels), _truth(part, labels)),
+            pd.factorize(part["speaker"])[0],
+        )
+        for (fold, seed), part in dev.groupby(_MODEL)
+        if (int(fold), int(seed)) in temperatures
+    }
+    truth, speaker = _truth(rows, labels), pd.factorize(rows["speaker"], sort=True)[0]
+    found = []
+    for level in LEVELS:
+        entry: dict[str, Any] = {"level": level, "fewest_speakers": fewest_speakers(level)}
+        for name in ("speakers", "clips"):
+            limits = {
+                model: threshold(of_dev, who if name == "speakers" else None, level)
+                for model, (of_dev, who) in scores.items()
+            }
+            if any(limit is None for limit in limits.values()) or (name == "speakers" and not speakers_known):
+                entry[name] = None
+                continue
+            held = np.zeros(probabilities.shape, bool)
+            for model, limit in limits.items():
+                here = model_of == model
+                held[here] = sets(probabilities[here], float(limit or 0.0))
+            entry[name] = asdict(judge_sets(held, truth, speaker, speakers_known=speakers_known))
+        found.append(entry)
+    return found
+
+
+def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:
+    speakers = clips.drop_duplicates("speaker").set_index("speaker")
+    found = {}
+    for attribute in ATTRIBUTES:
+        if attribute in speakers:
+            values = age_bands(speakers[attribute]) if attribute == "age" else speakers[attribute]
+            groups = dict(zip(speakers.index, values, strict=True))
+            judged = judge_groups(outcomes.by_speaker, outcomes.speakers, groups, labels=outcomes.labels)
+            found[attribute] = asdict(judged)
+    return found or None
+
+
+def _tracks(
+    rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], speakers_known: bool
+) -> list[dict[str, Any]] | None:
+    here = clips[clips["clip"].isin(rows["clip"])]
+    votes, levels = _with_votes(rows, clips, labels) is not None, "level" in here
+    found = []
+    for name in TRACKS:
+        if not (levels if name.startswith("level") else votes):
+            continue
+        chosen = track(here, labels, name)
+        judged = on_track(rows, chosen)
+        scores = intervals(count_outcomes(judged, labels), speakers_known=speakers_known)
+        found.append(
+            {
+                "name": name,
+                "description": chosen.description,
+                "clips": int(judged["clip"].nunique()),
+                "scores": {metric: asdict(score) for metric, score in scores.items()},
+            }
+        )
+    return found or None
+
+
+def _soft(
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    labels: Sequence[str],
+    probabilities: Floats,
+    speaker: NDArray[np.int64],
+    speakers_known: bool,
+) -> dict[str, Any] | None:
+    here = _with_votes(rows, clips, labels)
+    if here is None:
+        return None
+    votes = votes_for(votes_of(here, labels), rows["clip"])
+    training = pd.factorize(rows["seed"])[0]
+    return asdict(soft_scores(probabilities, votes, speaker, training=training, speakers_known=speakers_known))
+
+
+def _beside_people(
+    rows: pd.DataFrame, outcomes: Outcomes, clips: pd.DataFrame, speakers_known: bool
+) -> dict[str, Any] | None:
+    here = _with_votes(rows, clips, outcomes.labels)
+    if here is None:
+        return None
+    fails, succeeds = agree_and_fail(rows, votes_of(here, outcomes.labels))
+    alike = likeness(outcomes, raters_outcomes(here, outcomes.labels), speakers_known=speakers_known)
+    return asdict(alike) | {
+        "model_fails": {"clips": len(fails), "first": fails.head(_LISTED).to_dict("records")},
+        "people_fail": {"clips": len(succeeds), "first": succeeds.head(_LISTED).to_dict("records")},
+    }
+
+
+def _with_votes(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame | None:
+    """The corpus's rows of the judged clips, where it has voice votes of all labels."""
+    if any(f"votes_voice_{label}" not in clips for label in labels):
+        return None
+    return clips[clips["clip"].isin(rows["clip"])].reset_index(drop=True)
+
+
+def _logits(rows: pd.DataFrame, labels: Sequence[str]) -> Floats:
+    """Shape (rows, K), in the order of the full label list, whatever the table's."""
+    logits: Floats = rows[[PREFIX + label for label in labels]].to_numpy(np.float64)
+    return logits
+
+
+def _truth(rows: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
+    return pd.Index(labels).get_indexer(rows["label"]).astype(np.int64)

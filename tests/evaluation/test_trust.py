@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import log_softmax
+
+from serlab.core import EMOTIONS
+from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.trust import ATTRIBUTES, TRACKS, people_of, trust
+from serlab.tables import make_table
+
+
+def clips_of(speakers: int = 24) -> pd.DataFrame:
+    """Speakers with votes, demographics and levels, as CREMA-D has them."""
+    random = np.random.default_rng(0)
+    rows = []
+    for speaker in range(speakers):
+        for label in EMOTIONS:
+            for take in range(4):
+                rows.append((f"{speaker:02d}_{label}_{take}", f"{speaker:02d}", label))
+    clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    clips["level"] = np.resize(["LO", "MD", "HI", "XX"], len(clips))
+    number = clips["speaker"].astype(int)
+    clips["age"], clips["sex"] = 20 + number, np.where(number % 2, "Male", "Female")
+    clips["race"], clips["ethnicity"] = np.where(number < 3, "one", "other"), "Not Hispanic"
+    truth = clips["label"].map(EMOTIONS.index).to_numpy()
+    for modality in ("voice", "face", "both"):
+        votes = random.multinomial(9, 0.5 * np.eye(6)[truth] + 0.5 / 6)
+        clips[[f"votes_{modality}_{label}" for label in EMOTIONS]] = votes
+    return clips
+
+
+def rows_of(clips: pd.DataFrame, side: str, seed: int = 0, *, sureness: float = 6.0) -> pd.DataFrame:
+    """Predictions that are right three times in four and far too sure."""
+    random = np.random.default_rng([seed, side == "dev"])
+    truth = clips["label"].map(EMOTIONS.index).to_numpy()
+    said = np.where(random.random(len(clips)) < 0.75, truth, random.integers(0, 6, len(clips)))
+    logits = log_softmax(sureness * np.eye(6)[said] + random.normal(0, 0.8, (len(clips), 6)), axis=1)
+    return make_table(clips, logits, EMOTIONS, side=side, fold=1, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def found():
+    clips = clips_of()
+    dev, test = clips[clips["speaker"] < "12"], clips[clips["speaker"] >= "12"]
+    rows = pd.concat([rows_of(test, "test", seed) for seed in (0, 1)], ignore_index=True)
+    developed = pd.concat([rows_of(dev, "dev", seed) for seed in (0, 1)], ignore_index=True)
+    return trust(rows, developed, count_outcomes(rows, EMOTIONS), clips)
+
+
+def test_everything_is_there_and_json_can_hold_it(found):
+    assert all(found[part] is not None for part in found)
+    json.dumps(found, allow_nan=False)
+    assert [entry["name"] for entry in found["tracks"]] == list(TRACKS)
+    assert list(found["groups"]) == list(ATTRIBUTES)
+
+
+def test_a_temperature_from_dev_calms_the_test_side(found):
+    calibration = found["calibration"]
+    assert [(entry["fold"], entry["seed"]) for entry in calibration["temperatures"]] == [(1, 0), (1, 1)]
+    assert all(entry["value"] > 1.5 for entry in calibration["temperatures"])
+    assert calibration["after"]["ece"] < calibration["before"]["ece"]
+    assert calibration["after"]["nll"]["value"] < calibration["before"]["nll"]["value"]
+    assert calibration["before"]["overconfidence"]["low"] > 0
+
+
+def test_sets_cover_what_they_promise_or_say_that_they_cannot(found):
+    eighty, ninety, most = found["sets"]
+    assert eighty["speakers"]["by_speaker"]["value"] == pytest.approx(0.8, abs=0.08)
+    assert ninety["speakers"]["mean_size"] >= eighty["speakers"]["mean_size"]
+    assert (most["speakers"], most["fewest_speakers"]) == (None, 19)
+    assert most["clips"] is not None
+
+
+def test_intended_labels_are_predicted_better_than_perceived_ones(found):
+    by_name = {entry["name"]: entry for entry in found["tracks"]}
+    assert by_name["level-LO"]["clips"] == 12 * 6
+    assert by_name["agreement>=0.8"]["clips"] < by_name["perceived"]["clips"] <= 12 * 24
+    assert by_name["perceived"]["scores"]["uar"]["value"] < 0.8
+
+
+def test_people_stand_beside_the_model(found):
+    assert found["people"]["model_fails"]["clips"] > 0
+    assert len(found["people"]["model_fails"]["first"]) <= 12
+    beside = people_of(rows_of(clips_of(), "test"), clips_of(), EMOTIONS, speakers_known=True)
+    assert beside["people"]["raters"]["count"] == 9 * 24 * 24
+    assert 0 < beside["ceiling"]["uar"]["value"] < 1
+
+
+def test_without_dev_and_corpus_the_rest_still_stands():
+    rows = rows_of(clips_of(), "test")
+    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS))
+    assert found["calibration"]["temperatures"] is found["calibration"]["after"] is None
+    assert found["calibration"]["before"]["ece"] > 0
+    assert [found[part] for part in ("sets", "groups", "tracks", "soft", "people")] == [None] * 5
+
+
+def test_a_corpus_without_votes_and_speakers():
+    clips = clips_of()[["clip", "label"]].assign(speaker="")
+    rows = rows_of(clips, "test")
+    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS), clips, speakers_known=False)
+    assert [found[part] for part in ("groups", "tracks", "soft", "people")] == [None] * 4
+    assert found["calibration"]["before"]["nll"]["low"] is None
+    assert people_of(rows, clips, EMOTIONS, speakers_known=False) is None
