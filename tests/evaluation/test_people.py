@@ -1,5 +1,4 @@
 import json
-import time
 from dataclasses import asdict
 
 import numpy as np
@@ -40,13 +39,14 @@ THREE_CODERS = """
 
 def counts_of(text: str) -> np.ndarray:
     """Votes on each unit from a table with a line an observer."""
-    given = np.array([[0 if cell == "." else int(cell) for cell in line.split()] for line in text.split("\n")[1:]])
-    return (given.T[:, :, None] == np.arange(1, 6)).sum(axis=1)
+    table = np.array([[0 if cell == "." else int(cell) for cell in line.split()] for line in text.split("\n")[1:]])
+    return (table.T[:, :, None] == np.arange(1, 6)).sum(axis=1)
 
 
 def corpus_clips(speakers: int = 12, takes: int = 4, seed: int = 0) -> pd.DataFrame:
     random = np.random.default_rng(seed)
-    rows = [(f"s{s:02d}_{label}_{t}", f"s{s:02d}", label) for s in range(speakers) for label in LABELS for t in range(takes)]
+    names = [f"s{number:02d}" for number in range(speakers)]
+    rows = [(f"{name}_{label}_{take}", name, label) for name in names for label in LABELS for take in range(takes)]
     clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
     heard = np.array([[6, 3, 1], [1, 8, 1], [1, 4, 5]]) / 10
     votes = random.multinomial(9, heard[[LABELS.index(label) for label in clips["label"]]])
@@ -101,7 +101,7 @@ def test_alpha_equals_the_pairs_counted_one_by_one(votes):
 
 
 def test_every_vote_is_a_rating_and_every_untied_clip_an_answer():
-    clips = pd.DataFrame({"clip": list("abcd"), "speaker": ["1", "1", "2", "2"], "label": ["happy", "sad", "sad", "sad"]})
+    clips = pd.DataFrame({"clip": list("abcd"), "speaker": list("1122"), "label": ["happy", "sad", "sad", "sad"]})
     clips[[f"votes_voice_{label}" for label in LABELS]] = [(3, 1, 0), (2, 0, 2), (0, 1, 4), (0, 0, 0)]
     found = people(clips, LABELS)
     assert (found.raters.count, found.raters.dropped) == (13, 1)
@@ -132,7 +132,8 @@ def test_the_interval_of_alpha_equals_resampling_of_clips():
     votes, speaker = votes_of(clips, LABELS).to_numpy(), np.repeat(np.arange(12), 12)
 
     def statistic(weights):
-        return np.array([krippendorff_alpha(np.repeat(votes, weight[speaker].astype(int), axis=0)) for weight in weights])
+        drawn = weights[:, speaker].astype(int)
+        return np.array([krippendorff_alpha(np.repeat(votes, times, axis=0)) for times in drawn])
 
     wanted = interval(krippendorff_alpha(votes), statistic, 12, replicates=200)
     found = people(clips, LABELS, replicates=200).alpha
@@ -200,7 +201,7 @@ def test_a_label_that_nobody_says_has_no_errors():
 def test_clips_where_people_agree_and_the_model_fails_and_the_reverse():
     clips = pd.DataFrame({"clip": list("abcdef"), "speaker": list("112233"), "label": ["sad"] * 5 + ["happy"]})
     votes = pd.DataFrame(
-        [(1, 1, 8), (0, 0, 9), (9, 0, 0), (1, 3, 1), (0, 0, 0), (4, 3, 3)], index=pd.Index(list("abcdef")), columns=LABELS
+        [(1, 1, 8), (0, 0, 9), (9, 0, 0), (1, 3, 1), (0, 0, 0), (4, 3, 3)], index=list("abcdef"), columns=LABELS
     )
     shares = [(0.6, 0.3, 0.1), (0.1, 0.8, 0.1), (0.2, 0.1, 0.7), (0.05, 0.05, 0.9), (0.9, 0.05, 0.05), (0.1, 0.1, 0.8)]
     table = make_table(clips, np.log(shares), LABELS, side="test", fold=1, seed=0)
@@ -246,14 +247,6 @@ def test_no_clip_is_in_both_tables(seed):
     assert (wins["predicted"] == wins["label"]).all()
 
 
-def test_ten_thousand_replicates_of_91_speakers_take_less_than_a_second():
-    clips = corpus_clips(speakers=91, takes=27)
-    model = count_outcomes(predictions(clips), LABELS)
-    start = time.process_time()
-    likeness(model, raters_outcomes(clips, LABELS))
-    assert time.process_time() - start < 1.0
-
-
 @pytest.mark.cremad
 def test_raters_of_cremad_from_the_voice_alone(cremad_clips):
     """The figures of the corpus's raw votes, in percent."""
@@ -273,7 +266,7 @@ def test_raters_of_cremad_from_the_voice_alone(cremad_clips):
 @pytest.mark.cremad
 def test_faces_of_cremad_tell_more_than_voices(cremad_clips):
     """Cao et al. 2014 give 40.9, 58.2 and 63.6 % for voice, face and both."""
-    found = {modality: people(cremad_clips, EMOTIONS, modality, replicates=200) for modality in ("voice", "face", "both")}
+    found = {name: people(cremad_clips, EMOTIONS, name, replicates=200) for name in ("voice", "face", "both")}
     shares = {modality: 100 * each.raters.scores["wa"].value for modality, each in found.items()}
     assert shares == pytest.approx({"voice": 40.9, "face": 58.2, "both": 63.6}, abs=1.0)
     assert found["voice"].alpha.value < found["face"].alpha.value < found["both"].alpha.value

@@ -88,7 +88,9 @@ def test_a_corpus_without_levels_has_no_level_track():
 def test_predictions_take_the_tracks_label_and_lose_clips_without_one():
     rows = pd.DataFrame({"clip": ["c", "b", "a", "b"], "seed": [0, 0, 0, 1], "label": "happy"})
     moved = on_track(rows, track(corpus_clips(), LABELS, "perceived-face"))
-    assert moved.to_dict("list") == {"clip": ["c", "b", "b"], "seed": [0, 0, 1], "label": ["happy", "neutral", "neutral"]}
+    assert moved["clip"].tolist() == ["c", "b", "b"]
+    assert moved["seed"].tolist() == [0, 0, 1]
+    assert moved["label"].tolist() == ["happy", "neutral", "neutral"]
     assert rows["label"].eq("happy").all()
 
 
@@ -136,6 +138,7 @@ def test_perceived_labels_of_cremad_are_its_own_summary(cremad_root, cremad_clip
 def test_levels_and_agreement_of_cremad(cremad_clips):
     for level in ("LO", "MD", "HI"):
         assert len(track(cremad_clips, EMOTIONS, f"level-{level}").labels) == 455
-    sizes = [len(track(cremad_clips, EMOTIONS, name).labels) for name in ("perceived", "agreement>=0.5", "agreement>=1")]
+    names = ("perceived", "agreement>=0.5", "agreement>=1")
+    sizes = [len(track(cremad_clips, EMOTIONS, name).labels) for name in names]
     assert sizes[0] == 6798
     assert sizes[0] > sizes[1] > sizes[2] > 0

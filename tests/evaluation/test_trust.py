@@ -70,6 +70,7 @@ def test_sets_cover_what_they_promise_or_say_that_they_cannot(found):
     assert eighty["speakers"]["by_speaker"]["value"] == pytest.approx(0.8, abs=0.08)
     assert ninety["speakers"]["mean_size"] >= eighty["speakers"]["mean_size"]
     assert (most["speakers"], most["fewest_speakers"]) == (None, 19)
+    assert eighty["speakers"]["folds"] == {"1": pytest.approx(eighty["speakers"]["by_speaker"]["value"])}
     assert most["clips"] is not None
 
 

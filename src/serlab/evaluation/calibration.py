@@ -276,8 +276,9 @@ def reliability(
         replicates: number of bootstrap replicates.
     """
     confidence = probabilities.max(axis=1)
-    gap, index = _gaps(probabilities, truth, bins)
-    hits, clips = _sums(confidence - gap, index, speaker)
+    index = _bin(confidence, bins)
+    right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
+    hits, clips = _sums(right, index, speaker)
 
     def accuracy(place: int) -> Interval:
         def of_replicates(weights: Floats) -> Floats:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from serlab.core import UserError
 from serlab.evaluation.abstention import judge_abstention
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.calibration import at_temperature, fit_temperature, judge_calibration, reliability
@@ -147,7 +148,7 @@ def _sets(
         for (fold, seed), part in dev.groupby(_MODEL)
         if (int(fold), int(seed)) in temperatures
     }
-    truth, speaker = _truth(rows, labels), pd.factorize(rows["speaker"], sort=True)[0]
+    truth = _truth(rows, labels)
     found = []
     for level in LEVELS:
         entry: dict[str, Any] = {"level": level, "fewest_speakers": fewest_speakers(level)}
@@ -155,17 +156,31 @@ def _sets(
             limits = {
                 model: threshold(of_dev, who if name == "speakers" else None, level)
                 for model, (of_dev, who) in scores.items()
+                if name == "clips" or speakers_known
             }
-            if any(limit is None for limit in limits.values()) or (name == "speakers" and not speakers_known):
-                entry[name] = None
-                continue
             held = np.zeros(probabilities.shape, bool)
+            judged = np.zeros(len(rows), bool)
             for model, limit in limits.items():
-                here = model_of == model
-                held[here] = sets(probabilities[here], float(limit or 0.0))
-            entry[name] = asdict(judge_sets(held, truth, speaker, speakers_known=speakers_known))
+                if limit is not None:
+                    here = model_of == model
+                    held[here], judged = sets(probabilities[here], limit), judged | here
+            entry[name] = (
+                _coverage(rows[judged], held[judged], truth[judged], speakers_known=speakers_known)
+                if judged.any()
+                else None
+            )
         found.append(entry)
     return found
+
+
+def _coverage(
+    rows: pd.DataFrame, held: NDArray[np.bool_], truth: NDArray[np.int64], *, speakers_known: bool
+) -> dict[str, Any]:
+    """How often sets hold the true label, over all folds that attain the level and in each of them."""
+    whole = judge_sets(held, truth, pd.factorize(rows["speaker"], sort=True)[0], speakers_known=speakers_known)
+    covered = rows[["fold", "speaker"]].assign(covered=held[np.arange(len(truth)), truth])
+    by_fold = covered.groupby(["fold", "speaker"])["covered"].mean().groupby("fold").mean()
+    return asdict(whole) | {"folds": {str(fold): float(share) for fold, share in by_fold.items()}}
 
 
 def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:
@@ -173,7 +188,7 @@ def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:
     found = {}
     for attribute in ATTRIBUTES:
         if attribute in speakers:
-            values = age_bands(speakers[attribute]) if attribute == "age" else speakers[attribute]
+            values = age_bands(pd.to_numeric(speakers["age"], "coerce")) if attribute == "age" else speakers[attribute]
             groups = dict(zip(speakers.index, values, strict=True))
             judged = judge_groups(outcomes.by_speaker, outcomes.speakers, groups, labels=outcomes.labels)
             found[attribute] = asdict(judged)
@@ -189,7 +204,10 @@ def _tracks(
     for name in TRACKS:
         if not (levels if name.startswith("level") else votes):
             continue
-        chosen = track(here, labels, name)
+        try:
+            chosen = track(here, labels, name)
+        except UserError:  # no judged clip has a label on it
+            continue
         judged = on_track(rows, chosen)
         scores = intervals(count_outcomes(judged, labels), speakers_known=speakers_known)
         found.append(
