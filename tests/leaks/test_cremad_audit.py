@@ -27,6 +27,7 @@ FOUND = {
     ("1017_IWL_ANG_XX", "1017_IWL_FEA_XX"),
     ("1067_IEO_DIS_LO", "1067_IEO_FEA_LO"),
     ("1072_IEO_ANG_LO", "1072_IEO_DIS_MD"),
+    ("1072_IEO_ANG_MD", "1072_IEO_DIS_MD"),
 }
 
 

@@ -117,10 +117,14 @@ def _nuisances(clips: pd.DataFrame, heard: Sequence[Heard]) -> dict[str, pd.Seri
 def binned(values: pd.Series) -> NDArray[np.int64]:
     """Number each value's bin: categories as they are, numbers by quantile."""
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
-        return pd.factorize(values)[0].astype(np.int64)
+        return _numbered(values)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
     places: NDArray[np.int64] = np.searchsorted(edges, values.to_numpy(np.float64), side="right")
-    return pd.factorize(places, sort=True)[0].astype(np.int64)
+    return _numbered(places)
+
+
+def _numbered(values: pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(pd.factorize(values)[0], np.int64)
 
 
 def how_well(

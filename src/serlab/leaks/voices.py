@@ -66,7 +66,8 @@ def _encoder(checkpoint: str) -> Any:
 
     with quiet():
         model = AutoModelForAudioXVector.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True).eval()
-    extractor = AutoFeatureExtractor.from_pretrained(str(folder), local_files_only=True)
+    extractor: Any = AutoFeatureExtractor
+    extractor = extractor.from_pretrained(str(folder), local_files_only=True)
 
     def embed(path: Path) -> NDArray[np.float64]:
         inputs = extractor(read(path), sampling_rate=16000, return_tensors="pt")
