@@ -148,7 +148,12 @@ def test_a_recipe_with_a_setting_has_a_folder_of_its_own(compare):
     recipes = [load_recipe("mfcc-svm"), load_recipe("mfcc-svm", precision="fp32")]
     result = compare(*recipes)
     own = signature_of(result, "mfcc-svm-")["recipe"]["hash"]
-    assert {path.name for path in result.folder.iterdir()} == {"mfcc-svm", f"mfcc-svm-{own[:6]}", "report"}
+    assert {path.name for path in result.folder.iterdir()} == {
+        "mfcc-svm",
+        f"mfcc-svm-{own[:6]}",
+        "audit.json",
+        "report",
+    }
 
 
 def changed_corpus(tiny_corpus, folder: Path) -> Path:

@@ -26,11 +26,11 @@ def test_the_same_seed_gives_the_same_table_and_another_does_not(compare, tiny_c
 
 LONG = {
     "tiny-resnet": [
-        "training.epochs=12", "training.batch_size=4", "model.dropout=0.2", "training.select=last",
+        "training.epochs=24", "training.batch_size=4", "model.dropout=0.2", "training.select=last",
         "augmentation={views: [{speed: 0.9}, {noise: 0.01}], mixup: 0.2, time_masks: 1, time_width: 4}",
     ],
     "tiny-wav2vec2": [
-        "training.epochs=12", "training.batch_size=4", "model.config.layerdrop=0.1", "model.config.mask_time_prob=0.1",
+        "training.epochs=24", "training.batch_size=4", "model.config.layerdrop=0.1", "model.config.mask_time_prob=0.1",
         "model.config.mask_time_length=2",
     ],
 }  # fmt: skip
@@ -72,7 +72,7 @@ def test_killed_in_the_middle_of_a_fold_and_started_again(compare, stop, tiny_re
     undisturbed = compare(recipe)
     pd.testing.assert_frame_equal(table_of(resumed, name), table_of(undisturbed, name), check_exact=True)
     epochs = signature_of(resumed, name)["training"]["epochs"]
-    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 13))
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, 25))
     assert epochs == signature_of(undisturbed, name)["training"]["epochs"]
     assert not [path for path in killed.rglob(".*") if path.is_dir()]
 

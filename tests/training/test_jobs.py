@@ -189,7 +189,8 @@ def test_two_jobs_give_the_tables_of_one(compare, tiny_comparison, tiny_recipes,
         pd.testing.assert_frame_equal(pd.read_parquet(path), alone, check_exact=True)
     assert len((together.folder.parent.parent / "ledger.jsonl").read_text().splitlines()) == 3
     assert not list(together.folder.rglob(".*"))
-    lines = capfd.readouterr().err.splitlines()
+    audited, *lines = capfd.readouterr().err.splitlines()
+    assert audited.startswith("The leak audit found")
     assert {line[:5] for line in lines} == {"[1/3]", "[2/3]", "[3/3]"}
     assert len([line for line in lines if "done, training UAR" in line]) == 3
     assert compare(*tiny_recipes.values(), "mfcc-svm", jobs=2, keep_models=True).trained == 0
@@ -213,7 +214,7 @@ def test_a_runs_error_is_the_commands(serlab, tiny_corpus, tiny_recipes, tmp_pat
 def test_interrupted_with_two_jobs_and_gone_on_with_one(
     start: Start, compare, tiny_corpus: Path, tiny_recipes: dict[str, str], tmp_path: Path, capfd
 ) -> None:
-    epochs = "training.epochs=20"
+    epochs = "training.epochs=60"
     out = tmp_path / "stopped"
     process = start(
         COMPARE, "compare", tiny_corpus, "--recipes", tiny_recipes["tiny-resnet"], "--protocol", "speaker-2",

@@ -1,0 +1,84 @@
+"""From the audit's measurements to the tables and the picture of docs/audit.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import HOME
+from serlab.files import write_text
+
+PAGE = HOME.parent / "docs" / "audit.md"
+PICTURE = HOME.parent / "docs" / "images" / "audit.svg"
+_BEGIN, _END = "<!-- measured: written by python -m benchmarks.leaks -->", "<!-- end of measured -->"
+
+
+def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTURE) -> None:
+    """Write tables and picture."""
+    draw(result, picture)
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    write_text(page, f"{before}{_BEGIN}\n\n{render(result)}\n{_END}{after}")
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The tables as Markdown."""
+    by_corpus = {name: {row["kind"]: row for row in rows[1:]} for name, rows in result["recall"].items()}
+    names = list(by_corpus)
+    head = ["Change", *(f"Found, {name}" for name in names), *(f"False pairs, {name}" for name in names)]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'--:|' * (len(head) - 1)}"]
+    for kind in by_corpus[names[0]]:
+        rows = [by_corpus[name][kind] for name in names]
+        cells = [f"{row['found']} of {row['planted']}" for row in rows] + [str(row["false"]) for row in rows]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    copies, takes = (np.array(result["distribution"][name]) for name in ("copies", "takes"))
+    growth = result["growth"]
+    lines += [
+        "",
+        f"The threshold of {result['threshold']:g} was set on 100 clips that are none of these. Their copies correlate "
+        f"by {copies.min():.2f} or more (one in a hundred below {np.quantile(copies, 0.01):.2f}), other takes of the "
+        f"sentence by the same speaker by {takes.max():.2f} at most (one in a hundred above "
+        f"{np.quantile(takes, 0.99):.2f}).",
+        "",
+        "![Correlations of copies and of other takes; seconds of the search by number of clips](images/audit.svg)",
+        "",
+        f"The whole audit of 7,442 clips took {result['first_seconds']:.0f} s the first time and "
+        f"{result['again_seconds']:.1f} s when nothing had changed.",
+        "",
+        "| Clips | Search, s | Peak memory, MB |",
+        "|--:|--:|--:|",
+        *(f"| {row['clips']:,} | {row['seconds']:.1f} | {row['megabytes']:,.0f} |" for row in growth),
+        "",
+        _origin(result),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(result: Mapping[str, Any], path: Path) -> None:
+    """Where the threshold lies, and how the search grows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    edges = np.linspace(0, 1, 51)
+    for name, label in (("takes", "other takes, same speaker and sentence"), ("copies", "copies, changed")):
+        left.hist(result["distribution"][name], edges, density=True, alpha=0.75, label=label)
+    left.axvline(result["threshold"], color="0.2", linestyle=":", label="threshold")
+    left.set(xlabel="correlation of the aligned waveforms", ylabel="density")
+    left.legend(frameon=False, fontsize=8)
+    counts = [row["clips"] for row in result["growth"]]
+    right.loglog(counts, [row["seconds"] for row in result["growth"]], marker="o", label="measured")
+    first = result["growth"][0]["seconds"]
+    right.loglog(counts, [first * count / counts[0] for count in counts], linestyle=":", color="0.4", label="linear")
+    right.set(xlabel="clips", ylabel="seconds of the search")
+    right.legend(frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _origin(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    return f"Measured on {machine['processor']}, {machine['threads']} threads; CREMA-D at 11,025 Hz."
