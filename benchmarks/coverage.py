@@ -100,9 +100,7 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
             for name, p in _tests(right, population.clips, trial).items():
                 counted["false_alarms"][name].append(p <= 0.05)
             done.advance()
-    return {
-        what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()
-    }
+    return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -127,7 +125,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
 def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
     outcomes = outcomes_of(right, clips)
     found = intervals(outcomes, replicates=_REPLICATES, seed=seed)["uar"]
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     weights = draw_speakers(len(right), _REPLICATES, seed)
     recalls = _recalls(right, clips)
     return {
@@ -139,7 +138,8 @@ def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> di
 
 def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
     found = differences(*(outcomes_of(each, clips) for each in right), replicates=_REPLICATES, seed=seed)["uar"]
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
     apart = _recalls(right[0], clips) - _recalls(right[1], clips)
     weights = draw_speakers(len(apart), _REPLICATES, seed)
     kinds = 2 * right[0].astype(np.int64) + right[1]

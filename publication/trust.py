@@ -13,7 +13,14 @@ Report = Mapping[str, Any]
 
 def calibration(report: Report) -> str:
     """Calibration before and after a temperature."""
-    head = ("Recipe", "Temperature", "ECE before", "ECE after", "Root mean square after (95 %)", "Surer than right before")
+    head = (
+        "Recipe",
+        "Temperature",
+        "ECE before",
+        "ECE after",
+        "Root mean square after (95 %)",
+        "Surer than right before",
+    )
     rows = []
     for recipe in report["recipes"]:
         found = recipe["trust"]["calibration"]
@@ -111,5 +118,10 @@ def people(report: Report) -> str:
             ends = "" if alike["low"] is None else f" ({alike['low']:.2f} to {alike['high']:.2f})"
             counts = [str(beside[name]["clips"]) for name in ("model_fails", "people_fail")]
             rows.append([recipe["title"], f"{alike['value']:.2f}{ends}", *counts])
-    head = ("Recipe", "Errors correlate with people's (95 %)", "Clips: people agree, model fails", "Model right, people not")
+    head = (
+        "Recipe",
+        "Errors correlate with people's (95 %)",
+        "Clips: people agree, model fails",
+        "Model right, people not",
+    )
     return "\n".join(lines) + "\n" + table(head, rows)

@@ -119,13 +119,13 @@ def answers_of(model: Path, abstain: float | None) -> Answered:
         UserError: the folder does not say when to abstain, or the share cannot be had.
     """
     if abstain is None:
-        return lambda logits: True
+        return lambda _: True
     reliance = load_reliance(model)
     return partial(reliance.answers, threshold=reliance.threshold(abstain))
 
 
 def stream(
-    classifier: Classifier, files: Sequence[str], *, done: int = 0, answered: Answered = lambda logits: True
+    classifier: Classifier, files: Sequence[str], *, done: int = 0, answered: Answered = lambda _: True
 ) -> Generator[list[FilePrediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 

@@ -140,9 +140,7 @@ class PredictionFile:
 
 
 @contextmanager
-def opened(
-    path: Path, model: Path, classifier: Classifier, abstain: float | None = None
-) -> Iterator[PredictionFile]:
+def opened(path: Path, model: Path, classifier: Classifier, abstain: float | None = None) -> Iterator[PredictionFile]:
     """Start a file of predictions, or go on with one.
 
     Args:

@@ -85,7 +85,10 @@ def test_clips_that_are_independent_are_covered_by_both():
         scores, new = random.random(60), random.random(20)
         thresholds = threshold(scores, np.arange(60) % 12, 0.8), threshold(scores, None, 0.8)
         covered.append([(new <= each).mean() for each in thresholds])
-    assert np.mean(covered, axis=0) == pytest.approx([0.8, 0.8], abs=0.03)
+    by_speakers, by_clips = np.mean(covered, axis=0)
+    assert by_clips == pytest.approx(0.8, abs=0.03)
+    # The new speaker's own weight, on infinity, is what few speakers cost.
+    assert 0.8 <= by_speakers <= 0.8 + 1 / 13
 
 
 def test_a_clip_is_covered_exactly_where_its_score_reaches_the_threshold():

@@ -60,9 +60,7 @@ def test_the_interval_is_over_the_groups_own_speakers():
     found = judge(matrices, "a" * 12 + "b" * 10).groups[0].uar
 
     def brute(weights):
-        return np.array(
-            [uar((matrices[:, :12] * each[None, :, None, None]).sum(axis=1)).mean() for each in weights]
-        )
+        return np.array([uar((matrices[:, :12] * each[None, :, None, None]).sum(axis=1)).mean() for each in weights])
 
     wanted = interval(brute(np.ones((1, 12)))[0], brute, 12, replicates=200)
     assert asdict(found) == pytest.approx(asdict(wanted), abs=1e-12)
@@ -108,7 +106,9 @@ def test_gaps_equal_a_loop_over_permutations():
 def test_the_test_keeps_its_level_where_groups_do_not_matter():
     random = np.random.default_rng(0)
     p = [
-        judge(matrices_of(random.uniform(0.2, 0.9, 24), seed=trial), "a" * 10 + "b" * 14, permutations=199, replicates=5)
+        judge(
+            matrices_of(random.uniform(0.2, 0.9, 24), seed=trial), "a" * 10 + "b" * 14, permutations=199, replicates=5
+        )
         for trial in range(300)
     ]
     p = np.array([found.gap.p for found in p])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from tests.evaluation.conftest import outcomes_of
 
 from serlab.evaluation.paired import adjust, compare
-from tests.evaluation.conftest import outcomes_of
 
 
 def pair_of(speakers: int, apart: int):

@@ -58,7 +58,7 @@ def predictions(clips: pd.DataFrame, seeds: int = 1, skill: float = 1.0) -> pd.D
     """Tables of a model with a bias to neutral, one a seed."""
     tables = []
     for seed in range(seeds):
-        logits = np.random.default_rng(seed).normal(size=(len(clips), 3)) + [0, 0.7, 0]
+        logits = np.random.default_rng(seed).normal(size=(len(clips), 3)) + np.array([0, 0.7, 0])
         logits += skill * np.eye(3)[[LABELS.index(label) for label in clips["label"]]]
         tables.append(make_table(clips, logits, LABELS, side="test", fold=1, seed=seed))
     return pd.concat(tables, ignore_index=True)

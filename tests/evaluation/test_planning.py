@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from tests.evaluation.conftest import outcomes_of
 
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.planning import influences, speakers_needed
-from tests.evaluation.conftest import outcomes_of
 
 
 def pair_of(speakers: int, spread: float, seed: int = 0):

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
+from tests.evaluation.conftest import outcomes_of
 
 from serlab.evaluation.bootstrap import Difference
 from serlab.evaluation.metrics import macro_f1, uar
 from serlab.evaluation.significance import answer_of, clustered_mcnemar, holm, mcnemar, swap_test, within
-from tests.evaluation.conftest import outcomes_of
 
 # Obuchowski 1998, table of 21 patients: glands that only PET, and only SPECT, called right, and all glands.
 PET_ONLY = np.eye(21)[8]
@@ -58,7 +58,9 @@ def test_equals_scipy_on_the_means_of_equal_speakers():
 def test_many_speakers_are_sampled_near_the_exact_p():
     first, second = pair_of(20, seed=2, apart=0.05)
     exact = swap_test(first, second)
-    doubled = [outcomes_of(np.concatenate([each.matrices, 0 * each.matrices[:, :2]], axis=1)) for each in (first, second)]
+    doubled = [
+        outcomes_of(np.concatenate([each.matrices, 0 * each.matrices[:, :2]], axis=1)) for each in (first, second)
+    ]
     assert swap_test(*doubled, permutations=20_000) == pytest.approx(exact, abs=0.01)
 
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from scipy.stats import t
+from tests.evaluation.conftest import outcomes_of
 
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.spread import over_folds, over_seeds, student
-from tests.evaluation.conftest import outcomes_of
 
 
 def outcomes(seeds: int, folds: int):
@@ -13,7 +13,7 @@ def outcomes(seeds: int, folds: int):
 
 def test_seeds_are_scored_apart():
     found = over_seeds(outcomes(3, 2))
-    each = [uar(matrices.sum(axis=0)) for matrices in outcomes(3, 2).matrices]
+    each = [float(uar(matrices.sum(axis=0))) for matrices in outcomes(3, 2).matrices]
     assert found.values == pytest.approx(each)
     assert found.sd == pytest.approx(np.std(each, ddof=1))
     assert over_seeds(outcomes(1, 2)).sd is None

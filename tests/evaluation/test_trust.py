@@ -14,11 +14,12 @@ from serlab.tables import make_table
 def clips_of(speakers: int = 24) -> pd.DataFrame:
     """Speakers with votes, demographics and levels, as CREMA-D has them."""
     random = np.random.default_rng(0)
-    rows = []
-    for speaker in range(speakers):
-        for label in EMOTIONS:
-            for take in range(4):
-                rows.append((f"{speaker:02d}_{label}_{take}", f"{speaker:02d}", label))
+    rows = [
+        (f"{speaker:02d}_{label}_{take}", f"{speaker:02d}", label)
+        for speaker in range(speakers)
+        for label in EMOTIONS
+        for take in range(4)
+    ]
     clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
     clips["level"] = np.resize(["LO", "MD", "HI", "XX"], len(clips))
     number = clips["speaker"].astype(int)

@@ -141,7 +141,7 @@ def clips_of(comparison: Path, folder: Path) -> pd.DataFrame:
         path = folder / f"{entry['clip']} #1?.wav"
         path.write_bytes(b"RIFF-not-really")
         paths[entry["clip"]] = str(path)
-    return pd.DataFrame({"clip": list(paths), "path": list(paths.values())})
+    return pd.DataFrame({"clip": list(paths), "path": list(paths.values()), "speaker": ""})
 
 
 def test_clips_are_linked_relative_to_the_page(own, tmp_path):

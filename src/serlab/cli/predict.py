@@ -132,9 +132,7 @@ def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: f
     return left_out
 
 
-def _at_the_end(
-    model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str | None
-) -> int:
+def _at_the_end(model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str | None) -> int:
     from serlab.prediction import predict as run
 
     result = run(model, paths, precision=precision, abstain=abstain)
@@ -163,6 +161,8 @@ def _print_table(result: Predictions) -> None:
     table = Table(Column("file", overflow="fold"), "emotion", *result.predictions[0].probabilities, box=None)
     for row in result.predictions:
         # Text and not markup: a file may be called "[red].wav".
-        table.add_row(Text(row.path), Text(row.label or "can't tell"), *(f"{share:.2f}" for share in row.probabilities.values()))
+        table.add_row(
+            Text(row.path), Text(row.label or "can't tell"), *(f"{share:.2f}" for share in row.probabilities.values())
+        )
     # A terminal folds what is too long for it; a file or a pipe gets each row whole.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

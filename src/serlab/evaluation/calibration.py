@@ -324,9 +324,9 @@ def _sums(values: Floats, index: Places, unit: Places) -> tuple[Floats, Floats]:
     """Sum of the values and number of clips of each unit and bin, shape (units, bins)."""
     units, bins = int(unit.max()) + 1, int(index.max()) + 1
     cell = unit * bins + index
-    sums = np.bincount(cell, values, minlength=units * bins)
-    clips = np.bincount(cell, minlength=units * bins).astype(np.float64)
-    return sums.reshape(units, bins), clips.reshape(units, bins)
+    both = (np.bincount(cell, weights, units * bins).astype(np.float64) for weights in (values, np.ones_like(values)))
+    sums, clips = (each.reshape(units, bins) for each in both)
+    return sums, clips
 
 
 def _ece(gap: Floats, index: Places) -> float:

@@ -170,7 +170,8 @@ def _judge(
 
     def average_recall(weights: Floats) -> Floats:
         # A label that the drawn speakers lack makes the mean NaN, and the replicate is left out.
-        return recall((weights @ flat).reshape(-1, seeds, classes, classes))[..., spoken].mean(axis=(1, 2))
+        each = recall((weights @ flat).reshape(-1, seeds, classes, classes))[..., spoken]
+        return np.asarray(each.mean(axis=(1, 2)), np.float64)
 
     value = float(by_label[spoken].mean())
     return Group(name, speakers, interval(value, average_recall, speakers, replicates=replicates, seed=seed), recalls)

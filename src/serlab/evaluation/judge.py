@@ -124,9 +124,7 @@ def evaluate_pair(
     if keys == ["clip"]:
         other = other.assign(seed=one["seed"].to_numpy())
     speakers_known = all(judged.speakers_known for judged in sides)
-    found = compare(
-        *(count_outcomes(rows, sides[0].labels) for rows in (one, other)), speakers_known=speakers_known
-    )
+    found = compare(*(count_outcomes(rows, sides[0].labels) for rows in (one, other)), speakers_known=speakers_known)
     return found | {
         "names": names,
         "clips": shared,
@@ -163,8 +161,9 @@ def _prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence
     rows = _completed(rows, speakers_known)
     check_table(rows.assign(side=side), name)
     known = tuple(labels or (corpus.labels if corpus else labels_of(rows)))
-    dev = whole[whole["side"] == "dev"] if "side" in whole and side == "test" else whole.iloc[:0]
-    if len(dev):
+    dev = rows.iloc[:0]
+    if side == "test" and "side" in whole and (whole["side"] == "dev").any():
+        dev = whole[whole["side"] == "dev"]
         dev = _completed(dev if corpus is None else _join(dev, corpus, name), speakers_known)
         dev = dev[dev["label"].isin(known)]
     return _Judged(name, rows, dev, known, speakers_known, exclusions)

@@ -67,21 +67,22 @@ def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
         spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
         yield f"with a temperature of {spread}, fitted on dev: {_percent(after['ece'])}"
     for at in trust["abstention"]["at"]:
-        yield f"of the surest {100 * at['coverage']:.0f} % of the answers, {_percent(at['accuracy']['value'])} are right"
+        yield f"of the surest {100 * at['coverage']:.0f} % of answers, {_percent(at['accuracy']['value'])} are right"
     for entry in trust["sets"] or ():
         if entry["speakers"]:
             covered, size = entry["speakers"]["by_speaker"]["value"], entry["speakers"]["mean_size"]
-            yield f"prediction sets for {100 * entry['level']:.0f} %: {_percent(covered)} covered, {size:.2f} labels a set"
+            yield f"sets for {100 * entry['level']:.0f} %: {_percent(covered)} covered, {size:.2f} labels a set"
         else:
             yield (
-                f"prediction sets for {100 * entry['level']:.0f} %: not attainable with fewer than "
+                f"sets for {100 * entry['level']:.0f} %: not attainable with fewer than "
                 f"{entry['fewest_speakers']} dev speakers"
             )
     for attribute, found in (trust["groups"] or {}).items():
         gap = found["gap"]
         if gap:
             yield (
-                f"{attribute}: gap {100 * gap['value']:.1f} points ({gap['best']} over {gap['worst']}), p {gap['p']:.2g}; "
+                f"{attribute}: gap {100 * gap['value']:.1f} points ({gap['best']} over {gap['worst']}), "
+                f"p {gap['p']:.2g}; "
                 f"chance alone: median {100 * gap['null_median']:.1f}, 95th percentile {100 * gap['null_high']:.1f}"
             )
         else:

@@ -60,9 +60,9 @@ class Outcomes:
         return len(self.seeds) > 1 and bool((clips == clips[:1]).all())
 
     def _pooled(self, group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-        pooled = np.zeros((len(self.seeds), groups, *self.matrices.shape[2:]), np.int64)
-        np.add.at(pooled, (slice(None), group), self.matrices)
-        return pooled
+        pooled = np.zeros((groups, len(self.seeds), *self.matrices.shape[2:]), np.int64)
+        np.add.at(pooled, group, self.matrices.swapaxes(0, 1))
+        return pooled.swapaxes(0, 1)
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:

@@ -283,7 +283,7 @@ def _outcomes(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> 
 
 def _one_hot(votes: Integers) -> NDArray[np.int64]:
     """One vote for the plurality, none where it ties, shape (clips, K)."""
-    return (plurality(votes)[:, None] == np.arange(votes.shape[1])).astype(np.int64)
+    return np.asarray(plurality(votes)[:, None] == np.arange(votes.shape[1]), np.int64)
 
 
 def _alpha_over(
@@ -301,9 +301,7 @@ def _alpha_over(
     value = float(statistic(np.ones(len(speakers))))
     if math.isnan(value):
         return None
-    return interval(
-        value, statistic, len(speakers), speakers_known=speakers_known, replicates=replicates, seed=seed
-    )
+    return interval(value, statistic, len(speakers), speakers_known=speakers_known, replicates=replicates, seed=seed)
 
 
 def _coincidences(votes: Integers) -> tuple[Floats, Integers]:
@@ -333,7 +331,8 @@ def _pearson(first: Floats, second: Floats) -> Floats:
     together = (first * second).sum(axis=-1)
     spread = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
     # Equal rates may differ from their mean by a rounding error.
-    return np.divide(together, spread, out=np.full_like(together, np.nan), where=spread > _NO_SPREAD)
+    found: Floats = np.divide(together, spread, out=np.full_like(together, np.nan), where=spread > _NO_SPREAD)
+    return found
 
 
 def _spearman(first: Floats, second: Floats) -> Floats:

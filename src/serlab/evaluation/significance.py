@@ -77,7 +77,7 @@ def swap_test(
     chunks = _all_signs(speakers) if exact else _random_signs(speakers, permutations, seed)
     counts = [(int((np.abs(difference(signs)) >= reached).sum()), len(signs)) for signs in chunks]
     extreme, tried = (sum(column) for column in zip(*counts, strict=True))
-    return extreme / tried if exact else (1 + extreme) / (1 + tried)
+    return float(extreme / tried if exact else (1 + extreme) / (1 + tried))
 
 
 def mcnemar(first: Outcomes, second: Outcomes) -> ClusteredMcNemar:
@@ -159,10 +159,10 @@ def _all_signs(speakers: int) -> Iterator[NDArray[np.float64]]:
         numbers = np.arange(start, min(count, start + _CHUNK))
         bits = numbers[:, None] >> np.arange(speakers) & 1
         bits[:, speakers - 1] = 0
-        yield 1.0 - 2.0 * bits
+        yield np.where(bits, -1.0, 1.0)
 
 
 def _random_signs(speakers: int, permutations: int, seed: int) -> Iterator[NDArray[np.float64]]:
     random = np.random.default_rng(seed)
     for start in range(0, permutations, _CHUNK):
-        yield 1.0 - 2.0 * random.integers(2, size=(min(_CHUNK, permutations - start), speakers))
+        yield np.where(random.integers(2, size=(min(_CHUNK, permutations - start), speakers)), -1.0, 1.0)

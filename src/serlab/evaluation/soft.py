@@ -161,12 +161,12 @@ def ceiling(
     votes = votes[enough]
     clips, classes = votes.shape
     first = split_panels(votes, draws=draws, seed=seed)
-    halves = [half.reshape(-1, classes) for half in (first, votes - first)]
+    one, other = (half.reshape(-1, classes) for half in (first, votes - first))
     who = np.tile(np.unique(speaker[enough], return_inverse=True)[1], draws)
     which = np.repeat(np.arange(draws), clips)
     over = _Over(int(who.max()) + 1, speakers_known, replicates, seed)
-    matrices = _answers(*halves, who) + _answers(*reversed(halves), who)
-    shares = [_shares(half) for half in halves]
+    matrices: Floats = _answers(one, other, who) + _answers(other, one, who)
+    shares = _shares(one), _shares(other)
     return Ceiling(
         clips=clips,
         left_out=int((~enough).sum()),
@@ -175,7 +175,7 @@ def ceiling(
         draws=draws,
         agreement=over.recalled(wa, matrices),
         uar=over.recalled(uar, matrices),
-        macro_f1=over.macro_f1(*shares, who, which),
+        macro_f1=over.macro_f1(shares[0], shares[1], who, which),
         divergence=over.mean(divergence(*shares), who),
     )
 

@@ -192,9 +192,7 @@ def _perceived(
     return _track(name, source, clips, np.array(labels, object)[place], reason)
 
 
-def _track(
-    name: str, source: str, clips: pd.DataFrame, label: NDArray[np.object_], reason: NDArray[np.str_]
-) -> Track:
+def _track(name: str, source: str, clips: pd.DataFrame, label: NDArray[np.object_], reason: NDArray[np.str_]) -> Track:
     index = pd.Index(clips["clip"], name="clip")
     kept = reason == ""
     if not kept.any():

@@ -52,8 +52,8 @@ def trust(
         speakers_known: False where the corpus does not say who speaks.
 
     Returns:
-        Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``before``, ``after``), ``abstention``,
-        ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and ``people``.
+        Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``before``, ``after``),
+        ``abstention``, ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and ``people``.
     """
     labels = outcomes.labels
     rows = rows.reset_index(drop=True)
@@ -110,9 +110,7 @@ def people_of(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], *,
     }
 
 
-def _temperatures(
-    rows: pd.DataFrame, dev: pd.DataFrame, labels: Sequence[str]
-) -> dict[tuple[int, int], float] | None:
+def _temperatures(rows: pd.DataFrame, dev: pd.DataFrame, labels: Sequence[str]) -> dict[tuple[int, int], float] | None:
     """Each model's temperature, fitted on its own fold's dev side; None where a model has none."""
     wanted = {(int(fold), int(seed)) for fold, seed in rows[_MODEL].drop_duplicates().to_numpy()}
     found = {
@@ -122,9 +120,7 @@ def _temperatures(
     return {model: found[model] for model in sorted(wanted)} if wanted and wanted <= set(found) else None
 
 
-def _calibrated(
-    rows: pd.DataFrame, temperatures: Mapping[tuple[int, int], float], labels: Sequence[str]
-) -> Floats:
+def _calibrated(rows: pd.DataFrame, temperatures: Mapping[tuple[int, int], float], labels: Sequence[str]) -> Floats:
     each = [temperatures[int(fold), int(seed)] for fold, seed in rows[_MODEL].to_numpy()]
     return at_temperature(_logits(rows, labels) / np.array(each)[:, None], 1.0)
 
@@ -265,4 +261,4 @@ def _logits(rows: pd.DataFrame, labels: Sequence[str]) -> Floats:
 
 
 def _truth(rows: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
-    return pd.Index(labels).get_indexer(rows["label"]).astype(np.int64)
+    return np.asarray(pd.Index(labels).get_indexer(rows["label"]), np.int64)

@@ -204,7 +204,9 @@ def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, 
     listed = {entry["clip"] for recipe in summary["recipes"] for entry in recipe["worst"]}
     for recipe in summary["recipes"]:
         beside = recipe["trust"]["people"] or {}
-        listed |= {entry["clip"] for side in ("model_fails", "people_fail") if beside for entry in beside[side]["first"]}
+        listed |= {
+            entry["clip"] for side in ("model_fails", "people_fail") if beside for entry in beside[side]["first"]
+        }
     address = _embedded if audio == "embed" else lambda path: _relative(path, target)
     return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
 

@@ -18,6 +18,7 @@ from serlab.report.recipe import compare_pair, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.verdict import answer
 from serlab.report.words import signature_line
+from serlab.settings import plain
 from serlab.tables import Run
 
 
@@ -54,26 +55,29 @@ def summarise(
     pairs = [compare_pair(first, second) for first, second in combinations(learned, 2)]
     adjust(pairs)
     exclusions = _exclusions(runs)
-    return {
-        "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
-        "answer": answer(corpus, protocol, recipes, pairs),
-        "notices": notices(corpus, protocol, recipes, exclusions, audit),
-        "corpus": corpus,
-        "protocol": protocol,
-        "signature": _signature(corpus, protocol, groups),
-        "chance": 1 / len(corpus["labels"]),
-        "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
-        "over_seeds": all(len(recipe["seeds"]) > 1 for recipe in recipes),
-        "margin": MARGIN,
-        "recipes": recipes,
-        "pairs": pairs,
-        "exclusions": exclusions,
-        "people": None if clips is None else _people(groups, clips),
-        "audit": audit,
-        "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
-        "machines": _distinct(run.signature["machine"] for run in runs),
-        "versions": _distinct(run.signature["versions"] for run in runs),
-    }
+    found: dict[str, Any] = plain(
+        {
+            "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
+            "answer": answer(corpus, protocol, recipes, pairs),
+            "notices": notices(corpus, protocol, recipes, exclusions, audit),
+            "corpus": corpus,
+            "protocol": protocol,
+            "signature": _signature(corpus, protocol, groups),
+            "chance": 1 / len(corpus["labels"]),
+            "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
+            "over_seeds": all(len(recipe["seeds"]) > 1 for recipe in recipes),
+            "margin": MARGIN,
+            "recipes": recipes,
+            "pairs": pairs,
+            "exclusions": exclusions,
+            "people": None if clips is None else _people(groups, clips),
+            "audit": audit,
+            "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
+            "machines": _distinct(run.signature["machine"] for run in runs),
+            "versions": _distinct(run.signature["versions"] for run in runs),
+        }
+    )
+    return found
 
 
 def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any] | None:

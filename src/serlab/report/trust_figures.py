@@ -49,8 +49,8 @@ def _draw_reliability(summary: Summary) -> Drawing:
         figure,
         "reliability",
         "What confidence is worth",
-        "Bins of about equally many clips, after a temperature that each fold's dev side chose; intervals over speakers. "
-        "Below the dashed line: surer than right.",
+        "Bins of about equally many clips, after a temperature that each fold's dev side chose; intervals over "
+        "speakers. Below the dashed line: surer than right.",
         f"Expected calibration error in % before and after: {'; '.join(seen)}.",
     )
 

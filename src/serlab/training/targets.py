@@ -30,7 +30,9 @@ def targets_of(
     Raises:
         UserError: votes are wanted that the corpus, or a clip of it, does not have.
     """
-    hard = (clips["label"].to_numpy()[:, None] == np.array(labels, dtype=object)).astype(np.float32)
+    hard: NDArray[np.float32] = (clips["label"].to_numpy()[:, None] == np.array(labels, dtype=object)).astype(
+        np.float32
+    )
     if kind == "hard":
         return hard
     votes = votes_of(clips, labels).to_numpy()
@@ -38,5 +40,5 @@ def targets_of(
     if not total.all():
         clip = clips.loc[total[:, 0] == 0, "clip"].iloc[0]
         raise UserError(f"nobody voted on clip {clip}, so it has no soft target; use --set training.targets=hard.")
-    soft = (votes / total).astype(np.float32)
-    return soft if kind == "soft" else (hard + soft) / 2
+    soft: NDArray[np.float32] = (votes / total).astype(np.float32)
+    return soft if kind == "soft" else np.asarray((hard + soft) / 2, np.float32)
