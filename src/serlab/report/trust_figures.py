@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from serlab.report.svg import MUTED, SERIES, Drawing, settings
 from serlab.report.words import percent
 
 _WIDTH = 4.2
+_PANELS = 3
 
 
 def draw_trust(summary: Summary) -> list[Drawing]:
@@ -29,22 +31,32 @@ def draw_trust(summary: Summary) -> list[Drawing]:
 
 
 def _draw_reliability(summary: Summary) -> Drawing:
-    figure, axes = _square(summary)
-    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    """A panel a recipe: lines of several would hide each other near the diagonal."""
+    recipes = summary["recipes"]
+    columns = min(_PANELS, len(recipes))
+    rows = -(-len(recipes) // columns)
+    figure = Figure(figsize=(_WIDTH, 0.5 + rows * (4.0 / columns + 0.25)), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for spare in panels.flat[len(recipes) :]:
+        spare.set_axis_off()
     seen = []
-    for index, recipe in enumerate(summary["recipes"]):
+    for index, (axes, recipe) in enumerate(zip(panels.flat, recipes, strict=False)):
         found = recipe["trust"]["calibration"]
         after = found["after"] or found["before"]
-        points = after["reliability"]
-        confidence = [100 * point["confidence"] for point in points]
-        axes.plot(confidence, [100 * p["accuracy"]["value"] for p in points], markersize=4.5, **_line(index, recipe))
-        for place, point in zip(confidence, points, strict=True):
-            if point["accuracy"]["low"] is not None:
-                ends = [100 * point["accuracy"]["low"], 100 * point["accuracy"]["high"]]
-                axes.plot([place, place], ends, color=SERIES[index % len(SERIES)], linewidth=0.8, alpha=0.6)
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+        for point in after["reliability"]:
+            place, accuracy = 100 * point["confidence"], point["accuracy"]
+            if accuracy["low"] is not None:
+                ends = [100 * accuracy["low"], 100 * accuracy["high"]]
+                axes.plot([place, place], ends, color=SERIES[index % len(SERIES)], linewidth=1, alpha=0.6)
+            axes.plot(place, 100 * accuracy["value"], markersize=3.5, linestyle="none", **mark_of(index))
+        axes.set_title(textwrap.fill(recipe["title"], 50 // columns), fontsize=8.5, loc="left")
+        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
+        axes.grid()
+        axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
         seen.append(f"{recipe['title']} {percent(found['before']['ece'])} before, {percent(after['ece'])} after")
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="Confidence, %", ylabel="Right, %")
-    legend(axes, [recipe["title"] for recipe in summary["recipes"]])
+    figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
+    figure.supylabel("Right, %", fontsize=8.5, color=MUTED)
     return drawing_of(
         figure,
         "reliability",
