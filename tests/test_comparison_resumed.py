@@ -81,7 +81,7 @@ def test_killed_in_the_middle_of_a_fold_and_started_again(compare, stop, tiny_re
 def test_interrupted_by_the_user(compare, stop, tiny_recipes, tmp_path, capfd):
     name = "tiny-resnet"
     code, out, err = stop(name, tmp_path / "stopped", signal.SIGINT)
-    assert code == 130
+    assert code == 130, err
     assert out == ""
     assert err.splitlines()[-1] == "serlab: interrupted; the same command goes on from here."
     assert "Traceback" not in err

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -208,3 +211,33 @@ def test_closing_ends_the_thread_in_the_middle_of_an_epoch(files: tuple[ClipFile
     batches.close()
     assert threading.active_count() == before
     assert len(list(batches)) == len(files)
+
+
+ABANDONED = """
+import sys
+import numpy as np
+import torch
+from serlab.frontends.encoders import Waveform
+from serlab.frontends.store import ClipFile, FeatureStore
+from serlab.recipes import Augmentation
+from serlab.training.batches import TrainingBatches
+
+clips = [ClipFile(str(n), sys.argv[1], 0.2) for n in range(400)]
+batches = TrainingBatches(
+    FeatureStore(Waveform(do_normalise=False)), clips, np.arange(400) % 2, augmentation=Augmentation(), batch_size=4,
+    window=None, fill=0.0, max_seconds=8.0, seed=5, n_labels=2,
+)
+make = batches._batch
+batches._batch = lambda *args: [make(*args), torch.ones(1500, 1500) @ torch.ones(1500, 1500)][0]
+running = iter(batches)
+next(running)
+raise KeyboardInterrupt
+"""
+
+
+def test_python_ends_in_peace_with_an_epoch_abandoned(files: tuple[ClipFile, ...]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", ABANDONED, files[0].path], capture_output=True, text=True, timeout=120
+    )
+    assert ended.stderr.strip().endswith("KeyboardInterrupt")
+    assert ended.returncode == -signal.SIGINT

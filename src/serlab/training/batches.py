@@ -119,7 +119,7 @@ class TrainingBatches:
         return self._running
 
     def close(self) -> None:
-        """End the thread, wherever the epoch stands: one that still computes when Python ends aborts the process."""
+        """End the thread, wherever the epoch stands."""
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -129,8 +129,11 @@ class TrainingBatches:
         stopped = threading.Event()
         epoch = self.epoch
 
+        def unwanted() -> bool:
+            return stopped.is_set() or not threading.main_thread().is_alive()
+
         def put(item: Batch | BaseException | None) -> None:
-            while not stopped.is_set():
+            while not unwanted():
                 try:
                     ready.put(item, timeout=0.2)
                 except queue.Full:
@@ -140,14 +143,15 @@ class TrainingBatches:
         def work() -> None:
             try:
                 for members in self._plan(epoch):
-                    if stopped.is_set():
+                    if unwanted():
                         return
                     put(self._batch(members, epoch))
                 put(None)
             except BaseException as error:  # handed to the consumer, which raises it
                 put(error)
 
-        worker = threading.Thread(target=work, daemon=True)
+        # Python waits for it at its end: a daemon that still computed then would abort the process.
+        worker = threading.Thread(target=work)
         worker.start()
         try:
             while (item := ready.get()) is not None:
