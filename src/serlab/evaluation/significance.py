@@ -21,10 +21,11 @@ from serlab.evaluation.outcomes import Outcomes
 PERMUTATIONS = 10_000
 MARGIN = 0.02
 """Differences of UAR up to this are called equivalent; set before any run was made."""
+MOST_EXACT = 20
+"""Speakers up to which all swaps are tried, a million."""
 
 Answer = Literal["better", "worse", "equivalent", "not shown"]
 
-_MOST_EXACT = 20
 _CHUNK = 4096
 _ROUNDING = 1e-12
 
@@ -47,11 +48,17 @@ class ClusteredMcNemar:
 
 
 def swap_test(
-    first: Outcomes, second: Outcomes, metric: str = "uar", *, permutations: int = PERMUTATIONS, seed: int = 0
+    first: Outcomes,
+    second: Outcomes,
+    metric: str = "uar",
+    *,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    most_exact: int = MOST_EXACT,
 ) -> float:
     """Two-sided p of no difference: the two recipes' matrices are swapped within speakers, all of one's seeds at once.
 
-    Up to 20 speakers all swaps are tried and p is exact; above, p is (1 + reached) / (1 + permutations), which never
+    With few speakers all swaps are tried and p is exact; above, p is (1 + reached) / (1 + permutations), which never
     claims more than was tried (Phipson and Smyth 2010, section 3).
 
     Args:
@@ -60,6 +67,7 @@ def swap_test(
         metric: name of a score of :data:`serlab.evaluation.metrics.METRICS`.
         permutations: number of random swaps.
         seed: of the swaps.
+        most_exact: speakers up to which all swaps are tried.
     """
     check_paired(first, second)
     score = METRICS[metric]
@@ -73,7 +81,7 @@ def swap_test(
 
     speakers = len(first.speakers)
     reached = abs(float(difference(np.ones((1, speakers)))[0])) - _ROUNDING
-    exact = speakers <= _MOST_EXACT
+    exact = speakers <= most_exact
     chunks = _all_signs(speakers) if exact else _random_signs(speakers, permutations, seed)
     counts = [(int((np.abs(difference(signs)) >= reached).sum()), len(signs)) for signs in chunks]
     extreme, tried = (sum(column) for column in zip(*counts, strict=True))
