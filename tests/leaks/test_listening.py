@@ -50,8 +50,8 @@ def test_measures_and_faults(corpus: Corpus) -> None:
     assert heard["calm/late"].leading == pytest.approx(heard["calm/plain"].leading + 0.5, abs=0.06)
     assert heard["sad/constant"].level == pytest.approx(20 * np.log10(0.25), abs=0.01)
     assert heard["calm/late"].floor < -80 < heard["calm/loud"].level
-    assert len(heard["calm/plain"].fingerprint) > 200
-    assert len(heard["sad/short"].fingerprint) == 0
+    assert len(heard["calm/plain"].fingerprint[0]) > 200
+    assert heard["sad/short"].fingerprint.shape == (2, 0)
 
 
 def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

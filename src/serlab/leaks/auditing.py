@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from serlab.audio import decode, resample
 from serlab.corpora.base import Corpus
+from serlab.corpora.remembered import home_of, recall, remember
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
@@ -29,6 +31,8 @@ from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
 
 _CLIPS_AT_HAND = 64
+_VERSION = 1
+_KIND = "copies"
 
 
 def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
@@ -68,7 +72,7 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
 
 
 def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:
-    """Pairs of clips that are the same recording, by their ids.
+    """Pairs of clips that are the same recording, by their ids; remembered for as long as the same is heard.
 
     Args:
         corpus: the corpus.
@@ -81,5 +85,12 @@ def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, st
     def samples_of(place: int) -> NDArray[np.float32]:
         return resample(*decode(Path(paths[place])), RATE)
 
-    found = same_recordings([what.fingerprint for what in heard], samples_of)
-    return [(names[pair.first], names[pair.second]) for pair in found]
+    home = home_of(paths)
+    among = hashlib.sha256("\n".join([str(_VERSION), *(what.print for what in heard)]).encode()).hexdigest()
+    known, found = recall(_KIND, home).get(home, ["", []])
+    if known != among:
+        found = [
+            (pair.first, pair.second) for pair in same_recordings([what.fingerprint for what in heard], samples_of)
+        ]
+        remember(_KIND, home, {home: [among, found]})
+    return [(names[first], names[second]) for first, second in found]

@@ -1,10 +1,7 @@
 """The same recording twice, whatever its container, level, sample rate or ends.
 
-Three sieves, each finer and dearer than the one before, and none of all pairs:
-
-1. frames with all bits equal, found by sorting, at one offset in time for at least a few frames;
-2. the share of differing bits over the whole overlap at that offset (Haitsma and Kalker 2002, section 5);
-3. the correlation of the two waveforms, aligned. Two takes of one sentence by one voice never correlate as waveforms.
+Pairs whose fingerprints agree (:mod:`serlab.leaks.index`) are confirmed by the correlation of the two waveforms,
+aligned. Two takes of one sentence by one voice never correlate as waveforms.
 """
 
 from __future__ import annotations
@@ -16,18 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from serlab.leaks.fingerprints import BITS, RATE, Print
+from serlab.leaks.fingerprints import RATE, Print
+from serlab.leaks.index import SHORTEST_SHARE, candidates
 
 SAME = 0.6
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
-
-_FEWEST_HITS = 3
-_MOST_DIFFERING = 0.38
-_MOST_ALIKE = 40
-_SHORTEST_SHARE = 0.6
-_OFFSETS = 4096
-# Silence, or one tone, gives all bits alike in every clip.
-_SAY_NOTHING = np.array([0, 2**BITS - 1], np.uint32)
 
 
 @dataclass(frozen=True)
@@ -65,56 +55,6 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
     return found
 
 
-def candidates(prints: Sequence[Print]) -> list[tuple[int, int]]:
-    """Pairs of clips whose fingerprints agree at some offset, in order; the first two sieves."""
-    hits = _hits(prints)
-    keys, counts = np.unique(hits, return_counts=True)
-    # Neighbouring offsets are one: a copy's frames lie between the original's.
-    count = counts.copy()
-    for step in (1, -1):
-        near = np.searchsorted(keys, keys + step).clip(max=max(0, len(keys) - 1))
-        count += np.where(keys[near] == keys + step, counts[near], 0) if len(keys) else 0
-    passed: set[tuple[int, int]] = set()
-    for key in keys[count >= _FEWEST_HITS].tolist():
-        pair, offset = divmod(key, _OFFSETS)
-        first, second = divmod(pair, len(prints))
-        if (first, second) not in passed and _agree(prints[first], prints[second], offset - _OFFSETS // 2):
-            passed.add((first, second))
-    return sorted(passed)
-
-
-def _hits(prints: Sequence[Print]) -> NDArray[np.int64]:
-    """A key (first clip, second clip, offset in frames) for each two equal frames of different clips."""
-    lengths = [len(each) for each in prints]
-    frames = np.concatenate([*prints, np.zeros(0, np.uint32)])
-    clip = np.repeat(np.arange(len(prints)), lengths)
-    place = np.concatenate([*(np.arange(length) for length in lengths), np.zeros(0, np.int64)])
-    telling = np.flatnonzero(~np.isin(frames, _SAY_NOTHING))
-    order = telling[np.argsort(frames[telling], kind="stable")]
-    ordered, owner, position = frames[order], clip[order], place[order]
-    found = []
-    # Of frames that are alike in very many clips only near ones in the order are paired, so that time stays linear.
-    for lag in range(1, _MOST_ALIKE):
-        alike = np.flatnonzero(ordered[lag:] == ordered[:-lag])
-        if not len(alike):
-            break
-        one, other = alike, alike + lag
-        # A stable sort keeps clips in their order, so the first of two is the earlier clip.
-        apart = owner[one] < owner[other]
-        one, other = one[apart], other[apart]
-        offset = (position[one] - position[other]).clip(-_OFFSETS // 2, _OFFSETS // 2 - 1) + _OFFSETS // 2
-        found.append((owner[one] * len(prints) + owner[other]) * _OFFSETS + offset)
-    return np.concatenate([*found, np.zeros(0, np.int64)]).astype(np.int64)
-
-
-def _agree(first: Print, second: Print, offset: int) -> bool:
-    """Whether few bits differ where the two overlap, frame ``i + offset`` of the first on frame ``i`` of the second."""
-    one, other = first[max(0, offset) :], second[max(0, -offset) :]
-    overlap = min(len(one), len(other))
-    differing = np.bitwise_count(one[:overlap] ^ other[:overlap]).mean() / BITS
-    return overlap >= _SHORTEST_SHARE * min(len(first), len(second)) and bool(differing <= _MOST_DIFFERING)
-
-
 def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
     """Correlation of two waveforms where they agree best, either polarity.
 
@@ -134,6 +74,6 @@ def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[fl
     overlap = min(len(one), len(other))
     one, other = one[:overlap].astype(np.float64), other[:overlap].astype(np.float64)
     energy = float(np.sqrt((one @ one) * (other @ other)))
-    if not energy or overlap < _SHORTEST_SHARE * min(len(first), len(second)):
+    if not energy or overlap < SHORTEST_SHARE * min(len(first), len(second)):
         return 0.0, lag / RATE
     return abs(float(one @ other)) / energy, lag / RATE

@@ -4,7 +4,8 @@ The method is Haitsma and Kalker's (A Highly Robust Audio Fingerprinting System,
 a row of bits, each the sign of how the energy difference of two neighbouring bands changes over time. Frames overlap by
 so much that wherever a copy begins, some of its frames equal some of the original's bit for bit. Bands lie below
 1.9 kHz, which every sample rate from 8 kHz on holds. There are 28 bits and not 32, over 64 ms, since wider bands and
-longer steps stand low bit rates better.
+longer steps stand low bit rates better. Which bits of a frame are least certain is known too (section 4.3 there), since
+these are the first to differ in a copy that was changed a lot.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ HOP = 32
 """Samples from one frame to the next: 8 ms."""
 BITS = 28
 """Bits a frame."""
+WEAKEST = 6
+"""Least certain bits of a frame that are told."""
 
 _WINDOW = 1536
 _STEP = 8
 _LOWEST, _HIGHEST = 150.0, 1900.0
 _TAPER = np.hanning(_WINDOW).astype(np.float32)
 _EDGES = np.geomspace(_LOWEST, _HIGHEST, BITS + 2) * _WINDOW / RATE
-_PLACES = np.uint32(1) << np.arange(BITS, dtype=np.uint32)
+_VALUES = np.uint32(1) << np.arange(BITS, dtype=np.uint32)
+_PLACE_BITS = 5
 
 Print = NDArray[np.uint32]
-"""A clip's fingerprint: one number of 28 bits a frame, shape (frames,)."""
+"""A clip's fingerprint, shape (2, frames): a number of 28 bits a frame, and the places of its six least certain bits,
+the least certain first, in five bits each."""
 
 
 def fingerprint(samples: NDArray[np.float32]) -> Print:
@@ -38,11 +43,11 @@ def fingerprint(samples: NDArray[np.float32]) -> Print:
         samples: mono at :data:`RATE`, shape (samples,).
 
     Returns:
-        One number a frame, ``(samples - 1536) // 32 - 7`` of them; none for a clip below 0.45 s.
+        ``(samples - 1536) // 32 - 7`` frames; none for a clip below 0.45 s.
     """
     frames = 1 + (len(samples) - _WINDOW) // HOP
     if frames <= _STEP:
-        return np.zeros(0, np.uint32)
+        return np.zeros((2, 0), np.uint32)
     windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::HOP] * _TAPER
     spectrum = rfft(windows, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
@@ -50,6 +55,18 @@ def fingerprint(samples: NDArray[np.float32]) -> Print:
     edges = np.round(_EDGES).astype(int)
     energy = below[:, edges[1:]] - below[:, edges[:-1]]
     slope = energy[:, :-1] - energy[:, 1:]
-    rises = slope[_STEP:] > slope[:-_STEP]
-    prints: Print = (rises * _PLACES).sum(axis=1, dtype=np.uint32)
-    return prints
+    rise = slope[_STEP:] - slope[:-_STEP]
+    involved = energy[:, :-1] + energy[:, 1:]
+    certain = np.abs(rise) / (involved[_STEP:] + involved[:-_STEP] + np.finfo(np.float32).tiny)
+    weak = np.argpartition(certain, WEAKEST, axis=1)[:, :WEAKEST]
+    weak = np.take_along_axis(weak, np.take_along_axis(certain, weak, axis=1).argsort(axis=1, kind="stable"), axis=1)
+    places = (weak.astype(np.uint32) << (_PLACE_BITS * np.arange(WEAKEST, dtype=np.uint32))).sum(
+        axis=1, dtype=np.uint32
+    )
+    return np.stack([((rise > 0) * _VALUES).sum(axis=1, dtype=np.uint32), places])
+
+
+def weakest(places: NDArray[np.uint32], rank: int) -> NDArray[np.uint32]:
+    """The value of the bit that is ``rank``-th least certain, from 0; same shape as the fingerprint's second row."""
+    mask = np.uint32(2**_PLACE_BITS - 1)
+    return np.uint32(1) << (places >> np.uint32(_PLACE_BITS * rank) & mask)

@@ -22,7 +22,7 @@ from serlab.corpora.scan import in_threads
 from serlab.corpora.screening import MISSING
 from serlab.leaks.fingerprints import RATE, Print, fingerprint
 
-_VERSION = 1
+_VERSION = 2
 _KIND = "listening"
 _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
@@ -57,7 +57,7 @@ class Heard:
     @property
     def fingerprint(self) -> Print:
         """The fingerprint, empty where there is none."""
-        return np.frombuffer(base64.b64decode(self.print), np.uint32)
+        return np.frombuffer(base64.b64decode(self.print), np.uint32).reshape(2, -1)
 
 
 def listen(corpus: Corpus) -> pd.Series:
