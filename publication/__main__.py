@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from publication import tables, trust
+from publication.example import example
 from serlab.core import SerlabError
 from serlab.corpora import load_corpus
 from serlab.files import write_text
@@ -39,6 +40,7 @@ def main() -> None:
         "folds": tables.folds(overview, runs),
         "classes": tables.classes(overview),
         "levels": tables.levels(overview, runs),
+        "example": example(runs.get(tables.MAIN, ()), clips),
         "sentences": tables.scores(overview, "actor-sentence-5"),
     }
     main_report = RESULTS / tables.MAIN / "report" / "report.json"
