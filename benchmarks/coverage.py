@@ -3,7 +3,7 @@
 Experiments are drawn from a population of speakers whose effects are as large as in CREMA-D's tables, with the truth
 known: how often do 95 % intervals hold the true UAR and the true difference, and how often is a difference shown where
 there is none? Beside what serlab does stands what others do: the bootstrap over clips, plain percentiles, and Student's
-test over five folds. Writes ``benchmarks/results/coverage.json`` and ``docs/images/coverage.svg``.
+test over five folds. Writes ``benchmarks/results/coverage.json``, the table and the picture of docs/method.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import chi2, ttest_1samp
 
+from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.population import Population, fit, outcomes_of
 from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
@@ -34,13 +34,6 @@ TRIALS = 10_000
 _REPLICATES = 2000
 _FOLDS = 5
 _RUN = "crema-d/emo-superb-5/{}/fold{}-seed0.parquet"
-
-METHODS = {
-    "speakers": "serlab: speakers, expanded percentiles",
-    "percentile": "speakers, plain percentiles",
-    "clips": "clips, plain percentiles",
-    "folds": "five folds, Student's t",
-}
 
 
 def main() -> None:
@@ -63,7 +56,7 @@ def main() -> None:
         "versions": versions(),
     }
     write_json(RESULTS / "coverage.json", result)
-    draw(result, HOME.parent / "docs" / "images" / "coverage.svg")
+    publish(result)
     print(RESULTS / "coverage.json")
 
 
@@ -101,25 +94,6 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
                 counted["false_alarms"][name].append(p <= 0.05)
             done.advance()
     return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
-
-
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Coverage and false alarms by number of speakers, as SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    titles = {"coverage": "interval of a UAR", "difference": "interval of a difference", "false_alarms": "false alarms"}
-    for axes, (what, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-        counts = [setting["speakers"] for setting in result["settings"]]
-        for name, label in METHODS.items():
-            values = [100 * setting[what][name] for setting in result["settings"] if name in setting[what]]
-            if values:
-                axes.plot(counts, values, marker="o", label=label, linewidth=2.5 if name == "speakers" else 1.2)
-        axes.axhline(5 if what == "false_alarms" else 95, color="0.5", linestyle=":", linewidth=1)
-        axes.set(title=title, xlabel="speakers", ylabel="% of experiments", xticks=counts)
-    figure.legend(*figure.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
 
 
 def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:

@@ -40,7 +40,8 @@ def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
     )  # fmt: skip
     text = (
         f"`{clip}` (fold {fold}) was meant as {TRUE}; of all models and such clips "
-        f"`{run.path.parent.name}` (seed {seed}) is surest that this one is {CALLED}. {_votes(clip, clips)}Probabilities in per cent:"
+        f"`{run.path.parent.name}` (seed {seed}) is surest that this one is "
+        f"{CALLED}. {_votes(clip, clips)}Probabilities in per cent:"
     )
     return f"{text}\n\n{table(head, rows)}"
 
