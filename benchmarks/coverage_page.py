@@ -52,10 +52,10 @@ def render(result: Mapping[str, Any]) -> str:
     first, second = (f"`{name}`" for name in population["recipes"])
     lines += [
         "",
-        f"{result['trials']:,} experiments a column and kind, {result['replicates']:,} replicates each: the standard error "
-        f"of 95 is {100 * (0.05 * 0.95 / result['trials']) ** 0.5:.1f}. The population is fitted to {first} and {second} "
-        f"on {population['clips']:,} clips of CREMA-D at 11,025 Hz (`emo-superb-5`, seed 0); shares of the variance, per "
-        f"cent: {shares}, the rest chance.",
+        f"{result['trials']:,} experiments a column and kind, {result['replicates']:,} replicates each: the standard "
+        f"error of 95 is {100 * (0.05 * 0.95 / result['trials']) ** 0.5:.1f}. The population is fitted to {first} and "
+        f"{second} on {population['clips']:,} clips of CREMA-D at 11,025 Hz (`emo-superb-5`, seed 0); shares of the "
+        f"variance, per cent: {shares}, the rest chance.",
         "",
         "![Coverage and false alarms by number of speakers](images/coverage.svg)",
     ]
