@@ -12,7 +12,7 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
     """What :func:`evaluate` found, as lines of plain text for a terminal."""
     width = max(map(len, result["labels"]))
     of = f" of {result['corpus']['name']} ({result['corpus']['copy']})" if result["corpus"] else ""
-    people = "speakers unknown" if result["speakers"] is None else f"{result['speakers']} speakers"
+    people = "speakers unknown" if result["speakers"] is None else _speakers(result["speakers"])
     lines = [f"{result['clips']} clips{of}, {people}"]
     for metric, title in _TITLES.items():
         score = result["scores"][metric]
@@ -33,7 +33,7 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
 def pair_lines(pair: dict[str, Any]) -> list[str]:
     """What :func:`evaluate_pair` found, as lines of plain text for a terminal."""
     first, second = pair["names"]
-    people = "speakers unknown" if pair["speakers"] is None else f"{pair['speakers']} speakers"
+    people = "speakers unknown" if pair["speakers"] is None else _speakers(pair["speakers"])
     lines = [f"{first} less {second}, on the {pair['clips']} clips that both have, {people}"]
     if any(pair["only"]):
         lines.append(f"only one of them has {pair['only'][0]} and {pair['only'][1]} more clips: not compared")
@@ -102,3 +102,7 @@ def _interval(score: dict[str, Any]) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _speakers(count: int) -> str:
+    return f"{count} speaker{'' if count == 1 else 's'}"
