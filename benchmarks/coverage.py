@@ -3,15 +3,18 @@
 Experiments are drawn from a population of speakers whose effects are as large as in CREMA-D's tables, with the truth
 known: how often do 95 % intervals hold the true UAR and the true difference, and how often is a difference shown where
 there is none? Beside what serlab does stands what others do: the bootstrap over clips, plain percentiles, and Student's
-test over five folds. Writes ``benchmarks/results/coverage.json``, the table and the picture of docs/method.md.
+test over five folds. Writes ``benchmarks/results/coverage.json``, where a stopped simulation goes on, and the table and
+the picture of docs/method.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,19 +48,24 @@ def main() -> None:
     given = parser.parse_args()
     tables = [_table(given.results, name) for name in given.recipes]
     population = fit(tables, labels_of(tables[0]))
-    settings = {count: simulate(population, count, given.trials) for count in SPEAKERS}
     shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
-    result = {
+    result: dict[str, Any] = {
         "trials": given.trials,
         "replicates": _REPLICATES,
         "population": {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares},
-        "settings": [{"speakers": count, **found} for count, found in settings.items()],
+        "settings": [],
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(RESULTS / "coverage.json", result)
+    path = RESULTS / "coverage.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if all(before.get(key) == result[key] for key in ("trials", "replicates", "population", "versions")):
+        result["settings"] = before["settings"]
+    for count in SPEAKERS[len(result["settings"]) :]:
+        result["settings"].append({"speakers": count, **simulate(population, count, given.trials)})
+        write_json(path, result)
     publish(result)
-    print(RESULTS / "coverage.json")
+    print(path)
 
 
 def simulate(population: Population, speakers: int, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
