@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import os
 import pickle
 import sys
@@ -238,19 +239,25 @@ def _group() -> Any:
             )
         torch.cuda.set_device(local)
     if not distributed.is_initialized():
+        # Imported later, its functions' defaults would keep the group of all, and so its threads, for ever.
+        import torch.distributed.nn
+
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=_LONGEST_STEP)
-        # Its threads would otherwise be cut off by the end of Python, which aborts the process now and then.
         atexit.register(_leave)
     return distributed.new_group(backend="gloo", timeout=_LONGEST_WAIT)
 
 
 def _leave() -> None:
+    """End the threads that send messages: one that still let go of a tensor at Python's end would abort the process."""
     from torch import distributed
 
     if distributed.is_initialized():
         with suppress(RuntimeError):
             distributed.destroy_process_group()
+    # They end with the last reference to their group.
+    _group.cache_clear()
+    gc.collect()
 
 
 def portable(error: BaseException, where: str = "") -> BaseException:
