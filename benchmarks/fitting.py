@@ -63,8 +63,7 @@ def ours(recipe: Recipe, clips: Clips, *, steps: int, warm_up: int) -> Timing:
         batches = _Stamped(
             store,
             clips.files,
-            clips.targets,
-            len(corpus().labels),
+            np.eye(len(corpus().labels), dtype=np.float32)[clips.targets],
             augmentation=recipe.augmentation,
             batch_size=recipe.training.batch_size,
             window=network.window,
