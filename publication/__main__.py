@@ -11,6 +11,7 @@ import pandas as pd
 
 from publication import tables, trust
 from publication.example import example
+from publication.targets import targets
 from serlab.core import SerlabError
 from serlab.corpora import load_corpus
 from serlab.files import write_text
@@ -48,7 +49,8 @@ def main() -> None:
         report = json.loads(main_report.read_text(encoding="utf-8"))
         bodies |= {name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")}
         if clips is not None:
-            bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "people")}
+            bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
+            bodies["targets"] = targets(runs[tables.MAIN], clips)
     for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
         fill(HOME / name, bodies)
     drawn = RESULTS / tables.MAIN / "report" / "figures"

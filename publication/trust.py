@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from publication.tables import table
-from serlab.report.words import interval_text, p_value, percent, points, span
+from serlab.report.words import interval_text, p_value, percent, points, span, spans
 
 Report = Mapping[str, Any]
 
@@ -92,9 +92,24 @@ def tracks(report: Report) -> str:
         return ""
     rows = []
     for place, entry in enumerate(recipes[0]["trust"]["tracks"]):
-        each = [percent(recipe["trust"]["tracks"][place]["scores"]["uar"]["value"]) for recipe in recipes]
-        rows.append([f"{entry['name']}: {entry['description']}", f"{entry['clips']:,}", *each])
-    return table(("Label", "Clips", *(recipe["title"] for recipe in recipes)), rows)
+        each = [recipe["trust"]["tracks"][place] for recipe in recipes]
+        cells = [f"{percent(found['scores']['uar']['value'])} of {found['clips']:,}" for found in each]
+        rows.append([f"{entry['name']}: {entry['description'].partition(';')[0]}", *cells])
+    return table(("Label", *(recipe["title"] for recipe in recipes)), rows)
+
+
+def soft(report: Report) -> str:
+    """How near the models' probabilities are to the votes on the voice."""
+    rows = []
+    for recipe in report["recipes"]:
+        if found := recipe["trust"]["soft"]:
+            names = ("macro_f1", "divergence", "cross_entropy")
+            scores, apart, cross = (found[name] for name in names)
+            rows.append([recipe["title"], spans(recipe["folds"])])
+            rows[-1].append(f"{percent(scores['value'])} ({interval_text(scores)})" if scores else "–")
+            rows[-1] += [f"{score['value']:.3f}" for score in (apart, cross)]
+    head = ("Recipe", "Folds", "Macro-F1 (95 %)", "Jensen-Shannon divergence, bits", "Cross-entropy, nats")
+    return table(head, rows, left=2) if rows else ""
 
 
 def people(report: Report) -> str:
