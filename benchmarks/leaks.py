@@ -7,7 +7,6 @@ pictures of docs/audit.md.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from serlab.leaks.duplicates import SAME, aligned, candidates, same_recordings
 from serlab.leaks.fingerprints import RATE, Print, fingerprint
 from serlab.leaks.listening import listen
 from serlab.progress import bar, say
+from serlab.training.memory import PeakMemory
 
 PLANTED, ASIDE = 400, 100
 _COUNTS = (1_000, 10_000, 100_000)
@@ -141,9 +141,9 @@ def _at_speed(paths: Sequence[str], speed: float, most: int) -> list[Print]:
 
 
 def _search(prints: list[Print]) -> tuple[float, float, int]:
-    start = time.perf_counter()
+    start, peak = time.perf_counter(), PeakMemory()
     found = candidates(prints)
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(found)
+    return time.perf_counter() - start, peak.megabytes(), len(found)
 
 
 def _low(path: str) -> Sound:
