@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.harness import HOME
 from serlab.files import write_text
+from serlab.report.words import counted
 
 PAGE = HOME.parent / "docs" / "audit.md"
 PICTURE = HOME.parent / "docs" / "images" / "audit.svg"
@@ -81,4 +82,4 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
 def _origin(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
-    return f"Measured on {machine['processor']}, {machine['threads']} threads; CREMA-D at 11,025 Hz."
+    return f"Measured on {machine['processor']}, {counted(machine['threads'], 'thread')}; CREMA-D at 11,025 Hz."
