@@ -109,8 +109,8 @@ _ROWS = (
     Row("log-mel", "log-mel of clips", "librosa loop", "benchmarks.features:measure", _speed(3, 6)),
     Row(
         "bootstrap",
-        "10,000 replicates of the speaker bootstrap, 3 recipes",
-        "scipy.stats.bootstrap over clips, scikit-learn's recall",
+        "10,000 replicates of the speaker bootstrap, 3 recipes, 3 seeds",
+        "scipy.stats.bootstrap over clips of one seed, scikit-learn's recall",
         "benchmarks.resampling:measure",
         (Goal("seconds", 1), Goal("ratio", 100)),
     ),
