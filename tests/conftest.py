@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,12 @@ model:
 training: {epochs: 1, batch_size: 16, precision: fp32}
 """,
 }
+
+
+def pytest_configure() -> None:
+    """Let commands under test be interrupted, also where a script started the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

@@ -224,8 +224,8 @@ from serlab.training.batches import TrainingBatches
 
 clips = [ClipFile(str(n), sys.argv[1], 0.2) for n in range(400)]
 batches = TrainingBatches(
-    FeatureStore(Waveform(do_normalise=False)), clips, np.arange(400) % 2, augmentation=Augmentation(), batch_size=4,
-    window=None, fill=0.0, max_seconds=8.0, seed=5, n_labels=2,
+    FeatureStore(Waveform(do_normalise=False)), clips, np.eye(2, dtype=np.float32)[np.arange(400) % 2],
+    augmentation=Augmentation(), batch_size=4, window=None, fill=0.0, max_seconds=8.0, seed=5,
 )
 make = batches._batch
 batches._batch = lambda *args: [make(*args), torch.ones(1500, 1500) @ torch.ones(1500, 1500)][0]
