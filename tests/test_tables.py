@@ -116,6 +116,9 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
     ("text", "sentence"),
     [
         ("prob_sad\n1\n", "needs a column clip"),
+        ("clip;prob_sad\na;1\n", "separated by commas; it has clip;prob_sad"),
+        ("clip,prob_sad\n", "has no rows"),
+        ("clip,prob_sad\na,1\n,1\n", "a row without a clip, first row 2"),
         ("clip,score\na,1\n", "either logit_<label> or prob_<label>"),
         ("clip,prob_sad,logit_sad\na,1,1\n", "either logit_<label> or prob_<label>"),
         ("clip,prob_sad\na,1.5\n", "outside 0 to 1"),

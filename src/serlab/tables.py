@@ -151,7 +151,15 @@ def read_foreign(path: Path) -> pd.DataFrame:
         raise UserError(f"cannot read the table {path}: {error}; expected CSV or Parquet.") from error
     kinds = [p for p in (PREFIX, _PROBABILITY) if any(str(c).startswith(p) for c in table.columns)]
     if "clip" not in table.columns or len(kinds) != 1:
-        raise UserError(f"{path} needs a column clip and, for each label, either logit_<label> or prob_<label>.")
+        there = ", ".join(map(str, table.columns[:8]))
+        raise UserError(
+            f"{path} needs a column clip and, for each label, either logit_<label> or prob_<label>, separated by "
+            f"commas; it has {there}."
+        )
+    if table.empty:
+        raise UserError(f"{path} has no rows; give it one a clip.")
+    if table["clip"].isna().any():
+        raise UserError(f"{path} has a row without a clip, first row {int(table['clip'].isna().argmax()) + 1}.")
     names = sorted(str(c) for c in table.columns if str(c).startswith(kinds[0]))
     try:
         scores = table[names].to_numpy(np.float64)
@@ -161,7 +169,8 @@ def read_foreign(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} has a score that is not finite, first for clip {_first(table, scores)}.")
     if kinds[0] == _PROBABILITY:
         if (scores < 0).any() or (scores > 1 + 1e-6).any():
-            raise UserError(f"{path} has a probability outside 0 to 1.")
+            clip = table.loc[((scores < 0) | (scores > 1 + 1e-6)).any(axis=1), "clip"].iloc[0]
+            raise UserError(f"{path} has a probability outside 0 to 1, first for clip {clip}.")
         sums = scores.sum(axis=1)
         if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
             clip, total = table.loc[wrong, "clip"].iloc[0], sums[wrong][0]

@@ -40,6 +40,17 @@ def test_evaluate_as_json(serlab, predictions):
     assert result["scores"]["uar"]["low"] <= result["scores"]["uar"]["value"] <= result["scores"]["uar"]["high"]
 
 
+def test_evaluate_writes_a_report_where_one_is_asked_for(serlab, predictions, tmp_path):
+    page = tmp_path / "judged" / "index.html"
+    ended = serlab("evaluate", predictions, "--report", page.parent)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, f"report: {page}")
+    assert "<html" in page.read_text(encoding="utf-8")
+    ended = serlab("evaluate", predictions, "--report", page.parent, "--format", "json")
+    assert json.loads(ended.out)["report"] == str(page)
+    ended = serlab("evaluate", predictions, "--report", predictions)
+    assert ended.code == 2
+
+
 def test_evaluate_a_table_of_serlabs_own_on_both_sides(serlab, tiny_comparison):
     (path,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
     for side, clips in (("dev", 9), ("test", 27)):

@@ -35,6 +35,9 @@ def evaluate(
     data: options.Data = None,
     side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test",
     form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+    to: Annotated[
+        Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
+    ] = None,
 ) -> None:
     """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
 
@@ -43,7 +46,7 @@ def evaluate(
     Examples:
         serlab evaluate predictions.csv --corpus crema-d
 
-        serlab evaluate mine.csv theirs.csv --corpus crema-d
+        serlab evaluate mine.csv theirs.csv --corpus crema-d --report judged
 
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
@@ -52,17 +55,20 @@ def evaluate(
     from serlab.evaluation.judge import evaluate_pair
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.paired import adjust
+    from serlab.report import build_foreign
 
     clips = options.load(corpus, data) if corpus else None
     results = {str(table): judge(table, clips, side=side) for table in tables}
     pairs = [evaluate_pair(first, second, clips, side=side) for first, second in combinations(tables, 2)]
     adjust(pairs)
+    page = build_foreign(tables, to, clips, side=side) if to else None
     if form == "json":
-        alone = results[str(tables[0])]
-        print(json.dumps({"tables": results, "pairs": pairs} if len(tables) > 1 else alone, indent=1))
+        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[str(tables[0])]
+        print(json.dumps(found | ({"report": str(page)} if page else {}), indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
-        print("\n\n".join("\n".join(block) for block in [*blocks, *map(pair_lines, pairs)]))
+        blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
+        print("\n\n".join("\n".join(block) for block in blocks))
     if any(result["exclusions"] for result in results.values()):
         raise typer.Exit(1)
 

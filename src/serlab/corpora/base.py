@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serlab.files import sha256_json
 
@@ -51,6 +51,16 @@ class Corpus:
     def sentences_known(self) -> bool:
         """Whether each clip's sentence is known."""
         return "sentence" in self.clips.columns
+
+    def described(self) -> dict[str, Any]:
+        """What a signature says of the corpus, as plain data."""
+        names = ("name", "fingerprint", "copy", "synthetic", "speakers_known", "licence", "citation")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "clips": len(self.clips),
+            "labels": list(self.labels),
+            "label_track": "intended",
+        }
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def evaluate(
         UserError: labels are missing or unknown, a clip stands twice, or the table and the corpus contradict each
             other.
     """
-    judged = _prepare(table, corpus, labels, side)
+    judged = prepare(table, corpus, labels, side)
     rows, known = judged.rows, judged.labels
     outcomes = count_outcomes(rows, known)
     scores = intervals(outcomes, speakers_known=judged.speakers_known)
@@ -101,7 +101,7 @@ def evaluate_pair(
         UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or share less than
             half of the clips of either.
     """
-    sides = [_prepare(table, corpus, labels, side) for table in (first, second)]
+    sides = [prepare(table, corpus, labels, side) for table in (first, second)]
     one, other = (judged.rows for judged in sides)
     keys = ["clip", "seed"] if set(one["seed"]) == set(other["seed"]) else ["clip"]
     names = [judged.name for judged in sides]
@@ -134,7 +134,7 @@ def evaluate_pair(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """A table that can be judged: its rows with speaker, label, fold and seed, dev ones apart; what was left out."""
 
     name: str
@@ -145,7 +145,8 @@ class _Judged:
     exclusions: list[dict[str, str]]
 
 
-def _prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> _Judged:
+def prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> Judged:
+    """Read a table and complete it from the corpus; arguments and errors as of :func:`evaluate`."""
     name = str(table) if isinstance(table, Path) else "the table"
     whole = read_foreign(table) if isinstance(table, Path) else table.assign(clip=table["clip"].astype(str))
     rows = _on_side(whole, side, name)
@@ -166,7 +167,7 @@ def _prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence
         dev = whole[whole["side"] == "dev"]
         dev = _completed(dev if corpus is None else _join(dev, corpus, name), speakers_known)
         dev = dev[dev["label"].isin(known)]
-    return _Judged(name, rows, dev, known, speakers_known, exclusions)
+    return Judged(name, rows, dev, known, speakers_known, exclusions)
 
 
 def _completed(rows: pd.DataFrame, speakers_known: bool) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """From runs to a report: plain-data summary, then figures, then HTML, Markdown and JSON."""
 
-from serlab.report.render import build, build_overview
+from serlab.report.render import build, build_foreign, build_overview
 from serlab.report.summary import summarise
 
-__all__ = ["build", "build_overview", "summarise"]
+__all__ = ["build", "build_foreign", "build_overview", "summarise"]

@@ -63,6 +63,13 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             f"Protocol {protocol['name']} leaks speakers: the same {people(corpus['name'])} are in training and in "
             "test. These figures say nothing about people whom the models have never heard.",
         )
+    if protocol["speaker_disjoint"] is None and corpus["speakers_known"]:
+        yield _notice(
+            "training-unknown",
+            "warning",
+            "What these models were trained on is not known here. If they have heard these "
+            f"{people(corpus['name'])} or clips before, the figures say nothing about people whom they have not.",
+        )
     if not corpus["speakers_known"]:
         yield _notice(
             "speakers-unknown",

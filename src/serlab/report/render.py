@@ -11,9 +11,9 @@ import json
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -24,11 +24,15 @@ from serlab.core import UserError
 from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
+from serlab.report.foreign import foreign_runs
 from serlab.report.overview import Fusion, survey
 from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, standalone
 from serlab.report.trust_figures import draw_trust
 from serlab.tables import read_protocols, read_runs
+
+if TYPE_CHECKING:
+    from serlab.corpora.base import Corpus
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
@@ -59,8 +63,38 @@ def build(folder: Path, *, clips: pd.DataFrame | None = None, audio: Audio = "li
             f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
         )
     summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
+    return _write(summary, folder / "report", clips, audio)
+
+
+def build_foreign(
+    tables: Sequence[Path],
+    folder: Path,
+    corpus: Corpus | None = None,
+    *,
+    side: str = "test",
+    audio: Audio = "link",
+) -> Path:
+    """Write the report of tables of predictions, whoever made them.
+
+    Args:
+        tables: files for :func:`serlab.tables.read_foreign`.
+        folder: where the report goes; made where it is missing.
+        corpus: what knows the clips' labels and speakers, their votes and files.
+        side: which rows to judge where a table has a column ``side``.
+        audio: as for :func:`build`.
+
+    Returns:
+        The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+
+    Raises:
+        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate` raises.
+    """
+    clips = None if corpus is None else corpus.clips
+    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
+
+
+def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
-    target = folder / "report"
     sounds = _sounds(summary, _paths(clips), target, audio)
     for drawing in drawings:
         files.write_text(target / "figures" / f"{drawing.name}.svg", standalone(drawing))

@@ -73,8 +73,8 @@ def summarise(
             "people": None if clips is None else _people(groups, clips),
             "audit": audit,
             "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
-            "machines": _distinct(run.signature["machine"] for run in runs),
-            "versions": _distinct(run.signature["versions"] for run in runs),
+            "machines": _distinct(run.signature["machine"] for run in runs if run.signature["machine"]),
+            "versions": _distinct(run.signature["versions"] for run in runs if run.signature["versions"]),
         }
     )
     return found

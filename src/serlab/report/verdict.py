@@ -60,11 +60,17 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     heard = {
         True: "",
         False: ", who may have been heard in training too",
-        None: ", whose speakers may have been heard in training too (the corpus does not say)",
+        None: _unknown(corpus),
     }[protocol["speaker_disjoint"]]
     seeds = len(ground["seeds"])
     subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
     return f"On the {count:,} {who}{of} ({where}){heard}, {subject}"
+
+
+def _unknown(corpus: Mapping[str, Any]) -> str:
+    if corpus["speakers_known"]:
+        return ", who may have been heard in training too (what that was is not known)"
+    return ", whose speakers may have been heard in training too (the corpus does not say)"
 
 
 _SIDES = {"test": "", "dev": "development side, not test"}

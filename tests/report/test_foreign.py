@@ -1,0 +1,103 @@
+"""Tables of predictions, whoever made them, as a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from serlab.corpora import load_corpus
+from serlab.report import build_foreign
+from serlab.report.foreign import foreign_runs
+
+LABELS = ("angry", "calm")
+CLIPS, SPEAKERS = 48, 12
+
+
+def predictions(path: Path, sure: float, seed: int = 0) -> pd.DataFrame:
+    """Write a model's probabilities for clips of 12 speakers, in a random order."""
+    random = np.random.default_rng(seed)
+    clips = pd.DataFrame({"clip": [f"c{n:02d}" for n in range(CLIPS)], "label": np.tile(LABELS, CLIPS // 2)})
+    clips["speaker"] = [f"s{n // (CLIPS // SPEAKERS)}" for n in range(CLIPS)]
+    angry = np.clip(np.where(clips["label"] == "angry", sure, 1 - sure) + random.uniform(-0.4, 0.4, CLIPS), 0.01, 0.99)
+    table = clips.assign(prob_angry=angry, prob_calm=1 - angry).sample(frac=1, random_state=seed)
+    path.parent.mkdir(exist_ok=True)
+    table.to_csv(path, index=False)
+    return table
+
+
+def uar_of(table: pd.DataFrame) -> float:
+    guess = np.where(table["prob_angry"] > 0.5, "angry", "calm")
+    return float(balanced_accuracy_score(table["label"], guess))
+
+
+def test_two_foreign_models_are_compared_on_the_clips_of_both(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.csv", tmp_path / "theirs.csv"
+    first = predictions(mine, 0.9)
+    second = predictions(theirs, 0.75, seed=1).query("clip != 'c07'")
+    second.to_csv(theirs, index=False)
+    page = build_foreign([mine, theirs], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    scores = {recipe["title"]: recipe["scores"]["uar"]["value"] for recipe in report["recipes"]}
+    assert scores == pytest.approx({"mine": uar_of(first), "theirs": uar_of(second)})
+    (pair,) = report["pairs"]
+    assert pair["clips"] == CLIPS - 1
+    apart = uar_of(first.query("clip != 'c07'")) - uar_of(second)
+    assert pair["differences"]["uar"]["value"] == pytest.approx(apart)
+    codes = {notice["code"] for notice in report["notices"]}
+    assert "training-unknown" in codes
+    assert "did-not-learn" not in codes
+    assert "48 clips that the tables predict" in report["protocol"]["definition"]
+    assert "What they cost" not in page.read_text(encoding="utf-8")
+    assert (page.parent / "figures" / "differences.svg").is_file()
+
+
+def test_the_corpus_gives_speakers_labels_and_files(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = load_corpus(str(tiny_corpus))
+    random = np.random.default_rng(0)
+    scores = random.dirichlet(np.ones(len(corpus.labels)), len(corpus.clips))
+    table = pd.DataFrame(scores, columns=[f"prob_{label}" for label in corpus.labels]).assign(clip=corpus.clips["clip"])
+    path = tmp_path / "mine.csv"
+    table.iloc[1:].to_csv(path, index=False)
+    page = build_foreign([path], tmp_path / "judged", corpus)
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert report["corpus"]["fingerprint"] == corpus.fingerprint
+    assert f"{len(corpus.clips) - 1} of {len(corpus.clips)} clips" in report["protocol"]["definition"]
+    assert "<audio" in page.read_text(encoding="utf-8")
+
+
+def test_folds_and_the_side_dev_of_a_table_count(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    table = predictions(path, 0.8)
+    speaker = table["speaker"].str[1:].astype(int)
+    table = table.assign(fold=speaker % 2 + 1, side=np.where(speaker < 6, "dev", "test"))
+    table.to_csv(path, index=False)
+    runs = foreign_runs([path])
+    assert [run.signature["fold"] for run in runs] == [1, 2]
+    assert [sorted(run.table["side"].unique()) for run in runs] == [["dev", "test"]] * 2
+    assert sum(len(run.table) for run in runs) == CLIPS
+    page = build_foreign([path], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert len(report["recipes"][0]["trust"]["calibration"]["temperatures"]) == 2
+
+
+def test_files_of_one_name_and_seeds_of_several(tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "mine.csv", tmp_path / "b" / "mine.csv"]
+    for number, path in enumerate(paths):
+        predictions(path, 0.8, seed=number).assign(seed=number + 3).to_csv(path, index=False)
+    runs = foreign_runs(paths)
+    assert [run.signature["recipe"]["title"] for run in runs] == [path.as_posix() for path in paths]
+    assert [run.signature["seed"] for run in runs] == [0, 0]
+
+
+def test_without_speakers_the_report_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    predictions(path, 0.8).drop(columns="speaker").to_csv(path, index=False)
+    page = build_foreign([path], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert {notice["code"] for notice in report["notices"]} >= {"speakers-unknown"}
+    assert report["recipes"][0]["scores"]["uar"]["low"] is None
