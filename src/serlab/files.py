@@ -64,10 +64,10 @@ def unwritable(path: Path, error: Exception) -> MachineError:
         error: what the system or the writing library said.
 
     >>> str(unwritable(Path("runs/a.json"), OSError(28, "No space left on device")))
-    'cannot write runs/a.json: No space left on device; free some space or choose another folder with --out.'
+    'cannot write runs/a.json: No space left on device; free some space or write to another folder.'
     """
     why = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
-    return MachineError(f"cannot write {path}: {why}; free some space or choose another folder with --out.")
+    return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
 
 
 def write_text(path: Path, text: str) -> None:
