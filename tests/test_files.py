@@ -69,7 +69,7 @@ def test_a_file_where_a_folder_should_be_is_the_machines_fault(tmp_path):
 
 def test_an_error_without_an_error_number_is_told_in_one_line():
     text = str(unwritable(Path("a"), ValueError("first line\n  second line.")))
-    assert text == "cannot write a: first line second line; free some space or choose another folder with --out."
+    assert text == "cannot write a: first line second line; free some space or write to another folder."
 
 
 def test_json_holds_no_nan_and_the_old_file_stays(tmp_path):
