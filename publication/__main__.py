@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +18,7 @@ from serlab.core import SerlabError
 from serlab.corpora import load_corpus
 from serlab.files import write_text
 from serlab.progress import say
+from serlab.recipes import preset_names
 from serlab.report import build_overview
 from serlab.tables import read_protocols
 
@@ -28,10 +31,12 @@ FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", 
 def main() -> None:
     """Fill the marked places of README and docs."""
     runs = read_protocols(RESULTS)
+    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
+    presets = sorted({run.path.parent.name for each in runs.values() for run in each} & set(preset_names()))
     there = {run.path.parent.name for run in runs.get(tables.MAIN, ())}
     clips = corpus_clips()
     fusions = [fusion for fusion in FUSIONS if set(fusion) <= there]
-    page = build_overview(RESULTS, fusions=fusions, clips=clips, audio="none")
+    page = build_overview(RESULTS, recipes=presets, fusions=fusions, clips=clips, audio="none")
     overview = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     bodies = {
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
@@ -47,19 +52,28 @@ def main() -> None:
     main_report = RESULTS / tables.MAIN / "report" / "report.json"
     if main_report.is_file():
         report = json.loads(main_report.read_text(encoding="utf-8"))
+        copy_figures(report)
+        bodies["confusions"] = tables.confusions(report)
         bodies |= {name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")}
         if clips is not None:
             bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
             bodies["targets"] = targets(runs[tables.MAIN], clips)
     for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
         fill(HOME / name, bodies)
-    drawn = RESULTS / tables.MAIN / "report" / "figures"
-    for figure in (*(drawn / f"{name}.svg" for name in FIGURES), *drawn.glob("confusion*.svg")):
-        if figure.is_file():
-            target = HOME / "docs" / "images" / "cremad" / figure.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(figure, target)
     print(page)
+
+
+def copy_figures(report: Mapping[str, Any]) -> None:
+    """Copy the main report's figures to the documentation, the confusion matrices under their recipes' names."""
+    source, target = RESULTS / tables.MAIN / "report" / "figures", HOME / "docs" / "images" / "cremad"
+    names = {f"confusion-{index}": tables.confusion_name(each) for index, each in enumerate(report["recipes"])}
+    names |= {name: name for name in FIGURES}
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in {path.stem for path in target.glob("*.svg")} - set(names.values()):
+        (target / f"{stale}.svg").unlink()
+    for drawn, shown in names.items():
+        if (source / f"{drawn}.svg").is_file():
+            shutil.copyfile(source / f"{drawn}.svg", target / f"{shown}.svg")
 
 
 def corpus_clips() -> pd.DataFrame | None:

@@ -181,6 +181,20 @@ def classes(overview: Overview) -> str:
     return table(["Recipe", *(label.capitalize() for label in labels)], rows)
 
 
+def confusions(report: Mapping[str, Any]) -> str:
+    """Where each recipe's clips went: its confusion matrix as a picture."""
+    shown = [
+        f"![Confusion matrix of {recipe['title']}](images/cremad/{confusion_name(recipe)}.svg)"
+        for recipe in report["recipes"]
+    ]
+    return "\n".join(shown) + "\n"
+
+
+def confusion_name(recipe: Mapping[str, Any]) -> str:
+    """The file of a recipe's confusion matrix, without its ending."""
+    return f"confusion-{recipe['name']}"
+
+
 def levels(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
     """Accuracy by intensity: only sentence IEO is spoken at three levels, by five emotions."""
     protocol = protocol_of(overview, MAIN)

@@ -92,7 +92,7 @@ def test_a_run_without_its_signature_says_so(tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_the_machine_s_fault(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="choose another folder"):
+    with pytest.raises(MachineError, match="write to another folder"):
         write_table(tmp_path / "file" / "fold1-seed0.parquet", table_of())
 
 

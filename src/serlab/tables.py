@@ -8,7 +8,7 @@ probability. Beside each table lies its signature, a JSON file that says what ex
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,14 +119,21 @@ def read_run(path: Path) -> Run:
     return Run(table, signature, path)
 
 
-def read_runs(folder: Path) -> list[Run]:
-    """Read every run below ``<out>/<corpus>/<protocol>``, in order of recipe, fold and seed."""
-    return [read_run(path) for path in sorted(folder.glob("*/fold*-seed*.parquet"))]
+def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
+    """Read the runs below ``<out>/<corpus>/<protocol>``, in order of recipe, fold and seed.
+
+    Args:
+        folder: the protocol's folder.
+        recipes: folder names of the recipes to read; all where none is named.
+    """
+    paths = sorted(folder.glob("*/fold*-seed*.parquet"))
+    return [read_run(path) for path in paths if not recipes or path.parent.name in recipes]
 
 
-def read_protocols(folder: Path) -> dict[str, list[Run]]:
-    """Read every run below ``<out>/<corpus>``, by the name of its protocol."""
-    return {path.name: runs for path in sorted(folder.iterdir()) if path.is_dir() and (runs := read_runs(path))}
+def read_protocols(folder: Path, recipes: Collection[str] = ()) -> dict[str, list[Run]]:
+    """Read the runs below ``<out>/<corpus>``, as :func:`read_runs`, by the name of their protocol."""
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    return {path.name: runs for path in inner if (runs := read_runs(path, recipes))}
 
 
 def read_foreign(path: Path) -> pd.DataFrame:

@@ -114,6 +114,15 @@ def test_report_of_a_corpus_is_an_overview_of_its_protocols(serlab, results):
     assert (results / "report" / "index.html").is_file()
 
 
+def test_a_report_shows_the_recipes_that_are_named(serlab, results):
+    names = sorted({path.parent.name for path in results.glob("*/fold*.parquet")})
+    for folder in (results, results.parent):
+        assert serlab("report", folder, "--recipes", f"{names[0]}, ").code == 0
+        report = json.loads((results / "report" / "report.json").read_text())
+        assert [recipe["name"] for recipe in report["recipes"]] == names[:1]
+    assert len(names) > 1
+
+
 def test_fusing_is_of_a_whole_corpus(serlab, results):
     ended = serlab("report", results, "--fuse", "a+b")
     assert ended.code == 2

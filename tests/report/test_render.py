@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from serlab.core import MachineError, UserError
-from serlab.report import build
+from serlab.report import build, build_overview
 from serlab.tables import read_runs, write_table
 
 
@@ -195,6 +195,13 @@ def test_the_ledger_beside_the_runs_is_read(add_run, tmp_path):
 def test_nothing_to_report(tmp_path):
     with pytest.raises(UserError, match="there are no runs below"):
         build(tmp_path)
+
+
+def test_a_recipe_to_show_that_has_no_runs(add_run):
+    folder = add_run("mfcc-svm", 1).parent.parent
+    for write, of in ((build, folder), (build_overview, folder.parent)):
+        with pytest.raises(UserError, match=r"no runs of resnet99 below .*; there are of: mfcc-svm\.$"):
+            write(of, recipes=["resnet99"])
 
 
 def test_a_report_that_cannot_be_written(add_run):

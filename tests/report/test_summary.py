@@ -12,7 +12,7 @@ from serlab.files import write_json
 from serlab.report import summarise
 from serlab.report.recipe import reasons_not_learned
 from serlab.report.selection import full_grid
-from serlab.tables import probabilities_of, read_runs
+from serlab.tables import probabilities_of, read_protocols, read_runs
 
 BEST, SECOND, THIRD = "whisper-base-probe", "resnet18", "mfcc-svm"
 LEAKY = {
@@ -291,11 +291,25 @@ def test_mixed_precisions_are_said(add_run, tmp_path):
     assert "0.1.0 and 0.2.0" in text_of(summary, "mixed-versions")
 
 
-def test_recipes_of_one_title_are_told_apart(add_run, tmp_path):
+def test_recipes_of_one_title_are_told_apart(add_run, tmp_path, signature):
+    def titles() -> set[str]:
+        return {recipe["title"] for recipe in summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))["recipes"]}
+
+    plain = add_run(SECOND, 1)
+    changed = add_run(SECOND, 1, folder="resnet18-ab12cd")
+    assert titles() == {"ResNet18 (resnet18)", "ResNet18 (resnet18-ab12cd)"}
+    for path, targets in ((plain, "hard"), (changed, "soft")):
+        recipe = json.loads(path.with_suffix(".json").read_text())["recipe"]
+        rewrite_signature(path, recipe=recipe | {"config": {"training": {"targets": targets, "epochs": 8}}})
+    assert titles() == {"ResNet18 (targets hard)", "ResNet18 (targets soft)"}
+
+
+def test_only_the_recipes_that_are_named_are_read(add_run, tmp_path):
+    add_run(BEST, 1)
     add_run(SECOND, 1)
-    add_run(SECOND, 1, folder="resnet18-ab12cd")
-    titles = {recipe["title"] for recipe in summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))["recipes"]}
-    assert titles == {"ResNet18 (resnet18)", "ResNet18 (resnet18-ab12cd)"}
+    folder = tmp_path / "crema-d" / "speaker-3"
+    assert [run.path.parent.name for run in read_runs(folder, [SECOND])] == [SECOND]
+    assert {name: len(runs) for name, runs in read_protocols(folder.parent, [BEST]).items()} == {"speaker-3": 1}
 
 
 def test_runs_that_do_not_belong_together_are_refused(add_run, tmp_path, signature):

@@ -78,6 +78,9 @@ def report(
         Path, typer.Argument(help="`<out>/<corpus>/<protocol>`, or `<out>/<corpus>` for all its protocols.")
     ],
     data: options.Data = None,
+    recipes: Annotated[
+        str, typer.Option(help="Recipes to show, by the names of their folders, with commas. [default: all]")
+    ] = "",
     audio: Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")] = "link",
     fuse: Annotated[
         list[str] | None,
@@ -93,6 +96,8 @@ def report(
     Examples:
         serlab report results/crema-d/emo-superb-5
 
+        serlab report results/crema-d/emo-superb-5 --recipes resnet18,whisper-base
+
         serlab report results/crema-d --fuse resnet18+whisper-base
     """
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
@@ -102,12 +107,13 @@ def report(
     if fuse and not whole:
         raise UserError(f"--fuse needs the folder of a corpus, which holds its protocols' folders, not {folder}.")
     clips = _clips(folder.resolve().name if whole else folder.resolve().parent.name, data)
+    shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
         fusions = [tuple(part.strip() for part in fusion.split("+")) for fusion in fuse or ()]
-        print(build_overview(folder, fusions=fusions, clips=clips, audio=sound))
+        print(build_overview(folder, recipes=shown, fusions=fusions, clips=clips, audio=sound))
     else:
-        print(build(folder, clips=clips, audio=sound))
+        print(build(folder, recipes=shown, clips=clips, audio=sound))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

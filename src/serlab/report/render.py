@@ -11,7 +11,7 @@ import json
 import mimetypes
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -40,11 +40,14 @@ AUDIT = "audit.json"
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
-def build(folder: Path, *, clips: pd.DataFrame | None = None, audio: Audio = "link") -> Path:
-    """Write the report of all runs below a folder.
+def build(
+    folder: Path, *, recipes: Collection[str] = (), clips: pd.DataFrame | None = None, audio: Audio = "link"
+) -> Path:
+    """Write the report of the runs below a folder.
 
     Args:
         folder: ``<out>/<corpus>/<protocol>``; the ledger is looked for at ``<out>/ledger.jsonl``.
+        recipes: folder names of the recipes to show; all where none is named.
         clips: the corpus's table, for its votes, what it knows of the speakers, and the files to listen to; what needs
             it is left out where it is not at hand.
         audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few clips that are
@@ -57,11 +60,8 @@ def build(folder: Path, *, clips: pd.DataFrame | None = None, audio: Audio = "li
         UserError: there are no runs, they do not belong together, or a clip to embed cannot be read.
         MachineError: the report cannot be written.
     """
-    runs = read_runs(folder)
-    if not runs:
-        raise UserError(
-            f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
-        )
+    runs = read_runs(folder, recipes)
+    _check_found(folder, recipes, {run.path.parent.name for run in runs})
     summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
     return _write(summary, folder / "report", clips, audio)
 
@@ -108,9 +108,21 @@ def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None,
     return target / "index.html"
 
 
+def _check_found(folder: Path, recipes: Collection[str], found: Collection[str]) -> None:
+    missing = sorted(set(recipes) - set(found))
+    if missing:
+        there = ", ".join(sorted({path.parent.name for path in folder.rglob("fold*-seed*.parquet")})) or "none"
+        raise UserError(f"there are no runs of {', '.join(missing)} below {folder}; there are of: {there}.")
+    if not found:
+        raise UserError(
+            f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
+        )
+
+
 def build_overview(
     folder: Path,
     *,
+    recipes: Collection[str] = (),
     fusions: Iterable[Fusion] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
@@ -119,6 +131,7 @@ def build_overview(
 
     Args:
         folder: ``<out>/<corpus>``.
+        recipes: folder names of the recipes to show, wherever a protocol has them; all where none is named.
         fusions: recipes whose log-probabilities are averaged.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
@@ -129,11 +142,13 @@ def build_overview(
     Raises:
         UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
     """
-    protocols = read_protocols(folder)
+    protocols = read_protocols(folder, recipes)
+    there = {name: {run.path.parent.name for run in runs} for name, runs in protocols.items()}
+    _check_found(folder, recipes, set().union(*there.values()))
     found = survey(protocols, fusions)
     _enter_fusions(folder.parent, found)
-    for name in protocols:
-        build(folder / name, clips=clips, audio=audio)
+    for name, shown in there.items():
+        build(folder / name, recipes=shown, clips=clips, audio=audio)
     target = folder / "report"
     files.write_json(target / "report.json", found)
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from serlab.core import UserError
 from serlab.evaluation.outcomes import check_labels, predicted_of
 from serlab.tables import Run, probabilities_of
 
+_LONGEST_DIFFERENCE = 40
 Cell = tuple[int, int]
 """A run's (fold, seed)."""
 
@@ -99,14 +100,45 @@ def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
     for run in runs:
         by_name[run.path.parent.name].append(run)
     _check_same_corpus(runs)
-    titles = [group[0].signature["recipe"]["title"] for group in by_name.values()]
-    return [
-        _one_recipe(name, group, unique=titles.count(group[0].signature["recipe"]["title"]) == 1)
-        for name, group in sorted(by_name.items())
-    ]
+    titles = _titles({name: group[0].signature["recipe"] for name, group in by_name.items()})
+    return [_one_recipe(name, titles[name], group) for name, group in sorted(by_name.items())]
 
 
-def _one_recipe(name: str, runs: list[Run], *, unique: bool) -> RecipeRuns:
+def _titles(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Titles by name; recipes of one title are told apart by the settings in which they differ, else by their names."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, recipe in recipes.items():
+        alike[recipe["title"]].append(name)
+    found: dict[str, str] = {}
+    for title, names in alike.items():
+        parts = _differing({name: _flat(recipes[name]["config"]) for name in names})
+        apart = len(set(parts.values())) == len(names) and max(map(len, parts.values())) <= _LONGEST_DIFFERENCE
+        found |= {name: title if len(names) == 1 else f"{title} ({parts[name] if apart else name})" for name in names}
+    return found
+
+
+def _differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    keys = sorted({key for config in configs.values() for key in config})
+    told = [key for key in keys if len({repr(config.get(key)) for config in configs.values()}) > 1]
+    return {
+        name: ", ".join(f"{key.rsplit('.', 1)[-1]} {config[key]}" for key in told if key in config)
+        for name, config in configs.items()
+    }
+
+
+def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name.
+
+    >>> _flat({"training": {"targets": "soft"}})
+    {'training.targets': 'soft'}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return flat
+
+
+def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
     recipe = runs[0].signature["recipe"]
     for run in runs:
         if run.signature["recipe"]["hash"] != recipe["hash"]:
@@ -119,7 +151,6 @@ def _one_recipe(name: str, runs: list[Run], *, unique: bool) -> RecipeRuns:
     usable = {cell_of(run): run for run in with_test or runs}
     grid = full_grid(usable)
     left_out = tuple(sorted({cell_of(run) for run in runs} - set(grid)))
-    title = recipe["title"] if unique else f"{recipe['title']} ({name})"
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 
 
