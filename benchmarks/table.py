@@ -140,19 +140,26 @@ def _growth(result: Result) -> str:
 
 
 def _origin(results: Sequence[Result]) -> str:
-    """Machine, versions, commit and clips; each once, however many rows share it."""
-    machines, clips = [], []
+    """Machine, versions and clips, each once however many rows share it, and the commits of the rows."""
+    machines: dict[str, dict[str, list[str]]] = {}
+    clips: dict[str, None] = {}
     for result in results:
         m, v, s = result["machine"], result["versions"], result["settings"]
-        machines.append(
+        machine = (
             f"Measured on {m['processor']}, {m['threads']} threads of {m['cores']} cores, {m['memory_gib']} GiB "
             f"({', '.join(m['flags']) or 'no vector extensions of note'}); Python {v['python']}, torch {v['torch']}, "
-            f"transformers {v['transformers']}, numpy {v['numpy']}, librosa {v['librosa']}, serlab {v['serlab']} "
-            f"({result['commit']})."
+            f"transformers {v['transformers']}, numpy {v['numpy']}, librosa {v['librosa']}, serlab {v['serlab']}"
         )
+        machines.setdefault(machine, {}).setdefault(result["commit"], []).append(result["row"])
         if "corpus" in s:
-            clips.append(f"Clips: {s['corpus']}, {s['copy']}.")
-    return "\n\n".join(dict.fromkeys(machines + clips)) + "\n"
+            clips[f"Clips: {s['corpus']}, {s['copy']}."] = None
+    return "\n\n".join([f"{machine} ({_commits(rows)})." for machine, rows in machines.items()] + list(clips)) + "\n"
+
+
+def _commits(rows: Mapping[str, Sequence[str]]) -> str:
+    """The commit of most rows, and those of the others with their rows."""
+    usual = max(rows, key=lambda commit: len(rows[commit]))
+    return "; ".join([usual] + [f"{', '.join(rows[other])}: {other}" for other in rows if other != usual])
 
 
 def draw(results: Sequence[Result], path: Path) -> bool:

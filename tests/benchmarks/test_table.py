@@ -49,6 +49,13 @@ def test_growth_is_relative_to_its_first_figure() -> None:
     assert "| cost | 1.00 | 1.25 |" in text
 
 
+def test_a_machine_stands_once_with_the_commits_of_its_rows() -> None:
+    rows = [result(name, ratio=[3.0]) | {"commit": commit} for name, commit in (("log-mel", "a1"), ("whisper-train", "b2"))]
+    text = render([*rows, result("resnet18-train", ratio=[1.0]) | {"commit": "a1"}])
+    assert text.count("Measured on") == 1
+    assert text.count("(a1; whisper-train: b2).") == 1
+
+
 def test_full_results_go_between_the_marks_of_the_page_and_into_a_picture(tmp_path: Path) -> None:
     page, picture = tmp_path / "performance.md", tmp_path / "images" / "performance.svg"
     page.write_text(f"# Before\n\n{MARKS}\n\nAfter.\n", encoding="utf-8")
