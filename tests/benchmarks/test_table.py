@@ -50,7 +50,9 @@ def test_growth_is_relative_to_its_first_figure() -> None:
 
 
 def test_a_machine_stands_once_with_the_commits_of_its_rows() -> None:
-    rows = [result(name, ratio=[3.0]) | {"commit": commit} for name, commit in (("log-mel", "a1"), ("whisper-train", "b2"))]
+    rows = [
+        result(name, ratio=[3.0]) | {"commit": commit} for name, commit in (("log-mel", "a1"), ("whisper-train", "b2"))
+    ]
     text = render([*rows, result("resnet18-train", ratio=[1.0]) | {"commit": "a1"}])
     assert text.count("Measured on") == 1
     assert text.count("(a1; whisper-train: b2).") == 1
