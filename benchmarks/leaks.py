@@ -7,7 +7,6 @@ pictures of docs/audit.md.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
@@ -26,8 +25,9 @@ from serlab.audio import SAMPLE_RATE, read, resample
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.files import write_json
-from serlab.leaks.duplicates import SAME, aligned, candidates, same_recordings
+from serlab.leaks.duplicates import SAME, aligned, same_recordings
 from serlab.leaks.fingerprints import RATE, Print, fingerprint
+from serlab.leaks.index import candidates
 from serlab.leaks.listening import listen
 from serlab.progress import bar, say
 from serlab.training.memory import PeakMemory
@@ -151,4 +151,4 @@ def _low(path: str) -> Sound:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -38,8 +38,8 @@ def scores(overview: Overview, name: str = MAIN) -> str:
     if protocol is None:
         return "There are no results yet.\n"
     entries = sorted(protocol["recipes"] + protocol["fusions"], key=lambda entry: -entry["scores"]["uar"]["value"])
-    head = ("Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1")
-    head += ("UAR in training", "Parameters", "Training, a fold")
+    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1"]
+    head += ["UAR in training", "Parameters", "Training, a fold"]
     return table(head, [_row(entry) for entry in entries], left=3)
 
 
