@@ -46,8 +46,9 @@ def main() -> None:
     with empty_cache():
         result["first_seconds"] = seconds(lambda: _whole(corpus))
         result["again_seconds"] = seconds(lambda: _whole(corpus))
-    result["distribution"] = _distribution(corpus)
-    result["recall"] = {name: _recall(load_corpus(name)) for name in ("crema-d", "synthetic")}
+    corpora = [corpus, load_corpus("synthetic")]
+    result["distribution"] = {each.name: _distribution(each) for each in corpora}
+    result["recall"] = {each.name: _recall(each) for each in corpora}
     result["growth"] = _growth(corpus)
     write_json(RESULTS / "audit.json", result)
     publish(result)

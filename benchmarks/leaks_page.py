@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,16 @@ def render(result: Mapping[str, Any]) -> str:
         rows = [by_corpus[name][kind] for name in names]
         cells = [f"{row['found']} of {row['planted']}" for row in rows] + [str(row["false"]) for row in rows]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-    copies, takes = (np.array(result["distribution"][name]) for name in ("copies", "takes"))
     growth = result["growth"]
     lines += [
         "",
-        f"The threshold of {result['threshold']:g} was set on 100 clips that are none of these. Their copies correlate "
-        f"by {copies.min():.2f} or more (one in a hundred below {np.quantile(copies, 0.01):.2f}), other takes of the "
-        f"sentence by the same speaker by {takes.max():.2f} at most (one in a hundred above "
-        f"{np.quantile(takes, 0.99):.2f}).",
+        *(
+            f"Without any copy planted, {name} has {counted(len(result['recall'][name][0]['own']), 'pair')}."
+            for name in names
+        ),
+        "",
+        f"The threshold of {result['threshold']:g} was set on 100 clips of each corpus that are none of these.",
+        *(_spread(name, result["distribution"][name]) for name in names),
         "",
         "![Correlations of copies and of other takes; seconds of the search by number of clips](images/audit.svg)",
         "",
@@ -58,6 +60,15 @@ def render(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _spread(name: str, correlations: Mapping[str, Sequence[float]]) -> str:
+    copies, takes = (np.array(correlations[kind]) for kind in ("copies", "takes"))
+    return (
+        f"In {name}, their copies correlate by {copies.min():.2f} or more (one in a hundred below "
+        f"{np.quantile(copies, 0.01):.2f}), other takes of the sentence by the same speaker by {takes.max():.2f} at "
+        f"most (one in a hundred above {np.quantile(takes, 0.99):.2f})."
+    )
+
+
 def draw(result: Mapping[str, Any], path: Path) -> None:
     """Where the threshold lies, and how the search grows."""
     from matplotlib.figure import Figure
@@ -65,10 +76,11 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     edges = np.linspace(0, 1, 51)
-    for name, label in (("takes", "other takes, same speaker and sentence"), ("copies", "copies, changed")):
-        left.hist(result["distribution"][name], edges, density=True, alpha=0.75, label=label)
+    for kind, label in (("takes", "other takes, same speaker and sentence"), ("copies", "copies, changed")):
+        both = [value for each in result["distribution"].values() for value in each[kind]]
+        left.hist(both, edges, density=True, alpha=0.75, label=label)
     left.axvline(result["threshold"], color="0.2", linestyle=":", label="threshold")
-    left.set(xlabel="correlation of the aligned waveforms", ylabel="density")
+    left.set(xlabel="correlation of the aligned waveforms, both corpora", ylabel="density")
     left.legend(frameon=False, fontsize=8)
     counts = [row["clips"] for row in result["growth"]]
     right.loglog(counts, [row["seconds"] for row in result["growth"]], marker="o", label="measured")

@@ -1,12 +1,15 @@
 from benchmarks.leaks_page import publish
 
 RESULT = {
-    "threshold": 0.6,
+    "threshold": 0.7,
     "first_seconds": 31.4,
     "again_seconds": 2.04,
-    "distribution": {"copies": [0.91, 0.99, 1.0], "takes": [0.05, 0.1, 0.2]},
+    "distribution": {
+        "crema-d": {"copies": [0.91, 0.99, 1.0], "takes": [0.05, 0.1, 0.2]},
+        "synthetic": {"copies": [0.81, 0.99, 1.0], "takes": [0.05, 0.1, 0.49]},
+    },
     "recall": {
-        "crema-d": [{"own": []}, {"kind": "FLAC", "changes": 1, "planted": 400, "found": 399, "false": 1}],
+        "crema-d": [{"own": [["a", "b"]]}, {"kind": "FLAC", "changes": 1, "planted": 400, "found": 399, "false": 1}],
         "synthetic": [{"own": []}, {"kind": "FLAC", "changes": 1, "planted": 400, "found": 400, "false": 0}],
     },
     "growth": [
@@ -28,5 +31,8 @@ def test_what_was_measured_stands_between_the_marks(tmp_path):
     assert "\nold\n" not in text
     assert "| FLAC | 399 of 400 | 400 of 400 | 1 | 0 |" in text
     assert "| 10,000 | 2.1 | 310 |" in text
-    assert "by 0.91 or more" in text
+    assert "In crema-d, their copies correlate by 0.91 or more" in text
+    assert "In synthetic, their copies correlate by 0.81 or more" in text
+    assert "crema-d has 1 pair." in text
+    assert "synthetic has 0 pairs." in text
     assert picture.read_text().lstrip().startswith("<?xml")

@@ -14,6 +14,7 @@ from serlab.core import EMOTIONS, MachineError
 from serlab.corpora import synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics
+from serlab.leaks.auditing import copies
 from serlab.protocols import split
 
 pytestmark = pytest.mark.slow
@@ -97,6 +98,10 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
     for cue, values in cues.items():
         for judge in (KNeighborsClassifier(50), SVC()):
             assert uar(pd.DataFrame({cue: values}, index=clips.index), judge) < 0.40, (cue, judge)
+
+
+def test_the_leak_audit_takes_no_two_clips_for_one_recording(corpus):
+    assert not copies(corpus)
 
 
 def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):

@@ -31,7 +31,7 @@ from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
 
 _CLIPS_AT_HAND = 64
-_VERSION = 1
+_VERSION = 2
 _KIND = "copies"
 
 

@@ -16,7 +16,7 @@ from scipy.fft import irfft, next_fast_len, rfft
 from serlab.leaks.fingerprints import RATE, Print
 from serlab.leaks.index import SHORTEST_SHARE, candidates
 
-SAME = 0.6
+SAME = 0.7
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
 
 
