@@ -38,9 +38,10 @@ def test_clips_are_named_by_id_path_relative_path_or_stem(corpus: Corpus, tmp_pa
     only = corpus.clips["path"][0]
     unique = corpus.clips.assign(clip=corpus.clips["clip"].str.replace("s5/sad_2", "s5/last"))
     named = Corpus("own", unique, LABELS, "", "", "f" * 64, "files")
-    rows = [("s0/calm_1", "train"), (only, "train"), ("s1/calm_0.wav", "dev"), ("last", "test")]
-    (fold,) = read_split(named, written(tmp_path, *rows)).folds
-    assert fold == Fold(1, ("s0/calm_0", "s0/calm_1"), ("s1/calm_0",), ("s5/last",))
+    tail = f"{tmp_path.name}/s4/sad_0.wav"
+    rows = [("s0/calm_1", "train"), (only, "Train "), ("s1/calm_0.wav", "dev"), ("last", "test"), (tail, "test")]
+    (fold,) = read_split(named, written(tmp_path, *rows, head="clip, side")).folds
+    assert fold == Fold(1, ("s0/calm_0", "s0/calm_1"), ("s1/calm_0",), ("s4/sad_0", "s5/last"))
 
 
 def test_clips_that_are_not_named_stand_on_no_side_and_are_counted(corpus: Corpus, tmp_path: Path, capsys) -> None:
@@ -62,7 +63,13 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
     [
         ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
         ([("calm_0", "train")], "6 clips are called so"),
-        ([("s0/calm_0", "training")], "a side is train, dev or test"),
+        ([("s0/calm_0", "val")], "has the side 'val' in row 1 .* a side is train, dev .for validation. or test"),
+        ([("s0/calm_0", "train"), ("", "train")], "has no clip in row 2"),
+        ([(".", "train")], "names the clip '.', which is not in own"),
+        ([("s9/calm_0.wav", "train")], "names the clip 's9/calm_0.wav', which is not in own"),
+        ([("/elsewhere/s0/calm_0.wav", "train")], "which is not in own"),
+        ([("s0/calm_0.7", "train")], "which is not in own"),
+        ([("s0/calm_0", "train", "more")], "cannot read the split .* expected CSV with commas"),
         ([("s0/calm_0", "train"), ("s0/calm_0.wav", "train")], "names the clip s0/calm_0 twice"),
     ],
 )
@@ -76,6 +83,16 @@ def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
         find_split(corpus, str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match="has no column side"):
         read_split(corpus, written(tmp_path, ("a", "b"), head="clip,part"))
+    (tmp_path / "folder.CSV").mkdir()
+    with pytest.raises(UserError, match="is a folder; expected a CSV file"):
+        find_split(corpus, str(tmp_path / "folder.CSV"))
+    with pytest.raises(UserError, match="more than one column 'side'"):
+        read_split(corpus, written(tmp_path, ("a", "dev", "test"), head="clip,side,side"))
+    with pytest.raises(UserError, match="semicolons between its columns"):
+        read_split(corpus, written(tmp_path, ("a;dev",), head="clip;side"))
+    (tmp_path / "utf16.csv").write_text("clip,side\na,dev\n", encoding="utf-16")
+    with pytest.raises(UserError, match="is not in UTF-8"):
+        read_split(corpus, tmp_path / "utf16.csv")
     (tmp_path / "empty.csv").touch()
     with pytest.raises(UserError, match="cannot read the split"):
         read_split(corpus, tmp_path / "empty.csv")
@@ -85,6 +102,15 @@ def test_what_is_written_is_read_back(corpus: Corpus, tmp_path: Path) -> None:
     fold = find_split(corpus, "speaker-3").folds[1]
     write_split(tmp_path / "fold.csv", fold)
     assert read_split(corpus, tmp_path / "fold.csv").folds == (Fold(1, fold.train, fold.dev, fold.test),)
+
+
+def test_another_file_is_never_overwritten(corpus: Corpus, tmp_path: Path) -> None:
+    one, other = find_split(corpus, "speaker-3").folds[:2]
+    write_split(tmp_path / "fold.csv", one)
+    write_split(tmp_path / "fold.csv", one)
+    with pytest.raises(UserError, match=r"there is .*fold\.csv already, and it is not this split"):
+        write_split(tmp_path / "fold.csv", other)
+    assert set(read_split(corpus, tmp_path / "fold.csv").folds[0].test) == set(one.test)
 
 
 def test_a_sound_split_keeps_speakers_and_copies_together(corpus: Corpus) -> None:
@@ -99,6 +125,34 @@ def test_a_sound_split_keeps_speakers_and_copies_together(corpus: Corpus) -> Non
     assert len(side_of) == len(corpus.clips)
     assert len({side_of[f"{speaker}/calm_0"] for speaker in ("s0", "s3", "s5")}) == 1
     assert set(side_of.values()) == {0, 1, 2}
+
+
+def test_speakers_that_copies_tie_together_are_for_training_where_they_are_many(corpus: Corpus) -> None:
+    pairs = [(f"s{i}/calm_0", f"s{i + 1}/calm_0") for i in range(3)]
+    (fold,) = sound_split(corpus, pairs).folds
+    assert {clip[:2] for clip in fold.train} == {"s0", "s1", "s2", "s3"}
+    assert len({clip[:2] for clip in fold.dev}) == len({clip[:2] for clip in fold.test}) == 1
+
+
+def test_a_sound_split_of_equal_speakers_is_60_20_20_with_every_label_on_each_side(tmp_path: Path) -> None:
+    rows = [
+        (f"s{s:02d}/{label}_{i}", f"s{s:02d}", label) for s in range(20) for label in LABELS for i in range(1 + s % 3)
+    ]
+    clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    (fold,) = sound_split(Corpus("own", clips, LABELS, "", "", "f" * 64, "files"), []).folds
+    shares = [len(side) / len(clips) for side in (fold.train, fold.dev, fold.test)]
+    assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.03)
+
+
+def test_what_only_one_speaker_says_is_for_training(corpus: Corpus) -> None:
+    alone = corpus.clips.assign(
+        label=[
+            "rare" if clip == "s5/sad_2" else la
+            for clip, la in zip(corpus.clips["clip"], corpus.clips["label"], strict=True)
+        ]
+    )
+    (fold,) = sound_split(Corpus("own", alone, (*LABELS, "rare"), "", "", "f" * 64, "files"), []).folds
+    assert "s5/sad_2" in fold.train
 
 
 def test_a_sound_split_of_unknown_speakers_keeps_copies_together(corpus: Corpus) -> None:

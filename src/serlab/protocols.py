@@ -308,7 +308,7 @@ def _speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
     needed = 4 if k == 2 else k
     if len(counts) < needed:
         raise _MisfitError(f"it needs at least {needed} {word} and this has {len(counts)}")
-    held_out = [(hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
+    held_out = [(_hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
     return _by_unit(corpus.clips, column, held_out)
 
 
@@ -316,8 +316,8 @@ def _holdout(corpus: Corpus) -> tuple[Fold, ...]:
     counts, column, word = _units(corpus)
     if len(counts) < 3:
         raise _MisfitError(f"it needs at least 3 {word} and this has {len(counts)}")
-    test = hold_out(counts, 5)
-    return _by_unit(corpus.clips, column, [(hold_out(counts.drop(index=test), 4), test)])
+    test = _hold_out(counts, 5)
+    return _by_unit(corpus.clips, column, [(_hold_out(counts.drop(index=test), 4), test)])
 
 
 def _units(corpus: Corpus) -> tuple[pd.DataFrame, str, str]:
@@ -350,7 +350,7 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
     return dealt
 
 
-def hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
+def _hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
     """About one of ``parts`` equal parts of the units, at least one, that leaves every label a clip where possible.
 
     Args:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
+from serlab.audio import AUDIO_SUFFIXES
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.files import sha256_json, writing
+from serlab.files import read_csv, sha256_json, write_text
 from serlab.progress import say
-from serlab.protocols import Fold, Split, disjoint, hold_out, split
+from serlab.protocols import Fold, Split, disjoint, split
 
 SIDES = ("train", "dev", "test")
+_SHARES = (0.6, 0.2, 0.2)
 
 
 def find_split(corpus: Corpus, protocol: str) -> Split:
@@ -23,7 +26,7 @@ def find_split(corpus: Corpus, protocol: str) -> Split:
     Raises:
         UserError: there is no such protocol or file, or it does not fit the corpus.
     """
-    return read_split(corpus, Path(protocol)) if protocol.endswith(".csv") else split(corpus, protocol)
+    return read_split(corpus, Path(protocol)) if protocol.lower().endswith(".csv") else split(corpus, protocol)
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:
@@ -31,31 +34,31 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 
     Args:
         corpus: the corpus that it splits.
-        path: CSV with columns ``clip`` (a clip's id, its path, or its file's stem where only one clip has it) and
-            ``side`` (``train``, ``dev`` or ``test``).
+        path: CSV with columns ``clip`` (a clip's id; its path, absolute, relative to the split or the end of it; or its
+            file's name or stem where only one clip has it) and ``side`` (``train``, ``dev`` or ``test``).
 
     Raises:
         UserError: the file cannot be read, names an unknown or ambiguous clip, an unknown side, or a clip twice.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no split file {path}.") from error
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the split {path}: {why}; expected CSV with columns clip and side.") from error
+    table = read_csv(path, "split")
     missing = [name for name in ("clip", "side") if name not in table.columns]
     if missing:
         there = ", ".join(map(str, table.columns))
         raise UserError(f"the split {path} has no column {missing[0]} (it has: {there}).")
-    wrong = table.loc[~table["side"].isin(SIDES), "side"]
-    if len(wrong):
-        raise UserError(f"the split {path} has a side {wrong.iloc[0]!r}; a side is train, dev or test.")
+    sides = table["side"].str.lower()
+    for column, wrong in (("clip", table["clip"] == ""), ("side", ~sides.isin(SIDES))):
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            said = f"the {column} {table[column][row]!r}" if table[column][row] else f"no {column}"
+            raise UserError(
+                f"the split {path} has {said} in row {row + 1} (its header not counted); a side is train, dev "
+                "(for validation) or test, and each row names a clip."
+            )
     clips = _resolved(corpus, table["clip"], path)
-    twice = pd.DataFrame({"clip": clips, "side": table["side"]}).duplicated()
+    twice = pd.DataFrame({"clip": clips, "side": sides}).duplicated()
     if twice.any():
         raise UserError(f"the split {path} names the clip {clips[int(twice.argmax())]} twice; each may stand once.")
-    members = {side: tuple(sorted(c for c, s in zip(clips, table["side"], strict=True) if s == side)) for side in SIDES}
+    members = {side: tuple(sorted(c for c, s in zip(clips, sides, strict=True) if s == side)) for side in SIDES}
     left = len(corpus.clips) - len(set(clips))
     if left:
         count = f"{left:,} of the {len(corpus.clips):,} clips of {corpus.name}"
@@ -66,18 +69,24 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 
 
 def write_split(path: Path, fold: Fold) -> None:
-    """Write a fold as CSV with columns ``clip`` and ``side``, atomically."""
+    """Write a fold as CSV with columns ``clip`` and ``side``, atomically.
+
+    Raises:
+        UserError: there is another file of that name.
+    """
     rows = [(clip, side) for side in SIDES for clip in getattr(fold, side)]
     table = pd.DataFrame(rows, columns=["clip", "side"]).sort_values(["clip", "side"])
-    with writing(path) as temporary:
-        table.to_csv(temporary, index=False)
+    text = table.to_csv(index=False)
+    if path.is_dir() or (path.exists() and path.read_text(encoding="utf-8", errors="replace") != text):
+        raise UserError(f"there is {path} already, and it is not this split; move it, or name another file (--out).")
+    write_text(path, text)
 
 
 def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
     """Share clips out to 60 % training, 20 % development and 20 % test so that nothing leaks.
 
-    Speakers stay whole (clips, where speakers are unknown), all copies of a recording stay together, and labels are
-    balanced as well as may be.
+    Speakers stay whole (clips, where speakers are unknown), all copies of a recording stay together, and each label is
+    shared out as well as that allows; what is too large for a fifth is for training.
 
     Args:
         corpus: the corpus.
@@ -96,13 +105,34 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
         raise UserError(
             f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; three sides need three."
         )
-    test = hold_out(counts, 5)
-    dev = hold_out(counts.drop(index=test), 4)
-    ids = [
-        tuple(sorted(clips.loc[chosen, "clip"]))
-        for chosen in (~units.isin([*dev, *test]), units.isin(dev), units.isin(test))
-    ]
-    return _one_fold(corpus, "sound", "60 / 20 / 20 % of the speakers, copies of a recording together.", Fold(1, *ids))
+    ids = [tuple(sorted(clips.loc[units.isin(side), "clip"])) for side in _shared_out(counts)]
+    return _one_fold(corpus, "sound", "60 / 20 / 20 % of the clips, speakers and copies together.", Fold(1, *ids))
+
+
+def _shared_out(counts: pd.DataFrame) -> list[list[str]]:
+    """Groups for training, development and test, none empty.
+
+    Groups go from the largest to the smallest, each to the side that lacks most of its labels' clips, rare labels
+    weighing more (iterative stratification: Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011).
+
+    Args:
+        counts: clips a group (rows, at least three) and label (columns).
+    """
+    clips = counts.to_numpy(np.float64)
+    wanted = np.outer(_SHARES, clips.sum(axis=0))
+    held = np.zeros_like(wanted)
+    sides: list[list[str]] = [[] for _ in SIDES]
+    order = sorted(range(len(counts)), key=lambda group: (-clips[group].sum(), group))
+    for place, group in enumerate(order):
+        lacking = ((wanted - held) / wanted) @ (clips[group] / clips.sum(axis=0))
+        empty = np.array([not side for side in sides])
+        if empty.sum() >= len(order) - place:
+            lacking[~empty] = -np.inf
+        # Rounded, so that a tie is one on every machine; training comes first.
+        side = int(lacking.round(9).argmax())
+        sides[side].append(counts.index[group])
+        held[side] += clips[group]
+    return sides
 
 
 def _one_fold(corpus: Corpus, name: str, definition: str, fold: Fold) -> Split:
@@ -115,24 +145,28 @@ def _resolved(corpus: Corpus, names: Sequence[str], path: Path) -> list[str]:
     clips = corpus.clips
     by_id = {clip: clip for clip in clips["clip"]}
     by_path = dict(zip(clips["path"], clips["clip"], strict=True))
-    by_stem: dict[str, list[str]] = {}
+    by_stem: dict[str, dict[str, str]] = {}
     for clip, file in zip(clips["clip"], clips["path"], strict=True):
         for stem in {clip.rsplit("/", 1)[-1], Path(file).stem}:
-            by_stem.setdefault(stem, []).append(clip)
+            by_stem.setdefault(stem, {})[clip] = file
     found = []
     for name in names:
         beside = os.path.normpath(path.parent.absolute() / name)
-        clip = by_id.get(name) or by_path.get(beside) or by_id.get(Path(name).with_suffix("").as_posix())
+        bare = str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(AUDIO_SUFFIXES) else name
+        clip = by_id.get(name) or by_path.get(beside) or by_id.get(bare)
         if clip is None:
-            owners = by_stem.get(name) or by_stem.get(Path(name).stem) or []
+            owners = by_stem.get(PurePosixPath(bare).name, {})
+            if "/" in name:
+                owners = {clip: file for clip, file in owners.items() if file.endswith(f"/{name}")}
             if len(owners) > 1:
+                first, second, *_ = owners
                 raise UserError(
-                    f"the split {path} names {name!r}, and {len(owners)} clips are called so (first {owners[0]} and "
-                    f"{owners[1]}); write their ids or paths."
+                    f"the split {path} names {name!r}, and {len(owners)} clips are called so (first {first} and "
+                    f"{second}); write their ids or paths."
                 )
             if not owners:
                 raise UserError(f"the split {path} names the clip {name!r}, which is not in {corpus.name}.")
-            clip = owners[0]
+            (clip,) = owners
         found.append(clip)
     return found
 

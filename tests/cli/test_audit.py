@@ -103,6 +103,26 @@ def test_a_default_protocol_and_a_folder_without_speakers(serlab, clips, tmp_pat
     assert "SL001" in codes(ended.out, "not applicable")
 
 
+def test_a_corpus_that_is_too_small_for_a_protocol_is_audited_without_sides(serlab, clips, tmp_path):
+    table = pd.read_csv(clips)
+    table["path"] = [str(clips.parent / path) for path in table["path"]]
+    table[table["speaker"] < "s4"].to_csv(tmp_path / "four.csv", index=False)
+    assert serlab("audit", tmp_path / "four.csv").out.startswith("four, speaker-2: ")
+    table[table["speaker"] < "s2"].to_csv(tmp_path / "two.csv", index=False)
+    ended = serlab("audit", tmp_path / "two.csv")
+    assert ended.code == 0
+    assert ended.out.startswith("two, no split: ")
+    assert "too small for any protocol" in ended.err
+
+
+def test_the_corpus_is_not_overwritten_by_its_split(serlab, clips):
+    before = clips.read_bytes()
+    ended = serlab("split", clips, "--out", clips)
+    assert ended.code == 2
+    assert "is the corpus's own table" in ended.sentence
+    assert clips.read_bytes() == before
+
+
 def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(clips.parent, folder)

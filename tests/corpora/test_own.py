@@ -132,7 +132,7 @@ def test_folders_that_cannot_be_a_corpus(tmp_path, make_tone, label_folders):
     assert "no columns" in refused(label_folders, Columns())
 
 
-def test_tables_that_cannot_be_a_corpus(audio_files, table):
+def test_tables_that_cannot_be_a_corpus(audio_files, table, make_tone):
     path = audio_files / "t.csv"
     assert refused(path) == f"there is no folder or table {path}."
 
@@ -149,6 +149,9 @@ def test_tables_that_cannot_be_a_corpus(audio_files, table):
     table.assign(path=["a/1.wav", "a/7.wav", "a/8.wav"]).to_csv(path, index=False)
     assert f"2 of the 3 files that {path} names do not exist, first {audio_files / 'a/7.wav'};" in refused(path)
     pd.concat([table, table[:1]]).to_csv(path, index=False)
+    assert f"row 4 of the table {path} (its header not counted) names {audio_files / 'a/1.wav'} again" in refused(path)
+    make_tone(audio_files / "a/1.flac")
+    pd.concat([table, table[:1].assign(path="a/1.flac")]).to_csv(path, index=False)
     assert "would both be the clip 'a/1'" in refused(path)
 
 

@@ -33,3 +33,17 @@ def test_copies_are_searched_for_once_and_again_when_a_sound_is_another(folder: 
     soundfile.write(folder / "glad" / "again.flac", take(9, 0), RATE)
     assert copies(load_corpus(str(folder))) == []
     assert searched
+
+
+def test_files_of_the_same_bytes_are_one_recording_however_short_and_however_many(folder: Path) -> None:
+    (folder / "glad" / "again.flac").unlink()
+    short = take(20, 0)[: RATE // 4]
+    for number in range(3):
+        soundfile.write(folder / "glad" / f"short{number}.wav", short, RATE)
+    assert copies(load_corpus(str(folder))) == [
+        (f"glad/short{a}", f"glad/short{b}") for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    for number in range(101):
+        soundfile.write(folder / "sad" / f"many{number:03d}.wav", take(30, 0), RATE)
+    found = {pair for pair in copies(load_corpus(str(folder))) if "many" in pair[0]}
+    assert found == {(f"sad/many{number:03d}", f"sad/many{number + 1:03d}") for number in range(100)}

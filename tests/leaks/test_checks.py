@@ -106,7 +106,7 @@ def test_a_clip_on_two_sides(corpus: Corpus, fair: Split) -> None:
     twice = replace(fair, folds=(replace(fold, dev=(*fold.dev, fold.test[0])),))
     (finding,) = check_recordings(corpus, twice, [])
     assert finding.pairs == ((fold.test[0], fold.test[0]),)
-    (sides,) = check_sides(twice, set(corpus.clips["clip"]))
+    (sides,) = check_sides(corpus, twice, set(corpus.clips["clip"]))
     assert (sides.code, sides.severity, sides.clips) == ("SL009", "error", (fold.test[0],))
 
 
@@ -120,9 +120,20 @@ def test_faulty_sound() -> None:
 def test_sides_without_a_usable_clip(corpus: Corpus, fair: Split) -> None:
     clips = set(corpus.clips["clip"])
     no_dev, no_test = clips - set(fair.folds[0].dev), clips - set(fair.folds[0].test)
-    assert [(f.code, f.severity) for f in check_sides(fair, no_dev)] == [("SL009", "note")]
-    assert [(f.code, f.severity) for f in check_sides(fair, no_test)] == [("SL009", "error")]
-    assert list(check_sides(fair, clips)) == []
+    assert [(f.code, f.severity) for f in check_sides(corpus, fair, no_dev)] == [("SL009", "note")]
+    assert [(f.code, f.severity) for f in check_sides(corpus, fair, no_test)] == [("SL009", "error")]
+    assert list(check_sides(corpus, fair, clips)) == []
+    (broken,) = check_sides(corpus, fair, no_test)
+    assert "has no usable clip (all 6 are broken)" in broken.text
+    (empty,) = check_sides(corpus, by(corpus, lambda clip: SPEAKER_SIDES[clip[:2]].replace("dev", "train")), clips)
+    assert "development side of mine is empty" in empty.text
+
+
+def test_a_label_that_training_never_sees(corpus: Corpus) -> None:
+    split = by(corpus, lambda clip: "" if clip[:2] < "s2" and "sad" in clip else SPEAKER_SIDES[clip[:2]])
+    (finding,) = check_sides(corpus, split, set(corpus.clips["clip"]))
+    assert (finding.code, finding.severity) == ("SL009", "error")
+    assert "has no clip of sad" in finding.text
 
 
 def test_small_labels_and_few_speakers(corpus: Corpus, fair: Split) -> None:
@@ -133,6 +144,12 @@ def test_small_labels_and_few_speakers(corpus: Corpus, fair: Split) -> None:
     large = corpus_of(speakers=30, each=6)
     split = by(large, lambda clip: "test" if int(clip[1:].split("_")[0]) < 12 else "train")
     assert list(check_sizes(large, split, set(large.clips["clip"]))) == []
+    (small,) = check_sizes(
+        large,
+        split,
+        set(large.clips["clip"]) - {f"s3_{label}_{i}" for label in LABELS for i in range(6)} | {"s3_calm_0"},
+    )
+    assert "1 test speakers have fewer clips than there are labels, first s3" in small.text
 
 
 def test_known_faults_of_clips_that_are_used() -> None:

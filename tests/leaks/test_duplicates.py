@@ -33,6 +33,19 @@ def test_twelve_readings_of_one_sentence_by_one_voice_are_twelve_recordings() ->
     assert pairs_among([take(1, reading) for reading in range(12)]) == set()
 
 
+def test_an_offset_and_mains_hum_hide_no_copy() -> None:
+    sound = take(1, 0)
+    hum = 0.05 * np.sin(2 * np.pi * 50 * np.arange(len(sound)) / RATE)
+    assert pairs_among([sound, sound + np.float32(0.1), (sound + hum).astype(np.float32)]) == {(0, 1), (0, 2), (1, 2)}
+
+
+def test_a_clip_is_found_wherever_a_long_recording_has_it() -> None:
+    around = take(7, 0, 40)
+    inside = take(1, 0)
+    around[25 * RATE : 25 * RATE + len(inside)] = inside
+    assert pairs_among([around, inside]) == {(0, 1)}
+
+
 def test_three_copies_are_three_pairs_and_the_order_does_not_matter() -> None:
     sounds = [take(1, 0), take(2, 0), mp3(take(1, 0)), trimmed(take(1, 0))]
     assert pairs_among(sounds) == {(0, 2), (0, 3), (2, 3)}

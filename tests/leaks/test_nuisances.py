@@ -82,6 +82,26 @@ def test_a_folder_tells_nothing_where_it_is_the_label(corpus: Corpus) -> None:
     assert "folder" in finding.text
 
 
+def test_a_folder_tells_nothing_where_the_label_stands_below_the_side(corpus: Corpus) -> None:
+    side = np.where(corpus.clips["speaker"].astype(int) < 8, "train", "test")
+    paths = [
+        f"/data/{s}/{label}/{c}.wav"
+        for s, label, c in zip(side, corpus.clips["label"], corpus.clips["clip"], strict=True)
+    ]
+    assert check_nuisances(changed(corpus, path=paths), heard(corpus)) == []
+
+
+def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
+    """Ten actors, five angry ones on a recorder of its own: nothing varies within a speaker."""
+    clips = corpus.clips[corpus.clips["speaker"].astype(int) < 10].reset_index(drop=True)
+    angry = clips["speaker"].astype(int) < 5
+    clips = clips.assign(label=np.where(angry, "angry", "sad"), sample_rate=np.where(angry, 44100, 16000))
+    two = replace(corpus, clips=clips, labels=("angry", "sad"))
+    (finding,) = (found for found in check_nuisances(two, heard(two)) if "sample rate" in found.text)
+    assert finding.severity == "error"
+    assert finding.figures["uar"] == 1
+
+
 def test_few_clips_and_one_speaker_are_not_judged(corpus: Corpus) -> None:
     few = replace(corpus, clips=corpus.clips.head(20))
     assert [f.severity for f in check_nuisances(few, heard(few))] == ["not applicable"]

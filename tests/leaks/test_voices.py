@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_without_an_encoder_it_is_not_applicable(corpus: Corpus, monkeypatch: py
     monkeypatch.delenv("SERLAB_MODELS", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (finding,) = check_voices(corpus, set(corpus.clips["clip"]))
+    assert (finding.code, finding.severity) == ("SL010", "not applicable")
+
+
+def test_without_speakers_it_is_not_applicable(corpus: Corpus) -> None:
+    (finding,) = check_voices(replace(corpus, speakers_known=False), set(corpus.clips["clip"]))
     assert (finding.code, finding.severity) == ("SL010", "not applicable")
 
 

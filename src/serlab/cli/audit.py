@@ -14,6 +14,9 @@ from serlab.core import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serlab.corpora.base import Corpus
+    from serlab.protocols import Split
+
 _MOST_NAMED = 10
 
 
@@ -49,16 +52,17 @@ def audit(
     found = options.load(corpus, data, path_column, label_column, speaker_column)
     from serlab.leaks import audit as examine
     from serlab.leaks.findings import verdict
-    from serlab.protocols import default_protocol
     from serlab.split_file import find_split, read_split
 
-    chosen = read_split(found, split) if split else find_split(found, protocol or default_protocol(found))
+    chosen = read_split(found, split) if split else find_split(found, protocol) if protocol else None
+    chosen = chosen or _default_split(found)
     findings = [finding.data() for finding in examine(found, chosen)]
+    name = chosen.name if chosen else None
     if form == "json":
-        about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": chosen.name}
+        about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": name}
         print(json.dumps({**about, "verdict": verdict(findings), "findings": findings}, indent=1))
     else:
-        print("\n".join([f"{found.name}, {chosen.name}: {verdict(findings)}", *_lines(findings)]))
+        print("\n".join([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)]))
     if strict and any(finding["severity"] == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -86,12 +90,27 @@ def make_split(
     from serlab.leaks import copies
     from serlab.split_file import find_split, sound_split, write_split
 
+    if out.resolve() == Path(corpus).resolve():
+        raise UserError(f"--out {out} is the corpus's own table; name another file.")
     chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))
     folds = {each.number: each for each in chosen.folds}
     if fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
     write_split(out, folds[fold])
     print(out)
+
+
+def _default_split(corpus: Corpus) -> Split | None:
+    """The corpus's default protocol, or another that fits it; none where it is too small for any."""
+    from serlab.progress import say
+    from serlab.protocols import default_protocol, protocol_names, split
+
+    fitting = protocol_names(corpus)
+    usual = default_protocol(corpus)
+    if fitting:
+        return split(corpus, usual if usual in fitting else fitting[0])
+    say(f"{corpus.name} is too small for any protocol, so no sides are checked; --split names a split of your own.")
+    return None
 
 
 def _lines(findings: Sequence[dict[str, Any]]) -> list[str]:

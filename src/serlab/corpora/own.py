@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from serlab.audio import find_audio
 from serlab.core import UserError
 from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.scan import describe_files, scan
+from serlab.files import read_csv
 from serlab.progress import say
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
@@ -111,16 +111,10 @@ def _read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise UserError(f"{path} is neither a folder nor a table whose name ends in .csv or .parquet.")
     try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"the table {path} is not in UTF-8; save it anew as CSV in UTF-8.") from error
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, "table")
+    except (OSError, ValueError) as error:
         why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the table {path}: {why}; expected CSV with commas, or Parquet.") from error
+        raise UserError(f"cannot read the table {path}: {why}; expected Parquet, or CSV with commas.") from error
 
 
 def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:
@@ -136,8 +130,10 @@ def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:
 def _ids(paths: list[str], home: Path, source: Path) -> list[str]:
     """Clip ids: paths relative to ``home`` without extension; two files of one id are an error."""
     owners: dict[str, str] = {}
-    for name in paths:
+    for row, name in enumerate(paths, start=1):
         clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix()
+        if owners.get(clip) == name:
+            raise UserError(f"row {row} of the table {source} (its header not counted) names {name} again.")
         if clip in owners:
             raise UserError(
                 f"{owners[clip]} and {name} would both be the clip {clip!r} of {source}; keep or rename one of them."

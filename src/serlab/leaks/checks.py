@@ -83,7 +83,7 @@ def check_sound(clips: Sequence[str], heard: Sequence[Heard]) -> Iterator[Findin
 
 
 def check_sizes(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
-    """SL007: labels with few clips, and few speakers, on the test sides of all folds together."""
+    """SL007: labels and speakers with few clips, and few speakers, on the test sides of all folds together."""
     tested = usable & {clip for fold in split.folds for clip in fold.test}
     if not tested:
         return
@@ -98,6 +98,12 @@ def check_sizes(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Find
     if corpus.speakers_known and speakers < FEWEST_SPEAKERS:
         text = f"The test sides hold {speakers} speakers; an interval needs {FEWEST_SPEAKERS}."
         yield Finding("SL007", "warning", text, figures={"speakers": speakers})
+    if corpus.speakers_known:
+        each = rows["speaker"].value_counts()
+        few = sorted(each[each < len(corpus.labels)].index)
+        if few:
+            text = f"{len(few)} test speakers have fewer clips than there are labels, first {few[0]}."
+            yield Finding("SL007", "warning", text, clips=tuple(rows.loc[rows["speaker"].isin(few), "clip"]))
 
 
 def check_speakers(corpus: Corpus) -> Iterator[Finding]:
@@ -106,14 +112,21 @@ def check_speakers(corpus: Corpus) -> Iterator[Finding]:
         yield Finding("SL008", "warning", "The corpus does not say who speaks in a clip.")
 
 
-def check_sides(split: Split, usable: set[str]) -> Iterator[Finding]:
-    """SL009: sides that are empty, or dev clips that are test clips too."""
+def check_sides(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
+    """SL009: sides that are empty, labels that nothing is learned of, or dev clips that are test clips too."""
+    label_of = dict(zip(corpus.clips["clip"], corpus.clips["label"], strict=True))
     for fold in split.folds:
+        where = f"of {split.name}" if len(split.folds) == 1 else f"of fold {fold.number} of {split.name}"
         for side, clips in sides_of(fold).items():
             if usable.isdisjoint(clips):
-                where = f"of {split.name}" if len(split.folds) == 1 else f"of fold {fold.number} of {split.name}"
                 severity: Severity = "note" if side == "dev" else "error"
-                yield Finding("SL009", severity, f"The {_NAMES[side]} side {where} is empty.")
+                what = f"has no usable clip (all {len(clips)} are broken)" if clips else "is empty"
+                yield Finding("SL009", severity, f"The {_NAMES[side]} side {where} {what}.", clips=clips)
+        learned = {label_of[clip] for clip in usable & set(fold.train)}
+        unheard = [label for label in corpus.labels if label not in learned]
+        if learned and unheard:
+            text = f"The training side {where} has no clip of {', '.join(unheard)}, so none could learn it."
+            yield Finding("SL009", "error", text)
         both = sorted(set(fold.dev) & set(fold.test))
         if both:
             text = f"{len(both)} development clips are test clips too, first {both[0]}."

@@ -18,6 +18,8 @@ from serlab.leaks.index import SHORTEST_SHARE, candidates
 
 SAME = 0.7
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
+_HUM = 80.0
+"""Hz; what lies below is an offset, mains hum or rumble and no speech."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[fl
         seconds the sound comes later in the first.
     """
     size = next_fast_len(len(first) + len(second), real=True)
-    product = irfft(rfft(first, size) * np.conj(rfft(second, size)), size)
+    low = round(_HUM * size / RATE)
+    spectra = [rfft(samples, size) for samples in (first, second)]
+    for spectrum in spectra:
+        spectrum[:low] = 0
+    product = irfft(spectra[0] * np.conj(spectra[1]), size)
+    first, second = (irfft(each, size)[: len(old)] for each, old in zip(spectra, (first, second), strict=True))
     lag = int(np.abs(product).argmax())
     lag = lag if lag < len(first) else lag - size
     one, other = first[max(0, lag) :], second[max(0, -lag) :]

@@ -32,8 +32,8 @@ CODES: dict[str, Code] = {
         "A speaker on two sides",
         "A model knows a voice again, so scores on speakers that it was trained on say nothing about people it has "
         "never heard.",
-        "Split by speaker: serlab split repairs a split, and the protocols emo-superb-5 and speaker-<k> keep speakers "
-        "apart.",
+        "Split by speaker: serlab split makes such a split, and the protocols speaker-<k> keep speakers apart (for "
+        "CREMA-D, emo-superb-5).",
     ),
     "SL002": Code(
         "The same recording on two sides",
@@ -54,7 +54,7 @@ CODES: dict[str, Code] = {
     "SL005": Code(
         "A sentence on two sides",
         "The model has learned how this very sentence sounds in each emotion; free speech will be harder.",
-        "Say so beside the figure, or use a protocol that keeps sentences apart (actor-sentence-5).",
+        "Say so beside the figure, or use a protocol that keeps sentences apart (for CREMA-D, actor-sentence-5).",
     ),
     "SL006": Code(
         "A nuisance tells the label",

@@ -29,7 +29,8 @@ _SAY_NOTHING = np.array([0, 2**BITS - 1], np.uint32)
 # finds each frame twice as often there.
 _FRAMES_OF_ALL_WEAK = 2**21
 _AT_ONCE = 2**22
-_OFFSETS = 2**12
+# In frames, both ways: 65 s, more than the longest clip that is read.
+_OFFSETS = 2**14
 
 Places = NDArray[np.int64]
 

@@ -2,8 +2,9 @@
 
 Each nuisance predicts the label by itself, through a histogram: its values fall into bins, and a clip gets the label
 that is most frequent, relative to the label's clips, in its bin among other speakers' clips. Cross-validation over
-speakers gives a UAR; the same with labels permuted within each speaker says what chance would give. A histogram needs
-no fitting beyond counting, so that hundreds of permutations take a second.
+speakers gives a UAR; the same with labels permuted within each speaker says what chance would give. Speakers of one
+label exchange theirs as a whole: nothing else can be permuted there. A histogram needs no fitting beyond counting, so
+that hundreds of permutations take a second.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from serlab.leaks.listening import Heard
 
 PERMUTATIONS = 199
 _SIGNIFICANT = 0.01
+# Ten speakers of one label each can be dealt out in few ways, so that hardly a smaller p can be had.
+_SIGNIFICANT_OF_WHOLE_SPEAKERS = 0.05
 _FOLDS = 5
 _BINS = 24
 _SMOOTHING = 0.5
@@ -40,11 +43,13 @@ class Told:
         uar: in cross-validation over speakers.
         chance: mean UAR over labels permuted within speakers.
         p: share of permutations that reach the UAR, the real one counted.
+        whole: whether most clips are of speakers with one label, whose labels were permuted among speakers.
     """
 
     uar: float
     chance: float
     p: float
+    whole: bool = False
 
 
 def check_nuisances(corpus: Corpus, heard: Sequence[Heard]) -> list[Finding]:
@@ -91,27 +96,37 @@ def _finding(name: str, told: Told, severity: Severity) -> Finding:
 
 def _severity(told: Told, classes: int) -> Severity | None:
     above = (told.uar - 1 / classes) / (1 - 1 / classes)
-    if told.p > _SIGNIFICANT or told.uar <= told.chance:
+    if told.p > (_SIGNIFICANT_OF_WHOLE_SPEAKERS if told.whole else _SIGNIFICANT) or told.uar <= told.chance:
         return None
     return "error" if above >= _ERROR else "warning" if above >= _WARNING else "note"
 
 
 def _nuisances(clips: pd.DataFrame, heard: Sequence[Heard]) -> dict[str, pd.Series]:
     paths = [Path(path) for path in clips["path"]]
-    folders = pd.Series([str(path.parent) for path in paths])
-    found = {
+    return {
         "duration": clips["duration"],
         "level": pd.Series([each.level for each in heard]),
         "sample rate": clips["sample_rate"].astype(str),
         "container": pd.Series([path.suffix.lower() for path in paths]),
         "leading silence": pd.Series([each.leading for each in heard]),
         "noise floor": pd.Series([each.floor for each in heard]),
+        "folder": _folders(paths, clips["label"]),
     }
-    # One folder for each label is where the label was taken from, whatever the folders are called.
-    couples = pd.DataFrame({"folder": folders, "label": clips["label"]}).drop_duplicates()
-    if len(couples) > clips["label"].nunique() or couples["folder"].duplicated().any():
-        found["folder"] = folders
-    return found
+
+
+def _folders(paths: Sequence[Path], labels: pd.Series) -> pd.Series:
+    """Each clip's folder without those levels, from the clip up, that have one name for each label.
+
+    Such a level is where the label was taken from, whatever its folders are called.
+    """
+    levels = pd.DataFrame([path.parent.parts[::-1] for path in paths]).fillna("")
+    kinds = labels.nunique()
+    told = [
+        level
+        for level in levels
+        if levels[level].nunique() == kinds == len(set(zip(levels[level], labels, strict=True)))
+    ]
+    return levels.drop(columns=told).agg("/".join, axis=1)
 
 
 def binned(values: pd.Series) -> NDArray[np.int64]:
@@ -143,7 +158,7 @@ def how_well(
         labels: number of each clip's label.
         groups: number of each clip's speaker; clips of one are never on both sides.
         classes: number of labels.
-        within: permute labels within groups; otherwise among all clips.
+        within: permute labels within groups, and among groups of one label; otherwise among all clips.
         permutations: how many.
     """
     random = np.random.default_rng(0)
@@ -152,15 +167,24 @@ def how_well(
     shape = (int(fold_of_group.max()) + 1, int(bins.max()) + 1)
     real = _score(cells, labels, shape, classes)
     order = np.argsort(groups, kind="stable")
+    of_group = np.zeros(groups.max() + 1, np.int64)
+    of_group[groups] = labels
+    single = np.ones(len(of_group), bool)
+    single[groups[labels != of_group[groups]]] = False
+    whole = within & single[groups]
     chance = np.empty(permutations)
     for number in range(permutations):
         keys = random.random(len(labels))
         shuffled = np.empty_like(labels)
         # Sorting by a random key inside each group permutes within it.
         shuffled[order] = labels[np.lexsort((keys, groups)) if within else np.argsort(keys)]
+        if whole.any():
+            dealt = of_group.copy()
+            dealt[single] = random.permutation(of_group[single])
+            shuffled[whole] = dealt[groups[whole]]
         chance[number] = _score(cells, shuffled, shape, classes)
     reached = 1 + int((chance >= real - 1e-12).sum())
-    return Told(real, float(chance.mean()), reached / (1 + permutations))
+    return Told(real, float(chance.mean()), reached / (1 + permutations), bool(whole.mean() > 0.5))
 
 
 def _score(cells: NDArray[np.int64], labels: NDArray[np.int64], shape: tuple[int, int], classes: int) -> float:

@@ -34,7 +34,7 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
         alike: cosine from which two voices are one.
     """
     if not corpus.speakers_known:
-        return []
+        return [Finding("SL010", "not applicable", "The corpus does not say the speaker of a clip.")]
     encoder = _encoder(checkpoint)
     if encoder is None:
         return [Finding("SL010", "not applicable", f"No speaker encoder is installed ({checkpoint}).")]
