@@ -79,7 +79,7 @@ def test_mistakes_are_said_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: l
 
 
 def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no split file"):
+    with pytest.raises(UserError, match="there is no split"):
         find_split(corpus, str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match="has no column side"):
         read_split(corpus, written(tmp_path, ("a", "b"), head="clip,part"))

@@ -116,7 +116,7 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
     ("text", "sentence"),
     [
         ("prob_sad\n1\n", "needs a column clip"),
-        ("clip;prob_sad\na;1\n", "separated by commas; it has clip;prob_sad"),
+        ("clip;prob_sad\na;1\n", "has semicolons between its columns; save it with commas"),
         ("clip,prob_sad\n", "has no rows"),
         ("clip,prob_sad\na,1\n,1\n", "a row without a clip, first row 2"),
         ("clip,score\na,1\n", "either logit_<label> or prob_<label>"),
@@ -126,7 +126,8 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
         ("clip,prob_sad,prob_happy\na,0.5,0.5\nb,0.5,0.2\n", "do not sum to 1, first those of clip b \\(0.7\\)"),
         ("clip,prob_sad\na,\n", "not finite, first for clip a"),
         ("clip,prob_sad\na,much\n", "no number"),
-        ("", "expected CSV or Parquet"),
+        ("clip,prob_sad,fold\na,1,x\n", "has a fold that is no whole number"),
+        ("", "expected CSV with commas"),
     ],
 )
 def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):

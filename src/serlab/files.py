@@ -88,7 +88,7 @@ def read_csv(path: Path, what: str) -> pd.DataFrame:
     try:
         cells = pd.read_csv(path, header=None, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"there is no {what} file {path}.") from error
+        raise UserError(f"there is no {what} {path}.") from error
     except IsADirectoryError as error:
         raise UserError(f"the {what} {path} is a folder; expected a CSV file.") from error
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError
-from serlab.files import writing
+from serlab.files import read_csv, writing
 
 KEYS = ("clip", "speaker", "label", "side", "fold", "seed")
 PREFIX = "logit_"
@@ -150,12 +150,7 @@ def read_foreign(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file cannot be read, or columns are missing or hold impossible values.
     """
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"clip": str})
-    except FileNotFoundError as error:
-        raise UserError(f"there is no table {path}.") from error
-    except Exception as error:
-        raise UserError(f"cannot read the table {path}: {error}; expected CSV or Parquet.") from error
+    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, "table")
     kinds = [p for p in (PREFIX, _PROBABILITY) if any(str(c).startswith(p) for c in table.columns)]
     if "clip" not in table.columns or len(kinds) != 1:
         there = ", ".join(map(str, table.columns[:8]))
@@ -165,11 +160,12 @@ def read_foreign(path: Path) -> pd.DataFrame:
         )
     if table.empty:
         raise UserError(f"{path} has no rows; give it one a clip.")
-    if table["clip"].isna().any():
-        raise UserError(f"{path} has a row without a clip, first row {int(table['clip'].isna().argmax()) + 1}.")
+    unnamed = table["clip"].isna() | (table["clip"] == "")
+    if unnamed.any():
+        raise UserError(f"{path} has a row without a clip, first row {int(unnamed.argmax()) + 1}.")
     names = sorted(str(c) for c in table.columns if str(c).startswith(kinds[0]))
     try:
-        scores = table[names].to_numpy(np.float64)
+        scores = table[names].replace("", np.nan).to_numpy(np.float64)
     except ValueError as error:
         raise UserError(f"{path} has a score that is no number: {error}.") from error
     if not np.isfinite(scores).all():
@@ -185,8 +181,22 @@ def read_foreign(path: Path) -> pd.DataFrame:
         scores = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
     kept = table[[key for key in KEYS if key in table.columns]].copy()
     kept["clip"] = kept["clip"].astype(str)
+    for key in {"fold", "seed"} & set(kept.columns):
+        try:
+            kept[key] = kept[key].astype(np.int64)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} has a {key} that is no whole number: {error}.") from error
     columns = [PREFIX + name[len(kinds[0]) :] for name in names]
     return pd.concat([kept, pd.DataFrame(scores, columns=columns, index=kept.index)], axis=1)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no table {path}.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the table {path}: {error}; expected CSV or Parquet.") from error
 
 
 def _first(table: pd.DataFrame, scores: NDArray[np.float64]) -> str:

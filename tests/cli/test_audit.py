@@ -139,7 +139,7 @@ def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split,
     ("arguments", "words"),
     [
         (["--protocol", "holdout", "--split", "x.csv"], "give one of them"),
-        (["--split", "none.csv"], "there is no split file none.csv"),
+        (["--split", "none.csv"], "there is no split none.csv"),
         (["--format", "xml"], "--format xml is not one of"),
         (["--protocol", "nothing"], "nothing"),
     ],

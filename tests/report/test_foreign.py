@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from serlab.core import UserError
 from serlab.corpora import load_corpus
 from serlab.report import build_foreign
 from serlab.report.foreign import foreign_runs
@@ -83,6 +84,28 @@ def test_folds_and_the_side_dev_of_a_table_count(tmp_path: Path) -> None:
     page = build_foreign([path], tmp_path / "judged")
     report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert len(report["recipes"][0]["trust"]["calibration"]["temperatures"]) == 2
+
+
+def test_folds_from_0_or_of_any_number_are_numbered_from_1(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    table = predictions(path, 0.9)
+    table.assign(fold=table["speaker"].isin(["s0", "s1"]).astype(int)).to_csv(path, index=False)
+    assert sorted((run.signature["fold"], len(run.table)) for run in foreign_runs([path])) == [(1, 40), (2, 8)]
+    table.assign(fold=3).to_csv(path, index=False)
+    (run,) = foreign_runs([path])
+    assert (run.signature["fold"], run.signature["protocol"]["folds"]) == (1, 1)
+
+
+def test_a_clip_in_two_folds_and_a_dev_row_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    table = predictions(path, 0.9)
+    pd.concat([table.assign(fold=1), table[:5].assign(fold=2)]).to_csv(path, index=False)
+    with pytest.raises(UserError, match="in two folds of one seed; each clip is judged once"):
+        foreign_runs([path])
+    dev = table[:5].assign(clip="dev" + table["clip"][:5], side="dev")
+    pd.concat([table.assign(side="test"), dev, dev]).to_csv(path, index=False)
+    with pytest.raises(UserError, match="twice; each clip may stand once"):
+        foreign_runs([path])
 
 
 def test_files_of_one_name_and_seeds_of_several(tmp_path: Path) -> None:

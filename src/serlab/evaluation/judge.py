@@ -161,12 +161,19 @@ def prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[
     speakers_known = bool("speaker" in rows and rows["speaker"].fillna("").ne("").all())
     rows = _completed(rows, speakers_known)
     check_table(rows.assign(side=side), name)
+    folds = rows.groupby(["clip", "seed"])["fold"].nunique()
+    if (folds > 1).any():
+        clip = folds.index[folds > 1][0][0]
+        raise UserError(f"{name} has clip {clip} in two folds of one seed; each clip is judged once.")
     known = tuple(labels or (corpus.labels if corpus else labels_of(rows)))
     dev = rows.iloc[:0]
     if side == "test" and "side" in whole and (whole["side"] == "dev").any():
         dev = whole[whole["side"] == "dev"]
-        dev = _completed(dev if corpus is None else _join(dev, corpus, name), speakers_known)
-        dev = dev[dev["label"].isin(known)]
+        dev = dev if corpus is None else _join(dev, corpus, name)
+        missing = [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in _unusable(dev, corpus)]
+        dev = _completed(dev[dev["label"].isin(known)], speakers_known)
+        check_table(dev, name)
+        exclusions += missing
     return Judged(name, rows, dev, known, speakers_known, exclusions)
 
 

@@ -61,7 +61,8 @@ def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
     """How far answers can be trusted: what a reader asks first; the rest is in the JSON."""
     before, after = trust["calibration"]["before"], trust["calibration"]["after"]
     over = before["overconfidence"]
-    yield f"calibration error {_percent(before['ece'])}; surer than right by {100 * over['value']:.1f} points"
+    surer = "surer" if over["value"] >= 0 else "less sure"
+    yield f"calibration error {_percent(before['ece'])}; {surer} than right by {abs(100 * over['value']):.1f} points"
     if after:
         values = [entry["value"] for entry in trust["calibration"]["temperatures"]]
         spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"

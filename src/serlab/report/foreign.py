@@ -31,11 +31,12 @@ def foreign_runs(tables: Sequence[Path], corpus: Corpus | None = None, *, side: 
     """
     judged = {name: prepare(path, corpus, None, side) for name, path in zip(_names(tables), tables, strict=True)}
     one_seed = all(each.rows["seed"].nunique() == 1 for each in judged.values())
-    about = _about(corpus, list(judged.values()))
+    numbers = _numbers(list(judged.values()))
+    about = _about(corpus, list(judged.values()), len(numbers))
     return [
         Run(table, about | _signature(name, path, each, fold, seed), Path(name) / f"fold{fold}-seed{seed}.csv")
         for (name, each), path in zip(judged.items(), tables, strict=True)
-        for fold, seed, table in _cells(each, one_seed=one_seed)
+        for fold, seed, table in _cells(each, numbers, one_seed=one_seed)
     ]
 
 
@@ -45,14 +46,16 @@ def _names(tables: Sequence[Path]) -> list[str]:
     return [path.stem if stems[path.stem] == 1 else path.as_posix() for path in tables]
 
 
-def _counted(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with folds from 1, also where the table names none."""
-    return rows.assign(fold=rows["fold"].clip(lower=1))
+def _numbers(judged: Sequence[Judged]) -> dict[int, int]:
+    """The tables' folds, however they are called there, numbered from 1."""
+    folds = sorted({int(fold) for each in judged for fold in each.rows["fold"].unique()})
+    return {fold: number for number, fold in enumerate(folds, start=1)}
 
 
-def _cells(judged: Judged, *, one_seed: bool) -> Iterator[tuple[int, int, pd.DataFrame]]:
+def _cells(judged: Judged, numbers: dict[int, int], *, one_seed: bool) -> Iterator[tuple[int, int, pd.DataFrame]]:
     parts = (judged.rows.assign(side="test"), judged.dev.assign(side="dev"))
-    rows = _counted(pd.concat([part for part in parts if len(part)], ignore_index=True))
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    rows = rows[rows["fold"].isin(numbers)].assign(fold=lambda table: table["fold"].map(numbers))
     if one_seed:
         rows = rows.assign(seed=0)
     for (fold, seed), table in rows.groupby(["fold", "seed"]):
@@ -60,7 +63,7 @@ def _cells(judged: Judged, *, one_seed: bool) -> Iterator[tuple[int, int, pd.Dat
             yield int(fold), int(seed), table.reset_index(drop=True)
 
 
-def _about(corpus: Corpus | None, judged: Sequence[Judged]) -> dict[str, Any]:
+def _about(corpus: Corpus | None, judged: Sequence[Judged], folds: int) -> dict[str, Any]:
     known = all(each.speakers_known for each in judged)
     clips = pd.concat([each.rows["clip"] for each in judged]).nunique()
     of = "" if corpus is None else f" of {len(corpus.clips):,}"
@@ -69,7 +72,7 @@ def _about(corpus: Corpus | None, judged: Sequence[Judged]) -> dict[str, Any]:
         "definition": f"the {clips:,}{of} clips that the tables predict; what the models learned from is not known.",
         "speaker_disjoint": None,
         "sentence_disjoint": None,
-        "folds": max(int(_counted(each.rows)["fold"].max()) for each in judged),
+        "folds": folds,
     }
     if corpus is not None:
         return {"corpus": corpus.described() | {"speakers_known": known}, "protocol": protocol}

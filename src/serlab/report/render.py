@@ -29,6 +29,7 @@ from serlab.report.overview import Fusion, survey
 from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, standalone
 from serlab.report.trust_figures import draw_trust
+from serlab.report.verdict import said
 from serlab.tables import read_protocols, read_runs
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "interval": words.interval_text,
         "p_value": words.p_value,
         "spans": words.spans,
+        "said": said,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,

@@ -54,16 +54,19 @@ def _draw_reliability(summary: Summary) -> Drawing:
         axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
         axes.grid()
         axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
-        seen.append(f"{recipe['title']} {percent(found['before']['ece'])} before, {percent(after['ece'])} after")
+        then = f" before, {percent(after['ece'])} after" if found["after"] else ""
+        seen.append(f"{recipe['title']} {percent(found['before']['ece'])}{then}")
+    fitted = any(recipe["trust"]["calibration"]["after"] for recipe in summary["recipes"])
+    tempered = ", after a temperature that each fold's dev side chose" if fitted else ""
     figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
     figure.supylabel("Right, %", fontsize=8.5, color=MUTED)
     return drawing_of(
         figure,
         "reliability",
         "What confidence is worth",
-        "Bins of about equally many clips, after a temperature that each fold's dev side chose; intervals over "
-        "speakers. Below the dashed line: surer than right.",
-        f"Expected calibration error in % before and after: {'; '.join(seen)}.",
+        f"Bins of about equally many clips{tempered}; intervals over speakers. Below the dashed line: surer than "
+        "right.",
+        f"Expected calibration error in %: {'; '.join(seen)}.",
     )
 
 

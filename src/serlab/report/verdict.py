@@ -107,6 +107,13 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
     )
 
 
+def said(pair: Mapping[str, Any]) -> str:
+    """The answer of a pair in a word or two; of few seeds it is about these models and not better or worse recipes."""
+    few = len(pair["seeds"]) < SEEDS_FOR_RECIPES
+    found = str(pair["answer"])
+    return {"better": "ahead", "worse": "behind"}.get(found, found) if few else found
+
+
 def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
     return f"{titles[pair['first']]} and {titles[pair['second']]} cannot be compared: {pair['reason']}."
 
