@@ -63,6 +63,7 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
     [
         ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
         ([("calm_0", "train")], "6 clips are called so"),
+        ([("s0/calm_0", "training")], "a side is train, dev .for validation. or test"),
         ([("s0/calm_0", "val")], "has the side 'val' in row 1 .* a side is train, dev .for validation. or test"),
         ([("s0/calm_0", "train"), ("", "train")], "has no clip in row 2"),
         ([(".", "train")], "names the clip '.', which is not in own"),

@@ -73,6 +73,25 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that a user has made: Parquet where the name ends so, else CSV as :func:`read_csv` does.
+
+    Raises:
+        UserError: there is no such file, or it cannot be read.
+    """
+    import pandas as pd
+
+    if path.suffix.lower() != ".parquet":
+        return read_csv(path, "table")
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no table {path}.") from error
+    except (OSError, ValueError) as error:
+        why = str(error).strip().partition("\n")[0].rstrip(".")
+        raise UserError(f"cannot read the table {path}: {why}; expected Parquet, or CSV with commas.") from error
+
+
 def read_csv(path: Path, what: str) -> pd.DataFrame:
     """Read a CSV file that a user has made: UTF-8, commas, a header; every cell as text without surrounding blanks.
 
@@ -96,7 +115,7 @@ def read_csv(path: Path, what: str) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         why = str(error).strip().partition("\n")[0].rstrip(".")
         raise UserError(f"cannot read the {what} {path}: {why}; expected CSV with commas.") from error
-    cells = cells.fillna("").apply(lambda column: column.str.strip())
+    cells = cells.apply(lambda column: column.str.strip())
     names = cells.iloc[0].tolist()
     if len(names) == 1 and (used := next((mark for mark in ";\t" if mark in names[0]), "")):
         mark = "semicolons" if used == ";" else "tabs"

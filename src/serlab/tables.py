@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError
-from serlab.files import read_csv, writing
+from serlab.files import read_table, writing
 
 KEYS = ("clip", "speaker", "label", "side", "fold", "seed")
 PREFIX = "logit_"
@@ -150,7 +150,7 @@ def read_foreign(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file cannot be read, or columns are missing or hold impossible values.
     """
-    table = _read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, "table")
+    table = read_table(path)
     kinds = [p for p in (PREFIX, _PROBABILITY) if any(str(c).startswith(p) for c in table.columns)]
     if "clip" not in table.columns or len(kinds) != 1:
         there = ", ".join(map(str, table.columns[:8]))
@@ -188,15 +188,6 @@ def read_foreign(path: Path) -> pd.DataFrame:
             raise UserError(f"{path} has a {key} that is no whole number: {error}.") from error
     columns = [PREFIX + name[len(kinds[0]) :] for name in names]
     return pd.concat([kept, pd.DataFrame(scores, columns=columns, index=kept.index)], axis=1)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no table {path}.") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the table {path}: {error}; expected CSV or Parquet.") from error
 
 
 def _first(table: pd.DataFrame, scores: NDArray[np.float64]) -> str:

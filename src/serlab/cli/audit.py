@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,10 +106,11 @@ def _default_split(corpus: Corpus) -> Split | None:
     from serlab.progress import say
     from serlab.protocols import default_protocol, protocol_names, split
 
-    fitting = protocol_names(corpus)
-    usual = default_protocol(corpus)
-    if fitting:
-        return split(corpus, usual if usual in fitting else fitting[0])
+    # All protocols are tried only where the usual one does not fit: on a large corpus that takes seconds.
+    with suppress(UserError):
+        return split(corpus, default_protocol(corpus))
+    if fitting := protocol_names(corpus):
+        return split(corpus, fitting[0])
     say(f"{corpus.name} is too small for any protocol, so no sides are checked; --split names a split of your own.")
     return None
 

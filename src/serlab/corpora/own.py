@@ -13,7 +13,7 @@ from serlab.audio import find_audio
 from serlab.core import UserError
 from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.scan import describe_files, scan
-from serlab.files import read_csv
+from serlab.files import read_table
 from serlab.progress import say
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
@@ -110,11 +110,7 @@ def _clips_of_table(path: Path, columns: Columns) -> pd.DataFrame:
 def _read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise UserError(f"{path} is neither a folder nor a table whose name ends in .csv or .parquet.")
-    try:
-        return pd.read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path, "table")
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the table {path}: {why}; expected Parquet, or CSV with commas.") from error
+    return read_table(path)
 
 
 def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:

@@ -154,7 +154,7 @@ def prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[
         rows = _join(rows, corpus, name)
     elif "label" not in rows:
         raise UserError(f"{name} has no column label; add one, or name the corpus that knows the clips' labels.")
-    exclusions = [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in _unusable(rows, corpus)]
+    exclusions = _unusable(rows, corpus)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]
     if rows.empty:
         raise UserError(f"{name} has no clip that can be judged: {_first_reason(exclusions)}.")
@@ -170,10 +170,9 @@ def prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[
     if side == "test" and "side" in whole and (whole["side"] == "dev").any():
         dev = whole[whole["side"] == "dev"]
         dev = dev if corpus is None else _join(dev, corpus, name)
-        missing = [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in _unusable(dev, corpus)]
+        exclusions += _unusable(dev, corpus)
         dev = _completed(dev[dev["label"].isin(known)], speakers_known)
         check_table(dev, name)
-        exclusions += missing
     return Judged(name, rows, dev, known, speakers_known, exclusions)
 
 
@@ -239,11 +238,11 @@ def _join(rows: pd.DataFrame, corpus: Corpus, name: str) -> pd.DataFrame:
     return joined
 
 
-def _unusable(rows: pd.DataFrame, corpus: Corpus | None) -> list[tuple[str, str]]:
-    """Clips that cannot be judged, each once, with the reason."""
+def _unusable(rows: pd.DataFrame, corpus: Corpus | None) -> list[dict[str, str]]:
+    """Clips that cannot be judged, each once, with the reason, as exclusions."""
     missing = rows.loc[rows["label"].isna(), "clip"].drop_duplicates()
     reason = "no label" if corpus is None else f"not in the corpus {corpus.name}"
-    return [(clip, reason) for clip in missing]
+    return [{"clip": str(clip), "path": "", "reason": reason} for clip in missing]
 
 
 def _first_reason(exclusions: list[dict[str, str]]) -> str:

@@ -100,7 +100,7 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
     less = f", less than the {points(pair['margin'])} that were called equivalent beforehand"
-    verb = "is better than" if len(pair["seeds"]) >= SEEDS_FOR_RECIPES else "is ahead of"
+    verb = "is better than" if _of_recipes(pair) else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"
         f"{less if pair['within_margin'] else ''}."
@@ -109,9 +109,12 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
 
 def said(pair: Mapping[str, Any]) -> str:
     """The answer of a pair in a word or two; of few seeds it is about these models and not better or worse recipes."""
-    few = len(pair["seeds"]) < SEEDS_FOR_RECIPES
     found = str(pair["answer"])
-    return {"better": "ahead", "worse": "behind"}.get(found, found) if few else found
+    return found if _of_recipes(pair) else {"better": "ahead", "worse": "behind"}.get(found, found)
+
+
+def _of_recipes(pair: Mapping[str, Any]) -> bool:
+    return len(pair["seeds"]) >= SEEDS_FOR_RECIPES
 
 
 def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
