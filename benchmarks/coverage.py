@@ -3,8 +3,9 @@
 Experiments are drawn from a population of speakers whose effects are as large as in CREMA-D's tables, with the truth
 known: how often do 95 % intervals hold the true UAR and the true difference, and how often is a difference shown where
 there is none? Beside what serlab does stands what others do: the bootstrap over clips, plain percentiles, and Student's
-test over five folds. Writes ``benchmarks/results/coverage.json``, where a stopped simulation goes on, and the table and
-the picture of docs/method.md.
+test over five folds. Then the same with a few seeds whose trainings scatter. Writes
+``benchmarks/results/coverage.json``, where a stopped simulation goes on, and the tables and the picture of
+docs/method.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from scipy.stats import chi2, ttest_1samp
 from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.population import Population, fit, outcomes_of
+from benchmarks.trainings import SETTINGS, with_trainings
 from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.significance import mcnemar, swap_test
@@ -34,6 +36,7 @@ from serlab.tables import labels_of, read_run
 
 SPEAKERS = (20, 30, 50, 91)
 TRIALS = 10_000
+TRIALS_OF_TRAININGS = 2000
 _REPLICATES = 2000
 _FOLDS = 5
 _RUN = "crema-d/emo-superb-5/{}/fold{}-seed0.parquet"
@@ -43,6 +46,7 @@ def main() -> None:
     """Simulate every number of speakers."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--training-trials", type=int, default=TRIALS_OF_TRAININGS)
     parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm"))
     parser.add_argument("--results", type=Path, default=HOME.parent / "results")
     given = parser.parse_args()
@@ -51,18 +55,24 @@ def main() -> None:
     shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
     result: dict[str, Any] = {
         "trials": given.trials,
+        "training_trials": given.training_trials,
         "replicates": _REPLICATES,
         "population": {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares},
         "settings": [],
+        "trainings": [],
         "machine": machine(),
         "versions": versions(),
     }
     path = RESULTS / "coverage.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if all(before.get(key) == result[key] for key in ("trials", "replicates", "population", "versions")):
-        result["settings"] = before["settings"]
+    same = ("trials", "training_trials", "replicates", "population", "versions")
+    if all(before.get(key) == result[key] for key in same):
+        result.update({part: before[part] for part in ("settings", "trainings")})
     for count in SPEAKERS[len(result["settings"]) :]:
         result["settings"].append({"speakers": count, **simulate(population, count, given.trials)})
+        write_json(path, result)
+    for setting in SETTINGS[len(result["trainings"]) :]:
+        result["trainings"].append({**asdict(setting), **with_trainings(population, setting, given.training_trials)})
         write_json(path, result)
     publish(result)
     print(path)

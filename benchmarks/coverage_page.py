@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import HOME
+from benchmarks.trainings import REPLICATES
 from serlab.files import write_text
 
 PAGE = HOME.parent / "docs" / "method.md"
@@ -58,8 +59,33 @@ def render(result: Mapping[str, Any]) -> str:
         f"variance, per cent: {shares}, the rest chance.",
         "",
         "![Coverage and false alarms by number of speakers](images/coverage.svg)",
+        "",
+        *_trainings(result["trainings"], result["training_trials"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _trainings(settings: Sequence[Mapping[str, Any]], trials: int) -> list[str]:
+    """The second table: a few trainings of each recipe, which scatter."""
+    lines = [
+        "With a few trainings of each recipe and fold, beside the same intervals with these held for all there are:",
+        "",
+        "| Speakers, folds | Seeds | A fold's UAR scatters by | Interval of a UAR: serlab | speakers alone | "
+        "False alarms: serlab | speakers alone |",
+        f"|---|{'--:|' * 6}",
+    ]
+    for setting in settings:
+        found = [100 * setting[what][name] for what in ("coverage", "false_alarms") for name in ("both", "speakers")]
+        cells = " | ".join(f"{value:.1f}" for value in found)
+        size = f"{setting['speakers']}, {setting['folds']}"
+        lines.append(f"| {size} | {setting['seeds']} | {setting['points']} points | {cells} |")
+    error = 100 * (0.05 * 0.95 / trials) ** 0.5
+    return [
+        *lines,
+        "",
+        f"{trials:,} experiments a row, {REPLICATES:,} replicates each: the standard error of 95 is {error:.1f}. "
+        "Trainings of a recipe share the effects of speakers and clips; chance is drawn anew for each.",
+    ]
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:

@@ -49,6 +49,23 @@ class Population:
 
     def draw(self, speakers: int, random: np.random.Generator) -> NDArray[np.bool_]:
         """Whether each recipe recognises each clip, shape (2, speakers, clips of a speaker)."""
+        recognised: NDArray[np.bool_] = self.draw_trainings(speakers, random)[0]
+        return recognised
+
+    def draw_trainings(
+        self, speakers: int, random: np.random.Generator, *, seeds: int = 1, folds: int = 1, scatter: float = 0.0
+    ) -> NDArray[np.bool_]:
+        """Whether each training of each recipe recognises each clip, shape (seeds, 2, speakers, clips of a speaker).
+
+        Trainings of a recipe share all effects but chance, and their own, which is the same for all speakers of a fold.
+
+        Args:
+            speakers: in equal blocks over the folds.
+            random: of the experiment.
+            seeds: trainings of each recipe and fold.
+            folds: number of folds.
+            scatter: standard deviation of a training's effect; it adds to the variance of one.
+        """
         of_label = np.repeat(np.arange(len(self.clips)), self.clips)
         shape = (2, speakers, len(self.clips))
         spoken = (
@@ -59,9 +76,15 @@ class Population:
         )[..., of_label]
         rest = 1 - self.speaker - self.label - self.recipe - self.both - self.clip
         clip = np.sqrt(self.clip) * random.standard_normal((1, *spoken.shape[1:]))
-        chance = np.sqrt(rest) * random.standard_normal(spoken.shape)
-        found: NDArray[np.bool_] = self.levels[:, None, of_label] + spoken + clip + chance > 0
+        chance = np.sqrt(rest) * random.standard_normal((seeds, *spoken.shape))
+        trained = scatter * random.standard_normal((seeds, 2, folds))[..., fold_of(speakers, folds), None]
+        found: NDArray[np.bool_] = self.levels[:, None, of_label] + spoken + clip + chance + trained > 0
         return found
+
+
+def fold_of(speakers: int, folds: int) -> NDArray[np.int64]:
+    """Each speaker's fold, shape (speakers,): blocks as equal as they can be."""
+    return np.arange(speakers) * folds // speakers
 
 
 def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
@@ -119,24 +142,31 @@ def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
     )
 
 
-def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64]) -> Outcomes:
-    """One recipe's outcomes from which clips it recognises, shape (speakers, clips); what is wrong goes to the next
-    label."""
-    speakers, labels = len(right), len(clips)
+def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1) -> Outcomes:
+    """One recipe's outcomes from which clips it recognises; what is wrong goes to the next label.
+
+    Args:
+        right: shape (speakers, clips), or (seeds, speakers, clips).
+        clips: clips of each label that a speaker has, shape (K,).
+        folds: number of folds.
+    """
+    by_seed = right.reshape(-1, *right.shape[-2:])
+    seeds, speakers, _ = by_seed.shape
+    labels = len(clips)
     starts = np.concatenate([[0], np.cumsum(clips)[:-1]])
-    hits = np.add.reduceat(right.astype(np.int64), starts, axis=1)
-    matrices = np.zeros((1, speakers, labels, labels), np.int64)
+    hits = np.add.reduceat(by_seed.astype(np.int64), starts, axis=2)
+    matrices = np.zeros((seeds, speakers, labels, labels), np.int64)
     place = np.arange(labels)
-    matrices[0, :, place, place] = hits.T
-    matrices[0, :, place, (place + 1) % labels] = (clips - hits).T
+    matrices[..., place, place] = hits
+    matrices[..., place, (place + 1) % labels] = clips - hits
     return Outcomes(
         labels=tuple(map(str, place)),
         speakers=tuple(map(str, range(speakers))),
-        folds=(1,),
-        seeds=(0,),
+        folds=tuple(range(1, folds + 1)),
+        seeds=tuple(range(seeds)),
         matrices=matrices,
         speaker=np.arange(speakers),
-        fold=np.zeros(speakers, np.int64),
+        fold=fold_of(speakers, folds),
     )
 
 

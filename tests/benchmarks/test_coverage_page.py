@@ -12,10 +12,13 @@ def test_what_was_simulated_stands_between_the_marks(tmp_path):
     alone = {name: 0.9512 for name in INTERVALS if name != "folds"}
     alarms = dict.fromkeys((*INTERVALS, *TESTS), 0.0503)
     setting = {"coverage": alone, "difference": right, "false_alarms": alarms}
+    trained = {what: {"both": 0.951, "speakers": 0.8} for what in ("coverage", "false_alarms")}
     shares = {"speaker": 0.1, "clip": 0.3}
     result = {
-        "trials": 10000, "replicates": 2000, "settings": [{"speakers": count, **setting} for count in (20, 91)],
+        "trials": 10000, "replicates": 2000, "training_trials": 2000,
+        "settings": [{"speakers": count, **setting} for count in (20, 91)],
         "population": {"recipes": ["one", "other"], "clips": 7441, "shares": shares},
+        "trainings": [{"speakers": 91, "folds": 5, "seeds": 3, "points": 2, **trained}],
     }  # fmt: skip
     publish(result, page, picture)
     text = page.read_text()
@@ -27,6 +30,7 @@ def test_what_was_simulated_stands_between_the_marks(tmp_path):
     assert "| False alarms: McNemar over clips | 5.0 | 5.0 |" in text
     assert "the standard error of 95 is 0.2" in text
     assert "speaker 10, clip 30" in text
+    assert "| 91, 5 | 3 | 2 points | 95.1 | 80.0 | 95.1 | 80.0 |" in text
     publish(result, page, picture)
     assert page.read_text() == text
     assert picture.read_text().lstrip().startswith("<?xml")

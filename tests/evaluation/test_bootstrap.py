@@ -130,8 +130,42 @@ def test_the_spread_of_seeds_is_that_of_independent_trainings_in_each_fold():
         found = intervals(outcomes_of(matrices, folds), replicates=20_000)["uar"]
         of_speakers = np.var((effect / 40).mean(axis=0)) / speakers / 4
         of_seeds = np.mean(np.var(effect / 40, axis=0, ddof=1)) / seeds / folds / 4
-        half = 1.96 * np.sqrt(of_speakers + of_seeds)
-        assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)
+        spread = np.var(effect / 40, axis=0, ddof=1)
+        freedom = (seeds - 1) * spread.sum() ** 2 / np.sum(spread**2)
+        surplus = of_speakers**2 / (speakers - 1) + of_seeds**2 / freedom
+        half = -t.ppf(0.025, (of_speakers + of_seeds) ** 2 / surplus) * np.sqrt(of_speakers + of_seeds)
+        assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.03)
+
+
+def test_two_trainings_that_scatter_do_not_raise_false_alarms():
+    """Two recipes alike, whose trainings scatter about as much as the draw of the speakers does."""
+    speakers, clips, shown = 40, 50, 0
+    for trial in range(400):
+        random = np.random.default_rng(trial)
+        spoken = random.normal(0.6, 0.08, speakers)
+        pair = []
+        for _ in range(2):
+            trained = random.normal(0, 0.03, (2, 1))
+            matrices = np.zeros((2, speakers, 2, 2), int)
+            for label in range(2):
+                right = random.binomial(clips, np.clip(spoken + trained, 0, 1))
+                matrices[..., label, label], matrices[..., label, 1 - label] = right, clips - right
+            pair.append(outcomes_of(matrices))
+        found = differences(*pair, replicates=400, seed=trial)["uar"]
+        shown += not found.low <= 0 <= found.high
+    assert shown / 400 <= 0.075
+
+
+def test_two_trainings_far_apart_leave_everything_open():
+    """Two trainings of one fold say next to nothing of training again; the ends stay within what a score can be."""
+    matrices = np.zeros((2, 20, 2, 2), int)
+    matrices[..., 0, 0] = [[10], [40]]
+    matrices[..., 0, 1] = 40 - matrices[..., 0, 0]
+    matrices[..., 1, 1] = 40
+    found = intervals(outcomes_of(matrices), replicates=400)["uar"]
+    assert (found.low, found.high) == (0, 1)
+    apart = differences(outcomes_of(matrices), outcomes_of(matrices[::-1]), replicates=400)["uar"]
+    assert (apart.low, apart.value, apart.high) == (-1, 0, 1)
 
 
 @pytest.mark.parametrize(("speakers", "known", "reason"), [(9, True, "fewer than 10"), (40, False, "unknown")])

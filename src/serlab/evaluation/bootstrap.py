@@ -2,15 +2,18 @@
 
 Clips of one speaker are not independent, so speakers are resampled, never clips. A replicate is a weighted sum of the
 speakers' matrices (the weights multinomial), which makes ten thousand of them one matrix product. With several seeds
-a score is the mean over seeds of each seed's pooled score; the seeds are resampled too, within each fold, one draw for
-all of the fold's speakers, because one training made all its predictions. What S seeds show of the spread of training
-is too small by (S - 1) / S, as any plug-in variance is, so a drawn seed's deviation from the mean is stretched by
-sqrt(S / (S - 1)). One seed says nothing of training again; then the interval speaks of the trained models at hand.
+a score is the mean over seeds of each seed's pooled score.
 
 The ends are expanded percentiles (Hesterberg 2015, The American Statistician 69(4), section 4.5): the plain percentile
 interval is too narrow for few speakers, by the missing n / (n - 1) of the variance and by normal tails in place of
 Student's. Its tails of 2.5 % are replaced by those of which the normal quantile is sqrt(n / (n - 1)) t(n - 1). Beside
 a studentised interval it needs no second level of resampling, keeps to 0 and 1, and is steady where a label is rare.
+
+Several seeds are a second level: within a fold one training makes the predictions of all its speakers. Two or three
+trainings are too few to take percentiles from, so the variance that drawing them again would give (with the missing
+S / (S - 1)) is added in closed form, and the ends lie as many standard errors away as Student's t does at the degrees
+of freedom of both levels together (Satterthwaite 1946, Biometrics Bulletin 2(6)). One seed says nothing of training
+again; then the interval speaks of the trained models at hand.
 
 A replicate in which a label lost all its clips would average over fewer labels than the estimate does: it is left out,
 and where that happens to more than one in twenty no interval is given.
@@ -83,8 +86,7 @@ def intervals(
     values, samples, reason = _sample([outcomes], speakers_known, replicates, seed)
     if reason:
         return {name: Interval(value, None, None, reason) for name, value in values.items()}
-    speakers = len(outcomes.speakers)
-    return {name: Interval(value, *_ends(samples[name], speakers, LEVEL)) for name, value in values.items()}
+    return {name: Interval(value, *samples[name].ends(LEVEL)) for name, value in values.items()}
 
 
 def differences(
@@ -114,14 +116,8 @@ def differences(
     values, samples, reason = _sample([first, second], speakers_known, replicates, seed)
     if reason:
         return {name: Difference(value, None, None, reason) for name, value in values.items()}
-    speakers = len(first.speakers)
     return {
-        name: Difference(
-            value,
-            *_ends(samples[name], speakers, LEVEL),
-            "",
-            *_ends(samples[name], speakers, EQUIVALENCE_LEVEL),
-        )
+        name: Difference(value, *samples[name].ends(LEVEL), "", *samples[name].ends(EQUIVALENCE_LEVEL))
         for name, value in values.items()
     }
 
@@ -155,7 +151,7 @@ def interval(
     sample = sample[~np.isnan(sample)]
     if len(sample) < (1 - _MOST_INCOMPLETE) * replicates:
         return Interval(value, None, None, "too few speakers define it to resample them")
-    return Interval(value, *_ends(sample, speakers, level))
+    return Interval(value, *_percentiles(sample, speakers, level))
 
 
 @lru_cache(maxsize=4)
@@ -178,24 +174,87 @@ def check_paired(first: Outcomes, second: Outcomes) -> None:
         raise ValueError("a paired difference needs the same clips on both sides")
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """A score, or a difference of two, resampled.
+
+    Attributes:
+        value: the estimate.
+        least: the least that it can be; the most is one.
+        replicates: over speakers, shape (replicates,).
+        speakers: number of speakers.
+        trainings: the variance that each fold's trainings give to the estimate, shape (folds of all terms,).
+        seeds: trainings of a fold.
+    """
+
+    value: float
+    least: float
+    replicates: Scores
+    speakers: int
+    trainings: Scores
+    seeds: int
+
+    def ends(self, level: float) -> tuple[float, float]:
+        """The interval's ends: those over speakers, widened by what training again adds."""
+        low, high = _percentiles(self.replicates, self.speakers, level)
+        if not self.trainings.any():
+            return low, high
+        of_speakers = self.replicates.var() * self.speakers / (self.speakers - 1)
+        of_training = self.trainings.sum()
+        parts = of_speakers**2 / (self.speakers - 1) + np.sum(self.trainings**2) / (self.seeds - 1)
+        freedom = (of_speakers + of_training) ** 2 / parts
+        alone, together = (-stdtrit(count, (1 - level) / 2) for count in (self.speakers - 1, freedom))
+        below, above = (
+            float(together * np.hypot(max(0.0, side) / alone, np.sqrt(of_training)))
+            for side in (self.value - low, high - self.value)
+        )
+        return max(self.least, self.value - below), min(1.0, self.value + above)
+
+
 def _sample(
     terms: list[Outcomes], speakers_known: bool, replicates: int, seed: int
-) -> tuple[dict[str, float], dict[str, Scores], str]:
-    """The first term's scores, less the second's where there is one; their replicates; why there are none."""
+) -> tuple[dict[str, float], dict[str, _Sample], str]:
+    """The first term's scores, less the second's where there is one; the same resampled; why it could not be."""
     values = {name: float(_signed(name, [term.by_seed for term in terms])) for name in METRICS}
     speakers = len(terms[0].speakers)
     reason = _reason_against(speakers, speakers_known)
     if reason:
         return values, {}, reason
     weights = draw_speakers(speakers, replicates, seed)
-    resampled = [_resample(term, weights, np.random.default_rng([seed, place])) for place, term in enumerate(terms)]
+    resampled = [_resample(term, weights) for term in terms]
     complete = _complete(terms[0].by_seed, resampled[0])
     if complete.mean() < 1 - _MOST_INCOMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
-    return values, {name: _signed(name, [term[complete] for term in resampled]) for name in METRICS}, ""
+    samples = {
+        name: _Sample(
+            value,
+            1.0 - len(terms),
+            _signed(name, [term[complete] for term in resampled]),
+            speakers,
+            np.concatenate([_of_trainings(term, name) for term in terms]),
+            len(terms[0].seeds),
+        )
+        for name, value in values.items()
+    }
+    return values, samples, ""
 
 
-def _ends(sample: Scores, speakers: int, level: float) -> tuple[float, float]:
+def _of_trainings(term: Outcomes, name: str) -> Scores:
+    """The variance that each fold's trainings give to a score's mean over seeds, shape (folds,).
+
+    It is that of the score of one seed's counts in the fold and the means over seeds elsewhere, over the number of
+    seeds; nought where the seeds did not judge the same clips.
+    """
+    if not term.seeds_resampled:
+        return np.zeros(len(term.folds))
+    by_fold = term.by_fold.astype(np.float64)
+    mean = by_fold.mean(axis=0)
+    scores = METRICS[name](by_fold - mean + mean.sum(axis=0))
+    variances: Scores = scores.var(axis=0, ddof=1) / len(term.seeds)
+    return variances
+
+
+def _percentiles(sample: Scores, speakers: int, level: float) -> tuple[float, float]:
     tail = ndtr(np.sqrt(speakers / (speakers - 1)) * stdtrit(speakers - 1, (1 - level) / 2))
     low, high = np.quantile(sample, (tail, 1 - tail))
     return float(low), float(high)
@@ -209,28 +268,11 @@ def _reason_against(speakers: int, speakers_known: bool) -> str:
     return ""
 
 
-def _resample(term: Outcomes, weights: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """Matrices of the drawn speakers and seeds, shape (replicates, seeds, K, K)."""
-    seeds, _, classes, _ = term.matrices.shape
-    shape = (len(weights), seeds, classes, classes)
-    if not term.seeds_resampled:
-        flat = term.by_speaker.swapaxes(0, 1).reshape(len(term.speakers), -1).astype(np.float64)
-        alone: NDArray[np.float64] = (weights @ flat).reshape(shape)
-        return alone
-    total = np.zeros(shape)
-    stretch = np.sqrt(seeds / (seeds - 1))
-    replicate = np.arange(len(weights))[:, None]
-    for fold in range(len(term.folds)):
-        cells = np.flatnonzero(term.fold == fold)
-        flat = term.matrices[:, cells].swapaxes(0, 1).reshape(len(cells), -1).astype(np.float64)
-        each = (weights[:, term.speaker[cells]] @ flat).reshape(shape)
-        mean = each.mean(axis=1, keepdims=True)
-        each -= mean
-        each *= stretch
-        drawn = random.integers(seeds, size=(len(weights), seeds))
-        total += each[replicate, drawn]
-        total += mean
-    return total
+def _resample(term: Outcomes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrices of the drawn speakers, shape (replicates, seeds, K, K)."""
+    flat = term.by_speaker.swapaxes(0, 1).reshape(len(term.speakers), -1).astype(np.float64)
+    matrices: NDArray[np.float64] = (weights @ flat).reshape(len(weights), *term.by_seed.shape)
+    return matrices
 
 
 def _complete(by_seed: Counts, resampled: NDArray[np.float64]) -> NDArray[np.bool_]:

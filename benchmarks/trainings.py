@@ -1,0 +1,91 @@
+"""Whether intervals keep what they promise when each recipe is trained several times and the trainings scatter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+from scipy.stats import norm
+
+from benchmarks.population import Population, outcomes_of
+from serlab.evaluation.bootstrap import differences, intervals
+from serlab.evaluation.outcomes import Outcomes
+from serlab.progress import bar
+
+REPLICATES = 1000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An experiment's size, and how far trainings lie apart.
+
+    Attributes:
+        speakers: number of speakers.
+        folds: number of folds that they are tested in.
+        seeds: trainings of each recipe and fold.
+        points: standard deviation of a fold's UAR over trainings, in points.
+    """
+
+    speakers: int
+    folds: int
+    seeds: int
+    points: int
+
+
+SETTINGS = tuple(
+    Setting(speakers, folds, seeds, points)
+    for points, seeds, (speakers, folds) in product((1, 2, 3), (2, 3), ((20, 1), (50, 1), (91, 5)))
+)
+
+
+def with_trainings(population: Population, setting: Setting, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """How often intervals hold the truth, and show a difference that is not there.
+
+    Args:
+        population: where experiments are drawn from.
+        setting: their size.
+        trials: experiments.
+        seed: of the experiments.
+
+    Returns:
+        ``coverage`` of the UAR that the recipe has over all trainings, and ``false_alarms`` between two recipes that
+        are alike; each by ``both`` (speakers and seeds) and ``speakers`` (the same, with the trainings held for all
+        that there are).
+    """
+    same = replace(population, levels=np.stack([population.levels[0]] * 2))
+    scatter = setting.points / 100 / float(norm.pdf(same.levels[0]).mean())
+    truth = float(ndtr(same.levels[0] / np.sqrt(1 + scatter**2)).mean())
+    counted: dict[str, dict[str, list[bool]]] = {name: defaultdict(list) for name in ("coverage", "false_alarms")}
+    with bar(f"{setting.speakers} speakers, {setting.seeds} seeds, {setting.points} points", trials) as done:
+        for trial in range(trials):
+            random = np.random.default_rng([seed, setting.speakers, setting.seeds, setting.points, trial])
+            right = same.draw_trainings(
+                setting.speakers, random, seeds=setting.seeds, folds=setting.folds, scatter=scatter
+            )
+            for name, pair in _pairs(right, population.clips, setting.folds).items():
+                one = intervals(pair[0], replicates=REPLICATES, seed=trial)["uar"]
+                apart = differences(*pair, replicates=REPLICATES, seed=trial)["uar"]
+                counted["coverage"][name].append(_holds(truth, one.low, one.high))
+                counted["false_alarms"][name].append(not _holds(0.0, apart.low, apart.high))
+            done.advance()
+    return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
+
+
+def _pairs(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int) -> dict[str, tuple[Outcomes, Outcomes]]:
+    """Both recipes' outcomes, by seed and with the seeds' counts in one; UAR is linear in them, so its value stands."""
+    first, second = (outcomes_of(right[:, recipe], clips, folds) for recipe in range(2))
+    return {"both": (first, second), "speakers": (_merged(first), _merged(second))}
+
+
+def _merged(outcomes: Outcomes) -> Outcomes:
+    return replace(outcomes, seeds=(0,), matrices=outcomes.matrices.sum(axis=0, keepdims=True))
+
+
+def _holds(value: float, low: float | None, high: float | None) -> bool:
+    assert low is not None
+    assert high is not None
+    return low <= value <= high
