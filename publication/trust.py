@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from publication.tables import table
-from serlab.report.words import interval_text, p_value, percent, points, span, spans
+from serlab.report.words import attained_text, interval_text, p_value, percent, points, span, spans
 
 Report = Mapping[str, Any]
 
@@ -54,18 +54,25 @@ def abstention(report: Report) -> str:
 
 def sets(report: Report) -> str:
     """Prediction sets: coverage of unseen speakers and its spread."""
-    head = ("Recipe", "Asked", "Covered (95 %)", "Of single actors: least, quartiles, most", "Labels a set")
+    head = (
+        "Recipe",
+        "Asked",
+        "Covered (95 %)",
+        "Of single actors: least, quartiles, most",
+        "Labels a set",
+        "Attained in",
+    )
     rows = []
     for recipe in report["recipes"]:
         for entry in recipe["trust"]["sets"] or ():
             found = entry["speakers"]
             if found is None:
-                rows.append([recipe["title"], percent(entry["level"], 0), "not attainable", "–", "–"])
+                rows.append([recipe["title"], percent(entry["level"], 0), "not attainable", "–", "–", "no fold"])
                 continue
             covered, spread = found["by_speaker"], ", ".join(percent(value, 0) for value in found["quartiles"])
             size = f"{found['mean_size']:.2f}"
             text = f"{percent(covered['value'])} ({interval_text(covered)})"
-            rows.append([recipe["title"], percent(entry["level"], 0), text, spread, size])
+            rows.append([recipe["title"], percent(entry["level"], 0), text, spread, size, attained_text(entry)])
     return table(head, rows)
 
 

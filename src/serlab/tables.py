@@ -177,7 +177,10 @@ def read_foreign(path: Path) -> pd.DataFrame:
         sums = scores.sum(axis=1)
         if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
             clip, total = table.loc[wrong, "clip"].iloc[0], sums[wrong][0]
-            raise UserError(f"{path} has probabilities that do not sum to 1, first those of clip {clip} ({total:.3g}).")
+            raise UserError(
+                f"{path} has probabilities that do not sum to 1 over {', '.join(names)}, first those of clip {clip} "
+                f"({total:.3g}); correct them, or add the column of the label that is missing."
+            )
         scores = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
     kept = table[[key for key in KEYS if key in table.columns]].copy()
     kept["clip"] = kept["clip"].astype(str)

@@ -94,8 +94,38 @@ def test_without_dev_and_corpus_the_rest_still_stands():
     rows = rows_of(clips_of(), "test")
     found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS))
     assert found["calibration"]["temperatures"] is found["calibration"]["after"] is None
+    assert found["calibration"]["without"].startswith("there are no rows of the side dev")
     assert found["calibration"]["before"]["ece"] > 0
     assert [found[part] for part in ("sets", "groups", "tracks", "soft", "people")] == [None] * 5
+
+
+def in_folds(sizes):
+    """Judged and dev rows of folds whose dev sides have these numbers of speakers."""
+    rows, dev = [], []
+    clips = clips_of(12 + max(sizes))
+    for fold, size in enumerate(sizes, start=1):
+        part = clips[clips["speaker"] < "12"].assign(speaker=lambda table, fold=fold: f"{fold}-" + table["speaker"])
+        rows.append(rows_of(part.assign(clip=f"{fold}-" + part["clip"]), "test").assign(fold=fold))
+        dev.append(rows_of(clips[clips["speaker"].astype(int).between(12, 11 + size)], "dev").assign(fold=fold))
+    return pd.concat(rows, ignore_index=True), pd.concat(dev, ignore_index=True)
+
+
+def test_folds_that_do_not_attain_a_level_are_named():
+    rows, dev = in_folds([18, 19])
+    found = trust(rows, dev, count_outcomes(rows, EMOTIONS))
+    ninety, most = found["sets"][1:]
+    assert (list(ninety["speakers"]["folds"]), ninety["speakers"]["unattained"]) == (["1", "2"], [])
+    assert (list(most["speakers"]["folds"]), most["speakers"]["unattained"]) == (["2"], [1])
+
+
+def test_a_fold_without_dev_is_named_and_nothing_is_fitted():
+    rows, dev = in_folds([12, 12])
+    found = trust(rows, dev[dev["fold"] == 1], count_outcomes(rows, EMOTIONS))
+    assert found["calibration"]["without"] == "fold 2 has no rows of the side dev"
+    assert found["calibration"]["after"] is found["sets"] is None
+    both = pd.concat([rows, rows.assign(seed=1)])
+    found = trust(both, dev, count_outcomes(both, EMOTIONS))
+    assert found["calibration"]["without"] == "fold 1 seed 1, fold 2 seed 1 have no rows of the side dev"
 
 
 def test_a_corpus_without_votes_and_speakers():

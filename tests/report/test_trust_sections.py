@@ -42,13 +42,26 @@ def test_every_section_stands_in_page_markdown_and_json(folder):
         assert text in page
     markdown = (folder / "report" / "report.md").read_text()
     assert "## How far to trust it" in markdown
-    assert "perceived" in markdown
+    for text in ("perceived", "Root mean square", "Attained in", "Jensen-Shannon", "errors correlate with people's by"):
+        assert text in markdown
     report = json.loads((folder / "report" / "report.json").read_text())
     assert report["people"]["people"]["raters"]["count"] == 9 * len(clips)
     trust = report["recipes"][0]["trust"]
     assert set(trust["groups"]) == {"sex", "age"}
     # All of them are 20 or 21 years old: one band, so nothing to compare.
     assert trust["groups"]["age"]["gap"] is None
+
+
+def test_a_fold_without_dev_and_uneven_seeds_are_said(add_run):
+    for seed in (0, 1):
+        path = add_run("resnet18", 1, seed=seed)
+    table = pd.read_parquet(path)
+    table[table["side"] == "test"].iloc[:-1].to_parquet(path)
+    report = json.loads((build(path.parent.parent).parent / "report.json").read_text())
+    texts = {notice["code"]: notice["text"] for notice in report["notices"]}
+    assert texts["uneven-seeds"].startswith("The seeds of ResNet18 judge different clips")
+    assert "for ResNet18: fold 1 seed 1 has no rows of the side dev." in texts["no-calibration"]
+    assert not report["over_seeds"]
 
 
 def test_without_the_corpus_what_needs_no_votes_is_there(folder):

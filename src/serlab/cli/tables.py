@@ -55,11 +55,19 @@ def evaluate(
     from serlab.evaluation.judge import evaluate_pair
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.paired import adjust
+    from serlab.progress import bar
     from serlab.report import build_foreign
 
     clips = options.load(corpus, data) if corpus else None
-    results = {str(table): judge(table, clips, side=side) for table in tables}
-    pairs = [evaluate_pair(first, second, clips, side=side) for first, second in combinations(tables, 2)]
+    couples = list(combinations(tables, 2))
+    results, pairs = {}, []
+    with bar("judging tables", len(tables) + len(couples)) as progress:
+        for table in tables:
+            results[str(table)] = judge(table, clips, side=side)
+            progress.advance()
+        for first, second in couples:
+            pairs.append(evaluate_pair(first, second, clips, side=side))
+            progress.advance()
     adjust(pairs)
     page = build_foreign(tables, to, clips, side=side) if to else None
     if form == "json":

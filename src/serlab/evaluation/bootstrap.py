@@ -245,7 +245,7 @@ def _of_trainings(term: Outcomes, name: str) -> Scores:
     It is that of the score of one seed's counts in the fold and the means over seeds elsewhere, over the number of
     seeds; nought where the seeds did not judge the same clips.
     """
-    if not term.seeds_resampled:
+    if not term.seeds_comparable:
         return np.zeros(len(term.folds))
     by_fold = term.by_fold.astype(np.float64)
     mean = by_fold.mean(axis=0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+_SEEDS_DIFFER = (
+    "the seeds judge different clips, so that nobody can tell training again from other clips: the intervals speak of "
+    "these trained models alone"
+)
 _TITLES = {"uar": "UAR", "wa": "WA", "macro_f1": "macro-F1"}
 
 
@@ -17,6 +21,8 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
     for metric, title in _TITLES.items():
         score = result["scores"][metric]
         lines.append(f"{title:<9}{100 * score['value']:6.1f} %   {_interval(score)}")
+    if not result["seeds_comparable"]:
+        lines.append(_SEEDS_DIFFER)
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
     for row in result["per_class"]:
         cells = "  ".join(f"{_percent(row[key]):>7}" for key in ("recall", "f1"))
@@ -24,7 +30,9 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
     if result["absent"]:
         lines.append(f"no clips of {', '.join(result['absent'])}: not part of UAR and macro-F1")
     if result["unpredicted"]:
-        lines.append(f"{result['unpredicted']} clips of the corpus have no prediction in the table")
+        one = result["unpredicted"] == 1
+        clips = "1 clip of the corpus has" if one else f"{result['unpredicted']:,} clips of the corpus have"
+        lines.append(f"{clips} no prediction in the table")
     lines += ["", *_trust_lines(result["trust"])]
     lines += [f"left out: {exclusion['clip']} ({exclusion['reason']})" for exclusion in result["exclusions"]]
     return lines
@@ -37,6 +45,8 @@ def pair_lines(pair: dict[str, Any]) -> list[str]:
     lines = [f"{first} less {second}, on the {pair['clips']} clips that both have, {people}"]
     if any(pair["only"]):
         lines.append(f"only one of them has {pair['only'][0]} and {pair['only'][1]} more clips: not compared")
+    if not pair["seeds_comparable"]:
+        lines.append(_SEEDS_DIFFER)
     for metric, title in _TITLES.items():
         difference = pair["differences"][metric]
         lines.append(f"{title:<9}{100 * difference['value']:+6.1f}     {_interval(difference)}")
@@ -62,22 +72,21 @@ def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
     before, after = trust["calibration"]["before"], trust["calibration"]["after"]
     over = before["overconfidence"]
     surer = "surer" if over["value"] >= 0 else "less sure"
-    yield f"calibration error {_percent(before['ece'])}; {surer} than right by {abs(100 * over['value']):.1f} points"
+    yield f"{surer} than right by {abs(100 * over['value']):.1f} points ({_interval(over)})"
+    yield f"calibration error: {_error(before)}"
     if after:
         values = [entry["value"] for entry in trust["calibration"]["temperatures"]]
         spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
-        yield f"with a temperature of {spread}, fitted on dev: {_percent(after['ece'])}"
+        yield f"with a temperature of {spread}, fitted on dev: {_error(after)}"
+    else:
+        yield f"no temperature and no sets: {trust['calibration']['without']}"
     for at in trust["abstention"]["at"]:
-        yield f"of the surest {100 * at['coverage']:.0f} % of answers, {_percent(at['accuracy']['value'])} are right"
-    for entry in trust["sets"] or ():
-        if entry["speakers"]:
-            covered, size = entry["speakers"]["by_speaker"]["value"], entry["speakers"]["mean_size"]
-            yield f"sets for {100 * entry['level']:.0f} %: {_percent(covered)} covered, {size:.2f} labels a set"
-        else:
-            yield (
-                f"sets for {100 * entry['level']:.0f} %: not attainable with fewer than "
-                f"{entry['fewest_speakers']} dev speakers"
-            )
+        right = at["accuracy"]
+        yield (
+            f"of the surest {100 * at['coverage']:.0f} % of answers, {_percent(right['value'])} are right "
+            f"({_interval(right)})"
+        )
+    yield from _set_lines(trust["sets"] or ())
     for attribute, found in (trust["groups"] or {}).items():
         gap = found["gap"]
         if gap:
@@ -90,15 +99,44 @@ def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
             yield f"{attribute}: no gap, {found['reason']}"
     for entry in trust["tracks"] or ():
         uar = entry["scores"]["uar"]
-        yield f"UAR on {entry['name']}: {_percent(uar['value'])} ({entry['description']})"
-    if trust["people"] and trust["people"]["pearson"]:
-        yield f"errors correlate with people's by {trust['people']['pearson']['value']:.2f}"
+        yield f"UAR on {entry['name']}: {_percent(uar['value'])} ({_interval(uar)}; {entry['description']})"
+    if soft := trust["soft"]:
+        macro, apart, cross = soft["macro_f1"], soft["divergence"], soft["cross_entropy"]
+        if macro:
+            yield f"against all votes: multi-label macro-F1 {_percent(macro['value'])} ({_interval(macro)})"
+        yield (
+            f"against all votes: Jensen-Shannon divergence {apart['value']:.3f} bits, cross-entropy "
+            f"{cross['value']:.3f} nats, of which {soft['entropy']:.3f} are the votes' own"
+        )
+    if trust["people"] and (alike := trust["people"]["pearson"]):
+        yield f"errors correlate with people's by {alike['value']:.2f} ({_interval(alike, 1, 2)})"
 
 
-def _interval(score: dict[str, Any]) -> str:
+def _set_lines(sets: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for entry in sets:
+        asked, found = f"sets for {100 * entry['level']:.0f} %", entry["speakers"]
+        if found:
+            covered = found["by_speaker"]
+            folds = ", ".join(found["folds"])
+            among = f" (fold {folds} alone, of the others dev has too few speakers)" if found["unattained"] else ""
+            yield (
+                f"{asked}: {_percent(covered['value'])} covered ({_interval(covered)}), "
+                f"{found['mean_size']:.2f} labels a set{among}"
+            )
+        else:
+            yield f"{asked}: not attainable with fewer than {entry['fewest_speakers']} known speakers in dev"
+
+
+def _error(found: dict[str, Any]) -> str:
+    """Calibration error as it is usual, and freed of the noise that makes it look larger."""
+    rms = found["rms_error"]
+    return f"ECE {_percent(found['ece'])}; freed of noise, root mean square {_percent(rms['value'])} ({_interval(rms)})"
+
+
+def _interval(score: dict[str, Any], unit: float = 100, digits: int = 1) -> str:
     if score["low"] is None:
         return f"no interval: {score['reason']}"
-    return f"95 % interval {100 * score['low']:.1f} to {100 * score['high']:.1f}"
+    return f"95 % interval {unit * score['low']:.{digits}f} to {unit * score['high']:.{digits}f}"
 
 
 def _percent(value: float | None) -> str:

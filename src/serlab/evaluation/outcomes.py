@@ -54,8 +54,8 @@ class Outcomes:
         return self._pooled(self.speaker, len(self.speakers))
 
     @cached_property
-    def seeds_resampled(self) -> bool:
-        """Whether several seeds judged the same clips, so that training again can be a level of resampling."""
+    def seeds_comparable(self) -> bool:
+        """Whether several seeds judged the same clips, so that how far they lie apart is due to training again."""
         clips = self.matrices.sum(axis=-1)
         return len(self.seeds) > 1 and bool((clips == clips[:1]).all())
 
@@ -105,8 +105,13 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     )
 
 
-def check_labels(table: pd.DataFrame, labels: Sequence[str]) -> None:
+def check_labels(table: pd.DataFrame, labels: Sequence[str], name: str = "the predictions") -> None:
     """Refuse a table whose classes are not the label list, or whose clips have a label outside it.
+
+    Args:
+        table: rows with ``label`` and a logit a label.
+        labels: the full label list.
+        name: what to call the table in the error.
 
     Raises:
         UserError: naming the label and the nearest that exists.
@@ -114,7 +119,7 @@ def check_labels(table: pd.DataFrame, labels: Sequence[str]) -> None:
     classes = labels_of(table)
     for label in (*classes, *table["label"].unique()):
         if label not in labels:
-            raise unknown("label", str(label), labels)
+            raise UserError(f"{name}: {unknown('label', str(label), labels)}")
     missing = [label for label in labels if label not in classes]
     if missing:
-        raise UserError(f"the predictions have no score for {', '.join(missing)}; every label needs its column.")
+        raise UserError(f"{name} has no score for {', '.join(missing)}; every label needs its column.")

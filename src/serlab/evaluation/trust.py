@@ -52,12 +52,15 @@ def trust(
         speakers_known: False where the corpus does not say who speaks.
 
     Returns:
-        Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``before``, ``after``),
-        ``abstention``, ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and ``people``.
+        Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``without`` (why there are none),
+        ``before``, ``after``), ``abstention``, ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and
+        ``people``.
     """
     labels = outcomes.labels
     rows = rows.reset_index(drop=True)
-    temperatures = _temperatures(rows, dev, labels)
+    clips = None if clips is None else _judged(clips, rows)
+    without = _without_dev(rows, dev)
+    temperatures = None if without else _temperatures(rows, dev, labels)
     raw = at_temperature(_logits(rows, labels), 1.0)
     fitted = None if temperatures is None else _calibrated(rows, temperatures, labels)
     truth, speaker = _truth(rows, labels), pd.factorize(rows["speaker"], sort=True)[0]
@@ -73,6 +76,7 @@ def trust(
             "temperatures": None
             if temperatures is None
             else [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in temperatures.items()],
+            "without": without,
             "before": calibration(raw),
             "after": None if fitted is None else calibration(fitted),
         },
@@ -99,8 +103,8 @@ def people_of(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], *,
     Returns:
         ``people`` and ``ceiling`` as plain data, or None where the corpus has no votes.
     """
-    here = _with_votes(rows, clips, labels)
-    if here is None:
+    here = _judged(clips, rows)
+    if not _voted_on(here, labels):
         return None
     votes = votes_of(here, labels).to_numpy()
     speaker = pd.factorize(here["speaker"], sort=True)[0]
@@ -110,14 +114,28 @@ def people_of(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], *,
     }
 
 
-def _temperatures(rows: pd.DataFrame, dev: pd.DataFrame, labels: Sequence[str]) -> dict[tuple[int, int], float] | None:
-    """Each model's temperature, fitted on its own fold's dev side; None where a model has none."""
-    wanted = {(int(fold), int(seed)) for fold, seed in rows[_MODEL].drop_duplicates().to_numpy()}
-    found = {
+def _without_dev(rows: pd.DataFrame, dev: pd.DataFrame) -> str:
+    """Why nothing can be fitted on dev: a model that is judged has no rows there; empty where all have."""
+    wanted, there = (set(table[_MODEL].itertuples(index=False, name=None)) for table in (rows, dev))
+    if not there:
+        return "there are no rows of the side dev beside those that are judged"
+    missing = sorted(wanted - there)
+    if not missing:
+        return ""
+    several = len({seed for _, seed in wanted}) > 1
+    names = [f"fold {fold}" + (f" seed {seed}" if several else "") for fold, seed in missing]
+    return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no rows of the side dev"
+
+
+def _temperatures(rows: pd.DataFrame, dev: pd.DataFrame, labels: Sequence[str]) -> dict[tuple[int, int], float]:
+    """Each judged model's temperature, fitted on its own fold's dev side."""
+    parts = dict(list(dev.groupby(_MODEL)))
+    models = sorted(set(rows[_MODEL].itertuples(index=False, name=None)))
+    return {
         (int(fold), int(seed)): fit_temperature(_logits(part, labels), _truth(part, labels))
-        for (fold, seed), part in dev.groupby(_MODEL)
+        for fold, seed in models
+        for part in (parts[fold, seed],)
     }
-    return {model: found[model] for model in sorted(wanted)} if wanted and wanted <= set(found) else None
 
 
 def _calibrated(rows: pd.DataFrame, temperatures: Mapping[tuple[int, int], float], labels: Sequence[str]) -> Floats:
@@ -162,6 +180,7 @@ def _sets(
                     held[here], judged = sets(probabilities[here], limit), judged | here
             entry[name] = (
                 _coverage(rows[judged], held[judged], truth[judged], speakers_known=speakers_known)
+                | {"unattained": sorted({fold for (fold, _), limit in limits.items() if limit is None})}
                 if judged.any()
                 else None
             )
@@ -194,14 +213,13 @@ def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:
 def _tracks(
     rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], speakers_known: bool
 ) -> list[dict[str, Any]] | None:
-    here = clips[clips["clip"].isin(rows["clip"])]
-    votes, levels = _with_votes(rows, clips, labels) is not None, "level" in here
+    votes, levels = _voted_on(clips, labels), "level" in clips
     found = []
     for name in TRACKS:
         if not (levels if name.startswith("level") else votes):
             continue
         try:
-            chosen = track(here, labels, name)
+            chosen = track(clips, labels, name)
         except UserError:  # no judged clip has a label on it
             continue
         judged = on_track(rows, chosen)
@@ -225,10 +243,9 @@ def _soft(
     speaker: NDArray[np.int64],
     speakers_known: bool,
 ) -> dict[str, Any] | None:
-    here = _with_votes(rows, clips, labels)
-    if here is None:
+    if not _voted_on(clips, labels):
         return None
-    votes = votes_for(votes_of(here, labels), rows["clip"])
+    votes = votes_for(votes_of(clips, labels), rows["clip"])
     training = pd.factorize(rows["seed"])[0]
     return asdict(soft_scores(probabilities, votes, speaker, training=training, speakers_known=speakers_known))
 
@@ -236,22 +253,24 @@ def _soft(
 def _beside_people(
     rows: pd.DataFrame, outcomes: Outcomes, clips: pd.DataFrame, speakers_known: bool
 ) -> dict[str, Any] | None:
-    here = _with_votes(rows, clips, outcomes.labels)
-    if here is None:
+    if not _voted_on(clips, outcomes.labels):
         return None
-    fails, succeeds = agree_and_fail(rows, votes_of(here, outcomes.labels))
-    alike = likeness(outcomes, raters_outcomes(here, outcomes.labels), speakers_known=speakers_known)
+    fails, succeeds = agree_and_fail(rows, votes_of(clips, outcomes.labels))
+    alike = likeness(outcomes, raters_outcomes(clips, outcomes.labels), speakers_known=speakers_known)
     return asdict(alike) | {
         "model_fails": {"clips": len(fails), "first": fails.head(_LISTED).to_dict("records")},
         "people_fail": {"clips": len(succeeds), "first": succeeds.head(_LISTED).to_dict("records")},
     }
 
 
-def _with_votes(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame | None:
-    """The corpus's rows of the judged clips, where it has voice votes of all labels."""
-    if any(f"votes_voice_{label}" not in clips for label in labels):
-        return None
-    return clips[clips["clip"].isin(rows["clip"])].reset_index(drop=True)
+def _judged(clips: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The corpus's rows of the judged clips."""
+    return clips[clips["clip"].isin(rows["clip"].drop_duplicates())].reset_index(drop=True)
+
+
+def _voted_on(clips: pd.DataFrame, labels: Sequence[str]) -> bool:
+    """Whether the corpus has voice votes of all labels."""
+    return all(f"votes_voice_{label}" in clips for label in labels)
 
 
 def _logits(rows: pd.DataFrame, labels: Sequence[str]) -> Floats:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serlab import __version__
-from serlab.evaluation.judge import Judged, prepare
+from serlab.evaluation.prepare import Judged, prepare
 from serlab.tables import Run
 
 if TYPE_CHECKING:

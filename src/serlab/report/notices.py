@@ -136,6 +136,14 @@ def _about_coverage(
             "Fewer than three seeds: the intervals say how the trained models at hand would fare on other "
             f"{people(corpus['name'])}, not how the recipes would fare if trained again.",
         )
+    uneven = [recipe["title"] for recipe in recipes if not recipe["seeds_comparable"]]
+    if uneven:
+        yield _notice(
+            "uneven-seeds",
+            "warning",
+            f"The seeds of {listed(uneven)} judge different clips, so that nobody can tell training again from other "
+            "clips: the intervals speak of these trained models alone.",
+        )
 
 
 def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
@@ -152,6 +160,10 @@ def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
                 "warning",
                 f"No clip of {listed(recipe['absent'])} among those that {recipe['title']} is judged on: "
                 "UAR and macro-F1 are means over the other labels.",
+            )
+        if without := recipe["trust"]["calibration"]["without"]:
+            yield _notice(
+                "no-calibration", "note", f"No temperature and no prediction sets for {recipe['title']}: {without}."
             )
         for what in ("precision", "versions"):
             if len(recipe[what]) > 1:

@@ -44,6 +44,7 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "side": recipe.side,
         "folds": recipe.folds,
         "seeds": recipe.seeds,
+        "seeds_comparable": len(recipe.seeds) == 1 or outcomes.seeds_comparable,
         "left_out": [{"fold": fold, "seed": seed} for fold, seed in recipe.left_out],
         "clips": int(recipe.rows["clip"].nunique()),
         "speakers": len(outcomes.speakers) if known else None,

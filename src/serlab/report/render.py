@@ -215,6 +215,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "interval": words.interval_text,
         "p_value": words.p_value,
         "spans": words.spans,
+        "attained": words.attained_text,
+        "correlation": words.correlation_text,
         "said": said,
         "span": words.span,
         "people": words.people,

@@ -166,4 +166,4 @@ def _check_same_corpus(runs: Sequence[Run]) -> None:
             )
         if protocol["name"] != first.signature["protocol"]["name"]:
             raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")
-        check_labels(run.table, corpus["labels"])
+        check_labels(run.table, corpus["labels"], str(run.path))

@@ -13,6 +13,7 @@ from serlab.core import UserError
 from serlab.evaluation.paired import adjust
 from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import people_of
+from serlab.progress import bar
 from serlab.report.notices import notices
 from serlab.report.recipe import compare_pair, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
@@ -50,9 +51,19 @@ def summarise(
     corpus, protocol = signature["corpus"], signature["protocol"]
     groups = group_runs(runs)
     by_name = {group.name: group for group in groups}
-    recipes = sorted((describe(group) | {"trust": describe_trust(group, clips)} for group in groups), key=_rank)
+    with bar("judging recipes", len(groups)) as progress:
+        recipes = []
+        for group in groups:
+            recipes.append(describe(group) | {"trust": describe_trust(group, clips)})
+            progress.advance()
+    recipes.sort(key=_rank)
     learned = [by_name[recipe["name"]] for recipe in recipes if not recipe["not_learned"]]
-    pairs = [compare_pair(first, second) for first, second in combinations(learned, 2)]
+    couples = list(combinations(learned, 2))
+    with bar("comparing recipes", len(couples)) as progress:
+        pairs = []
+        for first, second in couples:
+            pairs.append(compare_pair(first, second))
+            progress.advance()
     adjust(pairs)
     exclusions = _exclusions(runs)
     found: dict[str, Any] = plain(
@@ -65,7 +76,7 @@ def summarise(
             "signature": _signature(corpus, protocol, groups),
             "chance": 1 / len(corpus["labels"]),
             "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
-            "over_seeds": all(len(recipe["seeds"]) > 1 for recipe in recipes),
+            "over_seeds": all(len(recipe["seeds"]) > 1 and recipe["seeds_comparable"] for recipe in recipes),
             "margin": MARGIN,
             "recipes": recipes,
             "pairs": pairs,

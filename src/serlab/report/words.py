@@ -61,6 +61,28 @@ def interval_text(interval: Mapping[str, Any]) -> str:
     return f"{points(interval['low'])} to {points(interval['high'])}"
 
 
+def correlation_text(interval: Mapping[str, Any]) -> str:
+    """The ends of a correlation's interval.
+
+    >>> correlation_text({"value": 0.1, "low": -0.021, "high": 0.22})
+    '−0.02 to 0.22'
+    """
+    low, high = (_signed(f"{interval[end]:.2f}") for end in ("low", "high"))
+    return f"{low} to {high}"
+
+
+def attained_text(entry: Mapping[str, Any]) -> str:
+    """The folds whose dev side is large enough for a level of prediction sets, and whether others are not.
+
+    >>> attained_text({"speakers": {"folds": {"4": 0.99}, "unattained": [1, 2, 3, 5]}})
+    'fold 4 alone'
+    >>> attained_text({"speakers": {"folds": {"1": 0.9, "2": 0.92}, "unattained": []}})
+    'folds 1, 2'
+    """
+    found = entry["speakers"]
+    return numbered("fold", map(int, found["folds"])) + (" alone" if found["unattained"] else "")
+
+
 def spans(numbers: Iterable[int]) -> str:
     """Whole numbers with runs drawn together.
 
