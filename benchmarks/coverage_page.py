@@ -70,7 +70,7 @@ def _trainings(settings: Sequence[Mapping[str, Any]], trials: int) -> list[str]:
     lines = [
         "With a few trainings of each recipe and fold, beside the same intervals with these held for all there are:",
         "",
-        "| Speakers, folds | Seeds | A fold's UAR scatters by | Interval of a UAR: serlab | speakers alone | "
+        "| Speakers, folds | Seeds | A fold's UAR scatters by, points | Interval of a UAR: serlab | speakers alone | "
         "False alarms: serlab | speakers alone |",
         f"|---|{'--:|' * 6}",
     ]
@@ -78,7 +78,7 @@ def _trainings(settings: Sequence[Mapping[str, Any]], trials: int) -> list[str]:
         found = [100 * setting[what][name] for what in ("coverage", "false_alarms") for name in ("both", "speakers")]
         cells = " | ".join(f"{value:.1f}" for value in found)
         size = f"{setting['speakers']}, {setting['folds']}"
-        lines.append(f"| {size} | {setting['seeds']} | {setting['points']} points | {cells} |")
+        lines.append(f"| {size} | {setting['seeds']} | {setting['points']} | {cells} |")
     error = 100 * (0.05 * 0.95 / trials) ** 0.5
     return [
         *lines,

@@ -111,7 +111,7 @@ def _own(overview: Overview, name: str, split: str, *, apart: bool) -> list[list
             "accuracy",
             split,
             _apart(apart),
-            "serlab, 11,025 Hz",
+            "serlab, 11,025 Hz" + ("" if recipe["pretrained"] else ", no pretrained weights"),
         ]
         for recipe in (protocol["recipes"] if protocol else ())
     ]

@@ -30,7 +30,7 @@ def test_what_was_simulated_stands_between_the_marks(tmp_path):
     assert "| False alarms: McNemar over clips | 5.0 | 5.0 |" in text
     assert "the standard error of 95 is 0.2" in text
     assert "speaker 10, clip 30" in text
-    assert "| 91, 5 | 3 | 2 points | 95.1 | 80.0 | 95.1 | 80.0 |" in text
+    assert "| 91, 5 | 3 | 2 | 95.1 | 80.0 | 95.1 | 80.0 |" in text
     publish(result, page, picture)
     assert page.read_text() == text
     assert picture.read_text().lstrip().startswith("<?xml")
