@@ -71,6 +71,16 @@ def test_the_corpus_gives_speakers_labels_and_files(tiny_corpus: Path, tmp_path:
     assert "<audio" in page.read_text(encoding="utf-8")
 
 
+def test_a_table_without_folds_is_compared_with_one_that_has_them(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.csv", tmp_path / "theirs.csv"
+    table = predictions(mine, 0.9)
+    table.assign(fold=table["speaker"].str[1:].astype(int) % 3 + 1).to_csv(mine, index=False)
+    predictions(theirs, 0.75, seed=1).query("clip != 'c07'").to_csv(theirs, index=False)
+    report = json.loads(build_foreign([mine, theirs], tmp_path / "judged").with_name("report.json").read_text())
+    assert [recipe["folds"] for recipe in report["recipes"]] == [[1, 2, 3], [1, 2, 3]]
+    assert report["pairs"][0]["clips"] == CLIPS - 1
+
+
 def test_folds_and_the_side_dev_of_a_table_count(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     table = predictions(path, 0.8)

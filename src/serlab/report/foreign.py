@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ def foreign_runs(tables: Sequence[Path], corpus: Corpus | None = None, *, side: 
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
-    judged = {name: prepare(path, corpus, None, side) for name, path in zip(_names(tables), tables, strict=True)}
+    judged = _with_folds(
+        {name: prepare(path, corpus, None, side) for name, path in zip(_names(tables), tables, strict=True)}
+    )
     one_seed = all(each.rows["seed"].nunique() == 1 for each in judged.values())
     numbers = _numbers(list(judged.values()))
     about = _about(corpus, list(judged.values()), len(numbers))
@@ -44,6 +47,21 @@ def _names(tables: Sequence[Path]) -> list[str]:
     """The files' names, or whole paths where two are called the same."""
     stems = Counter(path.stem for path in tables)
     return [path.stem if stems[path.stem] == 1 else path.as_posix() for path in tables]
+
+
+def _with_folds(judged: dict[str, Judged]) -> dict[str, Judged]:
+    """Tables that name no folds take each clip's from those that do: runs are compared fold by fold."""
+    named = [each.rows[["clip", "fold"]] for each in judged.values() if each.rows["fold"].any()]
+    if not named:
+        return judged
+    folds = pd.concat(named).drop_duplicates().drop_duplicates("clip", keep=False).set_index("clip")["fold"]
+
+    def completed(each: Judged) -> Judged:
+        if each.rows["fold"].any() or len(each.dev):
+            return each
+        return replace(each, rows=each.rows.assign(fold=each.rows["clip"].map(folds).fillna(0).astype(int)))
+
+    return {name: completed(each) for name, each in judged.items()}
 
 
 def _numbers(judged: Sequence[Judged]) -> dict[int, int]:
