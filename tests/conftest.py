@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
@@ -54,7 +55,9 @@ training: {epochs: 1, batch_size: 16, precision: fp32}
 
 
 def pytest_configure() -> None:
-    """Let commands under test be interrupted, also where a script started the tests in the background."""
+    """Let no example fail for its time, and a command be interrupted though a script started the tests behind it."""
+    hypothesis.settings.register_profile("untimed", deadline=None)
+    hypothesis.settings.load_profile("untimed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -68,7 +68,7 @@ def test_channels_are_averaged_and_rates_converted(tmp_path, rate, channels):
     np.testing.assert_allclose(samples[200:-200], expected[200:-200], atol=2e-4)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rate=st.integers(8000, 192000), length=st.integers(20000, 40000), seed=st.integers(0, 99))
 def test_length_is_the_resampled_length_and_reading_repeats_to_the_bit(tmp_path, rate, length, seed):
     path = tmp_path / "a.wav"

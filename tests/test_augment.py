@@ -30,7 +30,7 @@ def test_the_default_view_changes_nothing(samples):
 
 
 @given(waveforms, st.sampled_from([View(noise=0.01, time_mask=300), View(speed=1.1, gain=0.5), View(pitch=2.0)]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_view_is_keyed_and_leaves_its_input_alone(samples, view):
     before = samples.copy()
     one, again = (apply(samples, view, keyed(0, "clip")) for _ in range(2))

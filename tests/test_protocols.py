@@ -201,7 +201,7 @@ def check_split(corpus: Corpus, found: Split) -> None:
         assert {label_of[clip] for clip in fold.train} == set(corpus.labels)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora(), st.integers(2, 6))
 def test_speaker_k_never_shares_a_speaker_and_tests_every_clip_once(corpus, k):
     speakers = corpus.clips.groupby("clip")["speaker"].first()
@@ -222,7 +222,7 @@ def test_speaker_k_never_shares_a_speaker_and_tests_every_clip_once(corpus, k):
     assert split(corpus, f"speaker-{k}") == found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(corpora())
 def test_holdout_never_shares_a_speaker(corpus):
     try:
@@ -234,7 +234,7 @@ def test_holdout_never_shares_a_speaker(corpus):
     assert len(found.folds) == 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(corpora(speakers_known=False), st.sampled_from(["speaker-2", "speaker-5", "holdout"]))
 def test_unknown_speakers_are_split_by_clip_and_by_label(corpus, name):
     try:

@@ -123,7 +123,10 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
         ("clip,prob_sad,logit_sad\na,1,1\n", "either logit_<label> or prob_<label>"),
         ("clip,prob_sad\na,1.5\n", "outside 0 to 1"),
         ("clip,prob_sad\na,-0.5\n", "outside 0 to 1"),
-        ("clip,prob_sad,prob_happy\na,0.5,0.5\nb,0.5,0.2\n", "do not sum to 1, first those of clip b \\(0.7\\)"),
+        (
+            "clip,prob_sad,prob_happy\na,0.5,0.5\nb,0.5,0.2\n",
+            "do not sum to 1 over prob_happy, prob_sad, first those of clip b \\(0.7\\)",
+        ),
         ("clip,prob_sad\na,\n", "not finite, first for clip a"),
         ("clip,prob_sad\na,much\n", "no number"),
         ("clip,prob_sad,fold\na,1,x\n", "has a fold that is no whole number"),

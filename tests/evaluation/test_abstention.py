@@ -61,7 +61,7 @@ def test_the_excess_is_nought_in_the_best_order_and_most_in_the_worst():
 
 
 @given(some_clips)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ties_count_as_the_mean_over_their_orders(clips):
     confidence, right = map(np.array, zip(*clips, strict=True))
     runs = [np.flatnonzero(confidence == level) for level in sorted(set(confidence), reverse=True)]
@@ -73,7 +73,7 @@ def test_ties_count_as_the_mean_over_their_orders(clips):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_clips_never_matters(seed):
     probabilities, truth, speaker = people(seed)
     order = np.random.default_rng(seed).permutation(len(truth))

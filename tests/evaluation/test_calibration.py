@@ -100,7 +100,7 @@ def test_dev_sides_without_clips_or_with_broken_logits_are_refused():
 
 
 @given(seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_scores_equal_scikit_learn(seed):
     logits, truth = clips_of(seed, clips=60)
     probabilities = softmax(logits, axis=1)
@@ -160,7 +160,7 @@ def test_the_debiased_error_is_right_on_average():
 
 
 @given(seeds, st.integers(1, 130))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_decomposition_adds_up_to_the_score(seed, clips):
     logits, truth = clips_of(seed, clips)
     probabilities = softmax(logits, axis=1).round(1) + 1e-3
@@ -190,7 +190,7 @@ def test_the_remainder_is_what_happens_within_bins():
 
 
 @given(seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_neither_the_order_of_clips_nor_ties_matter(seed):
     logits, truth = clips_of(seed, clips=150)
     probabilities = softmax(logits, axis=1).round(1) + 0.01

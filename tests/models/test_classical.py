@@ -155,7 +155,7 @@ class TestSupportVectorClassifier:
             model.logits(np.array([[0.0] * 10, [np.inf] * 10]))
 
     @given(st.integers(0, 10_000))
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=5)
     def test_learns_whatever_the_seed(self, seed):
         new, truth, _ = blobs(400, 4, seed=8)
         assert (
