@@ -21,7 +21,7 @@ compare: $(READY) ## train and compare the default recipes on synthetic speech, 
 	@$(BIN)/serlab compare
 
 test: lint ## lint, type-check and test
-	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
 lint: $(READY) ## ruff, mypy and the arrows between the rooms
 	@$(BIN)/ruff check src tests benchmarks publication
