@@ -13,6 +13,7 @@ import pandas as pd
 
 from publication import tables, trust
 from publication.example import example
+from publication.seeds import seeds
 from publication.targets import targets
 from serlab.core import SerlabError
 from serlab.corpora import load_corpus
@@ -46,6 +47,7 @@ def main() -> None:
         "folds": tables.folds(overview, runs),
         "classes": tables.classes(overview),
         "levels": tables.levels(overview, runs),
+        "seeds": seeds(runs.get(tables.MAIN, ()), tables.titles(overview)),
         "example": example(runs.get(tables.MAIN, ()), clips),
         "sentences": tables.scores(overview, "actor-sentence-5"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,9 @@ def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
     _, run, clip = found
     fold, seed = (int(run.table[name].iloc[0]) for name in ("fold", "seed"))
     beside = [other for other in runs if ((other.table["clip"] == clip) & (other.table["side"] == "test")).any()]
-    rows = [_row(other, clip) for other in beside if (other.table["side"] == "dev").any()]
+    shown = [other for other in beside if (other.table["side"] == "dev").any()]
+    trainings = Counter(other.path.parent.name for other in shown)
+    rows = [_row(other, clip, tell_seed=trainings[other.path.parent.name] > 1) for other in shown]
     head = (
         "Recipe", f"{CALLED}, {TRUE}: as trained", "Temperature", "after it",
         *(f"Set for {percent(level, 0)} %" for level in _LEVELS),
@@ -66,7 +69,7 @@ def _surest(run: Run) -> tuple[float, Run, str] | None:
     return float(of_called[place]), run, str(test["clip"].iloc[place])
 
 
-def _row(run: Run, clip: str) -> list[str]:
+def _row(run: Run, clip: str, *, tell_seed: bool) -> list[str]:
     labels, rows = labels_of(run.table), run.table
     dev = rows[rows["side"] == "dev"]
     truth = dev["label"].map({label: place for place, label in enumerate(labels)}).to_numpy(np.int64)
@@ -86,4 +89,5 @@ def _row(run: Run, clip: str) -> list[str]:
         inside = sets(after[None], limit)[0]
         return ", ".join(label for label, there in zip(labels, inside, strict=True) if there) or "none"
 
-    return [f"`{run.path.parent.name}`", both(before), f"{temperature:.2f}", both(after), *map(held, _LEVELS)]
+    name = f"`{run.path.parent.name}`" + (f", seed {int(rows['seed'].iloc[0])}" if tell_seed else "")
+    return [name, both(before), f"{temperature:.2f}", both(after), *map(held, _LEVELS)]

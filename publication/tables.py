@@ -26,6 +26,12 @@ def protocol_of(overview: Overview, name: str) -> Mapping[str, Any] | None:
     return next((protocol for protocol in overview["protocols"] if protocol["name"] == name), None)
 
 
+def titles(overview: Overview) -> dict[str, str]:
+    """Title of each recipe of the main protocol by folder name, best first."""
+    protocol = protocol_of(overview, MAIN)
+    return {recipe["name"]: recipe["title"] for recipe in protocol["recipes"]} if protocol else {}
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """A Markdown table whose first ``left`` columns are text and whose others are numbers."""
     rule = ["---" if column < left else "--:" for column in range(len(head))]

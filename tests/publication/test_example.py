@@ -13,28 +13,35 @@ from serlab.tables import Run
 LABELS = ("fear", "neutral", "sad")
 
 
-def a_run(name: str, surest: float, seed: int = 0) -> Run:
-    random = np.random.default_rng(seed)
+def a_run(name: str, surest: float, seed: int = 0, draw: int = 0) -> Run:
+    random = np.random.default_rng(draw)
     rows = []
     for side, speakers in (("dev", range(12)), ("test", range(20, 24))):
         for speaker in speakers:
             for place, label in enumerate(LABELS):
                 logits = random.normal(0, 1, 3) + 2 * np.eye(3)[place]
-                rows.append([f"{speaker}_{label}", str(speaker), label, side, 1, 0, *logits])
+                rows.append([f"{speaker}_{label}", str(speaker), label, side, 1, seed, *logits])
     columns = ["clip", "speaker", "label", "side", "fold", "seed", *(f"logit_{label}" for label in LABELS)]
     table = pd.DataFrame(rows, columns=columns)
     table.loc[table["clip"] == "21_neutral", columns[6:]] = [surest, 0.0, -1.0]
-    return Run(table, {}, Path(name) / "fold1-seed0.parquet")
+    return Run(table, {}, Path(name) / f"fold1-seed{seed}.parquet")
 
 
 def test_the_surest_of_all_models_is_shown_for_each_of_them() -> None:
-    text = example([a_run("one", 4.0), a_run("other", 6.0, seed=1)])
+    text = example([a_run("one", 4.0), a_run("other", 6.0, draw=1)])
     assert "`21_neutral` (fold 1)" in text
     assert "`other` (seed 0) is surest" in text
     probability = 100 * np.exp(6) / (np.exp(6) + 1 + np.exp(-1))
     (row,) = [line for line in text.splitlines() if line.startswith("| `other`")]
     assert f"| {probability:.1f}, " in row
     assert any(line.startswith("| `one`") for line in text.splitlines())
+
+
+def test_trainings_of_one_recipe_are_told_apart_by_their_seeds() -> None:
+    text = example([a_run("one", 4.0), a_run("other", 5.0), a_run("other", 6.0, seed=1)])
+    assert "`other` (seed 1) is surest" in text
+    names = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
+    assert names == ["| `one`", "| `other`, seed 0", "| `other`, seed 1"]
 
 
 def test_votes_stand_beside_it_where_they_are_known() -> None:

@@ -74,6 +74,7 @@ def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
     both = fusions["resnet18 x 2"]
     assert both["scores"]["uar"]["value"] > one["scores"]["uar"]["value"]
     assert both["clips"] == one["clips"]
+    assert both["seeds"] == one["seeds"] == [0, 1]
     assert both["cost"]["parameters"] == 2 * one["cost"]["parameters"]
     assert not both["not_learned"]
     members = [(gain["first"], gain["second"]) for gain in protocol["gains"]]

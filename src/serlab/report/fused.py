@@ -45,7 +45,9 @@ def fuse_seeds(recipe: RecipeRuns) -> RecipeRuns:
 def _fused(runs: Sequence[Run], name: str, rule: Rule) -> Run:
     first = runs[0]
     tables = [run.table[run.table["side"].isin(_shared_sides(runs))] for run in runs]
-    return Run(fuse(tables, rule), {**first.signature, **_of_all(runs), "recipe": _recipe(runs, name)}, first.path)
+    seeds = sorted({cell_of(run)[1] for run in runs})
+    signature = {**first.signature, **_of_all(runs), "recipe": _recipe(runs, name), "seeds": seeds}
+    return Run(fuse(tables, rule), signature, first.path)
 
 
 def _shared_sides(runs: Sequence[Run]) -> set[str]:

@@ -43,7 +43,7 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
         "side": recipe.side,
         "folds": recipe.folds,
-        "seeds": recipe.seeds,
+        "seeds": recipe.trained_seeds,
         "seeds_comparable": len(recipe.seeds) == 1 or outcomes.seeds_comparable,
         "left_out": [{"fold": fold, "seed": seed} for fold, seed in recipe.left_out],
         "clips": int(recipe.rows["clip"].nunique()),

@@ -57,6 +57,11 @@ class RecipeRuns:
         """Seeds, sorted."""
         return sorted({seed for _, seed in self.cells})
 
+    @property
+    def trained_seeds(self) -> list[int]:
+        """Seeds that were trained for these runs, sorted: of a mean over seeds all of them."""
+        return sorted({seed for run in self.runs for seed in run.signature.get("seeds", [cell_of(run)[1]])})
+
     @cached_property
     def rows(self) -> pd.DataFrame:
         """Rows of the recipe's side over all runs, with ``predicted`` and ``probability`` (of the predicted label)."""
