@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from publication import tables, trust
+from publication.ablations import ablations
 from publication.example import example
 from publication.seeds import seeds
 from publication.targets import targets
@@ -47,6 +48,7 @@ def main() -> None:
         "folds": tables.folds(overview, runs),
         "classes": tables.classes(overview),
         "levels": tables.levels(overview, runs),
+        "ablations": ablations(runs.get(tables.MAIN, ())),
         "seeds": seeds(runs.get(tables.MAIN, ()), tables.titles(overview)),
         "example": example(runs.get(tables.MAIN, ()), clips),
         "sentences": tables.scores(overview, "actor-sentence-5"),

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import pandas as pd
-
 from publication.tables import table
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.fusion import fuse
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.spread import over_seeds
+from serlab.report.fused import fuse_seeds
+from serlab.report.selection import RecipeRuns, cell_of
 from serlab.report.words import interval_text, percent, spans
 from serlab.tables import Run, labels_of
-
-_Tables = dict[int, dict[int, pd.DataFrame]]
-"""Test rows by seed and fold."""
 
 
 def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
@@ -33,39 +28,35 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     Returns:
         A Markdown table; a sentence where no recipe has two seeds of one fold.
     """
-    by_recipe: dict[str, _Tables] = defaultdict(lambda: defaultdict(dict))
-    for run in runs:
-        rows = run.table[run.table["side"] == "test"]
-        if len(rows):
-            by_recipe[run.path.parent.name][int(run.signature["seed"])][int(run.signature["fold"])] = rows
-    shown = [(title, shared) for name, title in titles.items() if (shared := _shared(by_recipe[name]))]
-    if not shown:
+    again = [found for name, title in titles.items() if (found := _trained_again(name, title, runs))]
+    if not again:
         return "No recipe has been trained with several seeds yet.\n"
     head = ["Recipe", "Folds", "Seeds", "UAR of each", "Standard deviation", "Their mean (95 %)"]
     head += ["Mean of their probabilities (95 % over actors)"]
-    return table(head, [[title, *_row(shared)] for title, shared in shown], left=3)
+    return table(head, map(_row, again), left=3)
 
 
-def _shared(tables: _Tables) -> _Tables | None:
-    """Each seed's tables of the folds that all seeds have, None where that is no second training."""
-    folds = set[int].intersection(*map(set, tables.values())) if tables else set()
-    if len(tables) < 2 or not folds:
+def _trained_again(name: str, title: str, runs: Sequence[Run]) -> RecipeRuns | None:
+    """A recipe's tested runs of the folds that all its seeds have, None where that is no second training."""
+    tested = {cell_of(run): run for run in runs if run.path.parent.name == name and (run.table["side"] == "test").any()}
+    trained = {seed for _, seed in tested}
+    shared = [fold for fold, _ in tested if all((fold, seed) in tested for seed in trained)]
+    if len(trained) < 2 or not shared:
         return None
-    return {seed: {fold: tables[seed][fold] for fold in sorted(folds)} for seed in sorted(tables)}
+    grid = sorted(cell for cell in tested if cell[0] in shared)
+    return RecipeRuns(name, title, "test", tuple(tested[cell] for cell in grid), ())
 
 
-def _row(tables: _Tables) -> list[str]:
-    folds = list(next(iter(tables.values())))
-    rows = pd.concat([each[fold] for each in tables.values() for fold in folds], ignore_index=True)
-    fused = pd.concat([fuse([each[fold] for each in tables.values()], "probabilities") for fold in folds])
-    labels = labels_of(rows)
-    outcomes = count_outcomes(rows, labels)
+def _row(recipe: RecipeRuns) -> list[str]:
+    labels = labels_of(recipe.rows)
+    outcomes, fused = (count_outcomes(each.rows, labels) for each in (recipe, fuse_seeds(recipe)))
     spread = over_seeds(outcomes)
-    found = [intervals(outcomes)["uar"], intervals(count_outcomes(fused, labels))["uar"]]
+    scores = [intervals(each)["uar"] for each in (outcomes, fused)]
     return [
-        spans(folds),
-        spans(tables),
+        recipe.title,
+        spans(recipe.folds),
+        spans(recipe.seeds),
         ", ".join(map(percent, spread.values)),
         percent(spread.sd),
-        *(f"**{percent(score.value)}** ({interval_text(asdict(score))})" for score in found),
+        *(f"**{percent(score.value)}** ({interval_text(asdict(score))})" for score in scores),
     ]

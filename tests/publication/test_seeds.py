@@ -25,7 +25,9 @@ def run(name: str, fold: int, seed: int, sure: list[float], side: str = "test") 
     )
     shares = np.array([[p, 1 - p] for p in sure])
     table = make_table(clips, np.log(np.tile(shares, (12, 1))), LABELS, side=side, fold=fold, seed=seed)
-    return Run(table, {"fold": fold, "seed": seed}, Path(name) / f"fold{fold}-seed{seed}.parquet")
+    recipe = {"name": name, "title": name, "hash": name, "pretrained": None}
+    signature = {"fold": fold, "seed": seed, "recipe": recipe, "cost": {"peak_memory_mb": 1.0}}
+    return Run(table, signature, Path(name) / f"fold{fold}-seed{seed}.parquet")
 
 
 def cells(text: str) -> dict[str, list[str]]:

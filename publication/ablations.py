@@ -1,0 +1,50 @@
+"""What was tried on dev sides alone: a recipe with a setting changed, less the recipe as it is, on the same clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from publication.tables import table
+from serlab.evaluation.metrics import uar
+from serlab.evaluation.outcomes import count_outcomes
+from serlab.report.recipe import compare_pair
+from serlab.report.selection import RecipeRuns, cell_of, group_runs
+from serlab.report.words import interval_text, percent, points, spans
+from serlab.tables import Run, labels_of
+
+
+def ablations(runs: Sequence[Run]) -> str:
+    """Every configuration that has read no test side, beside the preset it changes.
+
+    Args:
+        runs: the main protocol's.
+
+    Returns:
+        A Markdown table; a sentence where nothing was tried.
+    """
+    groups = {group.name: group for group in group_runs(runs)} if runs else {}
+    pairs = [
+        (tried, whole)
+        for name, tried in groups.items()
+        if tried.side == "dev" and (whole := groups.get(name.rpartition("-")[0]))
+    ]
+    if not pairs:
+        return "Nothing has been tried on dev sides alone yet.\n"
+    head = ["Tried", "Beside", "Folds; seeds", "UAR, dev", "Beside it", "Points of UAR, dev (95 %)", "UAR in training"]
+    return table([*head, "Beside it"], [_row(*pair) for pair in pairs], left=3)
+
+
+def _row(tried: RecipeRuns, whole: RecipeRuns) -> list[str]:
+    same = tuple(run for run in whole.runs if cell_of(run) in tried.cells)
+    members = (tried, replace(whole, side="dev", runs=same))
+    gain = compare_pair(*members)["differences"]["uar"]
+    scores = [uar(count_outcomes(each.rows, labels_of(each.rows)).by_seed).mean() for each in members]
+    learned = [[run.signature["training"]["train_uar"] for run in each.runs] for each in members]
+    return [
+        *(each.title for each in members),
+        f"{spans(tried.folds)}; {spans(tried.seeds)}",
+        *(percent(float(score)) for score in scores),
+        f"{points(gain['value'])} ({interval_text(gain)})",
+        *(percent(sum(each) / len(each)) for each in learned),
+    ]
