@@ -22,11 +22,12 @@ from serlab.files import write_text
 from serlab.progress import say
 from serlab.recipes import preset_names
 from serlab.report import build_overview
+from serlab.report.overview import members_of
 from serlab.tables import read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"
-FUSIONS = (("resnet18", "whisper-base"),)
+FUSIONS = ("resnet18+whisper-base", "resnet18+whisper-base@dev")
 FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", "people")
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     presets = sorted({run.path.parent.name for each in runs.values() for run in each} & set(preset_names()))
     there = {run.path.parent.name for run in runs.get(tables.MAIN, ())}
     clips = corpus_clips()
-    fusions = [fusion for fusion in FUSIONS if set(fusion) <= there]
+    fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
     page = build_overview(RESULTS, recipes=presets, fusions=fusions, clips=clips, audio="none")
     overview = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     bodies = {

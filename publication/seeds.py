@@ -10,7 +10,7 @@ from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.spread import over_seeds
 from serlab.report.fused import fuse_seeds
-from serlab.report.selection import RecipeRuns, cell_of
+from serlab.report.selection import RecipeRuns, cell_of, full_grid
 from serlab.report.words import interval_text, percent, spans
 from serlab.tables import Run, labels_of
 
@@ -18,8 +18,8 @@ from serlab.tables import Run, labels_of
 def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     """Several trainings of a recipe, alone and averaged.
 
-    The main table is of the folds that are whole; here a recipe counts with the folds that every seed of it has tested,
-    so that seeds which were trained on some folds alone are seen too.
+    The main table is of the folds that are whole; here a recipe counts with the folds that every seed of it has tested
+    too, so that seeds which were trained on some folds alone are seen.
 
     Args:
         runs: the main protocol's.
@@ -28,7 +28,7 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     Returns:
         A Markdown table; a sentence where no recipe has two seeds of one fold.
     """
-    again = [found for name, title in titles.items() if (found := _trained_again(name, title, runs))]
+    again = [found for name, title in titles.items() for found in _trained_again(name, title, runs)]
     if not again:
         return "No recipe has been trained with several seeds yet.\n"
     head = ["Recipe", "Folds", "Seeds", "UAR of each", "Standard deviation", "Their mean (95 %)"]
@@ -36,15 +36,16 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     return table(head, map(_row, again), left=3)
 
 
-def _trained_again(name: str, title: str, runs: Sequence[Run]) -> RecipeRuns | None:
-    """A recipe's tested runs of the folds that all its seeds have, None where that is no second training."""
+def _trained_again(name: str, title: str, runs: Sequence[Run]) -> list[RecipeRuns]:
+    """A recipe's tested runs as the main table has them, and in the folds that all its seeds have, if two seeds do."""
     tested = {cell_of(run): run for run in runs if run.path.parent.name == name and (run.table["side"] == "test").any()}
     trained = {seed for _, seed in tested}
-    shared = [fold for fold, _ in tested if all((fold, seed) in tested for seed in trained)]
-    if len(trained) < 2 or not shared:
-        return None
-    grid = sorted(cell for cell in tested if cell[0] in shared)
-    return RecipeRuns(name, title, "test", tuple(tested[cell] for cell in grid), ())
+    by_all = sorted((fold, seed) for fold, seed in tested if all((fold, other) in tested for other in trained))
+    grids = [grid for grid in (full_grid(tested), by_all) if len({seed for _, seed in grid}) > 1]
+    return [
+        RecipeRuns(name, title, "test", tuple(tested[cell] for cell in grid), ())
+        for grid in dict.fromkeys(map(tuple, grids))
+    ]
 
 
 def _row(recipe: RecipeRuns) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.outcomes import count_outcomes
-from serlab.report.words import counted, interval_text, numbered, percent, points, spans
+from serlab.report.words import counted, interval_text, numbered, percent, points, spans, weights_text
 from serlab.tables import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
@@ -128,19 +128,22 @@ def _apart(value: bool | None) -> str:
 
 
 def gains(overview: Overview) -> str:
-    """Each fusion less each of its members, paired."""
+    """Each fusion less each of its members, paired, and the weights of those that have fitted ones."""
     protocol = protocol_of(overview, MAIN)
+    weights = {fusion["name"]: fusion["weights"] for fusion in protocol["fusions"]} if protocol else {}
     rows = [
         [
             f"`{pair['first']}`",
             f"`{pair['second']}`",
             f"{points(d['value'])} ({interval_text(d)})",
             spans(pair["folds"]),
+            weights_text(weights[pair["first"]]) if weights[pair["first"]] else "equal",
         ]
         for pair in (protocol["gains"] if protocol else ())
         for d in [pair["differences"]["uar"]]
     ]
-    return table(("Fusion", "less", "Points of UAR (95 %)", "Folds"), rows, left=2) if rows else ""
+    head = ("Fusion", "less", "Points of UAR (95 %)", "Folds", "Weights, least to most over folds")
+    return table(head, rows, left=2) if rows else ""
 
 
 def folds(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from publication.__main__ import fill
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from scipy.optimize import minimize
+from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
 
 HOME = Path(__file__).parents[2]
 TABLES = HOME / "results" / "crema-d" / "emo-superb-5"
@@ -36,10 +37,10 @@ def published() -> list[dict[str, str]]:
     return [match.groupdict() for line in body.splitlines() if (match := ROW.match(line))]
 
 
-def judged_rows(name: str, fold: int, seed: int) -> pd.DataFrame:
-    rows = pd.read_parquet(TABLES / name / f"fold{fold}-seed{seed}.parquet").query("side == 'test'")
+def judged_rows(name: str, fold: int, seed: int, side: str = "test") -> pd.DataFrame:
+    rows = pd.read_parquet(TABLES / name / f"fold{fold}-seed{seed}.parquet").query("side == @side").sort_values("clip")
     parts = rows["clip"].str.split("_")
-    first, last = BLOCKS[fold - 1]
+    first, last = BLOCKS[fold - 1 if side == "test" else fold % 5]
     actors = parts.str[0].astype(int)
     assert actors.between(first, last).all()
     assert actors.nunique() == last - first + 1
@@ -47,18 +48,32 @@ def judged_rows(name: str, fold: int, seed: int) -> pd.DataFrame:
     return rows.assign(truth=parts.str[2].map(EMOTIONS))
 
 
-def log_softmax(scores: np.ndarray) -> np.ndarray:
+def log_probabilities(rows: pd.DataFrame) -> np.ndarray:
+    scores = rows[[f"logit_{label}" for label in EMOTIONS.values()]].to_numpy(np.float64)
     return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+def weights_on_dev(names: list[str], fold: int, seed: int) -> np.ndarray:
+    dev = [judged_rows(name, fold, seed, "dev") for name in names]
+    logs = np.array([log_probabilities(part) for part in dev])
+
+    def loss(weights: np.ndarray) -> float:
+        scores = np.einsum("m,mck->ck", weights, logs)
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return log_loss(dev[0]["truth"], shares / shares.sum(axis=1, keepdims=True), labels=list(EMOTIONS.values()))
+
+    return minimize(loss, np.ones(len(names)), method="Nelder-Mead").x
 
 
 def pooled(row: dict[str, str], seeds: list[int]) -> tuple[pd.Series, np.ndarray]:
     """Truth and guesses over all folds: recipes by the mean of log-probabilities, seeds by that of probabilities."""
-    columns = [f"logit_{label}" for label in EMOTIONS.values()]
-    names = row["name"].partition(" x ")[0].split("+")
+    names = row["name"].removesuffix("@dev").partition(" x ")[0].split("+")
     truth, guesses = [], []
     for fold in numbers(row["folds"]):
-        parts = [judged_rows(name, fold, seed).sort_values("clip") for name in names for seed in seeds]
-        scores = np.array([log_softmax(part[columns].to_numpy(np.float64)) for part in parts])
+        parts = [judged_rows(name, fold, seed) for name in names for seed in seeds]
+        scores = np.array([log_probabilities(part) for part in parts])
+        if row["name"].endswith("@dev"):
+            scores = weights_on_dev(names, fold, *seeds)[:, None, None] * scores
         mean = (np.exp(scores) if len(seeds) > 1 else scores).mean(axis=0)
         truth.append(parts[0]["truth"])
         guesses.append(np.array(list(EMOTIONS.values()))[mean.argmax(axis=1)])

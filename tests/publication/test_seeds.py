@@ -56,6 +56,14 @@ def test_a_recipe_counts_with_the_folds_that_all_its_seeds_have() -> None:
     assert fused.startswith("**100.0** (")
 
 
+def test_a_seed_that_has_tested_some_folds_does_not_hide_what_the_others_tested() -> None:
+    runs = [run("small", fold, seed, [0.9, 0.1]) for fold in (1, 2, 3) for seed in (0, 1)]
+    runs.append(run("small", 2, 2, [0.9, 0.1]))
+    whole, shared = [row.strip("| ").split(" | ") for row in seeds(runs, TITLES).splitlines()[2:]]
+    assert whole[:3] == ["Small", "1 to 3", "0, 1"]
+    assert shared[:3] == ["Small", "2", "0 to 2"]
+
+
 def test_dev_sides_and_one_seed_show_nothing() -> None:
     runs = [run("small", 1, 0, [0.9, 0.1]), run("small", 1, 1, [0.9, 0.1], side="dev")]
     assert seeds(runs, TITLES) == "No recipe has been trained with several seeds yet.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.report.conftest import PROTOCOL, write_run
 
 from serlab import ledger
 from serlab.core import UserError
+from serlab.evaluation.fusion import fit_weights
 from serlab.report import build_overview
 from serlab.report.overview import survey
 from serlab.tables import labels_of, read_protocols
@@ -65,7 +67,7 @@ def test_recipes_of_another_configuration_are_not_compared_across_protocols(fold
 
 
 def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
-    found = survey(read_protocols(folder), [("mfcc-svm", "resnet18")])
+    found = survey(read_protocols(folder), ["mfcc-svm+resnet18"])
     protocol = next(each for each in found["protocols"] if each["name"] == "speaker-3")
 
     fusions = {fusion["name"]: fusion for fusion in protocol["fusions"]}
@@ -82,9 +84,38 @@ def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
     assert all(gain["seeds"] == [0] for gain in protocol["gains"])
 
 
+def test_weights_are_fitted_on_each_folds_dev_side_alone(folder: Path) -> None:
+    found = survey(read_protocols(folder), ["mfcc-svm+resnet18", "mfcc-svm+resnet18@dev"])
+    protocol = next(each for each in found["protocols"] if each["name"] == "speaker-3")
+    equal, fitted = (next(f for f in protocol["fusions"] if f["name"].endswith(end)) for end in ("resnet18", "@dev"))
+
+    assert equal["hash"] != fitted["hash"]
+    assert not equal["weights"]
+    runs = {run.path: run.table for run in read_protocols(folder)["speaker-3"] if run.signature["seed"] == 0}
+    for fused in fitted["runs"]:
+        tables = [t[t["side"] == "dev"] for p, t in runs.items() if p.name == f"fold{fused['fold']}-seed0.parquet"]
+        assert tuple(fused["chosen"].values()) == pytest.approx(fit_weights(tables))
+    for name, (least, most) in fitted["weights"].items():
+        each = [run["chosen"][name] for run in fitted["runs"]]
+        assert (least, most) == (min(each), max(each))
+    assert fitted["weights"]["mfcc-svm"][1] < fitted["weights"]["resnet18"][0]
+
+
+def test_weights_need_a_dev_side(folder: Path) -> None:
+    write_run(folder.parent, "mfcc-svm", 2, sides=("test",))
+    with pytest.raises(UserError, match="no dev side in fold 2, seed 0"):
+        survey(read_protocols(folder), ["mfcc-svm+resnet18@dev"])
+
+
+@pytest.mark.parametrize("fusion", ["resnet18", "resnet18+", "resnet18+resnet18", "@dev"])
+def test_what_is_no_fusion_is_refused(folder: Path, fusion: str) -> None:
+    with pytest.raises(UserError, match="join the names of two or more recipes"):
+        survey(read_protocols(folder), [fusion])
+
+
 def test_a_fusion_that_no_protocol_has_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="no protocol has all recipes of the fusion resnet18\\+whisper"):
-        survey(read_protocols(folder), [("resnet18", "whisper")])
+        survey(read_protocols(folder), ["resnet18+whisper"])
 
 
 def test_protocols_of_different_data_are_refused(add_run: Callable[..., Path], folder: Path) -> None:
@@ -95,12 +126,14 @@ def test_protocols_of_different_data_are_refused(add_run: Callable[..., Path], f
 
 
 def test_page_markdown_and_data_are_written_beside_the_protocols_reports(folder: Path) -> None:
-    page = build_overview(folder, fusions=[("mfcc-svm", "resnet18")])
+    page = build_overview(folder, fusions=["mfcc-svm+resnet18", "mfcc-svm+resnet18@dev"])
 
     assert page == folder / "report" / "index.html"
     html, text = page.read_text(), page.with_name("report.md").read_text()
     for words in ("clip-random-3, leaks", "ResNet18, mean of 2 seeds", "leak premium"):
         assert words in text
+    for shown in (html, text):
+        assert re.search(r"mfcc-svm 0\.\d\d to 0\.\d\d, resnet18 [01]\.\d\d", shown)
     assert "An 11,025 hz copy" not in text
     assert "http" not in html.replace("http-equiv", "")
     assert (folder / "speaker-3" / "report" / "index.html").is_file()
@@ -114,7 +147,7 @@ def test_nothing_to_report(tmp_path: Path) -> None:
 
 def test_a_fusion_is_entered_into_the_ledger_once(folder: Path) -> None:
     for _ in range(2):
-        build_overview(folder, fusions=[("mfcc-svm", "resnet18")])
+        build_overview(folder, fusions=["mfcc-svm+resnet18"])
     lines = ledger.read(folder.parent)
     assert sorted((line["recipe"], line["fold"]) for line in lines) == [
         (name, fold) for name in ("mfcc-svm+resnet18", "resnet18 x 2") for fold in (1, 2, 3)

@@ -93,7 +93,8 @@ def report(
     fuse: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes whose log-probabilities are averaged, as `resnet18+whisper-base`; of a whole corpus."
+            help="Recipes whose log-probabilities are averaged, as `resnet18+whisper-base`; of a whole corpus. "
+            "With `@dev` at the end, weighted by what each fold's dev side gives."
         ),
     ] = None,
 ) -> None:
@@ -106,7 +107,7 @@ def report(
 
         serlab report results/crema-d/emo-superb-5 --recipes resnet18,whisper-base
 
-        serlab report results/crema-d --fuse resnet18+whisper-base
+        serlab report results/crema-d --fuse resnet18+whisper-base --fuse resnet18+whisper-base@dev
     """
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab.report import build, build_overview
@@ -118,8 +119,7 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        fusions = [tuple(part.strip() for part in fusion.split("+")) for fusion in fuse or ()]
-        print(build_overview(folder, recipes=shown, fusions=fusions, clips=clips, audio=sound))
+        print(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
     else:
         print(build(folder, recipes=shown, clips=clips, audio=sound))
 

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serlab.core import UserError
-from serlab.evaluation.fusion import Rule, fuse
+from serlab.evaluation.fusion import Rule, fit_weights, fuse
 from serlab.report.selection import Cell, RecipeRuns, cell_of, full_grid
 from serlab.report.words import counted
 from serlab.tables import Run
 
+FITTED = "@dev"
+"""Ends the name of a fusion whose weights were fitted on dev sides."""
 
-def fuse_recipes(members: Sequence[RecipeRuns]) -> RecipeRuns:
+
+def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> RecipeRuns:
     """Mean of the members' log-probabilities, in the folds and seeds that all of them have.
 
     Args:
         members: at least two recipes of one corpus and protocol.
+        fitted: whether the members' weights are fitted on the dev side of each fold and seed, instead of being equal.
 
     Raises:
-        UserError: they have no fold and seed in common.
+        UserError: they have no fold and seed in common, or no dev side to fit weights on.
     """
-    name = "+".join(member.name for member in members)
+    names = [member.name for member in members]
     shared = full_grid(set[Cell].intersection(*(set(member.cells) for member in members)))
     if not shared:
-        raise UserError(f"{' and '.join(member.name for member in members)} have no fold and seed in common to fuse.")
+        raise UserError(f"{' and '.join(names)} have no fold and seed in common to fuse.")
     by_cell = [{cell_of(run): run for run in member.runs} for member in members]
-    runs = [_fused([runs[cell] for runs in by_cell], name, "log-probabilities") for cell in shared]
-    title = f"Mean of log-probabilities of {' and '.join(member.title for member in members)}"
-    return RecipeRuns(name, title, members[0].side, tuple(runs), ())
+    titles = " and ".join(member.title for member in members)
+    name, title = "+".join(names) + FITTED * fitted, f"Mean of log-probabilities of {titles}"
+    runs = []
+    for cell in shared:
+        parts = [runs_of[cell] for runs_of in by_cell]
+        weights = _fit(parts, names) if fitted else None
+        runs.append(_fused(parts, name, "log-probabilities", weights))
+    return RecipeRuns(name, title + ", weighted on dev" * fitted, members[0].side, tuple(runs), ())
+
+
+def _fit(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
+    if "dev" not in _shared_sides(runs):
+        fold, seed = cell_of(runs[0])
+        raise UserError(
+            f"{' and '.join(names)} have no dev side in fold {fold}, seed {seed}, to fit the weights of a fusion on; "
+            "fuse them with equal weights."
+        )
+    tables = [run.table[run.table["side"] == "dev"] for run in runs]
+    return dict(zip(names, fit_weights(tables), strict=True))
 
 
 def fuse_seeds(recipe: RecipeRuns) -> RecipeRuns:
@@ -42,12 +62,13 @@ def fuse_seeds(recipe: RecipeRuns) -> RecipeRuns:
     return RecipeRuns(name, title, recipe.side, tuple(runs), ())
 
 
-def _fused(runs: Sequence[Run], name: str, rule: Rule) -> Run:
+def _fused(runs: Sequence[Run], name: str, rule: Rule, weights: Mapping[str, float] | None = None) -> Run:
     first = runs[0]
     tables = [run.table[run.table["side"].isin(_shared_sides(runs))] for run in runs]
     seeds = sorted({cell_of(run)[1] for run in runs})
-    signature = {**first.signature, **_of_all(runs), "recipe": _recipe(runs, name), "seeds": seeds}
-    return Run(fuse(tables, rule), signature, first.path)
+    signature = {**first.signature, **_of_all(runs, weights), "recipe": _recipe(runs, name), "seeds": seeds}
+    fused = fuse(tables, rule, weights=None if weights is None else list(weights.values()))
+    return Run(fused, signature, first.path)
 
 
 def _shared_sides(runs: Sequence[Run]) -> set[str]:
@@ -60,17 +81,23 @@ def _recipe(runs: Sequence[Run], name: str) -> dict[str, Any]:
     return {
         **recipes[0],
         "name": name,
-        "hash": "+".join(recipe["hash"] for recipe in recipes),
+        "hash": "+".join(recipe["hash"] for recipe in recipes) + FITTED * name.endswith(FITTED),
         "pretrained": ", ".join(weights) or None,
     }
 
 
-def _of_all(runs: Sequence[Run]) -> dict[str, Any]:
-    """What a fusion costs is what its members cost together; nothing was trained for it."""
+def _of_all(runs: Sequence[Run], weights: Mapping[str, float] | None) -> dict[str, Any]:
+    """What a fusion costs is what its members cost together; no network was trained for it."""
     costs = [run.signature["cost"] for run in runs]
     names = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
     sums = {name: sum(cost[name] for cost in costs) for name in names if all(name in cost for cost in costs)}
     return {
         "cost": {**sums, "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs)},
-        "training": {"epochs": [], "best_epoch": None, "selection": "none: a mean of models", "train_uar": None},
+        "training": {
+            "epochs": [],
+            "best_epoch": None,
+            "selection": "weights fitted on dev" if weights else "none: a mean of models",
+            "chosen": dict(weights or {}),
+            "train_uar": None,
+        },
     }

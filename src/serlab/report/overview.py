@@ -14,27 +14,27 @@ from typing import Any
 from serlab.core import UserError
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.paired import compare
-from serlab.report.fused import fuse_recipes, fuse_seeds
+from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
 from serlab.report.recipe import compare_pair, describe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.tables import Run
 
-Fusion = tuple[str, ...]
-"""Folder names of the recipes whose log-probabilities are averaged."""
 
-
-def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[Fusion] = ()) -> dict[str, Any]:
+def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) -> dict[str, Any]:
     """Judge all runs of a corpus.
 
     Args:
         protocols: the runs of each protocol, by its name.
-        fusions: fused wherever a protocol has all their recipes. Several seeds of a recipe are fused unasked.
+        fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``; with ``@dev`` at
+            the end, by weights that each fold's dev side gives. Fused wherever a protocol has all their recipes.
+            Several seeds of a recipe are fused unasked.
 
     Returns:
         Plain data: ``corpus``, ``protocols`` (``name``, ``definition``, ``speaker_disjoint``, ``folds``, ``recipes``
-        and ``fusions``, best first, as :func:`serlab.report.recipe.describe` gives them, and ``gains``, each fusion
-        less each of its members) and ``between`` (a recipe under ``second`` less itself under ``first``; ``leak``
-        where only ``second`` lets speakers stand on two sides).
+        and ``fusions``, best first, as :func:`serlab.report.recipe.describe` gives them, fusions also with
+        ``weights``, the least and most of each member's where they were fitted, and ``gains``, each fusion less each
+        of its members) and ``between`` (a recipe under ``second`` less itself under ``first``; ``leak`` where only
+        ``second`` lets speakers stand on two sides).
 
     Raises:
         UserError: there are no runs, they are of different data, or a fusion fits no protocol.
@@ -44,8 +44,13 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[Fusion] = (
     groups = {name: {g.name: g for g in group_runs(runs)} for name, runs in protocols.items() if runs}
     wanted = list(fusions)
     for fusion in wanted:
-        if not any(set(fusion) <= set(members) for members in groups.values()):
-            raise UserError(f"no protocol has all recipes of the fusion {'+'.join(fusion)}; run them on one protocol.")
+        names = members_of(fusion)
+        if "" in names or len(set(names)) < max(2, len(names)):
+            raise UserError(
+                f"{fusion!r} is no fusion; join the names of two or more recipes by +, as resnet18+mfcc-svm."
+            )
+        if not any(set(names) <= set(members) for members in groups.values()):
+            raise UserError(f"no protocol has all recipes of the fusion {fusion}; run them on one protocol.")
     corpora = [next(iter(members.values())).signature["corpus"] for members in groups.values()]
     if len({corpus["fingerprint"] for corpus in corpora}) > 1:
         raise UserError("the protocols' runs are of different data; keep each copy of a corpus in its own --out.")
@@ -59,6 +64,15 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[Fusion] = (
             if (found := compare_protocols(groups[first][name], groups[second][name]))
         ],
     }
+
+
+def members_of(fusion: str) -> list[str]:
+    """Folder names of the recipes in a fusion.
+
+    >>> members_of("resnet18+whisper-base@dev")
+    ['resnet18', 'whisper-base']
+    """
+    return [name.strip() for name in fusion.removesuffix(FITTED).split("+")]
 
 
 def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] | None:
@@ -88,17 +102,27 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] |
     }
 
 
-def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[Fusion]) -> dict[str, Any]:
+def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str]) -> dict[str, Any]:
     protocol = next(iter(members.values())).signature["protocol"]
-    of_seeds = [(fuse_seeds(group), (group,)) for group in members.values() if len(group.seeds) > 1]
-    of_recipes = [[members[name] for name in fusion] for fusion in fusions if set(fusion) <= set(members)]
-    fused = of_seeds + [(fuse_recipes(parts), tuple(parts)) for parts in of_recipes]
+    fused = [(fuse_seeds(group), [group]) for group in members.values() if len(group.seeds) > 1]
+    for fusion in fusions:
+        if set(names := members_of(fusion)) <= set(members):
+            parts = [members[name] for name in names]
+            fused.append((fuse_recipes(parts, fitted=fusion.endswith(FITTED)), parts))
     return {
         **{key: protocol[key] for key in ("name", "definition", "speaker_disjoint", "folds")},
         "recipes": _best_first(members.values()),
-        "fusions": _best_first(fusion for fusion, _ in fused),
+        "fusions": [
+            found | {"weights": _weights(found["runs"])} for found in _best_first(fusion for fusion, _ in fused)
+        ],
         "gains": [compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1],
     }
+
+
+def _weights(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Least and most of each member's weight over the runs of a fusion; empty where none was fitted."""
+    each = {name: [run["chosen"][name] for run in runs] for name in runs[0]["chosen"]}
+    return {name: [min(weights), max(weights)] for name, weights in each.items()}
 
 
 def _best_first(groups: Iterable[RecipeRuns]) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
-from serlab.report.overview import Fusion, survey
+from serlab.report.overview import survey
 from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, standalone
 from serlab.report.trust_figures import draw_trust
@@ -124,7 +124,7 @@ def build_overview(
     folder: Path,
     *,
     recipes: Collection[str] = (),
-    fusions: Iterable[Fusion] = (),
+    fusions: Iterable[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
 ) -> Path:
@@ -133,7 +133,7 @@ def build_overview(
     Args:
         folder: ``<out>/<corpus>``.
         recipes: folder names of the recipes to show, wherever a protocol has them; all where none is named.
-        fusions: recipes whose log-probabilities are averaged.
+        fusions: recipes whose log-probabilities are averaged, as for :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
 
@@ -226,6 +226,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "size": _size,
         "settings": _settings,
         "chosen": words.chosen_text,
+        "weights": words.weights_text,
         "count": words.counted,
         "side": words.side_title,
         "md": _escape_markdown,

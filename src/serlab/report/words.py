@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MINUS = "\u2212"
@@ -148,6 +148,16 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
         for name, value in chosen.items()
     ]
     return ", ".join(parts) or "–"
+
+
+def weights_text(weights: Mapping[str, Sequence[float]]) -> str:
+    """The weights of a fusion's members, least and most over folds.
+
+    >>> weights_text({"resnet18": [0.2, 0.31], "mfcc-svm": [0.5, 0.5]})
+    'resnet18 0.20 to 0.31, mfcc-svm 0.50'
+    """
+    spread = {name: list(dict.fromkeys(f"{value:.2f}" for value in ends)) for name, ends in weights.items()}
+    return ", ".join(f"{name} {' to '.join(ends)}" for name, ends in spread.items()) or "–"
 
 
 def listed(words: Iterable[str]) -> str:
