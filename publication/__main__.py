@@ -58,7 +58,7 @@ def main() -> None:
     if main_report.is_file():
         report = json.loads(main_report.read_text(encoding="utf-8"))
         copy_figures(report)
-        bodies["confusions"] = tables.confusions(report)
+        bodies |= {"confusions": tables.confusions(report), "differences": tables.differences(report)}
         bodies |= {name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")}
         if clips is not None:
             bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,8 @@ import pandas as pd
 from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.outcomes import count_outcomes
-from serlab.report.words import counted, interval_text, numbered, percent, points, spans, weights_text
+from serlab.report.verdict import said
+from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text
 from serlab.tables import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
@@ -39,11 +41,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
 
 
 def scores(overview: Overview, name: str = MAIN) -> str:
-    """All recipes under a protocol, best first."""
+    """All recipes under a protocol, best first; fusions with fitted weights, an afterthought, stand with the gains."""
     protocol = protocol_of(overview, name)
     if protocol is None:
         return "There are no results yet.\n"
-    entries = sorted(protocol["recipes"] + protocol["fusions"], key=lambda entry: -entry["scores"]["uar"]["value"])
+    planned = protocol["recipes"] + [fusion for fusion in protocol["fusions"] if not fusion["weights"]]
+    entries = sorted(planned, key=lambda entry: -entry["scores"]["uar"]["value"])
     head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1"]
     head += ["UAR in training", "Parameters", "Training, a fold"]
     return table(head, [_row(entry) for entry in entries], left=3)
@@ -80,6 +83,20 @@ def signature(overview: Overview, name: str = MAIN) -> str:
         f"{numbered('fold', folds)} ({counted(actors, 'test actor')}); recipes {hashes}; "
         f"serlab {', '.join(versions)}.\n"
     )
+
+
+def differences(report: Mapping[str, Any]) -> str:
+    """Each recipe that learned less the next one in rank, paired."""
+    learned = [recipe for recipe in report["recipes"] if not recipe["not_learned"]]
+    pairs = {(pair["first"], pair["second"]): pair for pair in report["pairs"]}
+    rows = []
+    for first, second in pairwise(learned):
+        pair = pairs[first["name"], second["name"]]
+        gain = pair["differences"]["uar"]
+        rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({interval_text(gain)})"])
+        rows[-1] += [said(pair), p_value(pair["p_holm"]), f"{spans(pair['folds'])}; {spans(pair['seeds'])}"]
+    head = ("Recipe", "less", "Points of UAR (95 % over actors)", "The first is", "p after Holm", "Folds; seeds")
+    return table(head, rows, left=2)
 
 
 def premiums(overview: Overview) -> str:
@@ -128,21 +145,22 @@ def _apart(value: bool | None) -> str:
 
 
 def gains(overview: Overview) -> str:
-    """Each fusion less each of its members, paired, and the weights of those that have fitted ones."""
+    """Each fusion less each of its members, paired."""
     protocol = protocol_of(overview, MAIN)
-    weights = {fusion["name"]: fusion["weights"] for fusion in protocol["fusions"]} if protocol else {}
+    fusions = {fusion["name"]: fusion for fusion in protocol["fusions"]} if protocol else {}
     rows = [
         [
-            f"`{pair['first']}`",
+            f"`{fusion['name']}`",
+            weights_text(fusion["weights"]) if fusion["weights"] else "equal",
+            f"{percent(fusion['scores']['uar']['value'])} ({interval_text(fusion['scores']['uar'])})",
             f"`{pair['second']}`",
             f"{points(d['value'])} ({interval_text(d)})",
-            spans(pair["folds"]),
-            weights_text(weights[pair["first"]]) if weights[pair["first"]] else "equal",
+            f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
         ]
         for pair in (protocol["gains"] if protocol else ())
-        for d in [pair["differences"]["uar"]]
+        for fusion, d in [(fusions[pair["first"]], pair["differences"]["uar"])]
     ]
-    head = ("Fusion", "less", "Points of UAR (95 %)", "Folds", "Weights, least to most over folds")
+    head = ("Fusion", "Weights, least to most", "UAR (95 %)", "less", "Points of UAR (95 %)", "Folds; seeds")
     return table(head, rows, left=2) if rows else ""
 
 

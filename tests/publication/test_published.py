@@ -21,6 +21,11 @@ ROW = re.compile(
     r" \| (?P<wa>[\d.]+) \| (?P<f1>[\d.]+) \|"
 )
 
+GAIN = re.compile(
+    r"^\| `(?P<name>[^`]+)` \|[^|]*\| (?P<uar>[\d.]+) \([^)]*\) \| `(?P<member>[^`]+)` \| (?P<gain>[−\d.]+) \([^)]*\)"
+    r" \| (?P<folds>[^;|]+); (?P<seeds>[^|]+) \|"
+)
+
 
 def numbers(text: str) -> list[int]:
     """``1 to 3, 5`` as whole numbers."""
@@ -31,10 +36,16 @@ def numbers(text: str) -> list[int]:
     return found
 
 
-def published() -> list[dict[str, str]]:
-    text = (HOME / "README.md").read_text(encoding="utf-8")
-    body = text.partition("<!-- scores: written by make report-cremad -->")[2].partition("<!-- end of scores -->")[0]
-    return [match.groupdict() for line in body.splitlines() if (match := ROW.match(line))]
+def published(page: str, block: str, row: re.Pattern[str]) -> list[dict[str, str]]:
+    text = (HOME / page).read_text(encoding="utf-8")
+    body = text.partition(f"<!-- {block}: written by make report-cremad -->")[2].partition(f"<!-- end of {block} -->")[
+        0
+    ]
+    return [match.groupdict() for line in body.splitlines() if (match := row.match(line))]
+
+
+SCORES = published("README.md", "scores", ROW)
+GAINS = published("docs/cremad.md", "gains", GAIN)
 
 
 def judged_rows(name: str, fold: int, seed: int, side: str = "test") -> pd.DataFrame:
@@ -81,10 +92,11 @@ def pooled(row: dict[str, str], seeds: list[int]) -> tuple[pd.Series, np.ndarray
 
 
 def test_there_is_a_table_to_check() -> None:
-    assert {"whisper-base", "resnet18", "mfcc-svm"} <= {row["name"] for row in published()}
+    assert {"whisper-base", "resnet18", "mfcc-svm"} <= {row["name"] for row in SCORES}
+    assert {"resnet18+whisper-base", "resnet18+whisper-base@dev"} <= {row["name"] for row in GAINS}
 
 
-@pytest.mark.parametrize("row", published(), ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", SCORES, ids=lambda row: row["name"])
 def test_the_published_figures_are_those_of_the_tables(row: dict[str, str]) -> None:
     scores = []
     models = [numbers(row["seeds"])] if " x " in row["name"] else [[seed] for seed in numbers(row["seeds"])]
@@ -100,6 +112,16 @@ def test_the_published_figures_are_those_of_the_tables(row: dict[str, str]) -> N
         )
     expected = 100 * np.mean(scores, axis=0)
     np.testing.assert_allclose([float(row["uar"]), float(row["wa"]), float(row["f1"])], expected, atol=0.0501)
+
+
+@pytest.mark.parametrize("row", GAINS, ids=lambda row: f"{row['name']} less {row['member']}")
+def test_the_published_gains_of_fusions_are_those_of_the_tables(row: dict[str, str]) -> None:
+    (seed,) = numbers(row["seeds"])
+    fused, member = (
+        recall_score(*pooled(row | {"name": row[of]}, [seed]), average="macro") for of in ("name", "member")
+    )
+    assert float(row["uar"]) == pytest.approx(100 * fused, abs=0.0501)
+    assert float(row["gain"].replace("−", "-")) == pytest.approx(100 * (fused - member), abs=0.0501)
 
 
 def test_only_what_stands_between_marks_is_written_anew(tmp_path: Path) -> None:
