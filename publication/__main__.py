@@ -14,6 +14,7 @@ import pandas as pd
 from publication import tables, trust
 from publication.ablations import ablations
 from publication.example import example
+from publication.goals import goals
 from publication.seeds import seeds
 from publication.targets import targets
 from serlab.core import SerlabError
@@ -46,6 +47,7 @@ def main() -> None:
         "premiums": tables.premiums(overview),
         "others": tables.others(overview),
         "gains": tables.gains(overview),
+        "goals": goals(overview),
         "folds": tables.folds(overview, runs),
         "classes": tables.classes(overview),
         "levels": tables.levels(overview, runs),
@@ -82,11 +84,11 @@ def copy_figures(report: Mapping[str, Any]) -> None:
 
 
 def corpus_clips() -> pd.DataFrame | None:
-    """CREMA-D's table, for votes and demographics; where it is not at hand, what needs it stays as it is."""
+    """CREMA-D's table, for votes and demographics; where it is not at hand, reports lack them and pages keep them."""
     try:
         return load_corpus("crema-d").clips
     except SerlabError as error:
-        say(f"without votes and demographics: {error}")
+        say(f"without votes and demographics, which the reports then lack: {error}")
         return None
 
 

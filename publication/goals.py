@@ -1,0 +1,81 @@
+"""What was asked of the published results before they were trained, and whether they reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from publication.tables import MAIN, protocol_of, table
+from serlab.report.words import interval_text, percent, points, spans
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A level of one score of one recipe, or of a mean of models.
+
+    Attributes:
+        name: the recipe's or the mean's.
+        level: the share asked for.
+        protocol: under which protocol.
+        score: which score.
+    """
+
+    name: str
+    level: float
+    protocol: str = MAIN
+    score: str = "uar"
+
+
+GOALS = (
+    Goal("whisper-base", 0.71),
+    Goal("whisper-base-probe", 0.68),
+    Goal("whisper-base-probe", 0.69, "evar", "wa"),
+    Goal("resnet18", 0.62),
+    Goal("resnet18 x 3", 0.65),
+    Goal("egemaps-svm", 0.48),
+    Goal("mfcc-svm", 0.40),
+    Goal("wav2vec2-tiny", 0.25),
+)
+ABOVE_MEMBERS = "resnet18+whisper-base"
+"""The fusion that was to be above each of its members, paired."""
+_SCORES = {"uar": "UAR", "wa": "accuracy"}
+
+
+def goals(overview: Mapping[str, Any]) -> str:
+    """Every goal beside what was reached; a level counts as reached by the figure, whatever its interval.
+
+    Args:
+        overview: of all protocols, as ``serlab report`` writes it.
+
+    Returns:
+        A Markdown table.
+    """
+    rows = [_row(goal, _entry(overview, goal.protocol, goal.name)) for goal in GOALS]
+    protocol = protocol_of(overview, MAIN)
+    gains = [pair for pair in (protocol["gains"] if protocol else ()) if pair["first"] == ABOVE_MEMBERS]
+    for pair in gains:
+        gain = pair["differences"]["uar"]
+        reached = f"{points(gain['value'])} points ({interval_text(gain)})"
+        above = gain["low"] is not None and gain["low"] > 0
+        rows.append([f"`{ABOVE_MEMBERS}`", f"above `{pair['second']}`, paired", reached, _met(above)])
+    return table(("Recipe", "Asked", "Reached (95 % over actors)", "Met"), rows, left=4)
+
+
+def _entry(overview: Mapping[str, Any], protocol: str, name: str) -> Mapping[str, Any] | None:
+    found = protocol_of(overview, protocol)
+    entries = found["recipes"] + found["fusions"] if found else []
+    return next((entry for entry in entries if entry["name"] == name), None)
+
+
+def _row(goal: Goal, entry: Mapping[str, Any] | None) -> list[str]:
+    asked = f"{_SCORES[goal.score]} {percent(goal.level)} on `{goal.protocol}`"
+    if entry is None:
+        return [f"`{goal.name}`", asked, "not trained yet", "–"]
+    score = entry["scores"][goal.score]
+    reached = f"{percent(score['value'])} ({interval_text(score)}), seeds {spans(entry['seeds'])}"
+    return [f"`{goal.name}`", asked, reached, _met(score["value"] >= goal.level)]
+
+
+def _met(reached: bool) -> str:
+    return "yes" if reached else "**no**"
