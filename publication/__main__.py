@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from serlab.files import write_text
 from serlab.progress import say
 from serlab.recipes import preset_names
 from serlab.report import build_overview
-from serlab.report.overview import members_of
-from serlab.tables import read_protocols
+from serlab.report.overview import members_of, survey
+from serlab.report.summary import summarise
+from serlab.tables import Run, read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"
@@ -33,41 +34,53 @@ FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", 
 
 
 def main() -> None:
-    """Fill the marked places of README and docs."""
+    """Fill the marked places of README and docs, and write the reports in ``results/``."""
     runs = read_protocols(RESULTS)
-    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
-    presets = sorted({run.path.parent.name for each in runs.values() for run in each} & set(preset_names()))
-    there = {run.path.parent.name for run in runs.get(tables.MAIN, ())}
     clips = corpus_clips()
-    fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
-    page = build_overview(RESULTS, recipes=presets, fusions=fusions, clips=clips, audio="none")
-    overview = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    overview, report = judge(runs, clips)
+    main_runs = runs[tables.MAIN]
     bodies = {
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
+        "differences": tables.differences(report),
         "premiums": tables.premiums(overview),
         "others": tables.others(overview),
         "gains": tables.gains(overview),
         "goals": goals(overview),
         "folds": tables.folds(overview, runs),
         "classes": tables.classes(overview),
+        "confusions": tables.confusions(report),
         "levels": tables.levels(overview, runs),
-        "ablations": ablations(runs.get(tables.MAIN, ())),
-        "seeds": seeds(runs.get(tables.MAIN, ()), tables.titles(overview)),
-        "example": example(runs.get(tables.MAIN, ()), clips),
+        "ablations": ablations(main_runs),
+        "seeds": seeds(main_runs, tables.titles(overview)),
         "sentences": tables.scores(overview, "actor-sentence-5"),
+        **{name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")},
     }
-    main_report = RESULTS / tables.MAIN / "report" / "report.json"
-    if main_report.is_file():
-        report = json.loads(main_report.read_text(encoding="utf-8"))
+    if clips is not None:
         copy_figures(report)
-        bodies |= {"confusions": tables.confusions(report), "differences": tables.differences(report)}
-        bodies |= {name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")}
-        if clips is not None:
-            bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
-            bodies["targets"] = targets(runs[tables.MAIN], clips)
+        bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
+        bodies |= {"targets": targets(main_runs, clips), "example": example(main_runs, clips)}
     for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
         fill(HOME / name, bodies)
-    print(page)
+    print(RESULTS / "report" / "index.html")
+
+
+def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The overview of all protocols, and the main protocol's report, as plain data.
+
+    They are written below ``results/`` only where the corpus's table is at hand: a report that lacks votes and
+    demographics would replace one that has them.
+    """
+    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
+    shown = {name: [run for run in each if run.path.parent.name in set(preset_names())] for name, each in runs.items()}
+    there = {run.path.parent.name for run in shown[tables.MAIN]}
+    fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
+    if clips is None:
+        return survey(shown, fusions), summarise(shown[tables.MAIN])
+    presets = {run.path.parent.name for each in shown.values() for run in each}
+    page = build_overview(RESULTS, recipes=presets, fusions=fusions, clips=clips, audio="none")
+    main_page = RESULTS / tables.MAIN / "report" / "report.json"
+    overview, report = (json.loads(path.read_text("utf-8")) for path in (page.with_name("report.json"), main_page))
+    return overview, report
 
 
 def copy_figures(report: Mapping[str, Any]) -> None:
@@ -84,11 +97,11 @@ def copy_figures(report: Mapping[str, Any]) -> None:
 
 
 def corpus_clips() -> pd.DataFrame | None:
-    """CREMA-D's table, for votes and demographics; where it is not at hand, reports lack them and pages keep them."""
+    """CREMA-D's table, for votes and demographics; where it is not at hand, what needs it stays as it is."""
     try:
         return load_corpus("crema-d").clips
     except SerlabError as error:
-        say(f"without votes and demographics, which the reports then lack: {error}")
+        say(f"reports, and what needs votes and demographics, stay as they are: {error}")
         return None
 
 
