@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 
 from publication.tables import table
 from serlab.evaluation.bootstrap import intervals
@@ -31,7 +32,7 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     again = [found for name, title in titles.items() for found in _trained_again(name, title, runs)]
     if not again:
         return "No recipe has been trained with several seeds yet.\n"
-    head = ["Recipe", "Folds", "Seeds", "UAR of each", "Standard deviation", "Their mean (95 %)"]
+    head = ["Recipe", "Folds", "Seeds", "UAR of each", "Standard deviation", "Same answer", "Their mean (95 %)"]
     head += ["Mean of their probabilities (95 % over actors)"]
     return table(head, map(_row, again), left=3)
 
@@ -59,5 +60,13 @@ def _row(recipe: RecipeRuns) -> list[str]:
         spans(recipe.seeds),
         ", ".join(map(percent, spread.values)),
         percent(spread.sd),
+        f"{percent(_agreement(recipe))} %",
         *(f"**{percent(score.value)}** ({interval_text(asdict(score))})" for score in scores),
     ]
+
+
+def _agreement(recipe: RecipeRuns) -> float:
+    """Share of clips of which two trainings say the same, mean over the pairs of trainings."""
+    answers = recipe.rows.pivot(index=["fold", "clip"], columns="seed", values="predicted")
+    each = [float((answers[first] == answers[second]).mean()) for first, second in combinations(answers, 2)]
+    return sum(each) / len(each)

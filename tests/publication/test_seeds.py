@@ -46,11 +46,13 @@ def test_a_recipe_counts_with_the_folds_that_all_its_seeds_have() -> None:
     ]
     found = cells(seeds(runs, TITLES))
     assert list(found) == ["Small"]
-    folds, numbers, each, scatter, mean, fused = found["Small"]
+    folds, numbers, each, scatter, same, mean, fused = found["Small"]
     assert (folds, numbers) == ("1, 2", "0, 1")
     # Seed 0 takes every sad clip of fold 1 for happy, seed 1 every happy clip of fold 2 for sad.
     assert each == "75.0, 75.0"
     assert scatter == "0.0"
+    # They differ on every sad clip of fold 1 and on every happy clip of fold 2.
+    assert same == "50.0 %"
     assert mean.startswith("**75.0** (")
     # Fold 1 is put right by the surer seed 1 (happy .35), fold 2's happy clips stand at .5, where the first label wins.
     assert fused.startswith("**100.0** (")
