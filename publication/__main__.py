@@ -71,13 +71,14 @@ def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tupl
     demographics would replace one that has them.
     """
     # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
-    shown = {name: [run for run in each if run.path.parent.name in set(preset_names())] for name, each in runs.items()}
+    presets = set(preset_names())
+    shown = {name: [run for run in each if run.path.parent.name in presets] for name, each in runs.items()}
     there = {run.path.parent.name for run in shown[tables.MAIN]}
     fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
     if clips is None:
         return survey(shown, fusions), summarise(shown[tables.MAIN])
-    presets = {run.path.parent.name for each in shown.values() for run in each}
-    page = build_overview(RESULTS, recipes=presets, fusions=fusions, clips=clips, audio="none")
+    recipes = {run.path.parent.name for each in shown.values() for run in each}
+    page = build_overview(RESULTS, recipes=recipes, fusions=fusions, clips=clips, audio="none")
     main_page = RESULTS / tables.MAIN / "report" / "report.json"
     overview, report = (json.loads(path.read_text("utf-8")) for path in (page.with_name("report.json"), main_page))
     return overview, report

@@ -37,10 +37,8 @@ def numbers(text: str) -> list[int]:
 
 
 def published(page: str, block: str, row: re.Pattern[str]) -> list[dict[str, str]]:
-    text = (HOME / page).read_text(encoding="utf-8")
-    body = text.partition(f"<!-- {block}: written by make report-cremad -->")[2].partition(f"<!-- end of {block} -->")[
-        0
-    ]
+    begin, end = f"<!-- {block}: written by make report-cremad -->", f"<!-- end of {block} -->"
+    body = (HOME / page).read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
     return [match.groupdict() for line in body.splitlines() if (match := row.match(line))]
 
 

@@ -66,7 +66,12 @@ def _fused(runs: Sequence[Run], name: str, rule: Rule, weights: Mapping[str, flo
     first = runs[0]
     tables = [run.table[run.table["side"].isin(_shared_sides(runs))] for run in runs]
     seeds = sorted({cell_of(run)[1] for run in runs})
-    signature = {**first.signature, **_of_all(runs, weights), "recipe": _recipe(runs, name), "seeds": seeds}
+    signature = {
+        **first.signature,
+        **_of_all(runs, weights),
+        "recipe": _recipe(runs, name, fitted=weights is not None),
+        "seeds": seeds,
+    }
     fused = fuse(tables, rule, weights=None if weights is None else list(weights.values()))
     return Run(fused, signature, first.path)
 
@@ -75,13 +80,13 @@ def _shared_sides(runs: Sequence[Run]) -> set[str]:
     return set[str].intersection(*(set(run.table["side"]) for run in runs))
 
 
-def _recipe(runs: Sequence[Run], name: str) -> dict[str, Any]:
+def _recipe(runs: Sequence[Run], name: str, *, fitted: bool) -> dict[str, Any]:
     recipes = [run.signature["recipe"] for run in runs]
     weights = dict.fromkeys(recipe["pretrained"] for recipe in recipes if recipe["pretrained"])
     return {
         **recipes[0],
         "name": name,
-        "hash": "+".join(recipe["hash"] for recipe in recipes) + FITTED * name.endswith(FITTED),
+        "hash": "+".join(recipe["hash"] for recipe in recipes) + FITTED * fitted,
         "pretrained": ", ".join(weights) or None,
     }
 
