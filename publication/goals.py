@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from publication.tables import MAIN, protocol_of, table
-from serlab.report.words import interval_text, percent, points, spans
+from serlab.report.words import interval_text, numbered, percent, points
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _row(goal: Goal, entry: Mapping[str, Any] | None) -> list[str]:
     if entry is None:
         return [f"`{goal.name}`", asked, "not trained yet", "–"]
     score = entry["scores"][goal.score]
-    reached = f"{percent(score['value'])} ({interval_text(score)}), seeds {spans(entry['seeds'])}"
+    reached = f"{percent(score['value'])} ({interval_text(score)}), {numbered('seed', entry['seeds'])}"
     return [f"`{goal.name}`", asked, reached, _met(score["value"] >= goal.level)]
 
 
