@@ -118,7 +118,7 @@ def compare(
         if not 0 <= seed < _SEEDS:
             raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
     identities = [(recipe, *identify(recipe)) for recipe in loaded]
-    found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=Path(data) if data else None)
+    found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data)
     chosen = find_split(found, protocol or default_protocol(found))
     grid = product(identities, _chosen_folds(chosen, folds), seeds)
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]

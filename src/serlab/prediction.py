@@ -93,7 +93,7 @@ def predict(
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     files = find_audio(Path(path) for path in given)
-    classifier = load(Path(model), precision)
+    classifier = load(model, precision)
     answered = answers_of(Path(model), abstain)
     predictions: list[FilePrediction] = []
     excluded: list[Exclusion] = []

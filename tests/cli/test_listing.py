@@ -29,6 +29,7 @@ def test_one_recipe_with_all_its_settings(serlab, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(ended.out)
     assert load_recipe(str(path)).settings() == load_recipe("resnet18", ["training.epochs=3"]).settings()
+    assert serlab("recipes", "resnet18", "--set", "resnet18:training.epochs=3").out == ended.out
 
 
 def test_protocols(serlab):

@@ -167,7 +167,7 @@ def test_verifying_recalls_nothing(tmp_path, make_tone, opened, later):
 @pytest.mark.cremad
 @pytest.mark.slow
 def test_crema_d_is_scanned_once(cremad_root, opened):
-    first = load_corpus("crema-d", data=cremad_root)
+    first = load_corpus("crema-d", data=str(cremad_root))
     opened.clear()
     again = load_corpus("crema-d", data=cremad_root)
     assert opened == []

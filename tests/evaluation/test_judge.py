@@ -32,6 +32,7 @@ def test_a_foreign_csv_is_joined_to_its_corpus(tmp_path):
     corpus = corpus_of()
     probabilities(corpus.clips).to_csv(tmp_path / "theirs.csv", index=False)
     result = evaluate(tmp_path / "theirs.csv", corpus)
+    assert evaluate(str(tmp_path / "theirs.csv"), corpus) == result
     assert result["scores"]["uar"]["value"] == pytest.approx(4 / 6)
     assert result["scores"]["uar"]["low"] == pytest.approx(4 / 6)
     assert (result["clips"], result["speakers"], result["unpredicted"], result["exclusions"]) == (72, 12, 0, [])

@@ -37,7 +37,7 @@ def test_probe_folder_repeats_the_runs_own_table(tiny_checkpoint, tiny_corpus, t
     result = compare(str(tiny_corpus), [recipe], protocol="speaker-2", folds=[1], out=tmp_path, keep_models=True)
     (folder,) = result.models
     table = pd.read_parquet(folder.with_name("fold1-seed0.parquet"))
-    logits = score(load(folder, "fp32"), [tiny_corpus.parent / f"{clip}.wav" for clip in table["clip"]])
+    logits = score(load(str(folder), "fp32"), [tiny_corpus.parent / f"{clip}.wav" for clip in table["clip"]])
     np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
 
 

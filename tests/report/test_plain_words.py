@@ -36,7 +36,7 @@ def test_how_a_model_was_chosen_what_was_left_out_and_what_it_cost(add_run, fold
     rewritten(searched, "training", chosen={"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
     line = {"corpus": "crema-d", "protocol": "speaker-3", "recipe": RESNET, "hash": "a", "fold": 1, "seed": 0}
     (tmp_path / "ledger.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
-    page, markdown = texts_of(build(folder))
+    page, markdown = texts_of(build(str(folder)))
     assert "<td>15<small>last epoch</small></td>" in page
     assert "| 15 (last epoch) |" in markdown
     assert "1 reading of this protocol's test sides, one a fold and seed, by 1 configuration" in page

@@ -55,7 +55,7 @@ def recipes(
         return
     import yaml
 
-    recipe = load_recipe(name, settings or ())
+    recipe = load_recipe(name, options.settings_of([name], settings or ())[name])
     print(yaml.safe_dump({"title": recipe.title, **recipe.settings()}, sort_keys=False), end="")
 
 

@@ -36,7 +36,7 @@ def corpus_names() -> dict[str, str]:
     return {name: known.description for name, known in _KNOWN.items()}
 
 
-def load_corpus(name: str, *, data: Path | None = None, columns: Columns | None = None) -> Corpus:
+def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns | None = None) -> Corpus:
     """Load a corpus.
 
     Args:
@@ -60,7 +60,7 @@ def load_corpus(name: str, *, data: Path | None = None, columns: Columns | None 
     if name in _KNOWN:
         if columns is not None:
             raise UserError(f"{name} is a known corpus; columns can be named only for a table of one's own.")
-        known: Corpus = import_module(_KNOWN[name].module).load(data)
+        known: Corpus = import_module(_KNOWN[name].module).load(Path(data) if data else None)
         return known
     path = Path(name)
     if not path.exists():

@@ -26,7 +26,7 @@ _LEAST_SHARED = 0.5
 
 
 def evaluate(
-    table: Path | pd.DataFrame,
+    table: Path | str | pd.DataFrame,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,
@@ -79,8 +79,8 @@ def evaluate(
 
 
 def evaluate_pair(
-    first: Path | pd.DataFrame,
-    second: Path | pd.DataFrame,
+    first: Path | str | pd.DataFrame,
+    second: Path | str | pd.DataFrame,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,

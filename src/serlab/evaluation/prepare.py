@@ -29,10 +29,12 @@ class Judged:
     exclusions: list[dict[str, str]]
 
 
-def prepare(table: Path | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> Judged:
+def prepare(table: Path | str | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> Judged:
     """Read a table and complete it from the corpus; arguments and errors as of :func:`evaluate`."""
-    name = str(table) if isinstance(table, Path) else "the table"
-    whole = read_foreign(table) if isinstance(table, Path) else table.assign(clip=table["clip"].astype(str))
+    if isinstance(table, pd.DataFrame):
+        name, whole = "the table", table.assign(clip=table["clip"].astype(str))
+    else:
+        name, whole = str(table), read_foreign(Path(table))
     rows = _on_side(whole, side, name)
     if corpus is not None:
         rows = _join(rows, corpus, name)

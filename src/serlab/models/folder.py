@@ -68,7 +68,7 @@ def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load(folder: Path, precision: str = "auto") -> Classifier:
+def load(folder: Path | str, precision: str = "auto") -> Classifier:
     """Load a model folder, serlab's or plain transformers'.
 
     Args:
@@ -78,6 +78,7 @@ def load(folder: Path, precision: str = "auto") -> Classifier:
     Raises:
         UserError: the folder is no model, is damaged, lacks a weight, or is nothing that int8 is for.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
     if not (folder / _FILE).is_file():

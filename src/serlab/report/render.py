@@ -42,7 +42,11 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
 def build(
-    folder: Path, *, recipes: Collection[str] = (), clips: pd.DataFrame | None = None, audio: Audio = "link"
+    folder: Path | str,
+    *,
+    recipes: Collection[str] = (),
+    clips: pd.DataFrame | None = None,
+    audio: Audio = "link",
 ) -> Path:
     """Write the report of the runs below a folder.
 
@@ -61,6 +65,7 @@ def build(
         UserError: there are no runs, they do not belong together, or a clip to embed cannot be read.
         MachineError: the report cannot be written.
     """
+    folder = Path(folder)
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
     summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
