@@ -134,3 +134,29 @@ def test_without_speakers_the_report_says_so(tmp_path: Path) -> None:
     report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert {notice["code"] for notice in report["notices"]} >= {"speakers-unknown"}
     assert report["recipes"][0]["scores"]["uar"]["low"] is None
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    paper = tmp_path / "paper"
+    (paper / "figures").mkdir(parents=True)
+    (paper / "figures" / "fig1.svg").write_text("mine")
+    (paper / "index.html").write_text("mine")
+    predictions(tmp_path / "mine.csv", 0.9)
+    with pytest.raises(UserError, match="holds files but no report"):
+        build_foreign([tmp_path / "mine.csv"], paper)
+    assert {path.read_text() for path in paper.rglob("*.*")} == {"mine"}
+    for _ in range(2):
+        assert build_foreign([tmp_path / "mine.csv"], tmp_path / "new").is_file()
+
+
+def test_seeds_that_judge_different_clips_are_reported(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.csv", tmp_path / "theirs.csv"
+    for path, skill in ((mine, 0.9), (theirs, 0.7)):
+        table = predictions(path, skill)
+        missing = table[table["speaker"] != "s3"].assign(seed=1)
+        pd.concat([table.assign(seed=0), missing]).to_csv(path, index=False)
+    report = json.loads(build_foreign([mine, theirs], tmp_path / "judged").with_name("report.json").read_text())
+    (recipe, _), (pair,) = report["recipes"], report["pairs"]
+    assert sum(row["clips"] for row in recipe["per_class"]) == CLIPS
+    assert "s3" in [row["speaker"] for row in recipe["per_speaker"]]
+    assert 0 <= pair["mcnemar"]["durkalski_p"] <= 1

@@ -63,7 +63,7 @@ def evaluate(
         "seeds": len(outcomes.seeds),
         "seeds_comparable": len(outcomes.seeds) == 1 or outcomes.seeds_comparable,
         "scores": {metric: asdict(score) for metric, score in scores.items()},
-        "per_class": per_class(outcomes.by_seed, known),
+        "per_class": per_class(outcomes.by_seed, rows, known),
         "confusion": outcomes.by_seed.sum(axis=0).tolist(),
         "corpus": {"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
         "unpredicted": len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
@@ -152,17 +152,18 @@ def _unshared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> int:
     return int(marked.loc[marked["_merge"] == "left_only", "clip"].nunique())
 
 
-def per_class(by_seed: NDArray[Any], labels: Sequence[str]) -> list[dict[str, Any]]:
+def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Precision, recall, F1 (means over seeds; None where undefined) and number of clips of each label.
 
     Args:
         by_seed: confusion counts, shape (seeds, K, K).
+        rows: what was counted, with ``clip`` and ``label``; a clip that several seeds judge is one clip.
         labels: the full label list.
     """
     columns = {"precision": precision(by_seed), "recall": recall(by_seed), "f1": f1(by_seed)}
-    clips = by_seed[0].sum(axis=-1)
+    clips = rows.drop_duplicates("clip")["label"].value_counts()
     return [
-        {"label": label, "clips": int(clips[index])}
+        {"label": label, "clips": int(clips.get(label, 0))}
         | {name: _number(values[:, index].mean()) for name, values in columns.items()}
         for index, label in enumerate(labels)
     ]

@@ -84,12 +84,12 @@ METRICS: Mapping[str, Callable[[Counts], Scores]] = {"uar": uar, "wa": wa, "macr
 
 
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
-    """Labels that have no true clip in any of the matrices: they are not part of UAR and macro-F1.
+    """Labels that lack a true clip in one of the matrices at least: they are not part of its UAR and macro-F1.
 
     >>> absent(np.array([[3, 1], [0, 0]]), ["angry", "sad"])
     ['sad']
     """
-    support = matrices.sum(axis=-1).reshape(-1, len(labels)).sum(axis=0)
+    support = matrices.sum(axis=-1).reshape(-1, len(labels)).min(axis=0)
     return [label for label, clips in zip(labels, support, strict=True) if not clips]
 
 

@@ -100,10 +100,10 @@ def mcnemar(first: Outcomes, second: Outcomes) -> ClusteredMcNemar:
     """
     check_paired(first, second)
     hits = [np.trace(each.by_speaker, axis1=-2, axis2=-1).mean(axis=0) for each in (first, second)]
-    return clustered_mcnemar(hits[0] - hits[1], first.by_speaker[0].sum(axis=(-2, -1)))
+    return clustered_mcnemar(hits[0] - hits[1], first.by_speaker.sum(axis=(-2, -1)).mean(axis=0))
 
 
-def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.int64]) -> ClusteredMcNemar:
+def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.float64] | NDArray[np.int64]) -> ClusteredMcNemar:
     """Both tests from each cluster's discordant pairs.
 
     Args:

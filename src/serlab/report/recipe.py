@@ -53,7 +53,7 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "dev_uar": _mean([run["dev_uar"] for run in runs]),
         "not_learned": reasons_not_learned(train_uar, scores["uar"], len(labels)),
         "absent": absent(outcomes.by_seed, labels),
-        "per_class": per_class(outcomes.by_seed, labels),
+        "per_class": per_class(outcomes.by_seed, recipe.rows, labels),
         "confusion": outcomes.by_seed.sum(axis=0).tolist(),
         "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
         "over_seeds": asdict(over_seeds(outcomes)),
@@ -166,8 +166,9 @@ def _curves(recipe: RecipeRuns) -> list[dict[str, Any]]:
 
 
 def _per_speaker(speakers: Sequence[str], scores: Any) -> list[dict[str, Any]]:
-    """Mean over seeds of each speaker's UAR; scores have shape (seeds, speakers)."""
-    return [{"speaker": name, "uar": float(value)} for name, value in zip(speakers, scores.mean(axis=0), strict=True)]
+    """Mean of each speaker's UAR over the seeds that have judged them; scores have shape (seeds, speakers)."""
+    means = np.nanmean(scores, axis=0)
+    return [{"speaker": name, "uar": float(value)} for name, value in zip(speakers, means, strict=True)]
 
 
 def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def build_foreign(
 
     Args:
         tables: files for :func:`serlab.tables.read_foreign`.
-        folder: where the report goes; made where it is missing.
+        folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
@@ -93,8 +93,11 @@ def build_foreign(
         The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
 
     Raises:
-        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate` raises.
+        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate` raises; the folder
+            holds something else, which a report might replace.
     """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
+        raise UserError(f"{folder} holds files but no report of serlab's; name a new or empty folder.")
     clips = None if corpus is None else corpus.clips
     return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
 
@@ -107,7 +110,7 @@ def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None,
     shown = {f"{drawing.name}.svg" for drawing in drawings}
     for stale in set((target / "figures").glob("*.svg")):
         if stale.name not in shown:
-            stale.unlink()
+            stale.unlink(missing_ok=True)
     files.write_json(target / "report.json", summary)
     files.write_text(target / "report.md", render_markdown(summary, drawings))
     files.write_text(target / "index.html", render_html(summary, drawings, sounds))
