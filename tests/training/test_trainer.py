@@ -165,6 +165,32 @@ def test_patience_stops_early(files: tuple[ClipFile, ...], tmp_path: Path) -> No
     assert len(history["epochs"]) < 30
 
 
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_patience_counts_on_where_it_was_interrupted(
+    stop_after: int, files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    training = Training(epochs=30, batch_size=4, learning_rate=1e-9, patience=3)
+    undisturbed = train("still", files, tmp_path / "a", training)
+    with pytest.raises(KeyboardInterrupt):
+        train("still", files, tmp_path / "b", training, stop_after=stop_after)
+    resumed = train("still", files, tmp_path / "b", training)
+    assert len(resumed[1]["epochs"]) == len(undisturbed[1]["epochs"]) == 4
+    np.testing.assert_array_equal(undisturbed[2], resumed[2])
+
+
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_kill_after_the_last_epoch_costs_no_training(
+    patience: int, files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    # Hardly any change of the weights: the first epoch stays the best.
+    training = Training(epochs=4 if not patience else 30, batch_size=4, learning_rate=1e-9, patience=patience)
+    undisturbed = train("still", files, tmp_path, training)
+    again = train("still", files, tmp_path, training, stop_after=0)
+    assert undisturbed[1]["best_epoch"] == 1
+    assert again[1]["epochs"] == undisturbed[1]["epochs"]
+    np.testing.assert_array_equal(undisturbed[2], again[2])
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_batches_add_up_to_one_of_their_clips(schedule: str, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     # Clips of one length, and the whole side in each step: how they are shared out to batches makes no difference.

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from serlab.core import FindingsError
 from serlab.files import unwritable, write_json
@@ -70,12 +71,14 @@ def fit(
         MachineError: a checkpoint cannot be written.
     """
     last = processes.exchange(_last_checkpoint(folder))[0]
-    done = int(json.loads((last / "trainer_state.json").read_text())["global_step"]) if last else 0
+    state: dict[str, Any] = json.loads((last / "trainer_state.json").read_text()) if last else {}
+    done, log = int(state.get("global_step", 0)), state.get("log_history", [])
+    if _ran_out(log, training.patience):
+        # What was interrupted had stopped, and only the selected epoch's weights are to be loaded.
+        training = replace(training, epochs=len(_history(log)))
     with quiet(), bar(title, training.epochs * _steps_an_epoch(batches, training), done) as progress:
         clock = _Clock(folder, resumed=last is not None)
-        callbacks: list[TrainerCallback] = [_Progress(progress), clock]
-        if training.patience:
-            callbacks.append(EarlyStoppingCallback(training.patience))
+        callbacks: list[TrainerCallback] = [_Progress(progress), clock, _Patience(training.patience)]
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
         with warnings.catch_warnings(), closing(batches), freed_memory_kept():
             # torch 2.13 has a new name for it, which transformers 5.23 does not know.
@@ -124,7 +127,8 @@ class _Trainer(Trainer):
             eval_strategy="epoch",
             save_strategy="epoch",
             logging_strategy="epoch",
-            save_total_limit=1,
+            # The best and the last: a kill after the last epoch, while the sides are scored, costs no training.
+            save_total_limit=2,
             load_best_model_at_end=training.select == "best",
             metric_for_best_model="uar",
             greater_is_better=True,
@@ -278,6 +282,22 @@ class _Progress(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         self.note = f"epoch {round(state.epoch or 0)}: dev UAR {metrics['eval_uar']:.3f}"
+
+
+class _Patience(TrainerCallback):
+    """Stops after so many epochs without a better dev UAR; it counts in the log, which a resumed training has whole."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if _ran_out(state.log_history, self.epochs):
+            control.should_training_stop = True
+
+
+def _ran_out(log: list[dict[str, Any]], patience: int) -> bool:
+    uars = [epoch["dev_uar"] for epoch in _history(log) if "dev_uar" in epoch]
+    return bool(patience and uars) and len(uars) - 1 - int(np.argmax(uars)) >= patience
 
 
 class _Clock(TrainerCallback):
