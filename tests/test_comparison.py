@@ -189,6 +189,37 @@ def test_another_configuration_is_never_overwritten(compare, key):
     assert state_of(first.folder) == before
 
 
+def test_whisper_is_trained_on_no_more_than_its_positions_cover(compare):
+    small = "{d_model: 16, encoder_layers: 1, encoder_attention_heads: 2, encoder_ffn_dim: 16, decoder_layers: 1"
+    settings = ["model.architecture=whisper", f"model.config={small}, max_source_positions: 20}}", "training.epochs=1"]
+    recipe = load_recipe("wav2vec2-tiny", [*settings, "training.max_seconds=60"], precision="fp32")
+    # Clips last up to 0.5 s and 20 positions 0.4 s.
+    assert compare(recipe).trained == 1
+
+
+def test_another_recipe_of_the_same_name_is_known_before_training(compare):
+    first = compare("mfcc-svm")
+    path = first.folder / "mfcc-svm" / "fold1-seed0.json"
+    signature = json.loads(path.read_text())
+    signature["identity"]["recipe"] = signature["recipe"]["hash"] = "older"
+    path.write_text(json.dumps(signature))
+    before = state_of(first.folder)
+    with pytest.raises(UserError, match=r"another configuration \(recipe older"):
+        compare("mfcc-svm", seeds=[1])
+    assert state_of(first.folder) == before
+
+
+def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus, tmp_path):
+    corpus = load_corpus(str(tiny_corpus))
+    sides = corpus.clips["speaker"].eq(corpus.clips["speaker"].min()).map({True: "dev", False: "train"})
+    corpus.clips[["clip"]].assign(side=sides).to_csv(tmp_path / "untested.csv", index=False)
+    split = str(tmp_path / "untested.csv")
+    with pytest.raises(UserError, match=r"the test side of fold 1 .* or --dev-only"):
+        compare("mfcc-svm", protocol=split, out=tmp_path / "out")
+    assert not (tmp_path / "out" / "ledger.jsonl").exists()
+    assert compare("mfcc-svm", protocol=split, out=tmp_path / "out", dev_only=True).trained == 1
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"identity": {}}'])
 def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"

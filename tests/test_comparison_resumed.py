@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 from tests.test_comparison import signature_of, table_of
 
+from serlab import comparison
+from serlab.core import UserError
 from serlab.recipes import load_recipe
+from serlab.report import build
 
 
 @pytest.mark.parametrize("recipe", ["tiny-resnet", "tiny-wav2vec2", "mfcc-svm"])
@@ -115,3 +118,19 @@ def test_half_a_checkpoint_is_not_gone_on_from(compare, tiny_recipes, tiny_compa
     pd.testing.assert_frame_equal(
         table_of(again, "tiny-resnet"), table_of(tiny_comparison, "tiny-resnet"), check_exact=True
     )
+
+
+def test_a_kill_between_signature_and_table_is_done_again(compare, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    whole = compare("mfcc-svm", dev_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "write_table", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compare("mfcc-svm", seeds=[0, 1])
+    with pytest.raises(UserError, match="there are no runs"):
+        build(whole.folder)
+    again = compare("mfcc-svm", seeds=[0, 1])
+    assert (again.done, again.trained) == (0, 2)
+    assert set(table_of(again)["side"]) == {"dev", "test"}

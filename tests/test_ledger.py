@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,19 @@ def test_what_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ledger.jsonl").mkdir()
     with pytest.raises(MachineError, match=r"ledger\.jsonl"):
         ledger.enter(tmp_path, {})
+
+
+def test_a_disk_that_fills_up_leaves_no_half_line(tmp_path: Path) -> None:
+    ledger.enter(tmp_path, {"fold": 1})
+    size = (tmp_path / "ledger.jsonl").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, hard))
+    try:
+        with pytest.raises(MachineError, match=r"ledger\.jsonl"):
+            ledger.enter(tmp_path, {"fold": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    ledger.enter(tmp_path, {"fold": 3})
+    assert [line["fold"] for line in ledger.read(tmp_path)] == [1, 3]

@@ -124,7 +124,7 @@ def compare(
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
     cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
     folder = Path(out) / found.name / chosen.name
-    _check_data(folder, found)
+    _check_folder(folder, found, {cell.folder: cell.identity["recipe"] for cell in cells})
     plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
     exclusions = _exclusions(found)
@@ -178,15 +178,30 @@ def _audit(corpus: Corpus, chosen: Split, folder: Path) -> None:
     write_json(folder / AUDIT, {"verdict": said, "fingerprint": corpus.fingerprint, "findings": findings})
 
 
-def _check_data(folder: Path, corpus: Corpus) -> None:
-    """Refuse a folder that holds results of other data under the same name: no report could join them."""
+def _check_folder(folder: Path, corpus: Corpus, recipes: Mapping[str, str]) -> None:
+    """Refuse a folder that holds results of other data, or of other recipes, under the same name.
+
+    No report could join them, and it is better to know before training.
+
+    Args:
+        folder: the protocol's.
+        corpus: the corpus.
+        recipes: the hash of each recipe that is to be run, by its folder's name.
+    """
     for path in sorted(folder.glob("*/fold*-seed*.json")):
-        there = read_signature(path)["corpus"]["fingerprint"]
+        signature = read_signature(path)
+        there, own = signature["corpus"]["fingerprint"], signature["identity"]["recipe"]
         if there != corpus.fingerprint:
             raise UserError(
                 f"{path} is of other data that are called {corpus.name} too (fingerprint {there[:8]}, not "
                 f"{corpus.fingerprint[:8]}); move it away, or choose another --out."
             )
+        if own != recipes.get(path.parent.name, own):
+            raise UserError(_other_configuration(path, "recipe", own, recipes[path.parent.name]))
+
+
+def _other_configuration(path: Path, key: str, there: object, wanted: object) -> str:
+    return f"{path} is of another configuration ({key} {there}, not {wanted}); move it away, or choose another --out."
 
 
 class _Plan(Enum):
@@ -210,10 +225,7 @@ def _plan(folder: Path, cell: Cell, dev_only: bool, keep_model: bool) -> _Plan:
     different = [key for key in cell.identity if key not in free and there.get(key) != cell.identity[key]]
     if different:
         key = different[0]
-        raise UserError(
-            f"{path} is of another configuration ({key} {there.get(key)}, not {cell.identity[key]}); "
-            "move it away, or choose another --out."
-        )
+        raise UserError(_other_configuration(path, key, there.get(key), cell.identity[key]))
     if not path.with_suffix(".parquet").is_file() or ("test" not in signature["sides"] and not dev_only):
         return wanted
     return _Plan.MODEL if keep_model and not path.with_suffix("").is_dir() else _Plan.NOTHING
@@ -263,8 +275,10 @@ def _do(
         card = model_card(signature, needs_serlab=outcome.classifier.needs_serlab)
         save(outcome.classifier, target.with_suffix(""), signature, card)
     if plan is not _Plan.MODEL:
-        write_table(target, outcome.table)
+        # The table comes last: a run is there where it has one, for a report that is made meanwhile or after a kill.
+        target.unlink(missing_ok=True)
         write_json(target.with_suffix(".json"), signature)
+        write_table(target, outcome.table)
     shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
 

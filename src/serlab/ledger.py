@@ -6,6 +6,8 @@ Lines are only ever added. What a line says is up to who adds it; ``corpus``, ``
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -35,11 +37,19 @@ def enter(out: Path, entry: Mapping[str, Any]) -> None:
         MachineError: the line cannot be written.
     """
     path = out / _NAME
+    line = json.dumps({"time": now(), **entry}).encode() + b"\n"
     try:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": now(), **entry}) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        with path.open("a+b", buffering=0) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            end = stream.seek(0, os.SEEK_END)
+            try:
+                if stream.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                # Half a line would swallow the next one.
+                stream.truncate(end)
+                raise
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -140,6 +140,7 @@ def test_clips_longer_than_whispers_30_s_are_scored_in_parts() -> None:
     assert [len(part) for part in parts] == [2250, 2250]
     whole = score(network, [features], "fp32")
     np.testing.assert_allclose(whole[0], score(network, parts, "fp32").mean(axis=0), atol=1e-5)
+    assert network.longest == 30.0
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ class SpeechEncoder(Network):
         self.preprocessor = preprocessor
         self.kind = str(hf.config.model_type)
         self.plain = plain
+        if self.kind == "whisper":
+            self.longest = hf.config.max_source_positions * whisper.SECONDS
         dropout.install(hf)
         self.head: PooledHead | None = None
         if settings.head.kind == "pooled":
@@ -277,7 +279,10 @@ def read_preprocessor(folder: Path, hf: Any) -> dict[str, Any]:
     """The checkpoint's ``preprocessor_config.json``, or the defaults of its kind where it has none."""
     path = folder / "preprocessor_config.json"
     if path.is_file():
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {_short(error)}; restore it.") from error
         return data
     extractor = _EXTRACTORS.get(str(hf.config.model_type), Wav2Vec2FeatureExtractor)
     defaults: dict[str, Any] = extractor().to_dict()

@@ -6,6 +6,7 @@ time, stacked positional convolutions and Whisper's missing mask all let padding
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -30,12 +31,14 @@ class Network(nn.Module):
         frontend: computes the features of one clip.
         window: number of time steps of every input, or None where the network takes any length.
         fill: feature value that stands for silence (for clips shorter than the window).
+        longest: seconds of the longest input that it takes; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.
     """
 
     frontend: FrontEnd
     window: int | None = None
     fill: float = 0.0
+    longest: float = math.inf
     needs_serlab: bool = True
 
     def segments(self, features: Features) -> list[Features]:

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+SECONDS = 0.02
+"""A position: two frames of log-mel, 10 ms apart."""
+
 
 def parts(frames: int, positions: int) -> list[tuple[int, int]]:
     """Cut a long clip into like parts that the table of positions covers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,8 @@ def run(
     Raises:
         UserError: a side is empty, or a label has no training clip.
     """
-    train, dev = (Side.of(corpus, names, excluded) for names in (fold.train, fold.dev))
-    _check(train, dev, corpus, fold)
+    train, dev, test = (Side.of(corpus, names, excluded) for names in (fold.train, fold.dev, fold.test))
+    _check({"training": train, "dev": dev} | ({} if before_test is None else {"test": test}), corpus, fold)
     memory = PeakMemory()
     start = time.perf_counter()
     with own_randomness(keyed_seed(seed, "initial weights")):
@@ -173,7 +173,6 @@ def run(
     tables = [_predict(classifier, store, dev, "dev", fold.number, seed, title)]
     history["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
     if before_test is not None:
-        test = Side.of(corpus, fold.test, excluded)
         before_test()
         tables.append(_predict(classifier, store, test, "test", fold.number, seed, title))
     predicted = time.perf_counter()
@@ -242,7 +241,7 @@ def _fit_network(
             batch_seconds=recipe.training.batch_seconds,
             window=network.window,
             fill=network.fill,
-            max_seconds=recipe.training.max_seconds,
+            max_seconds=min(recipe.training.max_seconds, network.longest),
             seed=seed,
             share=(rank, world),
         )
@@ -342,13 +341,14 @@ def _real_time_factor(classifier: Classifier, side: Side) -> float:
     return (time.perf_counter() - start) / sum(file.duration for file in files)
 
 
-def _check(train: Side, dev: Side, corpus: Corpus, fold: Fold) -> None:
-    for side, name in ((train, "training"), (dev, "dev")):
+def _check(sides: Mapping[str, Side], corpus: Corpus, fold: Fold) -> None:
+    for name, side in sides.items():
         if not len(side.clips):
+            instead = "choose another protocol" + ", or --dev-only" * (name == "test")
             raise UserError(
-                f"the {name} side of fold {fold.number} of {corpus.name} is empty; choose another protocol."
+                f"the {name} side of fold {fold.number} of {corpus.name} has no clip that can be used; {instead}."
             )
-    absent = sorted(set(corpus.labels) - set(train.clips["label"]))
+    absent = sorted(set(corpus.labels) - set(sides["training"].clips["label"]))
     if absent:
         raise UserError(
             f"the label {absent[0]} has no training clip in fold {fold.number} of {corpus.name}: a model cannot learn "
