@@ -9,7 +9,7 @@ from publication.tables import table
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.report.recipe import compare_pair
-from serlab.report.selection import RecipeRuns, cell_of, group_runs
+from serlab.report.selection import RecipeRuns, cell_of, full_grid, group_runs
 from serlab.report.words import interval_text, percent, points, spans
 from serlab.tables import Run, labels_of
 
@@ -27,7 +27,7 @@ def ablations(runs: Sequence[Run]) -> str:
     pairs = [
         (tried, whole)
         for name, tried in groups.items()
-        if tried.side == "dev" and (whole := groups.get(name.rpartition("-")[0]))
+        if tried.side == "dev" and (whole := groups.get(name.rpartition("-")[0])) and {*tried.cells} & {*whole.cells}
     ]
     if not pairs:
         return "Nothing has been tried on dev sides alone yet.\n"
@@ -36,14 +36,17 @@ def ablations(runs: Sequence[Run]) -> str:
 
 
 def _row(tried: RecipeRuns, whole: RecipeRuns) -> list[str]:
-    same = tuple(run for run in whole.runs if cell_of(run) in tried.cells)
-    members = (tried, replace(whole, side="dev", runs=same))
+    shared = full_grid({*tried.cells} & {*whole.cells})
+    members = tuple(
+        replace(each, side="dev", runs=tuple(run for run in each.runs if cell_of(run) in shared))
+        for each in (tried, whole)
+    )
     gain = compare_pair(*members)["differences"]["uar"]
     scores = [uar(count_outcomes(each.rows, labels_of(each.rows)).by_seed).mean() for each in members]
     learned = [[run.signature["training"]["train_uar"] for run in each.runs] for each in members]
     return [
         *(each.title for each in members),
-        f"{spans(tried.folds)}; {spans(tried.seeds)}",
+        f"{spans(members[0].folds)}; {spans(members[0].seeds)}",
         *(percent(float(score)) for score in scores),
         f"{points(gain['value'])} ({interval_text(gain)})",
         *(percent(sum(each) / len(each)) for each in learned),

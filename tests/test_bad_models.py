@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,11 +33,23 @@ def drop_head(path: Path) -> None:
     save_file(state, path, metadata={"format": "pt"})
 
 
+def write(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text)
+
+
+def drop_label(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"labels": content["labels"][:-1]}))
+
+
 DAMAGE = {
     "a weight is missing": ("model.safetensors", drop_weight),
     "cut weights": ("model.safetensors", cut),
     "no weights": ("model.safetensors", Path.unlink),
     "cut serlab.json": ("serlab.json", spoil_json),
+    "a list in serlab.json": ("serlab.json", write("[]")),
+    "nothing in serlab.json": ("serlab.json", write("null")),
+    "a label less": ("serlab.json", drop_label),
 }
 NETWORK_DAMAGE = {
     "no head": ("model.safetensors", drop_head),
@@ -60,7 +74,7 @@ def test_damaged_model_folder(serlab, tiny_models, tmp_path, make_tone, name, da
     assert ended.out == ""
 
 
-@pytest.mark.parametrize("damage", ["a weight is missing", "no head", "cut weights", "no weights"])
+@pytest.mark.parametrize("damage", ["a weight is missing", "no head", "cut weights", "no weights", "cut preprocessor"])
 def test_damaged_plain_transformers_folder(serlab, tiny_models, tmp_path, make_tone, damage):
     folder = tmp_path / "model"
     shutil.copytree(tiny_models["tiny-wav2vec2"], folder)

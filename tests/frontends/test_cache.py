@@ -229,3 +229,18 @@ def test_show_and_clear() -> None:
     clear()
     assert holdings() == []
     assert list(cache.features_folder().glob("*")) == []
+
+
+def test_a_file_of_another_user_is_read_and_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "not yours")
+
+    values = features()
+    shard = filled(values)
+    monkeypatch.setattr(cache.os, "utime", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert right_or_absent(values, FeatureCache(CONFIG)) == len(values)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    assert right_or_absent(values, FeatureCache(CONFIG)) == 0
+    assert clear() == 0
+    assert shard.exists()

@@ -128,3 +128,20 @@ def test_saving_prints_nothing(tiny_models, tmp_path, capfd):
     signature = json.loads((tiny_models["tiny-wav2vec2"] / "serlab.json").read_text())["signature"]
     save(classifier, tmp_path / "model", signature, "# Card\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_others_may_read_a_model_folder(tiny_models):
+    for folder in tiny_models.values():
+        assert all(path.stat().st_mode & 0o777 == 0o644 for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(tiny_models, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["mfcc-svm"], folder)
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("serlab.models.folder.load_arrays", refused)
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
+        load(folder)

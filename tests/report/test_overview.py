@@ -153,3 +153,11 @@ def test_a_fusion_is_entered_into_the_ledger_once(folder: Path) -> None:
         (name, fold) for name in ("mfcc-svm+resnet18", "resnet18 x 2") for fold in (1, 2, 3)
     ]
     assert {line["protocol"] for line in lines} == {"speaker-3"}
+
+
+@pytest.mark.parametrize("fusion", ["resnet18+mfcc-svm", "mfcc-svm+resnet18", "resnet18+mfcc-svm@dev"])
+def test_what_was_only_developed_is_not_fused_with_what_was_tested(tmp_path: Path, fusion: str) -> None:
+    write_run(tmp_path, "resnet18", 1)
+    write_run(tmp_path, "mfcc-svm", 1, sides=("dev",))
+    with pytest.raises(UserError, match="mfcc-svm has read no test side"):
+        survey(read_protocols(tmp_path / "crema-d"), [fusion])

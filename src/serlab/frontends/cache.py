@@ -107,7 +107,7 @@ class FeatureCache:
             try:
                 return shard.read(key)
             except (ValueError, OSError, SafetensorError) as error:
-                self._drop(shard, str(error))
+                self._drop(shard, error)
                 return None
 
     def put(self, key: str, features: Features) -> bool:
@@ -171,23 +171,25 @@ class FeatureCache:
     def _open(self, path: Path) -> bool:
         try:
             shard = _Shard(path, self.config)
-            os.utime(path)
-        except FileNotFoundError:
+        except OSError:
             return False
-        except (ValueError, OSError, SafetensorError) as error:
+        except (ValueError, SafetensorError) as error:
             say(f"the feature cache's file {path.name} is dropped ({' '.join(str(error).split())}); it is made again.")
-            path.unlink(missing_ok=True)
+            _remove(path)
             return False
+        with suppress(OSError):  # Another user's may be read, though not touched.
+            os.utime(path)
         self._shards[path] = shard
         for key in shard.checksums:
             self._where.setdefault(key, shard)
         return True
 
-    def _drop(self, shard: _Shard, why: str) -> None:
-        say(f"the feature cache's file {shard.path.name} is dropped ({why}); what it held is computed again.")
+    def _drop(self, shard: _Shard, error: Exception) -> None:
+        say(f"the feature cache's file {shard.path.name} is dropped ({error}); what it held is computed again.")
         self._shards.pop(shard.path, None)
         self._where = {key: held for key, held in self._where.items() if held is not shard}
-        shard.path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            _remove(shard.path)
 
 
 class _Shard:
@@ -215,6 +217,15 @@ def _checksum(tensor: torch.Tensor) -> int:
     return zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().data) if tensor.numel() else 0
 
 
+def _remove(path: Path) -> bool:
+    """Remove a file, if the system allows it; True if it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
 def _sweep(folder: Path) -> None:
     """Remove what a killed process left half-written."""
     for path in folder.glob(".*.safetensors"):
@@ -240,10 +251,8 @@ def _make_room(needed: int, limit: int, keep: set[Path]) -> bool:
     for path, stat in sorted(shards, key=lambda item: item[1].st_mtime_ns):
         if used + needed <= limit:
             break
-        if path in keep:
-            continue
-        path.unlink(missing_ok=True)
-        used -= stat.st_size
+        if path not in keep and _remove(path):
+            used -= stat.st_size
     return used + needed <= limit
 
 
@@ -292,8 +301,7 @@ def clear(unused_days: float = 0.0) -> int:
     freed = 0
     for path, stat in _shards():
         if time.time() - stat.st_mtime >= unused_days * 86400:
-            path.unlink(missing_ok=True)
-            freed += stat.st_size
+            freed += stat.st_size * _remove(path)
     for folder in features_folder().glob("*/"):
         _sweep(folder)
         with suppress(OSError):

@@ -60,6 +60,8 @@ def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: 
         }
         write_json(temporary / _FILE, content)
         write_text(temporary / "README.md", card)
+        for path in temporary.rglob("*.*"):
+            path.chmod(0o644)  # Safetensors keeps its files from everybody else.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -90,13 +92,17 @@ def load(folder: Path | str, precision: str = "auto") -> Classifier:
         return _ready(network, tuple(names[index] for index in sorted(names)), chosen)
     try:
         content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        recipe = recipe_from_signature(content["signature"])
-        return _own(folder, recipe, tuple(content["labels"]), precision, content["signature"])
-    except FileNotFoundError as error:
-        # Safetensors does not say which file it misses.
-        name = Path(error.filename or "model.safetensors").name
-        raise UserError(f"{folder} is damaged: {name} is missing.") from error
-    except (SafetensorError, KeyError, ValueError) as error:
+        recipe, labels = recipe_from_signature(content["signature"]), tuple(content["labels"])
+        if list(labels) != content["signature"]["corpus"]["labels"]:
+            raise UserError(f"{folder} is damaged: the labels of {_FILE} are not those that the model was trained on.")
+        return _own(folder, recipe, labels, precision, content["signature"])
+    except OSError as error:
+        # Safetensors neither says which file it misses nor that it may not read one.
+        path = Path(error.filename or folder / "model.safetensors")
+        if path.exists():
+            raise UserError(f"{path} cannot be read; see who may read it.") from error
+        raise UserError(f"{folder} is damaged: {path.name} is missing.") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}.") from error
 
 

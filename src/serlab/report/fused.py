@@ -23,9 +23,14 @@ def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> Reci
         fitted: whether the members' weights are fitted on the dev side of each fold and seed, instead of being equal.
 
     Raises:
-        UserError: they have no fold and seed in common, or no dev side to fit weights on.
+        UserError: they have no fold and seed in common, no dev side to fit weights on, or only some read a test side.
     """
     names = [member.name for member in members]
+    developed = [member.name for member in members if member.side == "dev"]
+    if 0 < len(developed) < len(members):
+        raise UserError(
+            f"{' and '.join(developed)} has read no test side, so that nothing tested can be fused with it."
+        )
     shared = full_grid(set[Cell].intersection(*(set(member.cells) for member in members)))
     if not shared:
         raise UserError(f"{' and '.join(names)} have no fold and seed in common to fuse.")
