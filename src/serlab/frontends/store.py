@@ -7,7 +7,7 @@ the same front end. With or without cache the features are the same.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -65,14 +65,18 @@ class FeatureStore:
 
     def many(self, clips: Sequence[ClipFile], title: str) -> list[Features]:
         """Features of many clips as they are, with a progress bar; reading overlaps with computing."""
-        return list(self._walk([(clip, _PLAIN) for clip in clips], 0, title))
+        return list(self.walk(clips, title))
+
+    def walk(self, clips: Sequence[ClipFile], title: str) -> Generator[Features, None, None]:
+        """As :meth:`many`, clip by clip, so that not all need fit in memory; close it to stop before the end."""
+        return self._walk([(clip, _PLAIN) for clip in clips], 0, title)
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
         """Compute what is not remembered yet of all views of all clips, with a progress bar."""
         pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
         deque(self._walk(pairs, seed, title), maxlen=0)
 
-    def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Iterator[Features]:
+    def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Generator[Features, None, None]:
         """Features of clips and views in order: files are read ahead in threads, the front end runs here."""
         waiting: deque[tuple[ClipFile, str, Future[tuple[bool, Features]]]] = deque()
 

@@ -38,6 +38,7 @@ from serlab.tables import logits_of, make_table
 from serlab.training import processes
 from serlab.training.batches import TrainingBatches
 from serlab.training.memory import PeakMemory
+from serlab.training.scoring import SideScorer, moments
 from serlab.training.targets import targets_of
 from serlab.training.trainer import fit, own_randomness
 
@@ -166,7 +167,7 @@ def run(
     with own_randomness(keyed_seed(seed, "initial weights")):
         classifier, history, store = _fit(recipe, corpus, train, dev, seed, stores, workspace, title)
     trained = time.perf_counter()
-    train_logits = classifier.logits(store.many(train.files, f"{title}: training side"))
+    train_logits = SideScorer(store, train.files, f"{title}: training side").logits(classifier)
     if not np.isfinite(train_logits).all():
         raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
     history["train_uar"] = _uar(train_logits, train.targets, corpus)
@@ -253,10 +254,10 @@ def _fit_network(
             # All will be wanted, so that the time left of the training itself can be told from its first steps.
             store.fill(train.files[rank::world], batches.views, seed, f"{title}: features")
             processes.exchange(None)
-        dev_features = store.many(dev.files[rank::world], f"{title}: dev features")
+        scorer = SideScorer(store, dev.files[rank::world], f"{title}: dev side")
 
         def dev_uar() -> float:
-            mine = classifier.logits(dev_features).argmax(axis=1) if dev_features else np.empty(0, np.intp)
+            mine = scorer.logits(classifier).argmax(axis=1)
             predicted = np.empty(len(dev.files), np.intp)
             for number, part in enumerate(processes.exchange(mine)):
                 predicted[number::world] = part
@@ -307,8 +308,7 @@ def _network(
         network.frontend = rounded(network.frontend, half)
         return network, stores.of(network.frontend)
     store = stores.of(rounded(LogMel(model.logmel), half))
-    frames = np.concatenate(store.many(train.files, f"{title}: log-mel"))
-    mean, std = (torch.from_numpy(f(frames, axis=0, dtype=np.float64)) for f in (np.mean, np.std))
+    mean, std = map(torch.from_numpy, moments(store.walk(train.files, f"{title}: log-mel")))
     resnet = ResNet(model, corpus.labels, mean, std)
     resnet.frontend = store.frontend
     if model.checkpoint:
@@ -323,7 +323,7 @@ def _classical(chosen: dict[str, Any]) -> dict[str, Any]:
 def _predict(
     classifier: Classifier, store: FeatureStore, side: Side, name: str, fold: int, seed: int, title: str
 ) -> pd.DataFrame:
-    logits = classifier.logits(store.many(side.files, f"{title}: predicting {name}"))
+    logits = SideScorer(store, side.files, f"{title}: predicting {name}").logits(classifier)
     return make_table(side.clips, logits, classifier.labels, side=name, fold=fold, seed=seed)
 
 

@@ -1,0 +1,75 @@
+"""A side is scored the same whether it fits in memory or passes by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from serlab.frontends.store import ClipFile
+from serlab.training import scoring
+from serlab.training.scoring import SideScorer, moments
+
+LENGTHS = (7, 3, 5, 3, 9, 4)
+
+
+class Store:
+    """Gives features whose first number is the clip's, and counts them."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def walk(self, clips: Sequence[ClipFile], title: str) -> Iterator[np.ndarray]:
+        for clip in clips:
+            self.given += 1
+            yield np.full((int(clip.duration), 2), float(clip.clip), np.float32)
+
+
+class Model:
+    labels = ("happy", "sad")
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    def logits(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        self.asked.append([len(clip) for clip in features])
+        return np.array([[clip[0, 0], len(clip)] for clip in features], np.float32)
+
+
+FILES = [ClipFile(str(number), "", length) for number, length in enumerate(LENGTHS)]
+EXPECTED = [[number, length] for number, length in enumerate(LENGTHS)]
+
+
+def test_what_fits_is_read_once() -> None:
+    store, model = Store(), Model()
+    scorer = SideScorer(store, FILES, "")
+    for _ in range(3):
+        np.testing.assert_array_equal(scorer.logits(model), EXPECTED)
+    assert store.given == len(FILES)
+    assert model.asked == [sorted(LENGTHS)] * 3
+
+
+@pytest.mark.parametrize("held", [1, 50, 100])
+def test_what_does_not_fit_passes_by_each_time(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "HELD_BYTES", held)
+    store, model = Store(), Model()
+    scorer = SideScorer(store, FILES, "")
+    for _ in range(2):
+        np.testing.assert_array_equal(scorer.logits(model), EXPECTED)
+    assert store.given == 2 * len(FILES)
+    # A clip of 9 frames of 2 numbers in fp32 is 72 bytes: no chunk holds more than the limit and one clip.
+    assert all(8 * sum(chunk[:-1]) < held for chunk in model.asked)
+
+
+def test_a_side_without_clips_has_no_logits() -> None:
+    assert SideScorer(Store(), [], "").logits(Model()).shape == (0, 2)
+
+
+def test_moments_are_numpys_over_all_frames() -> None:
+    random = np.random.default_rng(0)
+    clips = [random.normal(-50, 20, (length, 4)).astype(np.float32) for length in (1, 300, 17, 2048)]
+    mean, std = moments(clips)
+    frames = np.concatenate(clips).astype(np.float64)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-13)
