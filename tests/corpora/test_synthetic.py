@@ -190,3 +190,10 @@ def test_a_folder_that_cannot_be_written_to_is_named(six, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(MachineError, match=r"cannot write .*voice01_s01_angry"):
         synthetic.load(tmp_path / "file" / "below")
+
+
+def test_every_voice_says_the_same_again():
+    pytest.importorskip("espeakng_loader")
+    requests = [plan.request for plan in synthetic._plans()[::72]]
+    for speech, again in zip(synthetic._spoken(requests), synthetic._spoken(requests), strict=True):
+        np.testing.assert_array_equal(speech, again)

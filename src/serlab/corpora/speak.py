@@ -59,6 +59,7 @@ class _Engine:
         rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data.name.encode(), _INITIALIZE_DONT_EXIT)
         if rate != SAMPLE_RATE:
             raise RuntimeError(f"espeak-ng cannot start with the data in {data}: it answered {rate}")
+        self._system = ctypes.CDLL(None)
         self._chunks: list[bytes] = []
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._callback = callback(self._receive)
@@ -79,6 +80,9 @@ class _Engine:
         for parameter, value in ((_RATE, request.rate), (_PITCH, request.pitch), (_RANGE, request.range)):
             library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
+        # Breathy voices hold noise: espeak-ng's own, which it seeds by the time, or the C library's.
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        self._system.srand(1)
         text = request.text.encode()
         failed = library.espeak_Synth(text, len(text) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None)
         if failed or not self._chunks:

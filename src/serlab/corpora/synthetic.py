@@ -37,7 +37,7 @@ from serlab.corpora.speak import Request
 from serlab.files import cache_folder, sha256_file, write_json, writing
 from serlab.progress import bar, say
 
-VERSION = "1"
+VERSION = "2"
 """Part of the cache folder's name and of every clip's random seed; a change of the sound is a new version."""
 
 SAMPLE_RATE = 16000
