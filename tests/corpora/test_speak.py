@@ -64,6 +64,7 @@ class FakeLibrary:
         self.answer, self.mute = answer, mute
         self.parameters: dict[int, int] = {}
         self.voices: list[bytes] = []
+        self.seeds: list[object] = []
 
     def functions(self) -> SimpleNamespace:
         return SimpleNamespace(
@@ -72,6 +73,8 @@ class FakeLibrary:
             espeak_SetVoiceByName=self.set_voice,
             espeak_SetParameter=lambda parameter, value, relative: self.parameters.update({parameter: value}),
             espeak_Synth=self.synthesise,
+            espeak_ng_SetRandSeed=self.seeds.append,
+            srand=self.seeds.append,
         )
 
     def initialize(self, output, _length, path, options):
