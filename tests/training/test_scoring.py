@@ -44,6 +44,8 @@ EXPECTED = [[number, length] for number, length in enumerate(LENGTHS)]
 def test_what_fits_is_read_once() -> None:
     store, model = Store(), Model()
     scorer = SideScorer(store, FILES, "")
+    scorer.hold()
+    assert store.given == len(FILES)
     for _ in range(3):
         np.testing.assert_array_equal(scorer.logits(model), EXPECTED)
     assert store.given == len(FILES)

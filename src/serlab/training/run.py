@@ -160,8 +160,10 @@ def run(
     Raises:
         UserError: a side is empty, or a label has no training clip.
     """
-    train, dev, test = (Side.of(corpus, names, excluded) for names in (fold.train, fold.dev, fold.test))
-    _check({"training": train, "dev": dev} | ({} if before_test is None else {"test": test}), corpus, fold)
+    names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
+    sides = {name: Side.of(corpus, clips, excluded) for name, clips in names.items()}
+    _check(sides, corpus, fold)
+    train, dev = sides["training"], sides["dev"]
     memory = PeakMemory()
     start = time.perf_counter()
     with own_randomness(keyed_seed(seed, "initial weights")):
@@ -175,7 +177,7 @@ def run(
     history["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
     if before_test is not None:
         before_test()
-        tables.append(_predict(classifier, store, test, "test", fold.number, seed, title))
+        tables.append(_predict(classifier, store, sides["test"], "test", fold.number, seed, title))
     predicted = time.perf_counter()
     total, trainable = classifier.parameters
     cost = {
@@ -254,7 +256,8 @@ def _fit_network(
             # All will be wanted, so that the time left of the training itself can be told from its first steps.
             store.fill(train.files[rank::world], batches.views, seed, f"{title}: features")
             processes.exchange(None)
-        scorer = SideScorer(store, dev.files[rank::world], f"{title}: dev side")
+        scorer = SideScorer(store, dev.files[rank::world], f"{title}: dev features")
+        scorer.hold()
 
         def dev_uar() -> float:
             mine = scorer.logits(classifier).argmax(axis=1)

@@ -30,6 +30,11 @@ class SideScorer:
         self.store, self.files, self.title = store, files, title
         self.held: Chunk | None = None
 
+    def hold(self) -> None:
+        """Read the features ahead, so that scoring need not where they fit, and finds them in the cache otherwise."""
+        for _ in self._chunks():
+            pass
+
     def logits(self, classifier: Classifier) -> NDArray[np.float32]:
         """Logits of shape (clips, labels), in the order of the files."""
         scores = np.empty((len(self.files), len(classifier.labels)), np.float32)
