@@ -1,0 +1,32 @@
+"""Audio: the one way from files to samples, and from folders to files."""
+
+from serlab.audio.find import AUDIO_SUFFIXES, find_audio
+from serlab.audio.reading import (
+    DECODER,
+    DEFAULT_LIMITS,
+    SAMPLE_RATE,
+    AudioError,
+    Info,
+    Limits,
+    check,
+    decode,
+    info,
+    read,
+    resample,
+)
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "DECODER",
+    "DEFAULT_LIMITS",
+    "SAMPLE_RATE",
+    "AudioError",
+    "Info",
+    "Limits",
+    "check",
+    "decode",
+    "find_audio",
+    "info",
+    "read",
+    "resample",
+]
