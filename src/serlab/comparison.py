@@ -21,7 +21,7 @@ from serlab import ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.corpora.screening import MAX_SHARE, check_share, screen
+from serlab.corpora.screening import MAX_SHARE, check_labels, check_share, screen
 from serlab.files import unwritable, write_json
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
@@ -52,7 +52,7 @@ class Comparison:
         folder: ``<out>/<corpus>/<protocol>``.
         report: path of the report's page.
         models: the runs' model folders that were kept.
-        exclusions: clips that were left out.
+        exclusions: clips and other entries of the corpus that were left out.
         done, trained: runs that were there already, and runs made now.
     """
 
@@ -129,7 +129,8 @@ def compare(
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
     exclusions = _exclusions(found)
     if waiting:
-        check_share(exclusions, len(found.clips), max_excluded)
+        check_labels(found, exclusions)
+        check_share((*exclusions, *found.excluded), len(found.clips) + len(found.excluded), max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     if waiting or not (folder / AUDIT).is_file():
@@ -150,7 +151,7 @@ def compare(
     report = build(folder, clips=found.clips, audio=audio)
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
-    return Comparison(folder, report, kept, exclusions, len(cells) - len(waiting), len(waiting))
+    return Comparison(folder, report, kept, (*exclusions, *found.excluded), len(cells) - len(waiting), len(waiting))
 
 
 def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:

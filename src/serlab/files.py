@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CACHE_VARIABLE = "SERLAB_CACHE"
+_LONGEST_NAME = 180
+_OLD_SECONDS = 86_400.0
 
 
 def cache_folder() -> Path:
@@ -27,9 +32,24 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("serlab")
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to as it is and never replaced: a pipe, a device, or this process's own output."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISREG(mode):
+        # What standard output goes to may be a file; its name, /dev/stdout, is none.
+        return os.path.realpath(path.parent).startswith(("/dev/", "/proc/")) or str(path.parent) == "/dev"
+    return not stat.S_ISDIR(mode)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; when the block ends well, it is renamed to ``path``.
+
+    What a killed process has left of such temporary files is removed first. Into a pipe or a device, what was written
+    is copied instead.
 
     Args:
         path: where the file shall be; missing parent folders are made.
@@ -40,9 +60,15 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: if the folder cannot be written to or the disk is full.
     """
+    if is_stream(path):
+        with _copying(path) as temporary:
+            yield temporary
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        prefix = _temporary_prefix(path)
+        _clear(path.parent, prefix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{prefix}{_owner()}.", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -57,6 +83,65 @@ def writing(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _copying(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="serlab-") as folder:
+        temporary = Path(folder) / f"copy{path.suffix}"
+        temporary.touch()
+        yield temporary
+        try:
+            with os.fdopen(_opened(path), "wb") as stream:
+                stream.write(temporary.read_bytes())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+
+def _opened(path: Path) -> int:
+    """A descriptor to write to; of this process's own outputs the one that it has, which knows how far they are."""
+    for own in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(own)):
+                return os.dup(own)
+    return os.open(path, os.O_WRONLY | os.O_APPEND)
+
+
+def _temporary_prefix(path: Path) -> str:
+    """How the names of temporary files for ``path`` begin; those of long names too must be names of files."""
+    name = path.name if len(os.fsencode(path.name)) <= _LONGEST_NAME else sha256_json(path.name)[:16]
+    return f".{name}.serlab-"
+
+
+def _owner() -> str:
+    """This process, by machine and number."""
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    return f"{machine}-{os.getpid()}"
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    """Remove temporary files whose process has ended, or that are a day old whoever made them."""
+    machine = _owner().partition("-")[0]
+    with os.scandir(folder) as entries:
+        left = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
+    for path in left:
+        there, _, number = path.name.removeprefix(prefix).partition(".")[0].partition("-")
+        with suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _OLD_SECONDS
+            if old or (there == machine and number.isdigit() and not _lives(int(number))):
+                path.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # Somebody else's.
+    return True
 
 
 def unwritable(path: Path, error: Exception) -> MachineError:
@@ -150,4 +235,5 @@ def sha256_json(value: Any) -> str:
     True
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A file name that is no UTF-8 counts as the bytes that it has on disk.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 from serlab.ranks import rank
@@ -43,6 +44,12 @@ def clock(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@cache
+def say_once(message: str) -> None:
+    """Print a line to standard error unless this process has printed it before."""
+    say(message)
 
 
 @contextmanager

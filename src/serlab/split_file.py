@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from serlab.audio import AUDIO_SUFFIXES
+from serlab.audio import looks_like_audio
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.files import read_csv, sha256_json, write_text
+from serlab.files import is_stream, read_csv, sha256_json, write_text
 from serlab.progress import say
 from serlab.protocols import Fold, Split, disjoint, split
 
@@ -69,7 +69,7 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 
 
 def write_split(path: Path, fold: Fold) -> None:
-    """Write a fold as CSV with columns ``clip`` and ``side``, atomically.
+    """Write a fold as CSV with columns ``clip`` and ``side``, atomically, or into a pipe or device.
 
     Raises:
         UserError: there is another file of that name.
@@ -77,6 +77,9 @@ def write_split(path: Path, fold: Fold) -> None:
     rows = [(clip, side) for side in SIDES for clip in getattr(fold, side)]
     table = pd.DataFrame(rows, columns=["clip", "side"]).sort_values(["clip", "side"])
     text = table.to_csv(index=False)
+    if is_stream(path):
+        write_text(path, text)
+        return
     if path.is_dir() or (path.exists() and path.read_text(encoding="utf-8", errors="replace") != text):
         raise UserError(f"there is {path} already, and it is not this split; move it, or name another file (--out).")
     write_text(path, text)
@@ -152,7 +155,7 @@ def _resolved(corpus: Corpus, names: Sequence[str], path: Path) -> list[str]:
     found = []
     for name in names:
         beside = os.path.normpath(path.parent.absolute() / name)
-        bare = str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(AUDIO_SUFFIXES) else name
+        bare = str(PurePosixPath(name).with_suffix("")) if looks_like_audio(name) else name
         clip = by_id.get(name) or by_path.get(beside) or by_id.get(bare)
         if clip is None:
             owners = by_stem.get(PurePosixPath(bare).name, {})

@@ -21,6 +21,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from serlab.audio.pointers import LONGEST_HEAD, why_absent, why_pointer
 from serlab.core import UserError
 
 SAMPLE_RATE = 16000
@@ -34,7 +35,6 @@ _FORMATS = ("WAV", "WAVEX", "FLAC", "MP3", "OGG")
 _MOST_CHANNELS = 8
 _RATES = (8000, 192000)
 _SILENT_BELOW = 2 / 32768
-_GIT_LFS = b"version https://git-lfs"
 _LONGEST_OGG_PAGE = 65307
 # Programs that write a WAV into a pipe don't know its length and leave one of these or more in its header.
 _UNKNOWN_WAV_LENGTH = 0x7FFF0000
@@ -216,12 +216,12 @@ def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, BinaryIO | None]]
         reason = "not audio" if error.code in _NO_FORMAT else f"damaged: {error.error_string.rstrip('.')}"
         raise AudioError(path, reason) from error
     except OSError as error:
-        raise AudioError(path, _why_closed(error)) from error
+        raise AudioError(path, _why_closed(path, error)) from error
 
 
-def _why_closed(error: OSError) -> str:
+def _why_closed(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return why_absent(path)
     if isinstance(error, PermissionError):
         return "no permission to read it"
     return str(error.strerror or error)
@@ -240,9 +240,9 @@ def _size(path: Path) -> int:
 
 def _look(path: Path, stream: BinaryIO, size: int) -> None:
     """Refuse what the first and last bytes show to be no whole audio file."""
-    head = stream.read(len(_GIT_LFS))
-    if head == _GIT_LFS:
-        raise AudioError(path, "a Git LFS pointer, not the audio itself (git lfs pull gets it)")
+    head = stream.read(LONGEST_HEAD)
+    if reason := why_pointer(head):
+        raise AudioError(path, reason)
     if head.startswith(b"RIFF"):
         _check_wav(path, stream, size)
     if head.startswith(b"OggS"):

@@ -104,10 +104,12 @@ def verify(
         print(f"{result.corpus}: {result.present} of {result.clips} clips present; {result.copy}")
         faults = [f"{entry.clip} ({entry.reason})" for entry in result.known_faults]
         corrupt = [f"{entry.clip} ({entry.reason})" for entry in result.corrupt]
+        left_out = [f"{entry.clip} ({entry.reason})" for entry in result.left_out]
         for title, found in (
             ("missing", result.missing),
             ("extra", result.extra),
             ("corrupt", corrupt),
+            ("left out", left_out),
             ("faulty in the official corpus too", faults),
             ("not the official bytes", result.differing),
         ):

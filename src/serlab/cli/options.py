@@ -12,6 +12,7 @@ from serlab.core import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serlab.core import Exclusion
     from serlab.corpora.base import Corpus
 
 CorpusName = Annotated[
@@ -79,6 +80,19 @@ def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> No
     """Refuse a value that an option does not know."""
     if value is not None and value not in choices:
         raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
+
+
+def say_left_out(excluded: Sequence[Exclusion]) -> None:
+    """List on standard error what was left out, and why."""
+    from serlab.progress import say
+
+    for entry in excluded:
+        say(f"left out: {entry.path or entry.clip} ({entry.reason})")
+
+
+def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
+    """What was left out, for JSON."""
+    return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
 def load(

@@ -70,14 +70,16 @@ def evaluate(
             progress.advance()
     adjust(pairs)
     page = build_foreign(tables, to, clips, side=side) if to else None
+    # Entries of the corpus that are no clips; loading it has named them.
+    left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if form == "json":
         found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[str(tables[0])]
-        print(json.dumps(found | ({"report": str(page)} if page else {}), indent=1))
+        print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         print("\n\n".join("\n".join(block) for block in blocks))
-    if any(result["exclusions"] for result in results.values()):
+    if left_out or any(result["exclusions"] for result in results.values()):
         raise typer.Exit(1)
 
 

@@ -63,7 +63,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
         known: Corpus = import_module(_KNOWN[name].module).load(Path(data) if data else None)
         return known
     path = Path(name)
-    if not path.exists():
+    if not _exists(path):
         if path.suffix or os.sep in name:
             raise UserError(f"there is no folder or table {name}.")
         raise unknown("corpus", name, _KNOWN)
@@ -73,3 +73,10 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
 
     corpus = own.load(path, columns)
     return replace(corpus, name=f"{corpus.name}-own") if corpus.name in _KNOWN else corpus
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # Too long, or behind a folder that nobody may enter.

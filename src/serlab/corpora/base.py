@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from serlab.core import Exclusion
 from serlab.files import sha256_json
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Corpus:
         speakers_known: False where no speaker column was given.
         synthetic: True where no human spoke.
         sentences_known: True where ``sentence`` is a column.
+        excluded: entries of the folder that are no clips, with the reason, such as hidden ones and folders that cannot
+            be opened; ``clip`` is the path relative to the corpus.
+        lost: labels that have no clip because of that, with the reason.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Corpus:
     faults: Mapping[str, str] = field(default_factory=dict)
     speakers_known: bool = True
     synthetic: bool = False
+    excluded: tuple[Exclusion, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentences_known(self) -> bool:

@@ -1,5 +1,5 @@
 """What would make a figure unbelievable, found before it is: leaks, doubles, nuisances that tell the label."""
 
-from serlab.leaks.auditing import audit, copies
+from serlab.leaks.auditing import audit, copies, left_out
 
-__all__ = ["audit", "copies"]
+__all__ = ["audit", "copies", "left_out"]

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.audio import decode, resample
+from serlab.core import Exclusion
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.leaks.checks import (
@@ -75,6 +76,24 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
             *check_sides(corpus, split, usable),
         ]
     return gravest_first(findings)
+
+
+def left_out(corpus: Corpus) -> list[Exclusion]:
+    """What an audit could not look at, but for faults that the corpus is known for.
+
+    Args:
+        corpus: the corpus; what was heard in it is recalled.
+
+    Returns:
+        Clips that cannot be used, and entries that are no clips, with the reason.
+    """
+    heard = listen(corpus)
+    clips = [
+        Exclusion(clip, path, what.fault)
+        for clip, path, what in zip(corpus.clips["clip"], corpus.clips["path"], heard, strict=True)
+        if what.fault and corpus.faults.get(clip) != what.fault
+    ]
+    return [*clips, *corpus.excluded]
 
 
 def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:

@@ -119,6 +119,10 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
             {**vars(entry), "fold": cell.fold.number, "side": side_of[entry.clip]}
             for entry in exclusions
             if entry.clip in side_of
+        ]
+        + [
+            {**vars(entry), "path": Path(entry.path).name, "fold": cell.fold.number, "side": "none"}
+            for entry in corpus.excluded
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         "machine": {
