@@ -124,7 +124,7 @@ def compare(
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
     cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
     folder = Path(out) / found.name / chosen.name
-    _check_folder(folder, found, {cell.folder: cell.identity["recipe"] for cell in cells})
+    _check_folder(folder, found, chosen, {cell.folder: cell.identity["recipe"] for cell in cells})
     plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
     exclusions = _exclusions(found)
@@ -179,14 +179,15 @@ def _audit(corpus: Corpus, chosen: Split, folder: Path) -> None:
     write_json(folder / AUDIT, {"verdict": said, "fingerprint": corpus.fingerprint, "findings": findings})
 
 
-def _check_folder(folder: Path, corpus: Corpus, recipes: Mapping[str, str]) -> None:
-    """Refuse a folder that holds results of other data, or of other recipes, under the same name.
+def _check_folder(folder: Path, corpus: Corpus, chosen: Split, recipes: Mapping[str, str]) -> None:
+    """Refuse a folder that holds results of other data, of other folds, or of other recipes, under the same name.
 
     No report could join them, and it is better to know before training.
 
     Args:
         folder: the protocol's.
         corpus: the corpus.
+        chosen: the protocol applied to it.
         recipes: the hash of each recipe that is to be run, by its folder's name.
     """
     for path in sorted(folder.glob("*/fold*-seed*.json")):
@@ -196,6 +197,11 @@ def _check_folder(folder: Path, corpus: Corpus, recipes: Mapping[str, str]) -> N
             raise UserError(
                 f"{path} is of other data that are called {corpus.name} too (fingerprint {there[:8]}, not "
                 f"{corpus.fingerprint[:8]}); move it away, or choose another --out."
+            )
+        if (version := signature["identity"].get("protocol_version", "1")) != chosen.version:
+            raise UserError(
+                f"{path} was made with other folds of {chosen.name} (version {version}, not {chosen.version}: copies "
+                "of recordings were shared out otherwise); move it away, or choose another --out."
             )
         if own != recipes.get(path.parent.name, own):
             raise UserError(_other_configuration(path, "recipe", own, recipes[path.parent.name]))

@@ -15,6 +15,7 @@ from serlab.corpora.base import Corpus
 from serlab.files import is_stream, read_csv, sha256_json, write_text
 from serlab.progress import say
 from serlab.protocols import Fold, Split, disjoint, split
+from serlab.recordings.units import units_of
 
 SIDES = ("train", "dev", "test")
 _SHARES = (0.6, 0.2, 0.2)
@@ -99,16 +100,14 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
         UserError: there are not three groups to share out.
     """
     clips = corpus.clips
-    unit = clips["speaker"] if corpus.speakers_known else clips["clip"]
-    group = _joined(dict(zip(clips["clip"], unit.astype(str), strict=True)), pairs)
-    units = clips["clip"].map(group)
-    counts = pd.crosstab(units, clips["label"])
+    units = units_of(corpus, pairs)
+    counts = units.counts
     if len(counts) < len(SIDES):
         kind = "speakers" if corpus.speakers_known else "clips"
         raise UserError(
             f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; three sides need three."
         )
-    ids = [tuple(sorted(clips.loc[units.isin(side), "clip"])) for side in _shared_out(counts)]
+    ids = [tuple(sorted(clips.loc[units.of.isin(side), "clip"])) for side in _shared_out(counts)]
     return _one_fold(corpus, "sound", "60 / 20 / 20 % of the clips, speakers and copies together.", Fold(1, *ids))
 
 
@@ -172,18 +171,3 @@ def _resolved(corpus: Corpus, names: Sequence[str], path: Path) -> list[str]:
             (clip,) = owners
         found.append(clip)
     return found
-
-
-def _joined(unit_of: dict[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The group of each clip: its unit, joined with those that share a recording with it."""
-    leader = {unit: unit for unit in unit_of.values()}
-
-    def lead(unit: str) -> str:
-        while leader[unit] != unit:
-            unit = leader[unit]
-        return unit
-
-    for one, other in pairs:
-        first, second = sorted((lead(unit_of[one]), lead(unit_of[other])))
-        leader[second] = first
-    return {clip: lead(unit) for clip, unit in unit_of.items()}

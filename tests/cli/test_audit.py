@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from benchmarks.copies import mp3
 from tests.conftest import write_csv
-from tests.leaks.conftest import RATE, take
+from tests.recordings.conftest import RATE, take
 
 LABELS = ("calm", "sad")
 

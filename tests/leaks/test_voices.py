@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 from tests.conftest import write_csv
-from tests.leaks.conftest import RATE, take
+from tests.recordings.conftest import RATE, take
 from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector
 
 from serlab.corpora import load_corpus

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+# A table has no truth value, so two corpora are equal only where they are one.
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A table of clips with licence, citation, fingerprint and known faults.
 

@@ -62,6 +62,7 @@ class Cell:
             "recipe": self.hash,
             "corpus": self.corpus.fingerprint,
             "protocol": self.split.name,
+            **({} if self.split.version == "1" else {"protocol_version": self.split.version}),
             "fold": self.fold.number,
             "seed": self.seed,
             "precision": precision_of(self.recipe),
@@ -104,6 +105,7 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
         "corpus": corpus.described(),
         "protocol": {
             "name": chosen.name,
+            "version": chosen.version,
             "definition": chosen.definition,
             "speaker_disjoint": chosen.speaker_disjoint,
             "sentence_disjoint": chosen.sentence_disjoint,
