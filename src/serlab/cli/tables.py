@@ -26,7 +26,9 @@ def evaluate(
     tables: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TABLE...", help="CSV or Parquet with `clip` and `logit_<label>` or `prob_<label>` columns."
+            metavar="TABLE...",
+            help="CSV, JSON lines or Parquet with `clip` and `logit_<label>`, `prob_<label>` or `predicted` columns; "
+            "what `serlab predict` writes is such a table.",
         ),
     ],
     corpus: Annotated[
@@ -55,23 +57,25 @@ def evaluate(
     from serlab.evaluation.judge import evaluate_pair
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.paired import adjust
+    from serlab.evaluation.prepare import prepare_all
     from serlab.progress import bar
     from serlab.report import build_foreign
 
     clips = options.load(corpus, data) if corpus else None
-    couples = list(combinations(tables, 2))
+    prepared = prepare_all(tables, clips, None, side)
+    couples = list(combinations(prepared, 2))
     results, pairs = {}, []
     with bar("judging tables", len(tables) + len(couples)) as progress:
-        for table in tables:
-            results[str(table)] = judge(table, clips, side=side)
+        for table in prepared:
+            results[table.name] = judge(table, clips, side=side)
             progress.advance()
         for first, second in couples:
             pairs.append(evaluate_pair(first, second, clips, side=side))
             progress.advance()
     adjust(pairs)
-    page = build_foreign(tables, to, clips, side=side) if to else None
+    page = build_foreign(prepared, to, clips, side=side) if to else None
     if form == "json":
-        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[str(tables[0])]
+        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
         print(json.dumps(found | ({"report": str(page)} if page else {}), indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
