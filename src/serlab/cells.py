@@ -82,7 +82,7 @@ def _text(value: Any, name: object, source: str) -> str:
         return stripped(value)
     if missing(value):
         return ""
-    if isinstance(value, Unreadable | list | dict | tuple | set | bytes) or getattr(value, "ndim", 0):
+    if isinstance(value, Unreadable | list | dict | tuple | set | bytes) or bool(getattr(value, "ndim", False)):
         kind = value.kind if isinstance(value, Unreadable) else f"values of the type {type(value).__name__}"
         raise UserError(f"the column {name!r} of {source} holds {kind}; expected text or numbers.")
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:

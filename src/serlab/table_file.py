@@ -98,7 +98,7 @@ def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
         raise UserError(f"cannot read the {what} {path}: {why}.")
     if content.startswith(b"PAR1") or ending in _PARQUET:
         return _tidy(
-            _guarded(lambda: _parquet(content), path, what, "expected Parquet, or CSV with commas"), path, what
+            _guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what
         )
     text = _decoded(content, path, what)
     if ending in (*_JSON_LINES, ".json") or text.lstrip().startswith("{"):
@@ -200,7 +200,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     >>> _flat({"path": "a.wav", "label": "sad", "probabilities": {"calm": 0.25, "sad": 0.75}})
     {'path': 'a.wav', 'predicted': 'sad', 'prob_calm': 0.25, 'prob_sad': 0.75}
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     shares = row.get("probabilities")
     for name, value in row.items():
         if name == "probabilities" and isinstance(shares, dict):

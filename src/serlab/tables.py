@@ -184,12 +184,15 @@ def read_foreign(path: Path) -> pd.DataFrame:
     return understood(read_table(path), str(path))
 
 
-def understood(table: pd.DataFrame, source: str, *, quiet: bool = False) -> pd.DataFrame:
+def understood(
+    table: pd.DataFrame, source: str, named: Mapping[str, str] | None = None, *, quiet: bool = False
+) -> pd.DataFrame:
     """Take from a table what can be judged.
 
     Args:
         table: cells as :func:`serlab.table_file.read_table` gives them, or a table made in Python.
         source: what to call it.
+        named: columns that stand for ``clip``, ``label`` or ``speaker`` where the table has them.
         quiet: whether to say nothing of columns that are not used.
 
     Returns:
@@ -205,6 +208,7 @@ def understood(table: pd.DataFrame, source: str, *, quiet: bool = False) -> pd.D
     if len(set(names)) < len(names):
         raise UserError(f"{source} has two columns of one name; each needs a name of its own.")
     keys = {role[0]: found for role in _ROLES if (found := column(names, role, source, quiet=quiet))}
+    keys |= {key: name for key, name in (named or {}).items() if name in names and name not in CLIP}
     kinds = {kind: _scores(names, kind, source) for kind in (PREFIX, _PROBABILITY)}
     kinds = {kind: columns for kind, columns in kinds.items() if columns}
     if "clip" not in keys or len(kinds) > 1 or not (kinds or PREDICTED in keys):
@@ -258,7 +262,7 @@ def _scores(names: Sequence[str], kind: str, source: str) -> dict[str, str]:
 def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
     """The sentence for a table that lacks clips or scores."""
     there = ", ".join(names[:_MOST_NAMED])
-    hint = "" if "clip" in keys else alike(names, CLIP)
+    hint = "" if "clip" in keys else alike(names, CLIP, "--path-column")
     like = next((name for name in names if _LIKE_SCORE.match(name)), None)
     if not hint and "clip" in keys:
         hint = alike(names, (PREDICTED,)) or (f"; rename {like!r} prob_{_LIKE_SCORE.sub('', like)}" if like else "")

@@ -40,13 +40,20 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None,
+    path_column: options.PathColumn = "path",
+    label_column: options.LabelColumn = "label",
+    speaker_column: options.SpeakerColumn = None,
 ) -> None:
     """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
 
-    Several tables are compared too, pair by pair, on the clips that both have.
+    Several tables are compared too, pair by pair, on the clips that both have. Clips may be named by id, path, or the
+    end of a path; columns `clip`, `path`, `file` or `filename`, `label` or `emotion`, `speaker` or `actor` are found
+    whatever their case, and the `--…-column` options name others, of the tables and of the corpus's own table.
 
     Examples:
         serlab evaluate predictions.csv --corpus crema-d
+
+        serlab evaluate predictions.jsonl --corpus my-clips.csv --label-column emo
 
         serlab evaluate mine.csv theirs.csv --corpus crema-d --report judged
 
@@ -61,8 +68,11 @@ def evaluate(
     from serlab.progress import bar
     from serlab.report import build_foreign
 
-    clips = options.load(corpus, data) if corpus else None
-    prepared = prepare_all(tables, clips, None, side)
+    # Only a corpus that is a table itself has columns to be named.
+    columns = (path_column, label_column, speaker_column) if corpus and Path(corpus).is_file() else ()
+    clips = options.load(corpus, data, *columns) if corpus else None
+    named = {"clip": path_column, "label": label_column, "speaker": speaker_column or "speaker"}
+    prepared = prepare_all(tables, clips, None, side, named)
     couples = list(combinations(prepared, 2))
     results, pairs = {}, []
     with bar("judging tables", len(tables) + len(couples)) as progress:

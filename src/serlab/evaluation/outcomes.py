@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from serlab.core import UserError, unknown
 from serlab.evaluation.metrics import confusion
 from serlab.tables import PREDICTED, labels_of, logits_of
+
+Called = Mapping[int, int | str | None]
+"""What the user calls folds or seeds, by the number that rows have; None for rows that name none."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,10 @@ def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
         table: rows with a logit per label, or with ``predicted`` alone.
     """
     labels = np.array(labels_of(table), dtype=object)
-    if not len(labels):
-        return table[PREDICTED].to_numpy(object)
-    predicted: NDArray[np.object_] = labels[logits_of(table).argmax(axis=1)]
+    scored = len(labels) > 0
+    predicted: NDArray[np.object_] = (
+        labels[logits_of(table).argmax(axis=1)] if scored else table[PREDICTED].to_numpy(object)
+    )
     return predicted
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from serlab.core import UserError
-from serlab.evaluation.outcomes import check_labels
+from serlab.evaluation.outcomes import Called, check_labels
 from serlab.naming import LABEL, ClipNames, alike
 from serlab.table_file import content_of, parse
 from serlab.tables import PREDICTED, check_table, labels_of, understood
@@ -45,8 +45,8 @@ class Judged:
     labels: tuple[str, ...]
     speakers_known: bool
     exclusions: list[dict[str, str]]
-    folds: Mapping[int, int | str | None] = field(default_factory=dict)
-    seeds: Mapping[int, int | str | None] = field(default_factory=dict)
+    folds: Called = field(default_factory=dict)
+    seeds: Called = field(default_factory=dict)
     digest: str = ""
 
 
@@ -58,6 +58,7 @@ class _Read:
     home: Path
     table: pd.DataFrame
     digest: str
+    columns: Sequence[str]
 
 
 def prepare(
@@ -72,14 +73,25 @@ def prepare_all(
     corpus: Corpus | None,
     labels: Sequence[str] | None,
     side: str,
+    named: Mapping[str, str] | None = None,
 ) -> list[Judged]:
     """Read tables that are judged beside each other: they name clips alike, and have one label list.
 
     Without a corpus, a clip is called as the first table that has it calls it.
+
+    Args:
+        tables: as for :func:`serlab.evaluation.judge.evaluate`, all prepared already or none.
+        corpus: likewise.
+        labels: likewise.
+        side: likewise.
+        named: columns that stand for ``clip``, ``label`` or ``speaker`` where a table has them, beside the usual names.
+
+    Raises:
+        UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
     if all(isinstance(table, Judged) for table in tables):
         return [table for table in tables if isinstance(table, Judged)]
-    reads = [_read(table) for table in tables if not isinstance(table, Judged)]
+    reads = [_read(table, named or {}) for table in tables if not isinstance(table, Judged)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     scored = next((labels_of(read.table) for read in reads if labels_of(read.table)), None)
@@ -87,14 +99,17 @@ def prepare_all(
     return [_prepared(read, corpus, clips, known, side) for read in reads]
 
 
-def _read(table: Path | str | pd.DataFrame) -> _Read:
+def _read(table: Path | str | pd.DataFrame, named: Mapping[str, str]) -> _Read:
     if isinstance(table, pd.DataFrame):
         name = "the table"
-        return _Read(name, Path(), understood(table.reset_index(drop=True), name, quiet=True), "")
+        return _Read(
+            name, Path(), understood(table.reset_index(drop=True), name, named, quiet=True), "", list(table.columns)
+        )
     path = Path(table)
     content = content_of(path)
     digest = hashlib.sha256(content).hexdigest()
-    return _Read(str(table), path.parent, understood(parse(content, path), str(table)), digest)
+    cells = parse(content, path)
+    return _Read(str(table), path.parent, understood(cells, str(table), named), digest, list(cells.columns))
 
 
 def _named(read: _Read, clips: ClipNames) -> _Read:
@@ -107,10 +122,9 @@ def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
     """Tables whose clips are called as the tables before call them, by path, end of a path or stem."""
     done = [reads[0]]
     for read in reads[1:]:
-        named = [each.table["clip"].drop_duplicates() for each in done]
-        paths = [names.map(lambda name, home=each.home: str(home.absolute() / name)) for names, each in zip(named, done)]
-        there = pd.DataFrame({"clip": pd.concat(named), "path": pd.concat(paths)}).drop_duplicates("clip")
-        done.append(_named(read, ClipNames(there)))
+        there = [(name, str(each.home.absolute() / name)) for each in done for name in each.table["clip"].unique()]
+        clips = pd.DataFrame(there, columns=["clip", "path"]).drop_duplicates("clip")
+        done.append(_named(read, ClipNames(clips)))
     return done
 
 
@@ -142,7 +156,7 @@ def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known
     elif "label" not in rows:
         raise UserError(
             f"{name} has no column label; add one, or name the corpus that knows the clips' labels"
-            f"{alike(whole.columns, LABEL)}."
+            f"{alike(read.columns, LABEL, '--label-column')}."
         )
     exclusions = _unusable(rows, corpus, clips)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]
@@ -170,15 +184,16 @@ def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known
     return Judged(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
 
 
-def _calls(whole: pd.DataFrame) -> tuple[dict[int, int | str | None], dict[int, int | str | None]]:
+def _calls(whole: pd.DataFrame) -> tuple[Called, Called]:
     """What each fold's and seed's number in the judged rows is called; folds with names are numbered from 1."""
     folds: dict[int, int | str | None] = {0: None}
     if "fold" in whole:
         named = sorted(whole["fold"].unique())
         numbers = pd.api.types.is_integer_dtype(whole["fold"])
-        folds = {int(fold) if numbers else place: fold for place, fold in enumerate(named, start=1)}
-        folds = {number: int(fold) if numbers else str(fold) for number, fold in folds.items()}
-    seeds = {int(seed): int(seed) for seed in whole["seed"].unique()} if "seed" in whole else {0: None}
+        folds = {int(f): int(f) for f in named} if numbers else {place: str(f) for place, f in enumerate(named, 1)}
+    seeds: dict[int, int | str | None] = {0: None}
+    if "seed" in whole:
+        seeds = {int(seed): int(seed) for seed in whole["seed"].unique()}
     return folds, seeds
 
 
@@ -196,7 +211,7 @@ def _speakers_known(rows: pd.DataFrame, name: str) -> bool:
     return not unnamed.any()
 
 
-def _completed(rows: pd.DataFrame, folds: Mapping[int, int | str | None], speakers_known: bool) -> pd.DataFrame:
+def _completed(rows: pd.DataFrame, folds: Called, speakers_known: bool) -> pd.DataFrame:
     """Rows with a speaker, a label, and the numbers of a fold and a seed."""
     speaker = rows["speaker"].astype(str) if speakers_known else ""
     rows = rows.assign(speaker=speaker).astype({"label": str})

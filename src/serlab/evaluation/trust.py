@@ -20,7 +20,7 @@ from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.calibration import at_temperature, fit_temperature, judge_calibration, reliability
 from serlab.evaluation.conformal import LEVELS, fewest_speakers, judge_sets, nonconformity, sets, threshold
 from serlab.evaluation.fairness import age_bands, judge_groups
-from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.outcomes import Called, Outcomes, count_outcomes
 from serlab.evaluation.people import agree_and_fail, likeness, people, raters_outcomes
 from serlab.evaluation.soft import ceiling, soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
@@ -32,8 +32,6 @@ _LISTED = 12
 _MODEL = ["fold", "seed"]
 
 Floats = NDArray[np.float64]
-Called = Mapping[int, int | str | None]
-"""What the user calls folds or seeds, by the number that rows have; None for rows that name none."""
 _AS_NUMBERED: Called = {}
 _NO_SCORES = {"calibration": None, "abstention": None, "sets": None, "soft": None}
 
