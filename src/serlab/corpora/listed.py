@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,28 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from serlab.cells import text_of
 from serlab.core import UserError
 from serlab.corpora.base import Columns
 from serlab.corpora.spans import span_columns
-from serlab.files import read_table
+from serlab.naming import FILE, LABEL, SPEAKER, alike, column
 from serlab.progress import say_once
+from serlab.table_file import read_table
 
-# Names that are taken where the usual one is not there, in any case and in this order.
-_NAMES = {
-    "path": ("path", "file", "filename", "clip"),
-    "label": ("label",),
-    "speaker": ("speaker", "actor"),
-    "sentence": ("sentence",),
-}
-# What else a column may be called; it is never taken by itself, but its name helps in an error.
-_NEAR = {
-    "path": re.compile(r"(audio|wav|sound|file|path|clip|utt)", re.IGNORECASE),
-    "label": re.compile(r"(label|emotion|class|category|target|affect)", re.IGNORECASE),
-}
-_OPTIONS = {"path": "--path-column", "label": "--label-column", "speaker": "--speaker-column"}
-_SPEAKERS = re.compile(r"(speaker|actor|spk|subject|participant|voice|talker)", re.IGNORECASE)
+_USUAL = {"path": FILE, "label": LABEL, "speaker": SPEAKER, "sentence": ("sentence",)}
 _SPLITS = frozenset({"split", "side", "fold", "partition", "subset", "set"})
-_NAMELESS = re.compile(r"(Unnamed: \d+(_level_\d+)?)?")
 _LONGEST_LABEL = 100
 _LONGEST_SHOWN = 600
 _ADDRESS = re.compile(r"[a-z][a-z0-9+]+://", re.IGNORECASE)
@@ -69,14 +57,14 @@ def read_listed(path: Path, columns: Columns) -> Listed:
     if not path.is_file():
         raise UserError(f"the table {path} is not a regular file; save it as one.")
     table = read_table(path)
-    table.columns = pd.Index([str(name) for name in table.columns])
-    table, rows = _without_empty_rows(path, table)
     chosen = _chosen_columns(path, table, columns)
     if table.empty:
         raise UserError(f"the table {path} has no rows.")
+    rows = [int(place) + 1 for place in table.index]
+    table = table.reset_index(drop=True)
     spans = span_columns(table, list(chosen.values()))
     _name_the_rest(path, table, chosen, spans)
-    clips = pd.DataFrame({ours: _filled(path, table[theirs], theirs, rows) for ours, theirs in chosen.items()})
+    clips = pd.DataFrame({ours: _filled(path, table[theirs], rows) for ours, theirs in chosen.items()})
     too_long = next((row for row, label in zip(rows, clips["label"], strict=True) if len(label) > _LONGEST_LABEL), None)
     if too_long is not None:
         raise UserError(
@@ -87,102 +75,45 @@ def read_listed(path: Path, columns: Columns) -> Listed:
     return Listed(clips, rows, spans)
 
 
-def _without_empty_rows(path: Path, table: pd.DataFrame) -> tuple[pd.DataFrame, list[int]]:
-    """Drop rows without any content, as spreadsheets leave them; also each remaining row's number."""
-    empty = np.ones(len(table), bool)
-    for place in range(table.shape[1]):
-        empty &= _is_empty(table.iloc[:, place])
-    rows = [row for row, is_empty in enumerate(empty, start=1) if not is_empty]
-    if empty.any() and rows:
-        say_once(f"{path}: {empty.sum():,} empty row{'s' * (empty.sum() > 1)} left out.")
-    return table[~empty].reset_index(drop=True), rows
-
-
 def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
     """Which column of the table says what."""
-    given = {"path": columns.path, "label": columns.label, "speaker": columns.speaker, "sentence": columns.sentence}
-    there = table.columns.tolist()
     chosen: dict[str, str] = {}
-    for ours, theirs in given.items():
-        if theirs is not None and theirs in there:
+    for ours, usual in _USUAL.items():
+        asked = getattr(columns, ours)
+        named = asked not in (None, ours)
+        theirs = column(table.columns, (asked,) if named else usual, str(path))
+        if theirs is not None:
             chosen[ours] = theirs
-        elif theirs is None or theirs == ours:
-            taken = _by_usual_name(there, _NAMES[ours], chosen.values())
-            if taken is not None:
-                chosen[ours] = taken
-    for ours, theirs in given.items():
-        if ours not in chosen and theirs is not None:
-            raise UserError(_lacking(path, there, ours, theirs))
-    twice = next((name for name in chosen.values() if there.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"the table {path} has more than one column {twice!r}; each needs a name of its own.")
+        elif named or ours in ("path", "label"):
+            listed = ", ".join(map(str, table.columns))
+            shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
+            near = alike(table.columns, usual, f"--{ours}-column")
+            raise UserError(f"the table {path} has no column {asked!r} for the {ours} (it has: {shown}){near}.")
     return chosen
-
-
-def _by_usual_name(there: Sequence[str], names: Sequence[str], taken: Collection[str]) -> str | None:
-    for name in names:
-        for column in there:
-            if column.strip().lower() == name and column not in taken:
-                return column
-    return None
-
-
-def _lacking(path: Path, there: Sequence[str], ours: str, theirs: str) -> str:
-    near = [name for name in there if ours in _NEAR and _NEAR[ours].search(name)]
-    listed = ", ".join(there)
-    listed = listed if len(listed) <= _LONGEST_SHOWN else listed[:_LONGEST_SHOWN] + " …"
-    said = f"the table {path} has no column {theirs!r} for the {ours} (it has: {listed})"
-    return f"{said}; if it is {near[0]!r}, say {_OPTIONS[ours]} {near[0]}." if near else f"{said}."
 
 
 def _name_the_rest(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], spans: Mapping[str, object]) -> None:
     """Say once which columns are not used."""
-    rest, nameless = [], 0
-    for name in table.columns:
-        if name in chosen.values() or name in spans:
-            continue
-        if _NAMELESS.fullmatch(name.strip()):
-            nameless += 1
-        else:
-            rest.append(name)
-    if nameless:
-        rest.append(f"{nameless} without a name")
+    rest = [name for name in table.columns if name not in chosen.values() and name not in spans]
     if not rest:
         return
-    hints = []
-    speakers = [name for name in rest if _SPEAKERS.search(name)]
-    if "speaker" not in chosen and speakers:
-        hints.append(f"if {speakers[0]!r} says who speaks, say --speaker-column {speakers[0]}")
-    if any(name.strip().lower() in _SPLITS for name in rest):
-        hints.append("a split of your own is a CSV for --protocol")
-    say_once(f"{path}: columns not used: {', '.join(rest)}{''.join(f'; {hint}' for hint in hints)}.")
+    hint = alike(rest, SPEAKER, "--speaker-column") if "speaker" not in chosen else ""
+    if any(name.lower() in _SPLITS for name in rest):
+        hint += "; a split of your own is a CSV for --protocol"
+    listed = ", ".join(rest)
+    shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
+    say_once(f"{path}: columns not used: {shown}{hint}.")
 
 
-def _filled(path: Path, column: pd.Series, name: str, rows: Sequence[int]) -> list[str]:
-    """Text of a column without surrounding blanks; an empty cell, or one that is no plain value, is an error."""
-    empty = _is_empty(column)
-    cells = column.tolist()
-    for row, cell, is_empty in zip(rows, cells, empty, strict=True):
-        if is_empty:
-            raise UserError(
-                f"row {row} of the table {path} (its header not counted) has nothing in the column {name!r}."
-            )
-        if not isinstance(cell, (str, int, float, np.integer, np.floating, np.bool_)):
-            kind = {"dict": "a record", "list": "a list", "ndarray": "a list", "bytes": "bytes"}
-            what = kind.get(type(cell).__name__, f"a {type(cell).__name__}")
-            raise UserError(
-                f"row {row} of the table {path} (its header not counted) has {what} in the column {name!r}; expected "
-                "text or a number."
-            )
-    return [str(cell).strip() for cell in cells]
-
-
-def _is_empty(column: pd.Series) -> NDArray[np.bool_]:
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
-        return np.zeros(len(column), bool)
-    missing: NDArray[np.bool_] = column.isna().to_numpy()
-    blank: NDArray[np.bool_] = np.array([isinstance(cell, str) and not cell.strip() for cell in column], bool)
-    return np.logical_or(missing, blank)
+def _filled(path: Path, cells: pd.Series, rows: Sequence[int]) -> list[str]:
+    """Text of a column without surrounding blanks; an empty cell is an error."""
+    texts: list[str] = text_of(cells, f"the table {path}").tolist()
+    empty = next((row for row, text in zip(rows, texts, strict=True) if not text), None)
+    if empty is not None:
+        raise UserError(
+            f"row {empty} of the table {path} (its header not counted) has nothing in the column {cells.name!r}."
+        )
+    return texts
 
 
 def _located(table: Path, names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from serlab.audio import find_audio
 from serlab.core import Exclusion, UserError
-from serlab.corpora import naming
+from serlab.corpora import spelling
 from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.listed import Listed, read_listed
 from serlab.corpora.scan import describe_files, scan
@@ -92,7 +92,7 @@ def _warn_speakers_unknown(path: Path) -> None:
 
 @cache
 def _warn_of_people(path: Path, labels: tuple[str, ...], speakers_are_labels: bool) -> None:
-    if not speakers_are_labels and not naming.named_like_people(labels):
+    if not speakers_are_labels and not spelling.named_like_people(labels):
         return
     shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
     remedy = "name the label's own column with --label-column" if path.is_file() else _TABLE_HELP
@@ -158,12 +158,12 @@ def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
     """Labels and speakers that look the same made the same; what only capitals tell apart is refused, or named."""
     clips = clips.copy()
     for column in {"label", "speaker"} & set(clips.columns):
-        clips[column], notes = naming.joined(clips[column].tolist())
+        clips[column], notes = spelling.joined(clips[column].tolist())
         for note in notes:
             say_once(f"{source}: the {column} {note}, which looks the same.")
-    naming.check_case(clips["label"].tolist(), source)
+    spelling.check_case(clips["label"].tolist(), source)
     if "speaker" in clips.columns:
-        for group in naming.same_but_for_case(clips["speaker"].unique()):
+        for group in spelling.same_but_for_case(clips["speaker"].unique()):
             listed = " and ".join(map(repr, group))
             say_once(
                 f"warning: {source} has speakers that differ only by capitals, and they count as several: {listed}."
