@@ -21,7 +21,7 @@ from serlab import ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.corpora.screening import MAX_SHARE, check_labels, check_share, screen
+from serlab.corpora.screening import MAX_SHARE, check_labels, check_labels_at_sight, check_share, screen
 from serlab.files import unwritable, write_json
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
@@ -119,6 +119,7 @@ def compare(
             raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
     identities = [(recipe, *identify(recipe)) for recipe in loaded]
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data)
+    check_labels_at_sight(found)
     chosen = find_split(found, protocol or default_protocol(found))
     grid = product(identities, _chosen_folds(chosen, folds), seeds)
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]

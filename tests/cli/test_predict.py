@@ -247,3 +247,36 @@ def test_an_out_that_cannot_be(predict, clips, tmp_path, monkeypatch, arguments,
     assert ended.code == 2
     assert phrase in ended.sentence
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table", "out"])
+def test_whatever_looks_like_a_recording_is_predicted_or_listed(predict, clips, tmp_path, form):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(clips[0], folder / "1.wav")
+    shutil.copytree(folder, tmp_path / "store")
+    (folder / "linked").symlink_to(tmp_path / "store")
+    (folder / "round").symlink_to(".")
+    (folder / "gone.flac").symlink_to("/data/.git/annex/objects/K.flac/K.flac")
+    (folder / "old.dss").write_bytes(b"DSS")
+    (folder / ".hidden.wav").touch()
+    os.mkfifo(folder / "pipe.wav")
+    asked = ["--out", tmp_path / "p.csv"] if form == "out" else ["--format", form]
+    ended = predict("mfcc-svm", *asked, folder)
+    assert ended.code == 1
+    left_out = {f"{folder}/{name}" for name in (".hidden.wav", "gone.flac", "old.dss", "pipe.wav")}
+    if form == "json":
+        result = json.loads(ended.out)
+        assert [row["path"] for row in result["predictions"]] == [f"{folder}/1.wav", f"{folder}/linked/1.wav"]
+        listed = {entry["path"] for entry in result["excluded"]}
+    elif form == "out":
+        rows = csv.DictReader(io.StringIO((tmp_path / "p.excluded.csv").read_text(encoding="utf-8")))
+        listed = {row["path"] for row in rows}
+        again = predict("mfcc-svm", *asked, folder)
+        assert again.code == 1
+        assert len((tmp_path / "p.excluded.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(left_out)
+    else:
+        said = [line for line in ended.err.splitlines() if line.startswith("left out: ")]
+        listed = {line.removeprefix("left out: ").split(" (")[0] for line in said}
+        assert ended.out.count("1.wav") == 2
+    assert listed == left_out

@@ -172,3 +172,12 @@ def test_crema_d_is_scanned_once(cremad_root, opened):
     again = load_corpus("crema-d", data=cremad_root)
     assert opened == []
     pd.testing.assert_frame_equal(again.clips, first.clips)
+
+
+def test_pipes_and_devices_are_not_waited_for_and_long_names_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    paths = [str(tmp_path / name) for name in ("pipe.wav", "zero.wav", "n" * 300 + ".wav", "x/" * 2500 + "y.wav")]
+    found = scan(paths, "looking")
+    assert found["sha256"].tolist() == [""] * 4
+    assert (found["sample_rate"] == 0).all()

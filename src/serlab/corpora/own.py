@@ -166,7 +166,7 @@ def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
         for group in spelling.same_but_for_case(clips["speaker"].unique()):
             listed = " and ".join(map(repr, group))
             say_once(
-                f"warning: {source} has speakers that differ only by capitals, and they count as several: {listed}."
+                f"warning: {source} has speakers that differ only by capitals and count as several: {listed}."
             )
     return clips
 

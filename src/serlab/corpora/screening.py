@@ -6,6 +6,7 @@ A sound clip is remembered by path and SHA-256; one that failed is decoded again
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -84,6 +85,16 @@ def check_labels(corpus: Corpus, exclusions: Sequence[Exclusion]) -> None:
             f"the label {label!r} of {corpus.name} has no clip left for training ({lost[label]}){others}; mend that, "
             "or take the label out of the corpus."
         )
+
+
+def check_labels_at_sight(corpus: Corpus) -> None:
+    """Stop where a label would be lost, as far as that shows before every clip is decoded.
+
+    Raises:
+        UserError: as in :func:`check_labels`.
+    """
+    seen = corpus.clips.groupby("label")["sample_rate"].transform("max")
+    check_labels(corpus, screen(replace(corpus, clips=corpus.clips[seen == 0])))
 
 
 def check_share(exclusions: Sequence[Exclusion], total: int, max_share: float = MAX_SHARE) -> None:
