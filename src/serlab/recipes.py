@@ -173,10 +173,24 @@ class SvmModel:
 
     Attributes:
         features: ``mfcc`` statistics or ``egemaps`` functionals (extra ``opensmile``).
+        C: inverse regularisation strengths to choose from.
+        gamma: widths of the kernel to choose from, for standardised features.
+        calibration: ``temperature`` keeps the machine's own decision; ``regression``, of the first version, lets a
+            logistic regression over the pairs' decision values answer.
     """
 
     kind: Literal["svm"] = "svm"
     features: Literal["mfcc", "egemaps"] = "mfcc"
+    C: tuple[float, ...] = added(tuple(2.0**power for power in (-2, 0, 2, 4)))
+    gamma: tuple[float, ...] = added(tuple(2.0**power for power in (-12, -10, -8, -6)))
+    calibration: Literal["temperature", "regression"] = added("temperature", before="regression")
+
+    def __post_init__(self) -> None:
+        """Refuse grids that hold nothing to choose from."""
+        for name in ("C", "gamma"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise UserError(f"model.{name} is {list(values)}; it must list numbers above 0.")
 
 
 Model = EncoderModel | ResNetModel | ProbeModel | SvmModel
@@ -355,13 +369,16 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
         raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
+    # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
+    former = data.pop("formerly", None) if shipped else None
     changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
     for change in changes:
         _override(data, change)
     for key in data:
         if key not in ("title", *_SECTIONS):
             raise unknown(f"key in recipe {stem}", str(key), ("title", *_SECTIONS))
-    recipe = build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
+    identity = {"name": former or stem, "preset": shipped and not former and not changes}
+    recipe = build(Recipe, {**identity, **data}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
 
@@ -370,7 +387,7 @@ def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
     """Rebuild the recipe that a run's signature describes."""
     data = signature["recipe"]
     content = {"name": data["name"], "title": data["title"], "preset": False, **data["config"]}
-    recipe = build(Recipe, content, f"recipe {data['name']}")
+    recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
     assert isinstance(recipe, Recipe)
     return recipe
 

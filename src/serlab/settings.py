@@ -15,13 +15,14 @@ from typing import Any, Literal
 from serlab.core import UserError, unknown
 
 
-def build(kind: Any, value: Any, where: str) -> Any:
+def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """Build a value of the annotated type ``kind`` from plain data.
 
     Args:
         kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a plain type.
         value: the data.
         where: what to call the place in an error.
+        recorded: the data is a record of settings; fields made by :func:`added` that it lacks came later.
 
     Raises:
         UserError: a key is unknown, or a value is of another type or out of range.
@@ -32,13 +33,13 @@ def build(kind: Any, value: Any, where: str) -> Any:
         chosen = value.get("kind") if isinstance(value, dict) else None
         if chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
-        return build(members[chosen], value, where)
+        return build(members[chosen], value, where, recorded=recorded)
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
+        return _build_dataclass(kind, value, where, recorded)
     if origin is tuple:
         if not isinstance(value, list):
             raise UserError(f"{where} must be a list, not {value!r}.")
-        return tuple(build(typing.get_args(kind)[0], item, where) for item in value)
+        return tuple(build(typing.get_args(kind)[0], item, where, recorded=recorded) for item in value)
     if origin is Literal:
         if value not in typing.get_args(kind):
             raise UserError(f"{where} is {value!r}; it must be one of {', '.join(typing.get_args(kind))}.")
@@ -46,9 +47,19 @@ def build(kind: Any, value: Any, where: str) -> Any:
     return _scalar(dict if origin is not None else kind, value, where)
 
 
-def added(default: Any) -> Any:
-    """A field that came later: at its default it is left out of identities, so that older ones stay as they are."""
-    return dataclasses.field(default=default, metadata={"added": True})
+_SAME = object()
+
+
+def added(default: Any, *, before: Any = _SAME) -> Any:
+    """A field that came later, and the value that older settings without it stand for.
+
+    At that value it is left out of identities, so that older ones stay as they are.
+
+    Args:
+        default: for settings that do not name the field.
+        before: what was done before there was the field; the default where nothing else is named.
+    """
+    return dataclasses.field(default=default, metadata={"before": default if before is _SAME else before})
 
 
 def plain(value: Any, *, omit_added: bool = False) -> Any:
@@ -56,13 +67,13 @@ def plain(value: Any, *, omit_added: bool = False) -> Any:
 
     Args:
         value: the settings.
-        omit_added: leave out fields made by :func:`added` that are at their default.
+        omit_added: leave out fields made by :func:`added` whose value is what was done before there was the field.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: plain(getattr(value, field.name), omit_added=omit_added)
             for field in dataclasses.fields(value)
-            if not (omit_added and field.metadata.get("added") and getattr(value, field.name) == field.default)
+            if not (omit_added and getattr(value, field.name) == field.metadata.get("before", _SAME))
         }
     if isinstance(value, (list, tuple)):
         return [plain(item, omit_added=omit_added) for item in value]
@@ -95,15 +106,17 @@ def check_share(section: str, settings: object, *names: str) -> None:
             raise UserError(f"{section}.{name} is {value}; it must be from 0 to below 1.")
 
 
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+def _build_dataclass(kind: Any, value: Any, where: str, recorded: bool) -> Any:
     if not isinstance(value, dict):
         raise UserError(f"{where} must be a section with keys, not {value!r}.")
     hints = typing.get_type_hints(kind)
     for key in value:
         if key not in hints:
             raise unknown(f"key in {where}", str(key), hints)
+    given = {key: build(hints[key], item, f"{where}: {key}", recorded=recorded) for key, item in value.items()}
+    former = {field.name: field.metadata["before"] for field in dataclasses.fields(kind) if "before" in field.metadata}
     try:
-        return kind(**{key: build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+        return kind(**(former | given if recorded else given))
     except TypeError as error:
         raise UserError(f"{where}: {error}.") from error
 
