@@ -210,8 +210,8 @@ class SupportVectorClassifier(SupportVectors):
         temperature = TEMPERATURES[1]
         if known.any():
             temperature = fit_temperature(one_against_rest(values, seen)[known], targets[known])
-        # At the upper end the held-out probabilities are no better than equal ones.
-        if temperature >= TEMPERATURES[1]:
+        # At the upper end the held-out probabilities are no better than equal ones; the search returns it rounded.
+        if temperature > 0.999 * TEMPERATURES[1]:
             say("no temperature fits the held-out training speakers; probabilities are uncalibrated (temperature 1).")
             return {"temperature": np.array(1.0), "calibrated": np.array(0.0)}
         return {"temperature": np.array(temperature), "calibrated": np.array(1.0)}
