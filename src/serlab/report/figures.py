@@ -48,7 +48,7 @@ def _draw_uar(summary: Summary) -> Drawing:
     for row, recipe in enumerate(recipes):
         score = recipe["scores"]["uar"]
         _row_title(axes, row, titles[row], percent(score["value"]))
-        _dot(axes, row, score, row, hollow=bool(recipe["not_learned"]))
+        _dot(axes, row, score, row, hollow=recipe["learned"] is False)
     highest = max(100 * (recipe["scores"]["uar"]["high"] or recipe["scores"]["uar"]["value"]) for recipe in recipes)
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
@@ -58,7 +58,7 @@ def _draw_uar(summary: Summary) -> Drawing:
         figure,
         "uar",
         "UAR of each recipe",
-        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: did not learn.",
+        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: not shown to be above chance.",
         f"UAR by recipe: {seen}. Chance is {chance:.1f} %.",
     )
 

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab import files, ledger
 from serlab.core import UserError
+from serlab.evaluation.learning import NOT_SHOWN
 from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
@@ -217,6 +218,7 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["not_shown"] = NOT_SHOWN
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
