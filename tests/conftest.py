@@ -62,6 +62,16 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def figures_as_svg_alone() -> Iterator[None]:
+    """Give reports that tests make in passing no PDFs and PNGs, whose fonts take seconds."""
+    from serlab.report import render, svg
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "exports", lambda drawing: {"svg": svg.export_svg(drawing)})
+        yield
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: exit code, standard output and standard error."""
