@@ -129,7 +129,9 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
         ),
         ("clip,prob_sad\na,\n", "not finite, first for clip a"),
         ("clip,prob_sad\na,much\n", "no number"),
-        ("clip,prob_sad,fold\na,1,x\n", "has a fold that is no whole number"),
+        ("clip,prob_sad,seed\na,1,x\n", "has a seed that is no whole number"),
+        ("clip,prob_sad,fold\na,1,1e30\n", "has a fold that is no whole number"),
+        ("clip,prob_sad,fold\na,1,\nb,1,2\n", "has a fold that is no whole number"),
         ("", "expected CSV with commas"),
     ],
 )

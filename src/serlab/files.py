@@ -9,14 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 
-from serlab.core import MachineError, UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from serlab.core import MachineError
 
 CACHE_VARIABLE = "SERLAB_CACHE"
 
@@ -71,59 +68,6 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     """
     why = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
     return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a user has made: Parquet where the name ends so, else CSV as :func:`read_csv` does.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read.
-    """
-    import pandas as pd
-
-    if path.suffix.lower() != ".parquet":
-        return read_csv(path, "table")
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no table {path}.") from error
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the table {path}: {why}; expected Parquet, or CSV with commas.") from error
-
-
-def read_csv(path: Path, what: str) -> pd.DataFrame:
-    """Read a CSV file that a user has made: UTF-8, commas, a header; every cell as text without surrounding blanks.
-
-    Args:
-        path: the file.
-        what: what it is, for errors: ``table`` or ``split``.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read as such a table.
-    """
-    import pandas as pd
-
-    try:
-        cells = pd.read_csv(path, header=None, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {what} {path}.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"the {what} {path} is a folder; expected a CSV file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the {what} {path} is not in UTF-8; save it anew as CSV in UTF-8.") from error
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the {what} {path}: {why}; expected CSV with commas.") from error
-    cells = cells.apply(lambda column: column.str.strip())
-    names = cells.iloc[0].tolist()
-    if len(names) == 1 and (used := next((mark for mark in ";\t" if mark in names[0]), "")):
-        mark = "semicolons" if used == ";" else "tabs"
-        raise UserError(f"the {what} {path} has {mark} between its columns; save it with commas.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"the {what} {path} has more than one column {twice!r}; each needs a name of its own.")
-    return cells.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from serlab.audio import find_audio
+from serlab.cells import text_of
 from serlab.core import UserError
 from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.scan import describe_files, scan
-from serlab.files import read_table
+from serlab.naming import FILE, LABEL, SPEAKER, alike, column
 from serlab.progress import say
+from serlab.table_file import read_table
 
+_USUAL = {"path": FILE, "label": LABEL, "speaker": SPEAKER, "sentence": ("sentence",)}
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
 
 
@@ -84,16 +87,17 @@ def _clips_of_folder(folder: Path) -> pd.DataFrame:
 
 def _clips_of_table(path: Path, columns: Columns) -> pd.DataFrame:
     table = _read_table(path)
-    wanted = {"path": columns.path, "label": columns.label}
-    for ours, theirs in (("speaker", columns.speaker), ("sentence", columns.sentence)):
+    wanted = {}
+    for ours, usual in _USUAL.items():
+        asked = getattr(columns, ours)
+        named = asked not in (None, ours)
+        theirs = column(table.columns, (asked,) if named else usual, str(path))
         if theirs is not None:
             wanted[ours] = theirs
-        elif ours in table.columns:
-            wanted[ours] = ours
-    for ours, theirs in wanted.items():
-        if theirs not in table.columns:
+        elif named or ours in ("path", "label"):
             there = ", ".join(map(str, table.columns))
-            raise UserError(f"the table {path} has no column {theirs!r} for the {ours} (it has: {there}).")
+            near = alike(table.columns, usual, f"--{ours}-column")
+            raise UserError(f"the table {path} has no column {asked!r} for the {ours} (it has: {there}){near}.")
     if table.empty:
         raise UserError(f"the table {path} has no rows.")
     clips = pd.DataFrame({ours: _filled(path, table[theirs], theirs) for ours, theirs in wanted.items()})
@@ -113,12 +117,12 @@ def _read_table(path: Path) -> pd.DataFrame:
     return read_table(path)
 
 
-def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:
+def _filled(path: Path, cells: pd.Series, name: str) -> pd.Series:
     """Text of a column without surrounding blanks; an empty cell is an error."""
-    text = column.astype(str).str.strip()
-    empty = column.isna() | (text == "")
+    text = text_of(cells, f"the table {path}")
+    empty = text == ""
     if empty.any():
-        row = int(empty.to_numpy().argmax()) + 1
+        row = int(cells.index[int(empty.to_numpy().argmax())]) + 1
         raise UserError(f"row {row} of the table {path} (its header not counted) has nothing in the column {name!r}.")
     return text
 

@@ -95,8 +95,8 @@ def _about_coverage(
             "warning",
             f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these very clips.",
         )
-    folds = sorted({fold for recipe in recipes for fold in recipe["folds"]})
-    missing = sorted(set(range(1, protocol["folds"] + 1)) - set(folds))
+    folds = {fold for recipe in recipes for fold in recipe["folds"]}
+    missing = [fold for fold in protocol.get("fold_names", range(1, protocol["folds"] + 1)) if fold not in folds]
     if missing:
         yield _notice(
             "missing-folds",
@@ -130,10 +130,11 @@ def _about_coverage(
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are judged: too few for an interval.",
         )
     if min(len(recipe["seeds"]) for recipe in recipes) < SEEDS_FOR_RECIPES:
+        first = "Fewer than three seeds: the" if any(recipe["seeds"] for recipe in recipes) else "The"
         yield _notice(
             "few-seeds",
             "note",
-            "Fewer than three seeds: the intervals say how the trained models at hand would fare on other "
+            f"{first} intervals say how the trained models at hand would fare on other "
             f"{people(corpus['name'])}, not how the recipes would fare if trained again.",
         )
     uneven = [recipe["title"] for recipe in recipes if not recipe["seeds_comparable"]]
@@ -156,7 +157,14 @@ def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
                 f"No clip of {listed(recipe['absent'])} among those that {recipe['title']} is judged on: "
                 "UAR and macro-F1 are means over the other labels.",
             )
-        if without := recipe["trust"]["calibration"]["without"]:
+        calibration = recipe["trust"]["calibration"]
+        if calibration is None:
+            yield _notice(
+                "no-probabilities",
+                "note",
+                f"{recipe['title']} gives no probabilities: no calibration, no abstention and no prediction sets.",
+            )
+        elif without := calibration["without"]:
             yield _notice(
                 "no-calibration", "note", f"No temperature and no prediction sets for {recipe['title']}: {without}."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,11 +13,11 @@ from serlab.evaluation.bootstrap import Interval, intervals
 from serlab.evaluation.judge import per_class
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
-from serlab.report.selection import RecipeRuns, full_grid
+from serlab.report.selection import RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
 
@@ -78,7 +78,15 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, 
     dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
     outcomes = count_outcomes(recipe.rows, corpus["labels"])
     fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
-    return trust(recipe.rows, fitted_on, outcomes, clips, speakers_known=corpus["speakers_known"])
+    return trust(
+        recipe.rows,
+        fitted_on,
+        outcomes,
+        clips,
+        speakers_known=corpus["speakers_known"],
+        folds=recipe.fold_names,
+        seeds=recipe.seed_names,
+    )
 
 
 def _at_chance(score: Interval, labels: int) -> str:
@@ -101,23 +109,32 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
     return pair | {
         **compare(one, other, speakers_known=corpus["speakers_known"]),
-        "folds": sorted({fold for fold, _ in shared}),
-        "seeds": sorted({seed for _, seed in shared}),
+        "folds": _shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
+        "seeds": _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
         "clips": int(both["clip"].nunique()),
         "speakers": len(one.speakers) if corpus["speakers_known"] else None,
         "partial": set(shared) != set(first.cells) or set(shared) != set(second.cells),
     }
 
 
+def _shared_names(first: Called, second: Called, numbers: Collection[int]) -> list[int | str]:
+    """What both call the folds or seeds of these numbers, in order; nothing where they call them differently."""
+    return [name for number in sorted(numbers) if (name := first[number]) == second[number] and name is not None]
+
+
 def worst_confusions(recipe: RecipeRuns) -> list[dict[str, Any]]:
-    """The wrong clips that the recipe was surest of, each clip once, surest first."""
+    """The wrong clips that the recipe was surest of, each clip once, surest first; none where it has no scores."""
     rows = recipe.rows
+    if not labels_of(rows):
+        return []
     wrong = rows[rows["predicted"] != rows["label"]].sort_values(["probability", "clip"], ascending=[False, True])
     worst = wrong.drop_duplicates("clip").head(WORST)
     column = {label: index for index, label in enumerate(labels_of(worst))}
     of_label = probabilities_of(worst)[range(len(worst)), [column[label] for label in worst["label"]]]
-    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)]
-    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.astype(object).itertuples(index=False)]
+    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)].astype(object)
+    for key, names in (("fold", recipe.fold_names), ("seed", recipe.seed_names)):
+        worst[key] = [names[number] for number in worst[key]]
+    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.itertuples(index=False)]
 
 
 def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
@@ -126,8 +143,8 @@ def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
     dev = run.table[run.table["side"] == "dev"]
     counts = count_outcomes(judged, labels).by_seed[0]
     return {
-        "fold": int(run.signature["fold"]),
-        "seed": int(run.signature["seed"]),
+        "fold": called(run)["fold"],
+        "seed": called(run)["seed"],
         "clips": len(judged),
         "uar": float(uar(counts)),
         "wa": float(wa(counts)),

@@ -35,6 +35,7 @@ from serlab.tables import read_protocols, read_runs
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
+    from serlab.evaluation.prepare import Judged
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
@@ -74,7 +75,7 @@ def build(
 
 
 def build_foreign(
-    tables: Sequence[Path],
+    tables: Sequence[Path | Judged],
     folder: Path,
     corpus: Corpus | None = None,
     *,
@@ -84,7 +85,7 @@ def build_foreign(
     """Write the report of tables of predictions, whoever made them.
 
     Args:
-        tables: files for :func:`serlab.tables.read_foreign`.
+        tables: files for :func:`serlab.tables.read_foreign`, or such that are prepared already.
         folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from serlab.core import UserError
-from serlab.evaluation.outcomes import check_labels, predicted_of
-from serlab.tables import Run, probabilities_of
+from serlab.evaluation.outcomes import Called, check_labels, predicted_of
+from serlab.tables import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
 Cell = tuple[int, int]
@@ -48,9 +48,19 @@ class RecipeRuns:
         return tuple(cell_of(run) for run in self.runs)
 
     @property
-    def folds(self) -> list[int]:
-        """Folds, sorted."""
-        return sorted({fold for fold, _ in self.cells})
+    def fold_names(self) -> Called:
+        """What each fold is called, by its number, in order of the numbers; None where a table names none."""
+        return {cell_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=cell_of)}
+
+    @property
+    def seed_names(self) -> Called:
+        """What each seed is called, likewise."""
+        return {cell_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=cell_of)}
+
+    @property
+    def folds(self) -> list[int | str]:
+        """Folds as they are called, in order."""
+        return [name for name in self.fold_names.values() if name is not None]
 
     @property
     def seeds(self) -> list[int]:
@@ -60,7 +70,8 @@ class RecipeRuns:
     @property
     def trained_seeds(self) -> list[int]:
         """Seeds that were trained for these runs, sorted: of a mean over seeds all of them."""
-        return sorted({seed for run in self.runs for seed in run.signature.get("seeds", [cell_of(run)[1]])})
+        seeds = {seed for run in self.runs for seed in run.signature.get("seeds", [called(run)["seed"]])}
+        return sorted(seeds - {None})
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -73,10 +84,17 @@ def cell_of(run: Run) -> Cell:
     return int(run.signature["fold"]), int(run.signature["seed"])
 
 
+def called(run: Run) -> Mapping[str, Any]:
+    """What a run's ``fold`` and ``seed`` are called, None for what another's table does not name."""
+    found: Mapping[str, Any] = run.signature.get("called", run.signature)
+    return found
+
+
 def judged_rows(run: Run, side: str) -> pd.DataFrame:
-    """A run's rows of one side, with ``predicted`` and ``probability`` (of the predicted label)."""
+    """A run's rows of one side, with ``predicted`` and its ``probability`` (None without scores)."""
     rows = run.table[run.table["side"] == side]
-    return rows.assign(predicted=predicted_of(rows), probability=probabilities_of(rows).max(axis=1, initial=0.0))
+    sure = probabilities_of(rows).max(axis=1, initial=0.0) if labels_of(rows) else None
+    return rows.assign(predicted=predicted_of(rows), probability=sure)
 
 
 def full_grid(cells: Iterable[Cell]) -> list[Cell]:

@@ -104,8 +104,8 @@ def _rank(recipe: Mapping[str, Any]) -> tuple[bool, float, str]:
 
 
 def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: Sequence[RecipeRuns]) -> str:
-    folds = {fold for group in groups for fold in group.folds}
-    seeds = {seed for group in groups for seed in group.seeds}
+    folds = dict.fromkeys(fold for group in groups for fold in group.folds)
+    seeds = {seed for group in groups for seed in group.seed_names.values() if seed is not None}
     return signature_line(corpus, protocol["name"], folds, seeds)
 
 
@@ -117,7 +117,12 @@ def _exclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
             key = (exclusion["fold"], exclusion["side"], exclusion["clip"], exclusion["reason"])
             entry = found.setdefault(key, {name: exclusion[name] for name in ("fold", "side", "clip", "reason")})
             entry.setdefault("recipes", set()).add(run.path.parent.name)
-    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found)]
+    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found, key=_place)]
+
+
+def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Exclusions of no fold come before those of one."""
+    return key[0] is not None, *key[0:1] * (key[0] is not None), *key[1:]
 
 
 def _ledger(

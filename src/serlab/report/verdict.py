@@ -54,7 +54,7 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     count = ground["clips"] if ground["speakers"] is None else ground["speakers"]
     of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
     folds = "all folds" if len(ground["folds"]) == protocol["folds"] else numbered("fold", ground["folds"])
-    if protocol["folds"] == 1:
+    if protocol["folds"] <= 1 or not ground["folds"]:
         folds = ""
     where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
     heard = {
