@@ -210,6 +210,12 @@ def test_a_file_that_cannot_be_read(tmp_path):
     assert "binary.yaml" in refused(recipe=str(tmp_path / "binary.yaml"))
 
 
+@pytest.mark.parametrize("value", [10**10, -(10**400), "[1]", "{a: b}", "2001-01-01", "!!set {a}", "[" * 200])
+def test_odd_values_are_refused(value):
+    for key in ("training.epochs", "training.learning_rate", "training.select", "model.kind", "model.logmel.n_fft"):
+        assert key.rpartition(".")[2] in refused(f"{key}={value}")
+
+
 @given(st.text(max_size=30))
 def test_any_setting_gives_a_recipe_or_a_sentence(text):
     for change in (text, f"training.epochs={text}", f"model.{text}", f"augmentation.views={text}"):
