@@ -15,7 +15,7 @@ from typing import Any, Literal
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
-from serlab.files import sha256_json
+from serlab.files import absent, sha256_json
 from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
@@ -339,7 +339,16 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif name.endswith((".yaml", ".yml")):
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:
             with Path(name).open(encoding="utf-8") as stream:
                 text = stream.read(MOST_CHARACTERS + 1)

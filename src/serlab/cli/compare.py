@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.progress import say
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def compare(
     ] = "wav2vec2-tiny,resnet18-small,mfcc-svm",
     data: options.Data = None,
     protocol: options.Protocol = None,
-    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3`; all if absent.")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2`.")] = "0",
+    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if absent.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2` or `0-2`.")] = "0",
     out: options.Out = Path("runs"),
     dev_only: Annotated[bool, typer.Option("--dev-only", help="Develop: never predict the test side.")] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep each run's model folder.")] = False,
@@ -78,7 +78,7 @@ def compare(
         jobs=jobs,
         columns=(path_column, label_column, speaker_column),
     )
-    print(result.report)
+    output.path(result.report)
 
 
 def train(
@@ -122,7 +122,7 @@ def train(
         cache=cache,
         columns=(path_column, label_column, speaker_column),
     )
-    print(result.models[0])
+    output.path(result.models[0])
 
 
 def _compare(
