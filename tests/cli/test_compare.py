@@ -83,6 +83,13 @@ def test_one_or_many_of_an_option_is_understood_and_ranges_are(compare, tmp_path
     assert sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet")) == ["fold1-seed0", "fold2-seed0"]
 
 
+def test_a_smoke_run_and_a_part(compare, tmp_path):
+    assert "tiny-smoke" in compare("--smoke").out
+    ended = compare("--limit", "1")
+    assert "tiny-limit1" in ended.out
+    assert compare("--limit", "0").code == 2
+
+
 def test_seeds_and_folds(compare, tmp_path):
     assert compare("--folds", "2,1", "--seeds", "3,0").code == 0
     found = sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet"))

@@ -41,6 +41,12 @@ def compare(
     jobs: Annotated[
         int, typer.Option(help="Runs at once, sharing the cores: for small networks and SVMs, which cannot use all.")
     ] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N clips per label and speaker, always the same ones.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Does it run? A few clips, one epoch, one fold, in a folder of its own.")
+    ] = False,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -59,6 +65,8 @@ def compare(
         serlab compare crema-d --recipes mfcc-svm,resnet18-small --jobs 4
 
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
+
+        serlab compare crema-d --recipes wav2vec2-base --smoke
     """
     result = _compare(
         corpus,
@@ -76,6 +84,8 @@ def compare(
         audio=audio,
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
         columns=(path_column, label_column, speaker_column),
     )
     output.path(result.report)
@@ -143,6 +153,8 @@ def _compare(
     cache: bool,
     columns: tuple[str, str, str | None],
     jobs: int = 1,
+    limit: int | None = None,
+    smoke: bool = False,
 ) -> Comparison:
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
@@ -167,6 +179,8 @@ def _compare(
         audio=cast("Audio", audio),
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
     )
     for exclusion in result.exclusions:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")
