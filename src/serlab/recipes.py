@@ -12,13 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
-from serlab.files import sha256_json
-from serlab.settings import added, build, check_at_least, check_positive, check_share, plain
+from serlab.files import absent, sha256_json
+from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -355,18 +353,25 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif name.endswith((".yaml", ".yml")):
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            with Path(name).open(encoding="utf-8") as stream:
+                text = stream.read(MOST_CHARACTERS + 1)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {name}: {error}.") from error
+            raise UserError(f"cannot read the recipe {name}: {getattr(error, 'strerror', None) or error}.") from error
         stem, shipped = Path(name).stem, False
     else:
         raise unknown("recipe", name, preset_names())
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
     # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
@@ -401,7 +406,4 @@ def _override(data: dict[str, Any], change: str) -> None:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
             raise UserError(f"--set {change}: {key} is a value, not a section.")
-    try:
-        data[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {change}: {value!r} is no valid YAML value.") from error
+    data[keys[-1]] = read_yaml(value, f"--set {change}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import UserError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def audit(
         about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": name}
         print(json.dumps({**about, "verdict": verdict(findings), "findings": findings}, indent=1))
     else:
-        print("\n".join([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)]))
+        output.lines([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)])
     if strict and any(finding["severity"] == "error" for finding in findings):
         raise typer.Exit(1)
 
@@ -98,7 +98,7 @@ def make_split(
     if fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
     write_split(out, folds[fold])
-    print(out)
+    output.path(out)
 
 
 def _default_split(corpus: Corpus) -> Split | None:
