@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serlab.core import UserError
 from serlab.recipes import EncoderModel, ResNetModel, SvmModel, load_recipe, preset_names, recipe_from_signature
+from serlab.training.run import identify
 
 PRESETS = (
     "egemaps-svm", "hubert-base", "mfcc-svm", "resnet18", "resnet18-imagenet", "resnet18-small", "seed-resnet18",
@@ -204,10 +205,29 @@ def test_a_file_that_is_no_recipe(tmp_path, text, phrase):
     assert "mine" in message
 
 
+def test_what_is_named_like_a_file_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("title: Mine\nmodel: {kind: svm}\n")
+    (tmp_path / "mine.txt").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert refused(recipe="mine.yalm") == "there is no recipe mine.yalm; the nearest name there is mine.yaml."
+    assert "nor the folder recipes/of" in refused(recipe="recipes/of/mine.yaml")
+    assert "ends in .yaml" in refused(recipe="mine.txt")
+    for checkpoint in ("folder", "facebook/wav2vec2-large"):
+        assert f"model.checkpoint={checkpoint}" in refused(recipe=checkpoint)
+    assert load_recipe("./mine.yaml").title == "Mine"
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     assert "absent.yaml" in refused(recipe=str(tmp_path / "absent.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert "binary.yaml" in refused(recipe=str(tmp_path / "binary.yaml"))
+
+
+@pytest.mark.parametrize("value", [10**10, -(10**400), "[1]", "{a: b}", "2001-01-01", "!!set {a}", "[" * 200])
+def test_odd_values_are_refused(value):
+    for key in ("training.epochs", "training.learning_rate", "training.select", "model.kind", "model.logmel.n_fft"):
+        assert key.rpartition(".")[2] in refused(f"{key}={value}")
 
 
 @given(st.text(max_size=30))
@@ -223,7 +243,8 @@ def test_any_setting_gives_a_recipe_or_a_sentence(text):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("resnet18", "e9d8ed59"), ("wav2vec2-tiny", "5a10f727"), ("resnet18-small", "8ddc738b")]
+    ("name", "expected"),
+    [("resnet18", "e9d8ed59"), ("wav2vec2-tiny", "5a10f727"), ("resnet18-small", "8ddc738b")],
 )
 def test_published_results_keep_their_identity_when_settings_are_added(name, expected):
     assert load_recipe(name).hash(None).startswith(expected)
@@ -238,3 +259,30 @@ def test_an_added_setting_counts_once_it_is_changed():
 def test_a_resnet_has_no_batches_by_seconds():
     with pytest.raises(UserError, match="batch_seconds"):
         load_recipe("resnet18", ["training.batch_seconds=20"])
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("mfcc-svm-1", "mfcc-svm-15cb1a"), ("egemaps-svm-1", "egemaps-svm-2ec344")]
+)
+def test_the_first_support_vector_machines_keep_their_identity_and_folder(name, folder):
+    recipe, now = load_recipe(name), load_recipe(name.removesuffix("-1"))
+    identity = identify(recipe)[0]
+    assert recipe.folder(identity) == folder
+    assert recipe.title.endswith(", first version")
+    assert now.folder(identify(now)[0]) == name.removesuffix("-1")
+    assert identify(now)[0] != identity
+    assert identify(load_recipe(now.name, ["model.calibration=regression"]))[0] == identity
+
+
+def test_a_signature_without_a_later_setting_means_what_was_done_then():
+    signature = {"recipe": {"name": "mfcc-svm", "title": "SVM", "config": {"model": {"kind": "svm"}}}}
+    assert recipe_from_signature(signature).model == SvmModel(calibration="regression")
+    assert load_recipe("mfcc-svm").model == SvmModel()
+
+
+def test_the_grids_of_a_support_vector_machine_are_settings():
+    wider = load_recipe("mfcc-svm", ["model.C=[1, 8]", "model.gamma=[0.01]"])
+    assert (wider.model.C, wider.model.gamma) == ((1.0, 8.0), (0.01,))
+    assert identify(wider)[0] != identify(load_recipe("mfcc-svm"))[0]
+    with pytest.raises(UserError, match=r"model.gamma is \[-1.0\]; it must list numbers above 0"):
+        load_recipe("mfcc-svm", ["model.gamma=[-1]"])

@@ -79,6 +79,22 @@ def test_mistakes_are_said_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: l
         read_split(corpus, written(tmp_path, *rows))
 
 
+def test_what_is_named_like_a_file_is_one(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, *((clip, "train") for clip in corpus.clips["clip"]))
+    for name in ("mine.cvs", "./mine.scv"):
+        with pytest.raises(UserError, match=r"there is no split .*; the nearest name there is mine\.csv\."):
+            find_split(corpus, name)
+    with pytest.raises(UserError, match=r"there is no split splits/mine .*nor the folder splits"):
+        find_split(corpus, "splits/mine")
+    path.rename(tmp_path / "mine")
+    with pytest.raises(UserError, match=r"call it mine\.csv"):
+        find_split(corpus, "mine")
+    assert find_split(corpus, "./mine").name.startswith("mine-")
+    with pytest.raises(UserError, match="unknown protocol 'speaker'"):
+        find_split(corpus, "speaker")
+
+
 def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no split"):
         find_split(corpus, str(tmp_path / "none.csv"))

@@ -33,6 +33,7 @@ from serlab.recipes import Recipe, load_recipe
 from serlab.report import build
 from serlab.report.render import AUDIT, Audio
 from serlab.split_file import find_split
+from serlab.subset import limited, smoke_limit, smoke_recipe
 from serlab.tables import write_table
 from serlab.training import processes
 from serlab.training.jobs import check_jobs, spread
@@ -80,6 +81,8 @@ def compare(
     audio: Audio = "link",
     cache: bool = True,
     jobs: int = 1,
+    limit: int | None = None,
+    smoke: bool = False,
 ) -> Comparison:
     """Train every recipe on every fold and seed that is not there yet, and write the report.
 
@@ -98,6 +101,9 @@ def compare(
         audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
         cache: keep features on disk, so that another fold, seed or recipe finds them; the results are the same.
         jobs: how many runs to do at once, each in a process of its own on its share of the cores.
+        limit: most clips per label and speaker; the results lie in ``<out>/<corpus>-limit<N>``.
+        smoke: only try whether everything runs, on a few clips per label and speaker, for one epoch, on the first fold
+            if none is named; the results lie in ``<out>/<corpus>-smoke``.
 
     Returns:
         Where the tables and the report are.
@@ -117,11 +123,16 @@ def compare(
     for seed in seeds:
         if not 0 <= seed < _SEEDS:
             raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
-    identities = [(recipe, *identify(recipe)) for recipe in loaded]
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit} leaves no clip; it must be 1 or more.")
+    identities = [(recipe, *identify(recipe)) for recipe in (map(smoke_recipe, loaded) if smoke else loaded)]
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data)
     check_labels_at_sight(found)
     chosen = find_split(found, protocol or default_protocol(found))
-    grid = product(identities, _chosen_folds(chosen, folds), seeds)
+    if smoke or limit is not None:
+        found, chosen = limited(found, chosen, limit or smoke_limit(found), smoke=smoke)
+    wanted = _chosen_folds(chosen, folds)
+    grid = product(identities, wanted[:1] if smoke and not folds else wanted, seeds)
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
     cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
     folder = Path(out) / found.name / chosen.name

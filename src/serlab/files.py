@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from typing import Any
 
 import platformdirs
 
-from serlab.core import MachineError
+from serlab.core import MachineError, UserError
 
 CACHE_VARIABLE = "SERLAB_CACHE"
 _LONGEST_NAME = 180
@@ -155,10 +156,34 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
 
 
+def absent(what: str, name: str) -> UserError:
+    """Build the error for a file or folder that the user has named and that is not there, with the nearest real one.
+
+    Args:
+        what: what was to be there, e.g. ``"recipe"``.
+        name: the path as given.
+    """
+    path = Path(name)
+    try:
+        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.75)
+    hint = f"; the nearest name there is {path.with_name(near[0])}." if near else "."
+    where = "" if path.parent.is_dir() else f" (nor the folder {path.parent})"
+    return UserError(f"there is no {what} {name}{where}{hint}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,13 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
-from serlab.files import sha256_json
-from serlab.settings import added, build, check_at_least, check_positive, check_share, plain
+from serlab.files import absent, sha256_json
+from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -173,10 +171,24 @@ class SvmModel:
 
     Attributes:
         features: ``mfcc`` statistics or ``egemaps`` functionals (extra ``opensmile``).
+        C: inverse regularisation strengths to choose from.
+        gamma: widths of the kernel to choose from, for standardised features.
+        calibration: ``temperature`` keeps the machine's own decision; ``regression``, of the first version, lets a
+            logistic regression over the pairs' decision values answer.
     """
 
     kind: Literal["svm"] = "svm"
     features: Literal["mfcc", "egemaps"] = "mfcc"
+    C: tuple[float, ...] = added(tuple(2.0**power for power in (-2, 0, 2, 4)))
+    gamma: tuple[float, ...] = added(tuple(2.0**power for power in (-12, -10, -8, -6)))
+    calibration: Literal["temperature", "regression"] = added("temperature", before="regression")
+
+    def __post_init__(self) -> None:
+        """Refuse grids that hold nothing to choose from."""
+        for name in ("C", "gamma"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise UserError(f"model.{name} is {list(values)}; it must list numbers above 0.")
 
 
 Model = EncoderModel | ResNetModel | ProbeModel | SvmModel
@@ -341,27 +353,37 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif name.endswith((".yaml", ".yml")):
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            with Path(name).open(encoding="utf-8") as stream:
+                text = stream.read(MOST_CHARACTERS + 1)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {name}: {error}.") from error
+            raise UserError(f"cannot read the recipe {name}: {getattr(error, 'strerror', None) or error}.") from error
         stem, shipped = Path(name).stem, False
     else:
         raise unknown("recipe", name, preset_names())
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
+    # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
+    former = data.pop("formerly", None) if shipped else None
     changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
     for change in changes:
         _override(data, change)
     for key in data:
         if key not in ("title", *_SECTIONS):
             raise unknown(f"key in recipe {stem}", str(key), ("title", *_SECTIONS))
-    recipe = build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
+    identity = {"name": former or stem, "preset": shipped and not former and not changes}
+    recipe = build(Recipe, {**identity, **data}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
 
@@ -370,7 +392,7 @@ def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
     """Rebuild the recipe that a run's signature describes."""
     data = signature["recipe"]
     content = {"name": data["name"], "title": data["title"], "preset": False, **data["config"]}
-    recipe = build(Recipe, content, f"recipe {data['name']}")
+    recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
     assert isinstance(recipe, Recipe)
     return recipe
 
@@ -384,7 +406,4 @@ def _override(data: dict[str, Any], change: str) -> None:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
             raise UserError(f"--set {change}: {key} is a value, not a section.")
-    try:
-        data[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {change}: {value!r} is no valid YAML value.") from error
+    data[keys[-1]] = read_yaml(value, f"--set {change}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pandas as pd
 from serlab.cells import text_of
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.files import is_stream, sha256_json, write_text
+from serlab.files import absent, is_stream, sha256_json, write_text
 from serlab.naming import CLIP, ClipNames, alike, column
 from serlab.progress import say
-from serlab.protocols import Fold, Split, disjoint, split
+from serlab.protocols import PROTOCOLS, Fold, Split, disjoint, split
 from serlab.recordings.units import units_of
 from serlab.table_file import read_table
 
@@ -23,12 +24,19 @@ _SHARES = (0.6, 0.2, 0.2)
 
 
 def find_split(corpus: Corpus, protocol: str) -> Split:
-    """Split a corpus by the name of a protocol, or by a file whose name ends in ``.csv``.
+    """Split a corpus by the name of a protocol, or by a file: what has a suffix or a folder in its name is one.
 
     Raises:
         UserError: there is no such protocol or file, or it does not fit the corpus.
     """
-    return read_split(corpus, Path(protocol)) if protocol.lower().endswith(".csv") else split(corpus, protocol)
+    path = Path(protocol)
+    if path.suffix or os.sep in protocol:
+        if not path.exists():
+            raise absent("split", protocol)
+        return read_split(corpus, path)
+    if path.is_file() and protocol not in PROTOCOLS:
+        raise UserError(f"the split {protocol} is a file whose name has no suffix; call it {protocol}.csv.")
+    return split(corpus, protocol)
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:

@@ -136,14 +136,16 @@ def test_file_names_are_no_markup(predict, make_tone, tmp_path):
     assert row["path"] == str(odd)
 
 
-def test_a_name_that_is_no_utf8_is_printed_as_it_is(serlab_process, tiny_models, make_tone, tmp_path):
+def test_a_name_that_is_no_utf8_is_printed_as_it_is_for_programs_and_as_an_escape_for_people(
+    serlab_process, tiny_models, make_tone, tmp_path
+):
     odd = tmp_path / os.fsdecode(b"caf\xe9.wav")
     shutil.move(make_tone(tmp_path / "a.wav"), odd)
     for form in ("csv", "table"):
         how = {"errors": "surrogateescape"}
         ended = serlab_process("predict", "--model", tiny_models["mfcc-svm"], "--format", form, odd, **how)
         assert ended.code == 0
-        assert str(odd) in ended.out
+        assert (str(odd) if form == "csv" else r"caf\xe9.wav") in ended.out
 
 
 @pytest.fixture
@@ -280,3 +282,19 @@ def test_whatever_looks_like_a_recording_is_predicted_or_listed(predict, clips, 
         listed = {line.removeprefix("left out: ").split(" (")[0] for line in said}
         assert ended.out.count("1.wav") == 2
     assert listed == left_out
+
+
+def test_a_file_name_that_steers_the_terminal_is_shown_as_text_and_kept_for_programs(predict, clips, tmp_path):
+    steering = tmp_path / "a\x1b[2J\u202eb\n.wav"
+    shutil.copy(clips[0], steering)
+    broken = tmp_path / "c\x1b[31m.wav"
+    broken.write_bytes(b"no sound")
+    ended = predict("mfcc-svm", steering, broken)
+    assert r"a\x1b[2J\u202eb\n.wav" in ended.out
+    assert r"c\x1b[31m.wav" in ended.err
+    assert "\x1b" not in ended.out + ended.err
+    assert len(ended.out.splitlines()) == 2
+    rows = json.loads(predict("mfcc-svm", "--format", "json", steering).out)["predictions"]
+    assert [row["path"] for row in rows] == [str(steering)]
+    (row,) = csv.DictReader(io.StringIO(predict("mfcc-svm", "--format", "csv", steering).out, newline=""))
+    assert row["path"] == str(steering)

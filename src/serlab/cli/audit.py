@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import UserError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def audit(
         said = {"verdict": verdict(findings), "findings": findings, "excluded": options.as_json(excluded)}
         print(json.dumps({**about, **said}, indent=1))
     else:
-        print("\n".join([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)]))
+        output.lines([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)])
     # Loading the corpus has named the others.
     options.say_left_out([entry for entry in excluded if entry not in found.excluded])
     if excluded or (strict and any(finding["severity"] == "error" for finding in findings)):
@@ -112,7 +112,7 @@ def make_split(
         raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
     write_split(out, folds[fold])
     if not is_stream(out):
-        print(out)
+        output.path(out)
     options.say_left_out([entry for entry in excluded if entry not in found.excluded])
     if excluded:
         raise typer.Exit(1)

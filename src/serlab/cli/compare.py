@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.progress import say
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def compare(
     ] = "wav2vec2-tiny,resnet18-small,mfcc-svm",
     data: options.Data = None,
     protocol: options.Protocol = None,
-    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3`; all if absent.")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2`.")] = "0",
+    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if absent.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2` or `0-2`.")] = "0",
     out: options.Out = Path("runs"),
     dev_only: Annotated[bool, typer.Option("--dev-only", help="Develop: never predict the test side.")] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep each run's model folder.")] = False,
@@ -41,6 +41,12 @@ def compare(
     jobs: Annotated[
         int, typer.Option(help="Runs at once, sharing the cores: for small networks and SVMs, which cannot use all.")
     ] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N clips per label and speaker, always the same ones.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Does it run? A few clips, one epoch, one fold, in a folder of its own.")
+    ] = False,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -59,6 +65,8 @@ def compare(
         serlab compare crema-d --recipes mfcc-svm,resnet18-small --jobs 4
 
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
+
+        serlab compare crema-d --recipes wav2vec2-base --smoke
     """
     result = _compare(
         corpus,
@@ -76,9 +84,11 @@ def compare(
         audio=audio,
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
         columns=(path_column, label_column, speaker_column),
     )
-    print(result.report)
+    output.path(result.report)
 
 
 def train(
@@ -122,7 +132,7 @@ def train(
         cache=cache,
         columns=(path_column, label_column, speaker_column),
     )
-    print(result.models[0])
+    output.path(result.models[0])
 
 
 def _compare(
@@ -143,6 +153,8 @@ def _compare(
     cache: bool,
     columns: tuple[str, str, str | None],
     jobs: int = 1,
+    limit: int | None = None,
+    smoke: bool = False,
 ) -> Comparison:
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
@@ -167,6 +179,8 @@ def _compare(
         audio=cast("Audio", audio),
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
     )
     for exclusion in result.exclusions:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")

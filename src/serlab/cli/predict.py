@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from contextlib import closing
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import UserError
-from serlab.progress import say
+from serlab.progress import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +65,6 @@ def predict(
     """
     options.check_choice(form, FORMATS, "--format")
     options.check_choice(precision, options.PRECISIONS, "--precision")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # File names that are no UTF-8 are printed as they are.
     if out is not None:
         left_out = _to_file(model, paths, precision, abstain, out, form)
     elif form in ("csv", "jsonl"):
@@ -110,7 +107,7 @@ def _to_file(
         left_out = sum(name in file.excluded for name in files) + len(found.excluded)
     if left_out:
         say(f"left out: {left_out:,} of {len(files) + len(found.excluded):,} files; {file.excluded_path} says why.")
-    print(out)
+    output.path(out)
     return left_out
 
 
@@ -156,11 +153,11 @@ def _print_table(result: Predictions) -> None:
 
     if not result.predictions:
         return
-    table = Table(Column("file", overflow="fold"), "emotion", *result.predictions[0].probabilities, box=None)
+    # Text and not markup: a file may be called "[red].wav".
+    labels = (Column(Text(shown(label))) for label in result.predictions[0].probabilities)
+    table = Table(Column("file", overflow="fold"), "emotion", *labels, box=None)
     for row in result.predictions:
-        # Text and not markup: a file may be called "[red].wav".
-        table.add_row(
-            Text(row.path), Text(row.label or "can't tell"), *(f"{share:.2f}" for share in row.probabilities.values())
-        )
+        shares = (f"{share:.2f}" for share in row.probabilities.values())
+        table.add_row(Text(shown(row.path)), Text(shown(row.label or "can't tell")), *shares)
     # A terminal folds what is too long for it; a file or a pipe gets each row whole.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from serlab.core import UserError, unknown
 from serlab.corpora.base import Columns, Corpus
+from serlab.files import absent
 
 __all__ = ["Columns", "Corpus", "corpus_names", "load_corpus"]
 
@@ -65,7 +66,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
     path = Path(name)
     if not _exists(path):
         if path.suffix or os.sep in name:
-            raise UserError(f"there is no folder or table {name}.")
+            raise absent("folder or table", name)
         raise unknown("corpus", name, _KNOWN)
     if data is not None:
         raise UserError(f"--data says where a known corpus lies, but {name} is a path itself; leave --data out.")

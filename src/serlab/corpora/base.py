@@ -35,6 +35,8 @@ class Corpus:
         faults: known faults of the corpus, clip id -> what is wrong.
         speakers_known: False where no speaker column was given.
         synthetic: True where no human spoke.
+        part: which part of the whole this is, in words; empty where it is all of it.
+        smoke: True where the part only serves to try whether everything runs.
         sentences_known: True where ``sentence`` is a column.
         excluded: entries of the folder that are no clips, with the reason, such as hidden ones and folders that cannot
             be opened; ``clip`` is the path relative to the corpus.
@@ -51,6 +53,8 @@ class Corpus:
     faults: Mapping[str, str] = field(default_factory=dict)
     speakers_known: bool = True
     synthetic: bool = False
+    part: str = ""
+    smoke: bool = False
     excluded: tuple[Exclusion, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,12 +66,13 @@ class Corpus:
     def described(self) -> dict[str, Any]:
         """What a signature says of the corpus, as plain data."""
         names = ("name", "fingerprint", "copy", "synthetic", "speakers_known", "licence", "citation")
-        return {
+        described = {
             **{name: getattr(self, name) for name in names},
             "clips": len(self.clips),
             "labels": list(self.labels),
             "label_track": "intended",
         }
+        return described | ({"part": self.part, "smoke": self.smoke} if self.part else {})
 
 
 @dataclass(frozen=True)

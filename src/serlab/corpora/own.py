@@ -165,9 +165,7 @@ def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
     if "speaker" in clips.columns:
         for group in spelling.same_but_for_case(clips["speaker"].unique()):
             listed = " and ".join(map(repr, group))
-            say_once(
-                f"warning: {source} has speakers that differ only by capitals and count as several: {listed}."
-            )
+            say_once(f"warning: {source} has speakers that differ only by capitals and count as several: {listed}.")
     return clips
 
 

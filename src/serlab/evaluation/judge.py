@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.paired import compare
@@ -42,8 +43,9 @@ def evaluate(
         side: which rows to judge where the table has a column ``side``.
 
     Returns:
-        Plain data: ``labels``, ``absent``, ``clips``, ``speakers``, ``seeds`` (their number, None where the table names
-        none), ``scores`` (each with its interval),
+        Plain data: ``labels``, ``absent``, ``chance`` (of UAR), ``learned``
+        (:func:`serlab.evaluation.learning.has_learned`), ``clips``, ``speakers``, ``seeds`` (their number, None where
+        the table names none), ``scores`` (each with its interval),
         ``per_class``, ``confusion`` (rows true, summed over seeds), ``corpus``, ``unpredicted`` (how many of the
         corpus's clips the table leaves out), ``seeds_comparable`` (False where several seeds judge different clips,
         so that intervals leave training again out), ``exclusions`` and ``trust``
@@ -57,9 +59,13 @@ def evaluate(
     rows, known = judged.rows, judged.labels
     outcomes = count_outcomes(rows, known)
     scores = intervals(outcomes, speakers_known=judged.speakers_known)
+    without = absent(outcomes.by_seed, known)
+    heard = len(known) - len(without)
     return {
         "labels": list(known),
-        "absent": absent(outcomes.by_seed, known),
+        "absent": without,
+        "chance": chance_of(heard),
+        "learned": has_learned(scores["uar"], heard, side=side),
         "clips": int(rows["clip"].nunique()),
         "speakers": len(outcomes.speakers) if judged.speakers_known else None,
         "seeds": None if None in judged.seeds.values() else len(outcomes.seeds),

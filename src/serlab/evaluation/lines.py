@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from serlab.evaluation.learning import NOT_SHOWN
+
 _SEEDS_DIFFER = (
     "the seeds judge different clips, so that nobody can tell training again from other clips: the intervals speak of "
     "these trained models alone"
@@ -21,6 +23,8 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
     for metric, title in _TITLES.items():
         score = result["scores"][metric]
         lines.append(f"{title:<9}{100 * score['value']:6.1f} %   {_interval(score)}")
+    if result.get("learned") is not None:
+        lines.append(f"UAR is {'above chance' if result['learned'] else NOT_SHOWN} ({_percent(result['chance'])})")
     if not result["seeds_comparable"]:
         lines.append(_SEEDS_DIFFER)
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]

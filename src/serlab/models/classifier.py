@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from serlab.frontends.base import Features, FrontEnd, Samples
-from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.encoder import SpeechEncoder
 from serlab.models.heads import statistics
 from serlab.models.network import Network, score
+from serlab.models.probe import Probe
+from serlab.models.svm import SupportVectors
 from serlab.precision import Precision, autocast, device
 
 
@@ -130,7 +131,7 @@ class SvmClassifier:
     needs_serlab = True
     precision = "fp64"
 
-    def __init__(self, machine: SupportVectorClassifier, frontend: FrontEnd, labels: tuple[str, ...]) -> None:
+    def __init__(self, machine: SupportVectors, frontend: FrontEnd, labels: tuple[str, ...]) -> None:
         self.machine, self.frontend, self.labels = machine, frontend, labels
         count = sum(array.size for array in machine.arrays().values())
         self.parameters = count, count

@@ -22,11 +22,12 @@ from serlab.files import unwritable, write_json, write_text
 from serlab.frontends.base import rounded
 from serlab.frontends.functionals import Egemaps, MfccStatistics
 from serlab.models import encoder
-from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
 from serlab.models.int8 import quantise
 from serlab.models.network import Network
+from serlab.models.probe import Probe
 from serlab.models.resnet import ResNet
+from serlab.models.svm import RegressedSupportVectorClassifier, SupportVectorClassifier, SupportVectors
 from serlab.models.weights import quiet
 from serlab.precision import Precision, device, resolve
 from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_signature
@@ -34,7 +35,7 @@ from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmMod
 _FILE = "serlab.json"
 _FORMAT = 1
 
-Fitted = TypeVar("Fitted", Probe, SupportVectorClassifier)
+Fitted = TypeVar("Fitted", Probe, SupportVectors)
 
 
 def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: str) -> None:
@@ -129,7 +130,7 @@ def _own(
         raise UserError(f"int8 is for fine-tuned speech encoders, and {folder} is none; use --precision fp32.")
     weights = signature.get("weights_sha256") or ""
     if isinstance(model, SvmModel):
-        machine = _fitted(SupportVectorClassifier, folder)
+        machine = _fitted(support_vectors(model), folder)
         return SvmClassifier(machine, functionals(model), labels)
     if isinstance(model, ProbeModel):
         probe = _fitted(Probe, folder)
@@ -154,6 +155,11 @@ def _fitted(kind: type[Fitted], folder: Path) -> Fitted:
         return kind.from_arrays(load_arrays(folder / "model.safetensors"))
     except UserError as error:
         raise UserError(f"{folder} is damaged: {error}") from error
+
+
+def support_vectors(model: SvmModel) -> type[SupportVectors]:
+    """The kind of support vector machine that a recipe asks for."""
+    return SupportVectorClassifier if model.calibration == "temperature" else RegressedSupportVectorClassifier
 
 
 def functionals(model: SvmModel) -> MfccStatistics | Egemaps:

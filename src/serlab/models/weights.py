@@ -53,12 +53,24 @@ def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
     try:
         return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED, local_files_only=offline)))
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UserError(f"the hub has no model {checkpoint}; check the name, or give a local folder.") from error
-    except (OSError, ValueError) as error:
-        raise MachineError(
-            f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: go online, or put the "
-            f"checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set RECIPE:model.checkpoint=FOLDER."
+        raise UserError(
+            f"the hub has no model {checkpoint}; {_nearby(name) or 'check the name, or give a local folder'}."
         ) from error
+    except (OSError, ValueError) as error:
+        ways = _nearby(name) or (
+            f"go online, or put the checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set "
+            "RECIPE:model.checkpoint=FOLDER"
+        )
+        raise MachineError(
+            f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: {ways}."
+        ) from error
+
+
+def _nearby(name: str) -> str | None:
+    """How to take a folder of the checkpoint's own name that lies in the current folder."""
+    if not Path(name, "config.json").is_file():
+        return None
+    return f"a folder {name} lies here; if it is meant, take it with --set RECIPE:model.checkpoint=./{name}"
 
 
 def _checked(folder: Path) -> Path:

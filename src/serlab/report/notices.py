@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
-from serlab.report.verdict import SEEDS_FOR_RECIPES
-from serlab.report.words import counted, listed, numbered, people
+from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
+from serlab.report.words import counted, listed, numbered, people, percent, side_title
 
 SEVERITIES = ("danger", "warning", "note")
 Notice = dict[str, str]
@@ -77,6 +77,14 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             "The corpus does not say who speaks, so nobody can know whether the models have heard the test speakers "
             "in training, and no interval can be given.",
         )
+    if corpus.get("smoke"):
+        yield _notice(
+            "smoke",
+            "danger",
+            f"A SMOKE RUN: it shows that everything runs, and no figure here means anything ({corpus['part']}).",
+        )
+    elif corpus.get("part"):
+        yield _notice("part", "warning", f"Only a part of the corpus: {corpus['part']}.")
     if corpus["synthetic"]:
         yield _notice(
             "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."
@@ -149,12 +157,7 @@ def _about_coverage(
 
 def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
     for recipe in recipes:
-        if recipe["not_learned"]:
-            yield _notice(
-                "did-not-learn",
-                "warning",
-                f"{recipe['title']} did not learn: {listed(recipe['not_learned'])}. No comparison is drawn from it.",
-            )
+        yield from _about_learning(recipe)
         if recipe["absent"]:
             yield _notice(
                 "absent-label",
@@ -177,6 +180,33 @@ def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
             if len(recipe[what]) > 1:
                 name = {"precision": "precisions", "versions": "versions of serlab"}[what]
                 yield _notice(f"mixed-{what}", "warning", f"{recipe['title']} mixes {name}: {listed(recipe[what])}.")
+
+
+def _about_learning(recipe: Mapping[str, Any]) -> Iterator[Notice]:
+    """Whether the test interval lies above chance, and what the training score warns of; neither hides a recipe."""
+    uar, train = recipe["scores"]["uar"], percent(recipe["train_uar"])
+    if recipe["not_learned"]:
+        yield _notice(
+            "did-not-learn",
+            "warning",
+            f"{recipe['title']} is not shown to have learned: {listed(recipe['not_learned'])}.",
+        )
+    if recipe["fit_caution"] == "underfitted":
+        yield _notice(
+            "underfitted",
+            "warning",
+            f"{recipe['title']} may be underfitted: its UAR on its own training clips is {train} %, less than halfway "
+            f"from chance to 100 % ({chance_text(recipe)}). Longer training, less regularisation or a larger model may "
+            "raise its score.",
+        )
+    if recipe["fit_caution"] == "overfitted":
+        yield _notice(
+            "overfitted",
+            "warning",
+            f"{recipe['title']} may be overfitted: its UAR is {train} % on its training clips and "
+            f"{percent(uar['value'])} % on the {side_title(recipe['side'])} side, less than half as far above chance "
+            f"({chance_text(recipe)}). More training speakers, augmentation or regularisation may raise its score.",
+        )
 
 
 def _about_exclusions(exclusions: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:

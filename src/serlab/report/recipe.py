@@ -11,18 +11,18 @@ import pandas as pd
 
 from serlab.evaluation.bootstrap import Interval, intervals
 from serlab.evaluation.judge import per_class
+from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
 from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
 from serlab.report.selection import RecipeRuns, called, full_grid
+from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
-_LEAST_LEARNED = 0.52
-_ROUNDING = 1e-9
 
 
 def describe(recipe: RecipeRuns) -> dict[str, Any]:
@@ -34,6 +34,9 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
     fold_wise = over_folds(outcomes)
     runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
     train_uar = _mean([run["train_uar"] for run in runs])
+    without = absent(outcomes.by_seed, labels)
+    heard = len(labels) - len(without)
+    learned = has_learned(scores["uar"], heard, side=recipe.side)
     return {
         "name": recipe.name,
         "title": recipe.title,
@@ -51,8 +54,11 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "scores": {metric: asdict(score) for metric, score in scores.items()},
         "train_uar": train_uar,
         "dev_uar": _mean([run["dev_uar"] for run in runs]),
-        "not_learned": reasons_not_learned(train_uar, scores["uar"], len(labels)),
-        "absent": absent(outcomes.by_seed, labels),
+        "chance": chance_of(heard),
+        "learned": learned,
+        "not_learned": [_at_chance(scores["uar"], heard)] if learned is False else [],
+        "fit_caution": fit_caution(train_uar, scores["uar"].value, heard),
+        "absent": without,
         "per_class": per_class(outcomes.by_seed, recipe.rows, labels),
         "confusion": outcomes.by_seed.sum(axis=0).tolist(),
         "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
@@ -83,27 +89,10 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, 
     )
 
 
-def reasons_not_learned(train_uar: float | None, judged: Interval, classes: int) -> list[str]:
-    """Why a recipe did not learn; empty where it did.
-
-    A recipe has learned when its training UAR is at least .60 of six labels (for K labels: as far above chance,
-    (UAR - 1/K) / (1 - 1/K) >= .52) and the interval of the judged UAR lies above 1/K (without an interval: the UAR).
-
-    Args:
-        train_uar: mean training UAR of the runs.
-        judged: UAR on the test (or dev) side.
-        classes: number of labels K.
-    """
-    chance = 1 / classes
-    reasons = []
-    needed = chance + _LEAST_LEARNED * (1 - chance)
-    if train_uar is not None and train_uar < needed - _ROUNDING:
-        reasons.append(f"its UAR on its own training clips is {100 * train_uar:.1f} %, below {100 * needed:.1f} %")
-    if judged.low is not None and judged.low <= chance:
-        reasons.append(f"the interval of its UAR does not lie above chance ({100 * chance:.1f} %)")
-    elif judged.low is None and judged.value <= chance:
-        reasons.append(f"its UAR does not lie above chance ({100 * chance:.1f} %)")
-    return reasons
+def _at_chance(score: Interval, labels: int) -> str:
+    """Why a recipe is not shown to have learned."""
+    interval, chance = interval_text(asdict(score)), percent(chance_of(labels))
+    return f"the 95 % interval of its UAR ({interval}) does not lie above chance ({chance} %)"
 
 
 def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:

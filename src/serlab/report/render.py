@@ -21,13 +21,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab import files, ledger
 from serlab.core import UserError
+from serlab.evaluation.learning import NOT_SHOWN
 from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
 from serlab.report.overview import survey
 from serlab.report.summary import summarise
-from serlab.report.svg import Drawing, colour_variables, standalone
+from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
 from serlab.tables import read_protocols, read_runs
@@ -106,16 +107,22 @@ def build_foreign(
 def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
     sounds = _sounds(summary, _paths(clips), target, audio)
-    for drawing in drawings:
-        files.write_text(target / "figures" / f"{drawing.name}.svg", standalone(drawing))
-    shown = {f"{drawing.name}.svg" for drawing in drawings}
-    for stale in set((target / "figures").glob("*.svg")):
-        if stale.name not in shown:
-            stale.unlink(missing_ok=True)
+    _write_figures(drawings, target / "figures")
     files.write_json(target / "report.json", summary)
     files.write_text(target / "report.md", render_markdown(summary, drawings))
     files.write_text(target / "index.html", render_html(summary, drawings, sounds))
     return target / "index.html"
+
+
+def _write_figures(drawings: Sequence[Drawing], folder: Path) -> None:
+    """Write each figure as SVG, PDF and PNG, and delete those that an earlier report left."""
+    for drawing in drawings:
+        for ending, content in exports(drawing).items():
+            files.write_bytes(folder / f"{drawing.name}.{ending}", content)
+    shown = {drawing.name for drawing in drawings}
+    for stale in {*folder.glob("*.svg"), *folder.glob("*.pdf"), *folder.glob("*.png")}:
+        if stale.stem not in shown:
+            stale.unlink(missing_ok=True)
 
 
 def _check_found(folder: Path, recipes: Collection[str], found: Collection[str]) -> None:
@@ -218,6 +225,7 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["not_shown"] = NOT_SHOWN
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,

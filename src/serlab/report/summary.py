@@ -57,8 +57,7 @@ def summarise(
             recipes.append(describe(group) | {"trust": describe_trust(group, clips)})
             progress.advance()
     recipes.sort(key=_rank)
-    learned = [by_name[recipe["name"]] for recipe in recipes if not recipe["not_learned"]]
-    couples = list(combinations(learned, 2))
+    couples = list(combinations([by_name[recipe["name"]] for recipe in recipes], 2))
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
@@ -99,9 +98,9 @@ def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any]
     return found
 
 
-def _rank(recipe: Mapping[str, Any]) -> tuple[bool, bool, float, str]:
-    """Recipes that learned first, test before dev, then by UAR."""
-    return bool(recipe["not_learned"]), recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
+def _rank(recipe: Mapping[str, Any]) -> tuple[bool, float, str]:
+    """Test before dev, then by UAR."""
+    return recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
 
 
 def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: Sequence[RecipeRuns]) -> str:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from serlab.report.figures import Summary, draw_counts, drawing_of, legend, legend_rows, mark_of
-from serlab.report.svg import MUTED, SERIES, Drawing, settings
+from serlab.report.figures import Summary, draw_counts, legend, legend_rows, mark_of
+from serlab.report.svg import MUTED, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import percent
 
 _WIDTH = 4.2

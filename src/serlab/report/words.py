@@ -143,13 +143,15 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
 
     >>> chosen_text({"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
     'C 10, gamma 0.003, UAR in the search 45.1 %'
+    >>> chosen_text({"temperature": None})
+    'temperature not fitted'
     """
     parts = [
         f"{_SEARCH_SCORES[name]} {percent(value)} %"
         if name in _SEARCH_SCORES
         else f"{name} {value:g}"
         if isinstance(value, float)
-        else f"{name} {value}"
+        else f"{name} {'not fitted' if value is None else value}"
         for name, value in chosen.items()
     ]
     return ", ".join(parts) or "–"

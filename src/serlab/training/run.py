@@ -23,10 +23,10 @@ from serlab.frontends.base import rounded
 from serlab.frontends.logmel import LogMel
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
-from serlab.models.classical import GAMMAS, PENALTIES, Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
-from serlab.models.folder import functionals
+from serlab.models.folder import functionals, support_vectors
 from serlab.models.network import Network
+from serlab.models.probe import Probe
 from serlab.models.resnet import ResNet
 from serlab.models.weights import find, identity
 from serlab.precision import Precision, device, resolve
@@ -120,7 +120,9 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
         UserError, MachineError: the weights cannot be found.
     """
     if isinstance(recipe.model, SvmModel):
-        fixed = {"frontend": functionals(recipe.model).config, "C": list(PENALTIES), "gamma": list(GAMMAS)}
+        # The grids were no settings once; here they keep the identity that they gave.
+        grids = {"C": list(recipe.model.C), "gamma": list(recipe.model.gamma)}
+        fixed = {"frontend": functionals(recipe.model).config, **grids}
         return recipe.hash(None, fixed), None
     checkpoint = recipe.model.checkpoint
     weights = identity(find(checkpoint)) if checkpoint else None
@@ -207,8 +209,14 @@ def _fit(
         store = stores.of(functionals(model))
         inputs = np.stack(store.many(train.files, f"{title}: features"))
         say(f"{title}: choosing C and gamma on training speakers")
-        machine = SupportVectorClassifier.fit(
-            inputs, train.targets, train.clips["speaker"].tolist(), n_labels=len(corpus.labels), seed=seed
+        machine = support_vectors(model).fit(
+            inputs,
+            train.targets,
+            train.clips["speaker"].tolist(),
+            n_labels=len(corpus.labels),
+            seed=seed,
+            penalties=model.C,
+            gammas=model.gamma,
         )
         return SvmClassifier(machine, store.frontend, corpus.labels), _classical(machine.chosen), store
     precision = resolve(recipe.training.precision)

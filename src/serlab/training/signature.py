@@ -71,7 +71,8 @@ class Cell:
     def ledger_entry(self) -> dict[str, Any]:
         """The line that says that this run reads its test side."""
         names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": self.folder}
-        return {**self.identity, **names, "hash": self.hash, "side": "test"}
+        entry = {**self.identity, **names, "hash": self.hash, "side": "test"}
+        return entry | ({"smoke": True} if self.corpus.smoke else {})
 
 
 def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started: str) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from serlab.core import FindingsError
+from serlab.core import FindingsError, causes
 from serlab.files import unwritable, write_json
 from serlab.models.network import Network
 from serlab.models.weights import quiet
@@ -214,13 +215,11 @@ class _Trainer(Trainer):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         try:
             super()._save_checkpoint(*args, **kwargs)
-        except (OSError, SafetensorError) as error:
-            raise unwritable(self.folder, error) from error
-        except RuntimeError as error:
-            # What torch.save says of a full disk.
-            if "PytorchStreamWriter" not in str(error):
+        except (OSError, RuntimeError, SafetensorError) as error:
+            refused = next((link for link in causes(error) if isinstance(link, (OSError, SafetensorError))), None)
+            if refused is None:
                 raise
-            raise unwritable(self.folder, error) from error
+            raise unwritable(self.folder, refused) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
@@ -233,10 +232,21 @@ class _Trainer(Trainer):
     def _save_rng_state(self, output_dir: str) -> None:
         """Keep nothing: randomness is keyed by the step."""
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.args.should_save:
+            return
+        parts: dict[str, Any] = {"optimizer.pt": self.optimizer, "scheduler.pt": self.lr_scheduler}
+        for name, part in parts.items():
+            # Into a stream of Python's own: what the system refuses is then an OSError; torch's writer only has a text.
+            with (Path(output_dir) / name).open("wb") as stream:
+                torch.save(part.state_dict(), stream)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # Safetensors takes plain strides only, and a ResNet keeps its channels last.
+        folder = Path(output_dir or self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
         state = self.network.state_dict() if state_dict is None else state_dict
-        super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
+        # Safetensors takes plain strides only, and a ResNet keeps its channels last.
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         # Running statistics of batch norms differ between processes; the model is the first one's.
