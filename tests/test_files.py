@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serlab.core import MachineError
-from serlab.files import sha256_file, sha256_json, unwritable, write_json, write_text, writing
+from serlab.files import absent, sha256_file, sha256_json, unwritable, write_json, write_text, writing
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """Of the three bytes ``abc``, from FIPS 180-2."""
@@ -100,3 +101,35 @@ def test_hash_of_json_does_not_depend_on_the_order_of_keys(value):
     assert sha256_json(value) == sha256_json(backwards)
     key = next(iter(value))
     assert sha256_json(value) != sha256_json({**value, key: [value[key]]})
+
+
+def test_what_a_kill_has_left_goes_with_the_next_writing_and_what_is_being_written_stays(tmp_path):
+    path = tmp_path / "a[b].json"
+    left, beside = tmp_path / ".a[b].json.k1ll3d__.json", tmp_path / ".a[b].json.notes"
+    long_ago = time.time() - 3600
+    for file in (left, beside):
+        file.write_text("half")
+        os.utime(file, (long_ago, long_ago))
+    with writing(path) as running:
+        running.write_text("{}")
+        os.utime(running, (long_ago, long_ago))
+        write_json(path, {"other": "process"})
+        assert running.exists()
+    assert names(tmp_path) == [beside.name, path.name]
+    assert path.read_text() == "{}"
+
+
+def test_a_young_file_without_a_lock_stays(tmp_path):
+    young = tmp_path / ".a.json.abcdefgh.json"
+    young.write_text("")
+    write_json(tmp_path / "a.json", {})
+    assert young.exists()
+
+
+def test_the_nearest_name_is_said_where_a_file_is_absent(tmp_path):
+    (tmp_path / "split.csv").write_text("")
+    assert str(absent("split", str(tmp_path / "slpit.csv"))).endswith(
+        f"the nearest name there is {tmp_path}/split.csv."
+    )
+    assert str(absent("split", str(tmp_path / "other.txt"))).endswith("other.txt.")
+    assert f"nor the folder {tmp_path}/none" in str(absent("split", str(tmp_path / "none" / "split.csv")))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,7 @@ from serlab.core import MachineError, UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+_YOUNG_S = 60.0
 CACHE_VARIABLE = "SERLAB_CACHE"
 
 
@@ -32,6 +36,8 @@ def cache_folder() -> Path:
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; when the block ends well, it is renamed to ``path``.
 
+    What a process that was killed has left of such a file is removed when the next one is written.
+
     Args:
         path: where the file shall be; missing parent folders are made.
 
@@ -43,12 +49,14 @@ def writing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
     except OSError as error:
         raise unwritable(path, error) from error
     temporary = Path(name)
     try:
+        # The system drops the lock with the process, so that a file without one belongs to nobody.
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -58,6 +66,16 @@ def writing(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of ``path`` that nobody is writing; a young one may not have its lock yet."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{glob.escape(path.suffix)}"):
+        with suppress(OSError), left.open("rb") as stream:
+            if time.time() - left.stat().st_mtime > _YOUNG_S:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
 def unwritable(path: Path, error: Exception) -> MachineError:
