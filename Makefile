@@ -17,8 +17,8 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,opensmile,dev,docs]'
 	@touch $@
 
-compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path
-	@$(BIN)/serlab compare
+compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path and how to try a model
+	@$(BIN)/serlab compare --keep-models
 
 test: lint ## lint, type-check and test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered

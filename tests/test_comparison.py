@@ -239,16 +239,16 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
 
 
 def test_a_run_that_another_process_has_done_meanwhile_is_not_done_again(compare, monkeypatch):
-    locked = comparison._locked
+    locked = comparison.locked
 
     @contextmanager
     def overtaken(target):
-        monkeypatch.setattr(comparison, "_locked", locked)
+        monkeypatch.setattr(comparison, "locked", locked)
         compare("mfcc-svm")
         with locked(target):
             yield
 
-    monkeypatch.setattr(comparison, "_locked", overtaken)
+    monkeypatch.setattr(comparison, "locked", overtaken)
     assert len(ledger_of(compare("mfcc-svm"))) == 1
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serlab.core import MachineError
-from serlab.files import is_stream, sha256_file, sha256_json, unwritable, write_json, write_text, writing
+from serlab.files import absent, is_stream, sha256_file, sha256_json, unwritable, write_json, write_text, writing
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """Of the three bytes ``abc``, from FIPS 180-2."""
@@ -104,6 +104,15 @@ def test_hash_of_json_does_not_depend_on_the_order_of_keys(value):
     assert sha256_json(value) == sha256_json(backwards)
     key = next(iter(value))
     assert sha256_json(value) != sha256_json({**value, key: [value[key]]})
+
+
+def test_the_nearest_name_is_said_where_a_file_is_absent(tmp_path):
+    (tmp_path / "split.csv").write_text("")
+    assert str(absent("split", str(tmp_path / "slpit.csv"))).endswith(
+        f"the nearest name there is {tmp_path}/split.csv."
+    )
+    assert str(absent("split", str(tmp_path / "other.txt"))).endswith("other.txt.")
+    assert f"nor the folder {tmp_path}/none" in str(absent("split", str(tmp_path / "none" / "split.csv")))
 
 
 # --- pipes, devices, and what a kill leaves -------------------------------------------------------------------------

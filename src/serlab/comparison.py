@@ -6,23 +6,19 @@ twice; another one is never overwritten silently. Every evaluation on a test sid
 
 from __future__ import annotations
 
-import fcntl
-import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from serlab import ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.corpora.screening import MAX_SHARE, check_labels, check_labels_at_sight, check_share, screen
-from serlab.files import unwritable, write_json
+from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight, check_usable, screen
+from serlab.files import write_json
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.models.card import model_card
@@ -39,6 +35,7 @@ from serlab.training import processes
 from serlab.training.jobs import check_jobs, spread
 from serlab.training.run import Stores, identify, precision_of, run
 from serlab.training.signature import Cell, read_signature, sign
+from serlab.training.workspace import locked, workspace_of
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 _SEEDS = 2**31
@@ -139,10 +136,9 @@ def compare(
     _check_folder(folder, found, chosen, {cell.folder: cell.identity["recipe"] for cell in cells})
     plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
-    exclusions = _exclusions(found)
+    exclusions = exclusions_of(found)
     if waiting:
-        check_labels(found, exclusions)
-        check_share((*exclusions, *found.excluded), len(found.clips) + len(found.excluded), max_excluded)
+        check_usable(found, exclusions, max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     if waiting or not (folder / AUDIT).is_file():
@@ -174,7 +170,8 @@ def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
     return [by_number[number] for number in numbers] if numbers else list(chosen.folds)
 
 
-def _exclusions(corpus: Corpus) -> tuple[Exclusion, ...]:
+def exclusions_of(corpus: Corpus) -> tuple[Exclusion, ...]:
+    """Clips that cannot be used, as signatures name them."""
     # Signatures and reports travel: they name the file, not the disk it lay on.
     return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus))
 
@@ -259,7 +256,7 @@ def _do_locked(
     keep_model: bool,
     title: str,
 ) -> None:
-    with _locked(folder / cell.folder / cell.stem):
+    with locked(folder / cell.folder / cell.stem):
         # Another process may have done it since.
         plan = _plan(folder, cell, dev_only, keep_model)
         if plan is not _Plan.NOTHING:
@@ -277,7 +274,7 @@ def _do(
 ) -> None:
     target = folder / cell.folder / f"{cell.stem}.parquet"
     started = ledger.now()
-    workspace = _workspace(target, cell.identity)
+    workspace = workspace_of(target.with_suffix(""), cell.identity)
     outcome = run(
         cell.recipe,
         cell.corpus,
@@ -300,36 +297,3 @@ def _do(
         write_table(target, outcome.table)
     shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
-
-
-def _workspace(target: Path, identity: Mapping[str, Any]) -> Path:
-    """The run's private folder for checkpoints; one of another configuration is cleared."""
-    folder = target.with_name(f".{target.stem}.work")
-    mark = folder / "identity.json"
-    try:
-        if json.loads(mark.read_text(encoding="utf-8")) != identity:
-            shutil.rmtree(folder)
-    except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if mark.is_file():
-        say(f"{target.parent.name} {target.stem}: going on where an interrupted run stopped.")
-    else:
-        write_json(mark, dict(identity))
-    return folder
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Keep a second process from doing the same run; the system drops the lock when a process dies."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stream = target.with_name(f".{target.name}.lock").open("w")
-    except OSError as error:
-        raise unwritable(target.parent, error) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is doing {target} right now; wait for it.") from None
-        yield
-    Path(stream.name).unlink(missing_ok=True)

@@ -97,6 +97,22 @@ def check_labels_at_sight(corpus: Corpus) -> None:
     check_labels(corpus, screen(replace(corpus, clips=corpus.clips[seen == 0])))
 
 
+def check_usable(corpus: Corpus, exclusions: Sequence[Exclusion], max_share: float = MAX_SHARE) -> None:
+    """Stop where a label would be lost, or too much of a corpus cannot be used; entries that are no clips count too.
+
+    Args:
+        corpus: the corpus.
+        exclusions: its clips that cannot be used.
+        max_share: the share of clips and entries that may be left out, 0 to 1.
+
+    Raises:
+        UserError: as in :func:`check_labels`.
+        FindingsError: as in :func:`check_share`.
+    """
+    check_labels(corpus, exclusions)
+    check_share((*exclusions, *corpus.excluded), len(corpus.clips) + len(corpus.excluded), max_share)
+
+
 def check_share(exclusions: Sequence[Exclusion], total: int, max_share: float = MAX_SHARE) -> None:
     """Stop where too many clips cannot be used.
 
