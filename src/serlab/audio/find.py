@@ -6,18 +6,16 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from serlab.audio.formats import AUDIO_SUFFIXES
 from serlab.core import UserError
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
-"""What counts as audio in a folder, in order of preference."""
 
 
 def find_audio(paths: Iterable[Path]) -> list[str]:
     """List audio files; as plain text, because a hundred thousand ``Path`` objects are large.
 
     Args:
-        paths: folders, searched with all their subfolders for names that end as in :data:`AUDIO_SUFFIXES` (hidden ones
-            are left out), and files, taken whatever their name.
+        paths: folders, searched with all their subfolders for names that end as in
+            :data:`~serlab.audio.formats.AUDIO_SUFFIXES` (hidden ones are left out), and files, whatever their name.
 
     Returns:
         Each file once, in the order of ``paths``, within a folder sorted.
