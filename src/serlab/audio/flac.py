@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serlab.audio.source import FaultError, Part, Source
+from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
@@ -13,7 +13,6 @@ for _byte in range(256):
     for _ in range(8):
         _value = _value << 1 ^ (0x107 if _value & 0x80 else 0)
     _CRC8[_byte] = _value
-_MOST_BLOCKS = 10_000
 
 
 def examine(source: Source, start: int) -> list[Part]:
@@ -61,14 +60,14 @@ def examine(source: Source, start: int) -> list[Part]:
 
 def _behind_metadata(source: Source, start: int) -> int:
     at = start + 4
-    for _ in range(_MOST_BLOCKS):
+    for _ in steps():
         head = source.at(at, 4)
         if len(head) < 4:
-            break
+            raise FaultError("truncated: it ends within its FLAC header")
         at += 4 + int.from_bytes(head[1:], "big")
         if head[0] & 0x80:
-            return at
-    raise FaultError("truncated: it ends within its FLAC header")
+            break
+    return at
 
 
 class _Header:
@@ -120,7 +119,9 @@ def _count(source: Source, first: int, stream: tuple[int, int, int]) -> int:
     """Count samples frame by frame; the decoder then checks each frame's content by the frame's own checksum."""
     sync = source.at(first, 2)
     at, counted, frames = first, 0, 0
-    while at >= 0:
+    for _ in steps():
+        if at < 0:
+            break
         header = _Header(source.at(at, 20))
         if header.valid and not header.contradicts(*stream):
             expected = counted if header.variable else frames

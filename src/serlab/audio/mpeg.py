@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import tags
-from serlab.audio.source import FaultError, Part, Source
+from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBITS = {
@@ -127,7 +127,9 @@ def examine(source: Source, start: int, end: int) -> list[Part]:
     runs: list[_Run] = []
     at = tags.skip(source, start, end)
     joined = True
-    while at < end:
+    for _ in steps():
+        if at >= end:
+            break
         head = source.at(at, _HEAD)
         header = frame(head[:4])
         if header is not None and at + header.length <= end:

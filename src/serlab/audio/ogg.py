@@ -6,7 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from serlab.audio.source import FaultError, Part, Source
+from serlab.audio.source import FaultError, Part, Source, steps
 
 _PAGE = struct.Struct("<4sBBqIIIB")
 # An Ogg checksum runs through each byte from its highest bit on, zlib's from its lowest.
@@ -62,7 +62,9 @@ def examine(source: Source, start: int) -> list[Link]:
     links: list[Link] = []
     at = start
     beginning = False
-    while at < source.size:
+    for _ in steps():
+        if at >= source.size:
+            break
         head = source.at(at, 27)
         if head[:4] != b"OggS":
             if links and source.find(b"OggS", at, source.size) < 0:

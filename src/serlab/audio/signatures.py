@@ -10,9 +10,8 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from serlab.audio import tags
-from serlab.audio.source import FaultError, Source
+from serlab.audio.source import FaultError, Source, steps
 
-_MOST_PIECES = 1_000_000
 _MOV = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _SEGMENT, _CLUSTER, _GROUP = 0x18538067, 0x1F43B675, 0xA0
 _OUTERMOST = (_CLUSTER, 0x1C53BB6B, 0x1254C367, 0x1941A469, 0x1043A770, 0x114D9B74, 0x1549A966, 0x1654AE6B)
@@ -72,7 +71,7 @@ def _mov(source: Source) -> None:
     """Boxes of ISO media files (ISO/IEC 14496-12) fill the file."""
     at = 0
     names: set[bytes] = set()
-    for _ in range(_MOST_PIECES):
+    for _ in steps():
         head = source.at(at, 16)
         if not head or (names and source.run_of(0, at, source.size) == source.size):
             break
@@ -97,7 +96,7 @@ def _matroska(source: Source) -> None:
     """Elements of Matroska and WebM (RFC 8794, RFC 9559) fill the segment, and its clusters."""
     at, ends = 0, [source.size]
     segments = 0
-    for _ in range(_MOST_PIECES):
+    for _ in steps():
         while len(ends) > 1 and at >= ends[-1]:
             if at > ends[-1]:
                 raise FaultError("damaged: its elements don't fit into each other")
@@ -164,7 +163,9 @@ def _amr(source: Source) -> Fraction:
     if not mark:
         raise FaultError("AMR of several channels is not read; convert it to WAV or FLAC")
     at, counted = len(mark), 0
-    while at < source.size:
+    for _ in steps():
+        if at >= source.size:
+            break
         first = source.at(at, 1)[0]
         length = _AMR[mark][first >> 3 & 15]
         if not length or first & 0x83:
@@ -181,7 +182,9 @@ def _amr(source: Source) -> Fraction:
 def _flv(source: Source) -> None:
     """Tags of Flash video, each of which tells its length before and behind."""
     at = int.from_bytes(source.at(5, 4), "big") + 4
-    while at < source.size:
+    for _ in steps():
+        if at >= source.size:
+            break
         head = source.at(at, 11)
         length = int.from_bytes(head[1:4], "big") + 11
         if at + length + 4 > source.size:
@@ -194,7 +197,7 @@ def _flv(source: Source) -> None:
 def _avi(source: Source) -> None:
     """RIFF chunks of AVI fill the file, and the pieces of sound and picture the list that holds them."""
     at, movie = 0, 0
-    for _ in range(_MOST_PIECES):
+    for _ in steps():
         if at >= source.size or (at and source.run_of(0, at, source.size) == source.size):
             break
         head = source.at(at, 12)
@@ -218,7 +221,9 @@ def _avi(source: Source) -> None:
 def _wavpack(source: Source) -> None:
     """Blocks of WavPack follow each other, and so do their samples."""
     at, samples, total = 0, 0, 0
-    while at < source.size:
+    for _ in steps():
+        if at >= source.size:
+            break
         at = tags.skip(source, at, source.size)
         head = source.at(at, 32)
         if not head:
@@ -267,7 +272,9 @@ def _adts(source: Source) -> Fraction:
     at, blocks = tags.skip(source, 0, source.size), 0
     first = source.at(at, 4)
     rate = _AAC_RATES[first[2] >> 2 & 15]
-    while at < source.size:
+    for _ in steps():
+        if at >= source.size:
+            break
         head = source.at(at, 9)
         length = _adts_length(head)
         if not length:

@@ -7,14 +7,22 @@ that both speak of the same content.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 _WINDOW = 1 << 18
+_MOST_PIECES = 1_000_000
 
 
 class FaultError(Exception):
     """Why a file cannot be used, in a short phrase; :mod:`serlab.audio.reading` adds the path."""
+
+
+def steps() -> Iterator[int]:
+    """Count the pieces of a file from 0 on, and refuse one of so many that it must be damaged or made to stall."""
+    yield from range(_MOST_PIECES)
+    raise FaultError("damaged, or of more than a million pieces")
 
 
 @dataclass(frozen=True)
@@ -72,12 +80,14 @@ class Source:
 
     def run_of(self, byte: int, start: int, end: int) -> int:
         """Return the offset at which a run of one byte that begins at ``start`` ends."""
+        length = 64
         while start < end:
-            block = self.at(start, min(_WINDOW, end - start))
+            block = self.at(start, min(length, end - start))
             rest = len(block.lstrip(bytes([byte])))
             start += len(block) - rest
             if rest or not block:
                 break
+            length = min(4 * length, _WINDOW)
         return start
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from serlab.audio.source import Source
 
 _LONGEST_LYRICS = 1 << 20
+_MOST_TAGS = 1000
 
 
 def skip(source: Source, at: int, end: int) -> int:
@@ -18,7 +19,9 @@ def skip(source: Source, at: int, end: int) -> int:
     Returns:
         The first byte that belongs to none of them, at most ``end``.
     """
-    while at < end:
+    for _ in range(_MOST_TAGS):
+        if at >= end:
+            break
         start = at
         head = source.at(at, 32)
         if head[:3] == b"ID3":
