@@ -134,7 +134,7 @@ def test_a_file_that_has_gone_is_not_recalled(three, later):
 def test_what_could_not_be_read_is_tried_again(tmp_path, make_tone, later, opened, monkeypatch):
     path = make_tone(tmp_path / "clip.wav")
     with monkeypatch.context() as patch:
-        patch.setattr("serlab.audio.reading._look", lambda *_: Path("/no/such/file").stat())
+        patch.setattr("serlab.audio.reading.examine", lambda *_: Path("/no/such/file").stat())
         assert look([path], "first")["sample_rate"].tolist() == [0]
     assert look([path], "again")["sample_rate"].tolist() == [16000]
 
