@@ -127,3 +127,19 @@ def test_fusing_is_of_a_whole_corpus(serlab, results):
     ended = serlab("report", results, "--fuse", "a+b")
     assert ended.code == 2
     assert "--fuse needs the folder of a corpus" in ended.err
+
+
+def test_entries_that_a_corpus_leaves_out_are_listed_by_evaluate_too(serlab, tmp_path, make_tone):
+    rows = ["clip,prob_calm,prob_sad"]
+    for label in ("calm", "sad"):
+        for number in range(3):
+            make_tone(tmp_path / "own" / label / f"{number}.wav", hz=200 + 50 * number)
+            rows.append(f"{label}/{number},0.7,0.3")
+    (tmp_path / "p.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    assert serlab("evaluate", tmp_path / "p.csv", "--corpus", tmp_path / "own").code == 0
+    (tmp_path / "own/angry").mkdir()
+    ended = serlab("evaluate", tmp_path / "p.csv", "--corpus", tmp_path / "own", "--format", "json")
+    assert ended.code == 1
+    left_out = {"path": str(tmp_path / "own/angry"), "reason": "a folder without audio"}
+    assert json.loads(ended.out)["excluded"] == [left_out]
+    assert f"left out: {left_out['path']} ({left_out['reason']})" in ended.err
