@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BLANKS = "\ufeff\u200b"
 _LONGEST_SHOWN = 40
+# What Linux allows a path.
+_LONGEST_TEXT = 4096
 _EXACT = 2**53
 
 
@@ -79,6 +81,8 @@ def numbers_of(table: pd.DataFrame, names: Sequence[str], source: str) -> NDArra
 
 def _text(value: Any, name: object, source: str) -> str:
     if isinstance(value, str):
+        if len(value) > _LONGEST_TEXT:
+            raise UserError(f"the column {name!r} of {source} holds a text of {len(value):,} characters; shorten it.")
         return stripped(value)
     if missing(value):
         return ""

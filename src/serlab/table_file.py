@@ -31,6 +31,7 @@ _MOST_BYTES = 256 * 2**20
 _MOST_CELLS = 20_000_000
 _MOST_COLUMNS = 10_000
 _LONGEST_REASON = 200
+_LONGEST_NAME = 200
 _CSV = "CSV with commas"
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
@@ -97,9 +98,7 @@ def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
     if why := next((why for start, why in _STARTS.items() if content.startswith(start)), ""):
         raise UserError(f"cannot read the {what} {path}: {why}.")
     if content.startswith(b"PAR1") or ending in _PARQUET:
-        return _tidy(
-            _guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what
-        )
+        return _tidy(_guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what)
     text = _decoded(content, path, what)
     if ending in (*_JSON_LINES, ".json") or text.lstrip().startswith("{"):
         return _tidy(_guarded(lambda: _json(text, ending), path, what, "one JSON object per line"), path, what)
@@ -252,6 +251,8 @@ def _of_columns(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     names = [stripped(name) for name, _ in columns]
+    if (longest := max(map(len, names), default=0)) > _LONGEST_NAME:
+        raise UserError(f"it has a column whose name has {longest:,} characters")
     _check_twice(names)
     values = [
         pd.Series(column, dtype=None if isinstance(column, np.ndarray) else object, index=range(len(column)))
