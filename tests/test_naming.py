@@ -69,6 +69,13 @@ def test_an_ambiguous_name_is_an_error_that_names_both() -> None:
         names().find("calm_0.wav", HOME, "t.csv")
 
 
+def test_a_file_of_several_clips_names_none_of_them() -> None:
+    parts = ClipNames(pd.DataFrame({"clip": ["talk-0", "talk-1"], "path": ["/data/talk.wav"] * 2}))
+    assert parts.find("talk-1", HOME, "t.csv") == "talk-1"
+    with pytest.raises(UserError, match="2 clips are called so"):
+        parts.find("/data/talk.wav", HOME, "t.csv")
+
+
 def test_two_forms_of_one_name_are_told_apart_exactly() -> None:
     forms = [unicodedata.normalize(form, "grün") for form in ("NFC", "NFD")]
     both = ClipNames(pd.DataFrame({"clip": forms}))

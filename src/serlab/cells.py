@@ -83,7 +83,8 @@ def _text(value: Any, name: object, source: str) -> str:
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
             raise UserError(f"the column {name!r} of {source} holds a text of {len(value):,} characters; shorten it.")
-        return stripped(value)
+        # No table or terminal can hold half a pair; JSON can, for names of files that are no UTF-8.
+        return stripped(value).encode("utf-8", "backslashreplace").decode()
     if missing(value):
         return ""
     if isinstance(value, Unreadable | list | dict | tuple | set | bytes) or bool(getattr(value, "ndim", False)):

@@ -27,6 +27,7 @@ from serlab.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
+_PREDICTED = b"path,predicted,prob_"
 _MOST_BYTES = 256 * 2**20
 _MOST_CELLS = 20_000_000
 _MOST_COLUMNS = 10_000
@@ -118,8 +119,10 @@ def _guarded(read: Callable[[], pd.DataFrame], path: Path, what: str, expected: 
 
 
 def _decoded(content: bytes, path: Path, what: str) -> str:
+    # serlab predict gives names of files that are no UTF-8 the bytes that they have on disk.
+    how = "backslashreplace" if content.startswith(_PREDICTED) else "strict"
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig", how)
     except UnicodeDecodeError as error:
         raise UserError(f"the {what} {path} is not in UTF-8; save it again as CSV in UTF-8.") from error
     if "\0" in text:

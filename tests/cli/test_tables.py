@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def test_what_predict_writes_is_judged_as_it_is(serlab, tiny_comparison, tiny_mo
     ended = serlab("evaluate", tmp_path / "p.csv", ids, "--corpus", tiny_corpus, "--format", "json")
     (pair,) = json.loads(ended.out)["pairs"]
     assert (pair["clips"], pair["only"], pair["differences"]["uar"]["value"]) == (54, [0, 0], 0)
+
+
+def test_files_of_predict_whose_names_are_no_utf_8_are_listed(serlab, tiny_corpus, tmp_path):
+    rows = [("s0_calm_0", 0.8), (os.fsdecode(b"gr\xfcn.wav"), 0.7)]
+    table, lines = tmp_path / "p.csv", tmp_path / "p.jsonl"
+    text = "path,predicted,prob_calm,prob_happy,prob_sad\n"
+    text += "".join(f"{name},calm,{share},{1 - share},0\n" for name, share in rows)
+    table.write_bytes(text.encode("utf-8", "surrogateescape"))
+    shares = [{"calm": share, "happy": 1 - share, "sad": 0} for _, share in rows]
+    entries = [{"path": name, "label": "calm", "probabilities": p} for (name, _), p in zip(rows, shares, strict=True)]
+    lines.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    for path, shown in ((table, "gr\\xfcn.wav"), (lines, "gr\\udcfcn.wav")):
+        ended = serlab("evaluate", path, "--corpus", tiny_corpus)
+        assert ended.code == 1
+        assert f"left out: {shown} (not in the corpus tiny)" in ended.out
 
 
 def test_columns_may_be_named(serlab, predictions, tiny_corpus, tmp_path):
