@@ -97,9 +97,7 @@ def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
     if why := next((why for start, why in _STARTS.items() if content.startswith(start)), ""):
         raise UserError(f"cannot read the {what} {path}: {why}.")
     if content.startswith(b"PAR1") or ending in _PARQUET:
-        return _tidy(
-            _guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what
-        )
+        return _tidy(_guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what)
     text = _decoded(content, path, what)
     if ending in (*_JSON_LINES, ".json") or text.lstrip().startswith("{"):
         return _tidy(_guarded(lambda: _json(text, ending), path, what, "one JSON object per line"), path, what)
