@@ -5,6 +5,7 @@ A union of dataclasses is told apart by their field ``kind``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import types
@@ -125,7 +126,10 @@ def added(default: Any, *, before: Any = _SAME) -> Any:
         default: for settings that do not name the field.
         before: what was done before there was the field; the default where nothing else is named.
     """
-    return dataclasses.field(default=default, metadata={"before": default if before is _SAME else before})
+    metadata = {"before": default if before is _SAME else before}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def plain(value: Any, *, omit_added: bool = False) -> Any:

@@ -205,13 +205,13 @@ def _compare(
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab import comparison
-    from serlab.recipes import load_recipe
+    from serlab.recipes import load_variant
     from serlab.training.jobs import check_jobs
 
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)
-    changes = options.settings_of(recipes, settings or ())
-    loaded = [load_recipe(name, changes[name], precision) for name in recipes]
+    changes = options.changes_of(recipes, settings, precision)
+    loaded = [load_variant(name, changes[name]) for name in recipes]
     result = comparison.compare(
         options.load(corpus, data, *columns),
         loaded,

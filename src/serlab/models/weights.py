@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from serlab.files import sha256_file
 
 VARIABLE = "SERLAB_MODELS"
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
+"""A folder of the hub's cache, which says where its contents are from."""
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
 
 
@@ -44,6 +47,21 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     if checkpoint.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {checkpoint}.")
     return _fetch(checkpoint, name, offline=not fetch)
+
+
+def public_name(checkpoint: str) -> str:
+    """What a checkpoint is called in results that travel: its hub name, or its folder's own name, never a path.
+
+    >>> public_name("facebook/wav2vec2-base"), public_name("/home/me/models/my-own/")
+    ('facebook/wav2vec2-base', 'my-own')
+    """
+    folder = Path(checkpoint).expanduser()
+    # Links are not followed: the user knows the folder by its own name.
+    folder = folder.absolute() if folder.name not in ("", "..") else folder.resolve()
+    if fetched := _FETCHED.search(folder.as_posix()):
+        return f"{fetched[1]}/{fetched[2]}"
+    local = checkpoint.startswith((".", "/", "~")) or folder.is_dir()
+    return folder.name if local else checkpoint.rstrip("/")
 
 
 def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:

@@ -20,6 +20,7 @@ from serlab.evaluation.trust import trust
 from serlab.report.selection import Cell, RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
+from serlab.variants import changed_settings
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
@@ -42,6 +43,8 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "title": recipe.title,
         "hash": recipe.signature["recipe"]["hash"],
         "pretrained": recipe.signature["recipe"]["pretrained"],
+        "weights_sha256": recipe.signature.get("weights_sha256"),
+        "changed": changed_settings(recipe.signature["recipe"]),
         "precision": sorted({str(run.signature["precision"]) for run in recipe.runs}),
         "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
         "side": recipe.side,
