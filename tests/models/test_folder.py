@@ -142,6 +142,6 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tiny_models, tmp_path
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serlab.models.folder.load_arrays", refused)
+    monkeypatch.setattr("serlab.models.stored.load_file", refused)
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         load(folder)

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
 from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.encoder import SpeechEncoder
@@ -46,6 +48,29 @@ class Classifier(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into ``folder``."""
+
+
+def try_out(classifier: Classifier, folder: Path) -> None:
+    """Score a second of sound, so that parts that do not fit one another are found before the first clip.
+
+    Args:
+        classifier: as loaded.
+        folder: where it comes from, for errors.
+
+    Raises:
+        UserError: (inside :func:`serlab.models.weights.loading`) the model cannot score, or gives no finite score for
+            each of its labels.
+    """
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE)
+    with np.errstate(all="ignore"):
+        scores = classifier.logits([classifier.frontend((0.1 * voiced + 0.01 * noise).astype(np.float32))])
+    if scores.shape != (1, len(classifier.labels)):
+        given = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(f"{folder} gives {given} scores for {len(classifier.labels)} labels; it is damaged.")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
 
 
 class NetworkClassifier:

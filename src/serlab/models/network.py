@@ -21,7 +21,6 @@ from serlab.frontends.base import Features, FrontEnd
 from serlab.precision import Precision, autocast, device
 
 _MAX_BATCH = 32
-_MAX_VALUES = 4_000_000
 
 
 class Network(nn.Module):
@@ -33,6 +32,7 @@ class Network(nn.Module):
         fill: feature value that stands for silence (for clips shorter than the window).
         longest: seconds of the longest input that it takes; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.
+        most_values: numbers in a batch, beyond which memory would grow too large.
     """
 
     frontend: FrontEnd
@@ -40,6 +40,7 @@ class Network(nn.Module):
     fill: float = 0.0
     longest: float = math.inf
     needs_serlab: bool = True
+    most_values: int = 4_000_000
 
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""
@@ -96,7 +97,7 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
     # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward pass.
     with cached():
         for shape, members in by_shape.items():
-            size = max(1, min(_MAX_BATCH, _MAX_VALUES // int(np.prod(shape))))
+            size = max(1, min(_MAX_BATCH, network.most_values // int(np.prod(shape))))
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
