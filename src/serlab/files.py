@@ -23,6 +23,7 @@ CACHE_VARIABLE = "SERLAB_CACHE"
 
 _MOST_JSON_BYTES = 64 * 2**20
 _MOST_LEVELS = 24
+_MOST_DIGITS = 19
 
 
 def cache_folder() -> Path:
@@ -137,8 +138,8 @@ def read_json(path: Path) -> dict[str, Any]:
         path: the file; one that no reader would come to the end of (a pipe, a device) is refused.
 
     Raises:
-        UserError: there is no such file, or it is not one JSON object of finite numbers whose fields are named once
-            and nested within reason.
+        UserError: there is no such file, or it is not one JSON object of finite 64-bit numbers whose fields are named
+            once and nested within reason.
     """
     try:
         if not path.is_file():
@@ -146,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MOST_JSON_BYTES:
             raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB, more than any configuration is.")
         text = path.read_text(encoding="utf-8")
-        value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if not isinstance(value, dict):
             raise ValueError(f"expected an object in braces, found {type(value).__name__}")
         _check_depth(value)
@@ -171,6 +172,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is not a finite number")
     return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}... is a number of {len(text)} digits")
+    return int(text)
 
 
 def _check_depth(value: Any) -> None:

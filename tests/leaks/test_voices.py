@@ -73,4 +73,4 @@ def test_a_damaged_encoder_is_named_and_the_audit_goes_on(corpus: Corpus, tmp_pa
     (tmp_path / "models" / CHECKPOINT.rsplit("/", 1)[1] / name).write_text(text)
     (finding,) = check_voices(corpus, set(corpus.clips["clip"]))
     assert (finding.code, finding.severity) == ("SL010", "not applicable")
-    assert str(tmp_path / "models") in finding.message
+    assert str(tmp_path / "models") in finding.text

@@ -28,6 +28,7 @@ TINY = {
     "num_conv_pos_embedding_groups": 4,
 }
 LAYER_NORM = {**TINY, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+SEW = {**TINY, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2], "squeeze_factor": 2}
 BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 WHISPER = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_layers": 1}
 ARCHITECTURES = {
@@ -256,3 +257,28 @@ def test_wav2vec2_base_at_its_real_size_trains_saves_and_loads_in_plain_transfor
     with torch.no_grad():
         theirs = plain(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits.numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["unispeech", "unispeech-sat", "sew", "wav2vec2-conformer"])
+def test_the_rest_of_the_family_trains_too(architecture: str) -> None:
+    network = build(architecture, SEW if architecture == "sew" else TINY)
+    features = np.stack([network.frontend(clip) for clip in clips(16000, 16000)])
+    network.train()(torch.from_numpy(features)).sum().backward()
+    assert any(parameter.grad is not None for parameter in network.layers[0].parameters())
+
+
+@pytest.mark.parametrize("architecture", ["sew", "wav2vec2-conformer"])
+def test_layers_that_cannot_be_cut_off_cannot_be_frozen(architecture: str) -> None:
+    with pytest.raises(UserError, match=f"freeze_layers is not for {architecture}"):
+        build(architecture, SEW if architecture == "sew" else TINY, freeze_layers=1)
+
+
+@pytest.mark.parametrize("architecture", ["sew-d", "audio-spectrogram-transformer", "bert"])
+def test_what_is_not_trained_is_refused_by_name(architecture: str) -> None:
+    with pytest.raises(UserError, match=f"cannot build a '{architecture}' encoder"):
+        build(architecture, {})
+
+
+def test_a_mask_wider_than_the_features_is_refused() -> None:
+    with pytest.raises(UserError, match=r"mask_feature_length is 64; it must be from 1 to 32"):
+        build("wav2vec2", {**TINY, "mask_feature_prob": 0.05, "mask_feature_length": 64})

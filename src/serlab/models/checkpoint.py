@@ -39,6 +39,7 @@ _MOST = {
     "num_labels": 100_000, "num_hidden_layers": 1000, "encoder_layers": 1000, "decoder_layers": 1000,
     "num_feat_extract_layers": 1000, "num_adapter_layers": 1000, "num_hidden_groups": 1000,
 }  # fmt: skip
+_LEAST = {"num_hidden_layers": 1, "encoder_layers": 1, "hidden_size": 1, "d_model": 1}
 _SPARE = 2**27
 """Numbers that a model may have beyond those in its weight file: a fresh head, tables that are computed."""
 
@@ -214,7 +215,7 @@ def _check_ranges(path: Path, fields: Mapping[str, Any]) -> None:
             pairs += [(f"{name}.{key}", item) for key, item in value.items()]
         elif isinstance(value, list):
             pairs += [(name, item) for item in value]
-        elif isinstance(value, int) and not -_LARGEST <= value <= _MOST.get(name, _LARGEST):
+        elif isinstance(value, int) and not _LEAST.get(name, -_LARGEST) <= value <= _MOST.get(name, _LARGEST):
             raise UserError(f"{path}: {name} is {shown(value)}, beyond what any model has; restore it.")
 
 
@@ -239,5 +240,5 @@ def _listed(known: Collection[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value of a damaged file as an error may show it."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,13 +11,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from serlab.audio import SAMPLE_RATE
-from serlab.core import UserError
 from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.models.classical import Probe, SupportVectorClassifier
 from serlab.models.encoder import SpeechEncoder
 from serlab.models.heads import statistics
-from serlab.models.network import Network, score
+from serlab.models.network import Network, check_scores, score, trial_sound
 from serlab.precision import Precision, autocast, device
 
 
@@ -61,16 +59,8 @@ def try_out(classifier: Classifier, folder: Path) -> None:
         UserError: (inside :func:`serlab.models.weights.loading`) the model cannot score, or gives no finite score for
             each of its labels.
     """
-    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
-    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE)
     with np.errstate(all="ignore"):
-        scores = classifier.logits([classifier.frontend((0.1 * voiced + 0.01 * noise).astype(np.float32))])
-    if scores.shape != (1, len(classifier.labels)):
-        given = " x ".join(map(str, scores.shape[1:]))
-        raise UserError(f"{folder} gives {given} scores for {len(classifier.labels)} labels; it is damaged.")
-    if not np.isfinite(scores).all():
-        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
+        check_scores(folder, classifier.logits([classifier.frontend(trial_sound())]), len(classifier.labels))
 
 
 class NetworkClassifier:

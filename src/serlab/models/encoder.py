@@ -25,9 +25,9 @@ from serlab.files import write_json
 from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
 from serlab.models import checkpoint, dropout, frozen, preprocessor, stored, whisper
 from serlab.models.heads import PooledHead
-from serlab.models.network import Network
+from serlab.models.network import Network, check_scores, score, trial_sound
 from serlab.models.weights import find, loading
-from serlab.precision import Precision
+from serlab.precision import Precision, device
 from serlab.recipes import EncoderModel as Settings
 from serlab.recipes import HeadSettings
 
@@ -37,6 +37,7 @@ TRAINED = tuple(sorted(preprocessor.FAMILIES.keys() - {"audio-spectrogram-transf
 _SPECTRAL = ("whisper", "wav2vec2-bert")
 _NOT_CUT = ("sew", "wav2vec2-conformer")
 _HEAD = ("projector.", "classifier.", "layer_weights", "head.")
+_DEPTHS = {"num_hidden_layers", "encoder_layers"}
 _LAYER = re.compile(r"(?:^|(?<!decoder)\.)layers\.\d+\.")
 
 
@@ -64,6 +65,7 @@ class SpeechEncoder(Network):
         self.needs_serlab = self.head is not None or self.kind == "whisper"
         # A plain tuple: as a module of its own it would stand twice in the state.
         self.layers = tuple(self._transformer_layers())
+        self._check_masks()
         self._freeze(settings)
         self.below = 0
         self.all_states = settings.head.layers == "weighted"
@@ -160,6 +162,16 @@ class SpeechEncoder(Network):
         assert isinstance(layers, nn.ModuleList)
         return layers
 
+    def _check_masks(self) -> None:
+        """Refuse masks over features that are wider than the features: training would end with them."""
+        config = self.hf.config
+        length = getattr(config, "mask_feature_length", 0)
+        if getattr(config, "mask_feature_prob", 0) > 0 and not 1 <= length <= config.hidden_size:
+            raise UserError(
+                f"model.config.mask_feature_length is {length}; it must be from 1 to {config.hidden_size}, the "
+                "width of the encoder."
+            )
+
     def _freeze(self, settings: Settings) -> None:
         if settings.freeze_layers > len(self.layers):
             raise UserError(f"model.freeze_layers is {settings.freeze_layers}; the encoder has {len(self.layers)}.")
@@ -252,9 +264,11 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
             stored.read(folder),
             fields={**_head_fields(settings, labels), "problem_type": None, **settings.config},
             fresh=_HEAD,
-            spare=lambda name: bool(settings.config) or not _LAYER.search(name),
+            spare=lambda name: bool(_DEPTHS & settings.config.keys()) or not _LAYER.search(name),
         )
-        return SpeechEncoder(hf, fields, settings, precision=precision)
+        network = SpeechEncoder(hf, fields, settings, precision=precision).to(device())
+        check_scores(folder, score(network, [network.frontend(trial_sound())], precision), len(labels))
+    return network
 
 
 def from_folder(folder: Path, settings: Settings, precision: Precision) -> SpeechEncoder:

@@ -91,20 +91,27 @@ def load(folder: Path | str, precision: str = "auto") -> Classifier:
     Raises:
         UserError: the folder is no model, is damaged, lacks a weight, or is nothing that int8 is for.
     """
-    folder = Path(folder)
-    with loading(folder):
-        if not folder.is_dir():
-            raise UserError(f"there is no model folder {folder}.")
-        if (folder / FILE).is_file():
-            classifier = _own(folder, Content.read(folder), precision)
-        elif (folder / "config.json").is_file():
-            chosen = resolve(precision)
-            network, labels = plain.from_folder(folder)
-            classifier = _ready(network, labels, chosen)
-        else:
-            raise UserError(f"{folder} is no model folder: it has neither {FILE} nor config.json.")
-        try_out(classifier, folder)
+    folder, chosen = Path(folder), resolve(precision)
+    try:
+        with loading(folder):
+            classifier = _loaded(folder, chosen)
+            try_out(classifier, folder)
+    except UserError as error:
+        # What a recipe or its arrays say of themselves does not name the folder that they stand in.
+        if str(folder) in str(error):
+            raise
+        raise UserError(f"{folder} is damaged: {error}") from error
     return classifier
+
+
+def _loaded(folder: Path, chosen: Precision) -> Classifier:
+    if not folder.is_dir():
+        raise UserError(f"there is no model folder {folder}.")
+    if (folder / FILE).is_file():
+        return _own(folder, Content.read(folder), chosen)
+    if (folder / "config.json").is_file():
+        return _ready(*plain.from_folder(folder), chosen)
+    raise UserError(f"{folder} is no model folder: it has neither {FILE} nor config.json.")
 
 
 def load_reliance(folder: Path) -> Reliance:
@@ -122,9 +129,9 @@ def load_reliance(folder: Path) -> Reliance:
         ) from error
 
 
-def _own(folder: Path, content: Content, precision: str) -> Classifier:
+def _own(folder: Path, content: Content, chosen: Precision) -> Classifier:
     recipe, labels = content.recipe, content.labels
-    model, chosen = recipe.model, resolve(precision)
+    model = recipe.model
     if chosen == "int8" and not isinstance(model, EncoderModel):
         raise UserError(f"int8 is for fine-tuned speech encoders, and {folder} is none; use --precision fp32.")
     if isinstance(model, SvmModel):
@@ -154,10 +161,11 @@ def _ready(network: Network, labels: tuple[str, ...], precision: Precision) -> N
 
 def _fitted(kind: type[Fitted], folder: Path, labels: tuple[str, ...]) -> Fitted:
     arrays = {name: tensor.numpy() for name, tensor in stored.read(folder, counts=True).items()}
-    try:
-        fitted = kind.from_arrays(arrays)
-    except UserError as error:
-        raise UserError(f"{folder} is damaged: {error}") from error
+    fitted = kind.from_arrays(arrays)
+    if extra := sorted(arrays.keys() - fitted.arrays().keys()):
+        raise UserError(
+            f"{folder} has the weight {extra[0]}, which its recipe has no place for; copy or train it again."
+        )
     check_arrays(folder, arrays, _AXES[kind], len(labels))
     return fitted
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.parametrize import cached
 
-from serlab.frontends.base import Features, FrontEnd
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.precision import Precision, autocast, device
 
 _MAX_BATCH = 32
@@ -107,6 +110,29 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
         sums[owner] += rows[index]
         counts[owner] += 1
     return (sums / counts).astype(np.float32)
+
+
+def trial_sound() -> Samples:
+    """A second of a buzz in a little noise: something to try a model with."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    sound: Samples = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(np.float32)
+    return sound
+
+
+def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
+    """Refuse a model whose scores of one clip are not a finite number for each label.
+
+    Args:
+        folder: where it comes from, for errors.
+        scores: what it gave, shape (1, labels).
+        count: number of labels.
+    """
+    if scores.shape != (1, count):
+        given = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(f"{folder} gives {given} scores for {count} labels; it is damaged.")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
 
 
 def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
-from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, SeamlessM4TFeatureExtractor
+from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    ASTFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from serlab.audio import SAMPLE_RATE
 from serlab.core import UserError
@@ -118,7 +123,7 @@ def _shortest(config: Any) -> int:
 
 
 def _longest(extractor: Any) -> int | None:
-    if hasattr(extractor, "chunk_length"):
+    if isinstance(extractor, WhisperFeatureExtractor):
         return int(extractor.n_samples)
     # A frame is 25 ms long, and one begins every 10 ms.
-    return 160 * (int(extractor.max_length) - 1) + 400 if hasattr(extractor, "max_length") else None
+    return 160 * (int(extractor.max_length) - 1) + 400 if isinstance(extractor, ASTFeatureExtractor) else None

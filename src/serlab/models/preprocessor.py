@@ -126,10 +126,12 @@ def _find(folder: Path) -> tuple[dict[str, Any] | None, str]:
 
 def _check(data: Mapping[str, Any], where: str, family: Family, config: Mapping[str, Any]) -> None:
     name = family.extractor.__name__
-    kind = data.get("feature_extractor_type") or (None if data.get("auto_map") else name)
+    kind = data.get("feature_extractor_type")
+    if kind is None and not data.get("auto_map"):
+        kind = name
     if kind != name:
-        code = " by code of its own (auto_map), which serlab never runs" if data.get("auto_map") else ""
-        raise UserError(f"{where}: the input is made by {shown(kind)}{code}; expected {name}.")
+        code = ", code of its own (auto_map), which serlab never runs" if data.get("auto_map") else ""
+        raise UserError(f"{where}: feature_extractor_type is {shown(kind)}{code}; expected {name}.")
     rate = data.get("sampling_rate", SAMPLE_RATE)
     if isinstance(rate, bool) or rate != SAMPLE_RATE:
         raise UserError(
@@ -148,12 +150,14 @@ def _check(data: Mapping[str, Any], where: str, family: Family, config: Mapping[
         value, wanted = data.get(field_name, usual[field_name]), config.get(other)
         if wanted is not None and value != wanted:
             raise UserError(f"{where}: {field_name} is {value}, and config.json has {other} {wanted}; one is damaged.")
-    if data.get("stride", 2) != 2:
+    if "stride" in usual and data.get("stride", 2) != 2:
         raise UserError(f"{where}: stride is {data['stride']}; serlab takes 2.")
-    if data.get("dither"):
+    if "dither" in usual and data.get("dither"):
         raise UserError(f"{where}: dither is {data['dither']}, which makes scores random; set it to 0.")
-    if data.get("std") == 0:
-        raise UserError(f"{where}: std is 0, and features are divided by it; restore it.")
+    if "std" in usual and data.get("std", 1) <= 0:
+        raise UserError(f"{where}: std is {data['std']}; expected a deviation above 0.")
+    if data.get("padding_side", "right") not in ("left", "right"):
+        raise UserError(f"{where}: padding_side is {shown(data['padding_side'])}; expected left or right.")
 
 
 def _check_type(where: str, name: str, value: Any, like: Any) -> None:

@@ -17,6 +17,7 @@ from serlab.recipes import Recipe, recipe_from_signature
 
 FILE = "serlab.json"
 FORMAT = 1
+_WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,7 @@ class Content:
             _part(path, recipe, name, kind)
         if not isinstance(signature.get("weights_sha256") or "", str):
             raise UserError(f"{path}: weights_sha256 is {shown(signature['weights_sha256'])}; expected text.")
-        try:
-            return cls(recipe_from_signature(signature), labels, signature)
-        except UserError as error:
-            raise UserError(f"{folder} is damaged: {error}") from error
+        return cls(recipe_from_signature(signature), labels, signature)
 
 
 def check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, str], labels: int) -> None:
@@ -74,7 +72,9 @@ def check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping
     """
     lengths = {"K": labels, "P": labels * (labels - 1) // 2}
     for name, array in arrays.items():
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        if array.dtype not in (np.float64, np.int64):
+            raise UserError(f"the weight {name} of {folder} is of type {array.dtype}; expected 64 bits.")
+        if not np.isfinite(array).all():
             raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
         if name == "scale" and (array <= 0).any():
             raise UserError(
@@ -94,5 +94,5 @@ def check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping
 def _part(path: Path, data: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
     value = data.get(name)
     if not isinstance(value, kind):
-        raise UserError(f"{path} is damaged: {name} is {shown(value)}; expected a {kind.__name__}.")
+        raise UserError(f"{path} is damaged: {name} is {shown(value)}; expected {_WORDS[kind]}.")
     return value
