@@ -19,7 +19,17 @@ from serlab.changes import Change, Kinds, apply, flat
 from serlab.core import UserError, unknown
 from serlab.files import absent, sha256_json
 from serlab.progress import say
-from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
+from serlab.settings import (
+    MOST_CHARACTERS,
+    added,
+    build,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_share,
+    plain,
+    read_yaml,
+)
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -48,6 +58,7 @@ class LogMelSettings:
         """Refuse what is no spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
+        check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")
         if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
             raise UserError(
                 f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
@@ -77,6 +88,7 @@ class HeadSettings:
     def __post_init__(self) -> None:
         """Refuse what transformers' own head has not."""
         check_at_least("model.head", self, 1, "projection")
+        check_at_most("model.head", self, 65_536, "projection")
         check_share("model.head", self, "dropout")
         if self.kind == "transformers" and (self.pooling != "mean" or self.dropout):
             raise UserError("model.head.pooling and model.head.dropout need model.head.kind: pooled.")
@@ -139,7 +151,9 @@ class ResNetModel:
     def __post_init__(self) -> None:
         """Refuse combinations that transformers' ResNet cannot express."""
         check_at_least("model", self, 1, "width")
+        check_at_most("model", self, 4096, "width")
         check_at_least("model", self, 2, "window")
+        check_at_most("model", self, 100_000, "window")
         check_share("model", self, "dropout")
         if (self.stem == "small") != (self.pooling == "mean+std"):
             raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")

@@ -160,6 +160,14 @@ def check_at_least(section: str, settings: object, low: float, *names: str) -> N
             raise UserError(f"{section}.{name} is {value}; it must be at least {low:g}.")
 
 
+def check_at_most(section: str, settings: object, high: float, *names: str) -> None:
+    """Refuse fields of ``settings`` above ``high``."""
+    for name in names:
+        value = getattr(settings, name)
+        if value > high:
+            raise UserError(f"{section}.{name} is {value}; it must be at most {high:g}.")
+
+
 def check_positive(section: str, settings: object, *names: str) -> None:
     """Refuse fields that are not above 0."""
     for name in names:
@@ -206,7 +214,10 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
         raise UserError(f"{where} is a number of {len(str(abs(value)))} digits; it must be within {_MOST:,}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UserError(f"{where} is a number of more than 300 digits; it must be a finite number.") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {_short(value)}; it must be of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):

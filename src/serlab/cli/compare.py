@@ -142,9 +142,9 @@ def train(
                 raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
         options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
         from serlab.deployment import train_on_everyone
-        from serlab.recipes import load_recipe
+        from serlab.recipes import load_variant
 
-        loaded = load_recipe(recipe, options.settings_of([recipe], settings or ())[recipe], precision)
+        loaded = load_variant(recipe, options.changes_of([recipe], settings, precision)[recipe])
         model = train_on_everyone(
             options.load(corpus, data, *columns),
             loaded,
