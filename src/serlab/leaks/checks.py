@@ -71,10 +71,10 @@ def check_recordings(corpus: Corpus, split: Split | None, pairs: Sequence[tuple[
 
 
 def check_sound(clips: Sequence[str], heard: Sequence[Heard]) -> Iterator[Finding]:
-    """SL004: clips that are silent, broken, clipped or constant."""
+    """SL004: clips that are silent, broken or clipped."""
     by_fault: dict[str, list[str]] = defaultdict(list)
     for clip, what in zip(clips, heard, strict=True):
-        fault = what.fault or ("constant" if what.constant else "clipped" if what.clipped >= _CLIPPED else "")
+        fault = what.fault or ("clipped" if what.clipped >= _CLIPPED else "")
         if fault:
             by_fault[fault].append(clip)
     for fault, members in sorted(by_fault.items()):

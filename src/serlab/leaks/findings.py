@@ -47,7 +47,7 @@ CODES: dict[str, Code] = {
         "Find out which label is right and drop the other clip.",
     ),
     "SL004": Code(
-        "A silent, broken, clipped or constant clip",
+        "A silent, broken or clipped clip",
         "There is nothing in it to recognise, or only part of it.",
         "Replace the file or leave the clip out; serlab leaves out what cannot be read, and lists it.",
     ),

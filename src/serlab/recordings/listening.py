@@ -22,7 +22,7 @@ from serlab.corpora.scan import in_threads
 from serlab.corpora.screening import MISSING
 from serlab.recordings.fingerprints import RATE, Print, fingerprint
 
-_VERSION = 2
+_VERSION = 3
 _KIND = "listening"
 _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
@@ -43,7 +43,6 @@ class Heard:
         floor: level of its quietest twentieth, in dB of full scale.
         leading: seconds before the first sound within 40 dB of the loudest.
         clipped: share of samples that stay at full scale for three or more.
-        constant: whether all samples are alike.
     """
 
     fault: str = ""
@@ -52,7 +51,6 @@ class Heard:
     floor: float = 0.0
     leading: float = 0.0
     clipped: float = 0.0
-    constant: bool = False
 
     @property
     def fingerprint(self) -> Print:
@@ -104,7 +102,6 @@ def _hear(path: Path) -> Heard:
         floor=float(np.quantile(levels, _FLOOR_SHARE)),
         leading=float(speech[0]) * _FRAME_S,
         clipped=_clipped(samples),
-        constant=bool(np.ptp(samples) == 0),
     )
 
 
