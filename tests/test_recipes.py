@@ -215,10 +215,29 @@ def test_a_file_that_is_no_recipe(tmp_path, text, phrase):
     assert "mine" in message
 
 
+def test_what_is_named_like_a_file_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("title: Mine\nmodel: {kind: svm}\n")
+    (tmp_path / "mine.txt").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert refused(recipe="mine.yalm") == "there is no recipe mine.yalm; the nearest name there is mine.yaml."
+    assert "nor the folder recipes/of" in refused(recipe="recipes/of/mine.yaml")
+    assert "ends in .yaml" in refused(recipe="mine.txt")
+    for checkpoint in ("folder", "facebook/wav2vec2-large"):
+        assert f"model.checkpoint={checkpoint}" in refused(recipe=checkpoint)
+    assert load_recipe("./mine.yaml").title == "Mine"
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     assert "absent.yaml" in refused(recipe=str(tmp_path / "absent.yaml"))
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert "binary.yaml" in refused(recipe=str(tmp_path / "binary.yaml"))
+
+
+@pytest.mark.parametrize("value", [10**10, -(10**400), "[1]", "{a: b}", "2001-01-01", "!!set {a}", "[" * 200])
+def test_odd_values_are_refused(value):
+    for key in ("training.epochs", "training.learning_rate", "training.select", "model.kind", "model.logmel.n_fft"):
+        assert key.rpartition(".")[2] in refused(f"{key}={value}")
 
 
 @given(st.text(max_size=30))

@@ -9,11 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-import yaml
-
 from serlab.core import UserError
 from serlab.progress import say
-from serlab.settings import plain
+from serlab.settings import plain, read_yaml
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _Parsed = tuple["Change", list[str], Any]
@@ -51,10 +49,7 @@ class Change:
         # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
         if _NUMBER.fullmatch(value.strip()):
             return keys, float(value)
-        try:
-            return keys, yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"{self.shown}: {value!r} is no valid YAML value.") from error
+        return keys, read_yaml(value, self.shown)
 
 
 @dataclass(frozen=True)

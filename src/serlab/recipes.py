@@ -13,15 +13,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.changes import Change, Kinds, apply, flat
 from serlab.core import UserError, unknown
-from serlab.files import sha256_json
+from serlab.files import absent, sha256_json
 from serlab.progress import say
-from serlab.settings import added, build, check_at_least, check_positive, check_share, plain
+from serlab.settings import (
+    MOST_CHARACTERS,
+    added,
+    build,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_share,
+    plain,
+    read_yaml,
+)
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -50,6 +58,7 @@ class LogMelSettings:
         """Refuse what is no spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
+        check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")
         if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
             raise UserError(
                 f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
@@ -79,6 +88,7 @@ class HeadSettings:
     def __post_init__(self) -> None:
         """Refuse what transformers' own head has not."""
         check_at_least("model.head", self, 1, "projection")
+        check_at_most("model.head", self, 65_536, "projection")
         check_share("model.head", self, "dropout")
         if self.kind == "transformers" and (self.pooling != "mean" or self.dropout):
             raise UserError("model.head.pooling and model.head.dropout need model.head.kind: pooled.")
@@ -141,7 +151,9 @@ class ResNetModel:
     def __post_init__(self) -> None:
         """Refuse combinations that transformers' ResNet cannot express."""
         check_at_least("model", self, 1, "width")
+        check_at_most("model", self, 4096, "width")
         check_at_least("model", self, 2, "window")
+        check_at_most("model", self, 100_000, "window")
         check_share("model", self, "dropout")
         if (self.stem == "small") != (self.pooling == "mean+std"):
             raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")
@@ -394,18 +406,25 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif name.endswith((".yaml", ".yml")):
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            with Path(name).open(encoding="utf-8") as stream:
+                text = stream.read(MOST_CHARACTERS + 1)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {name}: {error}.") from error
+            raise UserError(f"cannot read the recipe {name}: {getattr(error, 'strerror', None) or error}.") from error
         stem, shipped = Path(name).stem, False
     else:
         raise unknown("recipe", name, preset_names())
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
     # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.

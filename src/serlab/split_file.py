@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pandas as pd
 from serlab.cells import text_of
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.files import sha256_json, write_text
+from serlab.files import absent, is_stream, sha256_json, write_text
 from serlab.naming import CLIP, ClipNames, alike, column
 from serlab.progress import say
-from serlab.protocols import Fold, Split, disjoint, split
+from serlab.protocols import PROTOCOLS, Fold, Split, disjoint, split
+from serlab.recordings.units import units_of
 from serlab.table_file import read_table
 
 SIDES = ("train", "dev", "test")
@@ -22,12 +24,19 @@ _SHARES = (0.6, 0.2, 0.2)
 
 
 def find_split(corpus: Corpus, protocol: str) -> Split:
-    """Split a corpus by the name of a protocol, or by a file whose name ends in ``.csv``.
+    """Split a corpus by the name of a protocol, or by a file: what has a suffix or a folder in its name is one.
 
     Raises:
         UserError: there is no such protocol or file, or it does not fit the corpus.
     """
-    return read_split(corpus, Path(protocol)) if protocol.lower().endswith(".csv") else split(corpus, protocol)
+    path = Path(protocol)
+    if path.suffix or os.sep in protocol:
+        if not path.exists():
+            raise absent("split", protocol)
+        return read_split(corpus, path)
+    if path.is_file() and protocol not in PROTOCOLS:
+        raise UserError(f"the split {protocol} is a file whose name has no suffix; call it {protocol}.csv.")
+    return split(corpus, protocol)
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:
@@ -80,7 +89,7 @@ def _columns(path: Path) -> tuple[pd.Series, pd.Series]:
 
 
 def write_split(path: Path, fold: Fold) -> None:
-    """Write a fold as CSV with columns ``clip`` and ``side``, atomically.
+    """Write a fold as CSV with columns ``clip`` and ``side``, atomically, or into a pipe or device.
 
     Raises:
         UserError: there is another file of that name.
@@ -88,6 +97,9 @@ def write_split(path: Path, fold: Fold) -> None:
     rows = [(clip, side) for side in SIDES for clip in getattr(fold, side)]
     table = pd.DataFrame(rows, columns=["clip", "side"]).sort_values(["clip", "side"])
     text = table.to_csv(index=False)
+    if is_stream(path):
+        write_text(path, text)
+        return
     if path.is_dir() or (path.exists() and path.read_text(encoding="utf-8", errors="replace") != text):
         raise UserError(f"there is {path} already, and it is not this split; move it, or name another file (--out).")
     write_text(path, text)
@@ -107,16 +119,14 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
         UserError: there are not three groups to share out.
     """
     clips = corpus.clips
-    unit = clips["speaker"] if corpus.speakers_known else clips["clip"]
-    group = _joined(dict(zip(clips["clip"], unit.astype(str), strict=True)), pairs)
-    units = clips["clip"].map(group)
-    counts = pd.crosstab(units, clips["label"])
+    units = units_of(corpus, pairs)
+    counts = units.counts
     if len(counts) < len(SIDES):
         kind = "speakers" if corpus.speakers_known else "clips"
         raise UserError(
             f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; three sides need three."
         )
-    ids = [tuple(sorted(clips.loc[units.isin(side), "clip"])) for side in _shared_out(counts)]
+    ids = [tuple(sorted(clips.loc[units.of.isin(side), "clip"])) for side in _shared_out(counts)]
     return _one_fold(corpus, "sound", "60 / 20 / 20 % of the clips, speakers and copies together.", Fold(1, *ids))
 
 
@@ -163,18 +173,3 @@ def _resolved(corpus: Corpus, names: Sequence[str], path: Path) -> list[str]:
             raise UserError(f"the split {path} names the clip {name!r}, which is not in {corpus.name}{hint}")
         found.append(clip)
     return found
-
-
-def _joined(unit_of: dict[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The group of each clip: its unit, joined with those that share a recording with it."""
-    leader = {unit: unit for unit in unit_of.values()}
-
-    def lead(unit: str) -> str:
-        while leader[unit] != unit:
-            unit = leader[unit]
-        return unit
-
-    for one, other in pairs:
-        first, second = sorted((lead(unit_of[one]), lead(unit_of[other])))
-        leader[second] = first
-    return {clip: lead(unit) for clip, unit in unit_of.items()}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -92,6 +93,36 @@ def test_dev_only(compare, tmp_path):
     compare()
     assert set(pd.read_parquet(path)["side"]) == {"dev", "test"}
     assert len((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "3-1", "1-2-3", "0-99999999", "1.5", "١"])
+def test_what_is_no_list_of_numbers(compare, text):
+    for option in ("--folds", "--seeds"):
+        ended = compare(f"{option}={text}")
+        assert ended.code == 2
+        assert f"{option} {text} must be whole numbers" in ended.sentence
+
+
+def test_one_or_many_of_an_option_is_understood_and_ranges_are(compare, tmp_path):
+    assert compare("--recipe", "mfcc-svm", "--fold", "1-2", "--seed", "0").code == 0
+    assert sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet")) == ["fold1-seed0", "fold2-seed0"]
+
+
+def test_models_that_are_kept_can_be_tried_with_the_line_that_is_said(compare, serlab, tiny_corpus):
+    assert "to try a model" not in compare().err
+    ended = compare("--keep-models")
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("to try a model: serlab ")]
+    words = shlex.split(line.partition("serlab ")[2])
+    assert words[-1] == "FILE"
+    assert serlab(*words[:-1], tiny_corpus.parent / "s0_calm_0.wav").code == 0
+    assert ended.out.endswith("index.html\n")
+
+
+def test_a_smoke_run_and_a_part(compare, tmp_path):
+    assert "tiny-smoke" in compare("--smoke").out
+    ended = compare("--limit", "1")
+    assert "tiny-limit1" in ended.out
+    assert compare("--limit", "0").code == 2
 
 
 def test_seeds_and_folds(compare, tmp_path):

@@ -1,6 +1,6 @@
 """Audio: the one way from files to samples, and from folders to files."""
 
-from serlab.audio.find import find_audio
+from serlab.audio.find import Found, find_audio, looks_like_audio
 from serlab.audio.formats import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from serlab.audio.reading import (
     DECODER,
@@ -23,12 +23,14 @@ __all__ = [
     "MEDIA_SUFFIXES",
     "SAMPLE_RATE",
     "AudioError",
+    "Found",
     "Info",
     "Limits",
     "check",
     "decode",
     "find_audio",
     "info",
+    "looks_like_audio",
     "read",
     "resample",
 ]

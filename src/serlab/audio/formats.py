@@ -15,3 +15,9 @@ MEDIA_SUFFIXES = (
     ".tta", ".tak", ".mpc", ".mp+", ".shn", ".ra", ".rm", ".rmvb", ".gsm", ".qcp", ".voc", ".opu", ".mxf",
 )  # fmt: skip
 """Containers and codecs that are read through PyAV (extra ``media``), video among them: their first audio stream."""
+
+UNREAD_SUFFIXES = (
+    ".aa", ".aax", ".dff", ".dsf", ".ds2", ".dss", ".dvf", ".htk", ".iff", ".8svx", ".msv", ".nsp", ".ofr", ".paf",
+    ".pcm", ".pvf", ".raw", ".sd2", ".vox", ".wve",
+)  # fmt: skip
+"""Recordings too, but nothing here reads them; they are found so that each can be listed with a reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serlab.changes import Change
+    from serlab.core import Exclusion
     from serlab.corpora.base import Corpus
 
 CorpusName = Annotated[
@@ -43,13 +45,26 @@ SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of spe
 TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
 PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
+_RANGE = re.compile(r"([0-9]{1,10})(?: *- *([0-9]{1,10}))?")
+_MOST_NUMBERS = 1000
+
 
 def numbers(text: str, option: str) -> list[int]:
-    """Parse ``1,3`` into numbers; an empty text is none."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise UserError(f"{option} {text} must be whole numbers with commas between, e.g. 1,3.") from None
+    """Parse ``1,3`` or ``1-3,5`` into numbers; an empty text is none.
+
+    >>> numbers("1-3,5", "--folds")
+    [1, 2, 3, 5]
+    """
+    found: list[int] = []
+    for part in words(text):
+        match = _RANGE.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last - first >= _MOST_NUMBERS:
+            raise UserError(
+                f"{option} {text} must be whole numbers with commas between, or ranges of them, e.g. 1-3,5."
+            )
+        found += range(first, last + 1)
+    return found
 
 
 def words(text: str) -> list[str]:
@@ -85,6 +100,19 @@ def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> No
     """Refuse a value that an option does not know."""
     if value is not None and value not in choices:
         raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
+
+
+def say_left_out(excluded: Sequence[Exclusion]) -> None:
+    """List on standard error what was left out, and why."""
+    from serlab.progress import say
+
+    for entry in excluded:
+        say(f"left out: {entry.path or entry.clip} ({entry.reason})")
+
+
+def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
+    """What was left out, for JSON."""
+    return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
 def load(

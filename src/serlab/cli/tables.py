@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import SerlabError, UserError
 
 if TYPE_CHECKING:
@@ -84,14 +84,16 @@ def evaluate(
             progress.advance()
     adjust(pairs)
     page = build_foreign(prepared, to, clips, side=side) if to else None
+    # Entries of the corpus that are no clips; loading it has named them.
+    left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if form == "json":
         found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
-        print(json.dumps(found | ({"report": str(page)} if page else {}), indent=1))
+        print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
-        print("\n\n".join("\n".join(block) for block in blocks))
-    if any(result["exclusions"] for result in results.values()):
+        output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
+    if left_out or any(result["exclusions"] for result in results.values()):
         raise typer.Exit(1)
 
 
@@ -133,9 +135,9 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        print(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
     else:
-        print(build(folder, recipes=shown, clips=clips, audio=sound))
+        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

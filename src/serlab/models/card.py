@@ -74,3 +74,79 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         licence=corpus["licence"],
         citation=corpus["citation"],
     )
+
+
+_DEPLOYED = """---
+library_name: {library}
+pipeline_tag: audio-classification
+---
+
+# {title}, trained on everyone
+
+Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on all {clips:,} clips of {corpus}
+({copy}), labels: {track}; seed {seed}, precision {precision}, {length}.
+{origin}
+
+**Untested: it has heard every speaker of this corpus.** No clip of {corpus} can say how good this model is; its UAR on
+the clips that it was trained on, {train_uar:.3f}, says nothing about other speakers.
+
+{quoted}
+
+{how}
+
+Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
+judge a person by this model.
+
+Corpus licence: {licence}. Cite: {citation}
+"""
+
+
+def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
+    """Write the card of a model that was trained on every clip of its corpus.
+
+    Args:
+        signature: the run's; its identity holds what is quoted.
+        needs_serlab: whether plain transformers cannot use the folder.
+    """
+    recipe, corpus, training = signature["recipe"], signature["corpus"], signature["training"]
+    pretrained, epochs = recipe["pretrained"], len(training["epochs"])
+    return _DEPLOYED.format(
+        library="serlab" if needs_serlab else "transformers",
+        title=recipe["title"],
+        labels=", ".join(corpus["labels"]),
+        version=signature["serlab"],
+        name=recipe["name"],
+        hash=recipe["hash"],
+        clips=corpus["clips"] - len(signature["exclusions"]),
+        corpus=corpus["name"],
+        copy=corpus["copy"],
+        track=corpus["label_track"],
+        seed=signature["seed"],
+        precision=signature["precision"],
+        length=f"{epochs} epochs" if epochs else "settings fixed beforehand or found among its own training speakers",
+        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
+        train_uar=training["train_uar"],
+        quoted=_quoted(signature["identity"]["quoted"]),
+        how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
+        + ("" if needs_serlab else " It also loads in plain transformers."),
+        licence=corpus["licence"],
+        citation=corpus["citation"],
+    )
+
+
+def _quoted(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "No comparison is quoted: how this recipe fares on speakers that it has not heard is not said here."
+    who = "clips" if found["speakers"] is None else "speakers"
+    count = found["clips"] if found["speakers"] is None else found["speakers"]
+    interval = (
+        f"no interval: {found['reason']}"
+        if found["low"] is None
+        else f"95 % interval {100 * found['low']:.1f} to {100 * found['high']:.1f}"
+    )
+    heard = "" if found["speaker_disjoint"] else ", some of whom its models may have heard in training"
+    return (
+        f"What is known is of other models of the same recipe on the same corpus, each trained on a part of it: UAR "
+        f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{heard} (protocol `{found['protocol']}`, "
+        f"{found['where']})."
+    )

@@ -77,6 +77,14 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             "The corpus does not say who speaks, so nobody can know whether the models have heard the test speakers "
             "in training, and no interval can be given.",
         )
+    if corpus.get("smoke"):
+        yield _notice(
+            "smoke",
+            "danger",
+            f"A SMOKE RUN: it shows that everything runs, and no figure here means anything ({corpus['part']}).",
+        )
+    elif corpus.get("part"):
+        yield _notice("part", "warning", f"Only a part of the corpus: {corpus['part']}.")
     if corpus["synthetic"]:
         yield _notice(
             "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."

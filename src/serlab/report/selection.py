@@ -166,16 +166,21 @@ def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 
 
+def _protocol(run: Run) -> tuple[str, str]:
+    protocol = run.signature["protocol"]
+    return protocol["name"], protocol.get("version", "1")
+
+
 def _check_same_corpus(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs:
-        corpus, protocol = run.signature["corpus"], run.signature["protocol"]
+        corpus = run.signature["corpus"]
         if corpus["fingerprint"] != first.signature["corpus"]["fingerprint"]:
             raise UserError(
                 f"{first.path} and {run.path} are of different data (fingerprints "
                 f"{first.signature['corpus']['fingerprint'][:8]} and {corpus['fingerprint'][:8]}); "
                 "keep runs of different copies in different folders (--out)."
             )
-        if protocol["name"] != first.signature["protocol"]["name"]:
+        if _protocol(run) != _protocol(first):
             raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")
         check_labels(run.table, corpus["labels"], str(run.path))

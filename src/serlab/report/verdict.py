@@ -64,7 +64,8 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     }[protocol["speaker_disjoint"]]
     seeds = len(ground["seeds"])
     subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
-    return f"On the {count:,} {who}{of} ({where}){heard}, {subject}"
+    loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
+    return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
 
 
 def _unknown(corpus: Mapping[str, Any]) -> str:

@@ -134,8 +134,8 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def side_title(side: str) -> str:
-    """A side of a fold as it is written in a sentence."""
-    return {"train": "training", "dev": "development", "test": "test"}[side]
+    """A side of a fold as it is written in a sentence; ``none`` is of entries that are no clips."""
+    return {"train": "training", "dev": "development", "test": "test", "none": "no side"}[side]
 
 
 def chosen_text(chosen: Mapping[str, Any]) -> str:

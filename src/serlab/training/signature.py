@@ -63,6 +63,7 @@ class Cell:
             "recipe": self.hash,
             "corpus": self.corpus.fingerprint,
             "protocol": self.split.name,
+            **({} if self.split.version == "1" else {"protocol_version": self.split.version}),
             "fold": self.fold.number,
             "seed": self.seed,
             "precision": precision_of(self.recipe),
@@ -71,7 +72,8 @@ class Cell:
     def ledger_entry(self) -> dict[str, Any]:
         """The line that says that this run reads its test side."""
         names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": self.folder}
-        return {**self.identity, **names, "hash": self.hash, "side": "test"}
+        entry = {**self.identity, **names, "hash": self.hash, "side": "test"}
+        return entry | ({"smoke": True} if self.corpus.smoke else {})
 
 
 def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started: str) -> dict[str, Any]:
@@ -105,6 +107,7 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
         "corpus": corpus.described(),
         "protocol": {
             "name": chosen.name,
+            "version": chosen.version,
             "definition": chosen.definition,
             "speaker_disjoint": chosen.speaker_disjoint,
             "sentence_disjoint": chosen.sentence_disjoint,
@@ -120,6 +123,10 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
             {**vars(entry), "fold": cell.fold.number, "side": side_of[entry.clip]}
             for entry in exclusions
             if entry.clip in side_of
+        ]
+        + [
+            {**vars(entry), "path": Path(entry.path).name, "fold": cell.fold.number, "side": "none"}
+            for entry in corpus.excluded
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         "machine": {
