@@ -338,3 +338,13 @@ def test_a_ledger_that_cannot_be_written_stops_before_the_test_side_is_read(comp
 def test_runs_can_be_read_back(tiny_comparison):
     for path in tiny_comparison.folder.glob("*/fold*.parquet"):
         assert read_run(path).signature["fold"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("setting", ["hidden_size=0", "conv_kernel=[1000000,8]", "conv_stride=[0,8]", "hidden_act=foo"])
+def test_a_configuration_that_transformers_cannot_use_is_a_sentence(compare, tiny_recipes, setting):
+    recipe = load_recipe(tiny_recipes["tiny-wav2vec2"], [f"model.config.{setting}"])
+    with pytest.raises(UserError, match="wav2vec2") as caught:
+        compare(recipe)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)

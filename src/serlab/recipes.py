@@ -16,7 +16,17 @@ from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
 from serlab.core import UserError, unknown
 from serlab.files import absent, sha256_json
-from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
+from serlab.settings import (
+    MOST_CHARACTERS,
+    added,
+    build,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_share,
+    plain,
+    read_yaml,
+)
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -260,6 +270,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Refuse negative amounts."""
         check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
+        check_at_most("augmentation", self, 100, "time_masks", "band_masks")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def build(kind: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
         members = {str(member.kind): member for member in typing.get_args(kind)}
-        chosen = value.get("kind") if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a section with keys, kind among them, not {_short(value)}.")
+        chosen = value.get("kind")
         if not isinstance(chosen, str) or chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
         return build(members[chosen], value, where)
@@ -143,6 +145,14 @@ def check_at_least(section: str, settings: object, low: float, *names: str) -> N
         value = getattr(settings, name)
         if value < low:
             raise UserError(f"{section}.{name} is {value}; it must be at least {low:g}.")
+
+
+def check_at_most(section: str, settings: object, high: float, *names: str) -> None:
+    """Refuse fields above ``high``."""
+    for name in names:
+        value = getattr(settings, name)
+        if value > high:
+            raise UserError(f"{section}.{name} is {value}; it must be at most {high:g}.")
 
 
 def check_positive(section: str, settings: object, *names: str) -> None:

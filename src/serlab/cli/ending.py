@@ -25,8 +25,6 @@ _USAGE, _MACHINE, _OWN_FAULT = 2, 3, 4
 _A_MOMENT_S = 0.01
 _GOES_ON = "serlab: interrupted; the same command goes on from here."
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-# torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
-_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
 
 def main() -> None:
@@ -102,21 +100,14 @@ def _usage(error: BaseException) -> int:
 
 def _of_the_machine(error: BaseException) -> MachineError | None:
     """The error as one of the machine's, if disk, permissions or memory are behind it."""
-    from serlab.core import MachineError, causes
+    from serlab.core import MachineError, causes, lacks_memory
 
-    links = list(causes(error))
-    for link in links:
-        text = str(link).lower()
-        if (
-            isinstance(link, MemoryError)
-            or getattr(link, "errno", None) == errno.ENOMEM
-            or (isinstance(link, RuntimeError) and any(phrase in text for phrase in _NO_MEMORY))
-        ):
-            return MachineError(
-                "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
-                "(--set training.batch_size=4) or fewer --jobs."
-            )
-    for link in links:
+    if lacks_memory(error):
+        return MachineError(
+            "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
+            "(--set training.batch_size=4) or fewer --jobs."
+        )
+    for link in causes(error):
         if isinstance(link, OSError) and (link is error or link.errno in _DISK):
             where = f" {link.filename}" if link.filename else ""
             return MachineError(
