@@ -16,6 +16,8 @@ import threading
 import warnings
 from types import TracebackType
 
+from serlab.cli.early import GOES_ON
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from serlab.core import MachineError
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _USAGE, _MACHINE, _OWN_FAULT = 2, 3, 4
 _A_MOMENT_S = 0.01
-_GOES_ON = "serlab: interrupted; the same command goes on from here."
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
@@ -58,7 +59,7 @@ def ended(error: BaseException) -> int:
     if any(isinstance(link, KeyboardInterrupt) for link in links) or _Interrupts.seen:
         # A second Ctrl-C would interrupt the tidying up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _say(_GOES_ON)
+        _say(GOES_ON)
         code = INTERRUPTED
     elif any(isinstance(link, BrokenPipeError) for link in links) and _reader_gone():
         code = 0
