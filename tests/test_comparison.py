@@ -379,3 +379,13 @@ def test_results_of_another_version_of_the_protocol_are_not_mixed_in(compare, ti
     for recipe in ("mfcc-svm", "wav2vec2-tiny"):
         with pytest.raises(UserError, match="was made with other folds of speaker-3"):
             compare(recipe, corpus=copy / "tiny.csv", protocol="speaker-3", dev_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("setting", ["hidden_size=0", "conv_kernel=[1000000,8]", "conv_stride=[0,8]", "hidden_act=foo"])
+def test_a_configuration_that_transformers_cannot_use_is_a_sentence(compare, tiny_recipes, setting):
+    recipe = load_recipe(tiny_recipes["tiny-wav2vec2"], [f"model.config.{setting}"])
+    with pytest.raises(UserError, match="wav2vec2") as caught:
+        compare(recipe)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)

@@ -291,6 +291,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Refuse negative amounts."""
         check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
+        check_at_most("augmentation", self, 100, "time_masks", "band_masks")
 
 
 _UNTRAINED = {

@@ -41,7 +41,9 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
         members = {str(member.kind): member for member in typing.get_args(kind)}
-        chosen = value.get("kind") if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a section with keys, kind among them, not {_short(value)}.")
+        chosen = value.get("kind")
         if not isinstance(chosen, str) or chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
         return build(members[chosen], value, where, recorded=recorded)

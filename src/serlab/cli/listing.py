@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serlab.cli import options, output
+from serlab.core import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,8 @@ def recipes(
     """
     from serlab.recipes import load_recipe, load_variant, preset_names
 
+    if name is None and settings:
+        raise UserError("--set changes a recipe; name it, e.g. serlab recipes resnet18 --set training.epochs=3.")
     if name is None:
         _columns((preset, load_recipe(preset).title) for preset in preset_names())
         return

@@ -45,7 +45,7 @@ SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of spe
 TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
 PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
-_RANGE = re.compile(r"([0-9]{1,10})(?: *- *([0-9]{1,10}))?")
+_RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
 
 
