@@ -14,11 +14,11 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (some minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "serlab needs Python 3.11 or newer; name one with make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,opensmile,dev,docs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,media,opensmile,dev,docs]'
 	@touch $@
 
-compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path
-	@$(BIN)/serlab compare
+compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path and how to try a model
+	@$(BIN)/serlab compare --keep-models
 
 test: lint ## lint, type-check and test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered

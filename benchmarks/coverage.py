@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--training-trials", type=int, default=TRIALS_OF_TRAININGS)
-    parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm"))
+    parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm-2ec344"))
     parser.add_argument("--results", type=Path, default=HOME.parent / "results")
     given = parser.parse_args()
     tables = [_table(given.results, name) for name in given.recipes]

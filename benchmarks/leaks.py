@@ -25,11 +25,11 @@ from serlab.audio import SAMPLE_RATE, read, resample
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.files import write_json
-from serlab.leaks.duplicates import SAME, aligned, same_recordings
-from serlab.leaks.fingerprints import RATE, Print, fingerprint
-from serlab.leaks.index import candidates
-from serlab.leaks.listening import listen
 from serlab.progress import bar, say
+from serlab.recordings.duplicates import SAME, aligned, same_recordings
+from serlab.recordings.fingerprints import RATE, Print, fingerprint
+from serlab.recordings.index import candidates
+from serlab.recordings.listening import listen
 from serlab.training.memory import PeakMemory
 
 PLANTED, ASIDE = 400, 100

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.harness import HOME, RESULTS, load
 from benchmarks.rows import AT_LEAST, ROWS, UNITS, Figure, Goal
-from serlab.files import write_text
+from serlab.files import write_bytes, write_text
 
 PAGE = HOME.parent / "docs" / "performance.md"
 PICTURE = HOME.parent / "docs" / "images" / "performance.svg"
@@ -166,7 +166,7 @@ def draw(results: Sequence[Result], path: Path) -> bool:
     """Draw ratios and goals on a log axis; False where no row has a goal for its ratio."""
     from matplotlib.figure import Figure as Canvas
 
-    from serlab.report.svg import INK, MUTED, PAGE, SERIES, Drawing, settings, standalone, to_svg
+    from serlab.report.svg import INK, MUTED, PAGE, SERIES, drawing_of, export_svg, settings
 
     shown = [(r, goal) for r in results for goal in ROWS[r["row"]].goals if goal.figure == "ratio"]
     if not shown:
@@ -207,6 +207,6 @@ def draw(results: Sequence[Result], path: Path) -> bool:
         alternative = "; ".join(
             f"{r['row']} {_range('ratio', r['figures']['ratio'])}, goal {goal.goal:g}x" for r, goal in shown
         )
-        drawing = Drawing("performance", "Speed-ups", "", alternative, to_svg(figure, "performance", alternative))
-    write_text(path, standalone(drawing))
+        drawing = drawing_of(figure, "performance", "Speed-ups", "", alternative)
+    write_bytes(path, export_svg(drawing))
     return True

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from publication.literature import EVAR, PEOPLE, SEED, Published
+from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.report.verdict import said
@@ -54,7 +55,7 @@ def scores(overview: Overview, name: str = MAIN) -> str:
 
 def _row(entry: Mapping[str, Any]) -> list[str]:
     score = entry["scores"]
-    flag = ", did not learn" if entry["not_learned"] else ""
+    flag = f", {NOT_SHOWN}" if entry["learned"] is False else ""
     cost = entry["cost"]
     return [
         f"{entry['title']}{flag} (`{entry['name']}`)",
@@ -86,11 +87,10 @@ def signature(overview: Overview, name: str = MAIN) -> str:
 
 
 def differences(report: Mapping[str, Any]) -> str:
-    """Each recipe that learned less the next one in rank, paired."""
-    learned = [recipe for recipe in report["recipes"] if not recipe["not_learned"]]
+    """Each recipe less the next one in rank, paired."""
     pairs = {(pair["first"], pair["second"]): pair for pair in report["pairs"]}
     rows = []
-    for first, second in pairwise(learned):
+    for first, second in pairwise(report["recipes"]):
         pair = pairs[first["name"], second["name"]]
         gain = pair["differences"]["uar"]
         rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({interval_text(gain)})"])

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,16 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def figures_as_svg_alone() -> Iterator[None]:
+    """Give reports that tests make in passing no PDFs and PNGs, whose fonts take seconds."""
+    from serlab.report import render, svg
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "exports", lambda drawing: {"svg": svg.export_svg(drawing)})
+        yield
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: exit code, standard output and standard error."""
@@ -117,8 +128,13 @@ def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     def call(*arguments: object) -> Ended:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["serlab", *map(str, arguments)])
+        for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (warnings, "showwarning")):
+            # What the command sets for its process is undone with the test.
+            monkeypatch.setattr(module, name, getattr(module, name))
+        handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as ended:
             main()
+        signal.signal(signal.SIGINT, handler)
         out, err = capfd.readouterr()
         return Ended(int(ended.value.code or 0), out, err)
 

@@ -11,7 +11,7 @@ import pytest
 
 import serlab
 from serlab import comparison
-from serlab.core import MachineError, UserError
+from serlab.core import FindingsError, MachineError, UserError
 from serlab.corpora import load_corpus
 from serlab.frontends import store
 from serlab.protocols import split
@@ -145,7 +145,7 @@ def test_the_screening_is_remembered(compare, monkeypatch):
 
 
 def test_a_recipe_with_a_setting_has_a_folder_of_its_own(compare):
-    recipes = [load_recipe("mfcc-svm"), load_recipe("mfcc-svm", precision="fp32")]
+    recipes = [load_recipe("mfcc-svm"), load_recipe("mfcc-svm", ["model.C=[1.0]"])]
     result = compare(*recipes)
     own = signature_of(result, "mfcc-svm-")["recipe"]["hash"]
     assert {path.name for path in result.folder.iterdir()} == {
@@ -169,17 +169,17 @@ def changed_corpus(tiny_corpus, folder: Path) -> Path:
 def test_results_of_other_data_of_the_same_name_are_in_the_way(compare, tiny_corpus, tmp_path, recipe):
     first = compare("mfcc-svm")
     before = state_of(first.folder)
-    other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", precision="fp32")
+    other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", ["model.C=[1.0]"])
     with pytest.raises(UserError, match=r"other data that are called tiny too.*another --out"):
         compare(other, corpus=changed_corpus(tiny_corpus, tmp_path))
     assert state_of(first.folder) == before
 
 
 @pytest.mark.parametrize("key", ["recipe", "precision"])
-def test_another_configuration_is_never_overwritten(compare, key):
-    recipe = load_recipe("mfcc-svm", precision="fp32")
+def test_another_configuration_is_never_overwritten(compare, tiny_recipes, key):
+    recipe = load_recipe(tiny_recipes["tiny-resnet"])
     first = compare(recipe)
-    (path,) = first.folder.glob("mfcc-svm-*/fold1-seed0.json")
+    (path,) = first.folder.glob("tiny-resnet-*/fold1-seed0.json")
     signature = json.loads(path.read_text())
     signature["identity"][key] = "other"
     path.write_text(json.dumps(signature))
@@ -239,16 +239,16 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
 
 
 def test_a_run_that_another_process_has_done_meanwhile_is_not_done_again(compare, monkeypatch):
-    locked = comparison._locked
+    locked = comparison.locked
 
     @contextmanager
     def overtaken(target):
-        monkeypatch.setattr(comparison, "_locked", locked)
+        monkeypatch.setattr(comparison, "locked", locked)
         compare("mfcc-svm")
         with locked(target):
             yield
 
-    monkeypatch.setattr(comparison, "_locked", overtaken)
+    monkeypatch.setattr(comparison, "locked", overtaken)
     assert len(ledger_of(compare("mfcc-svm"))) == 1
 
 
@@ -338,3 +338,44 @@ def test_a_ledger_that_cannot_be_written_stops_before_the_test_side_is_read(comp
 def test_runs_can_be_read_back(tiny_comparison):
     for path in tiny_comparison.folder.glob("*/fold*.parquet"):
         assert read_run(path).signature["fold"] == 1
+
+
+def test_entries_that_are_no_clips_count_and_are_signed(compare, tmp_path, make_tone):
+    for number in range(20):
+        for label, hz in (("calm", 200), ("sad", 900)):
+            make_tone(tmp_path / f"own/{label}/{number}.wav", hz=hz + 7 * number)
+    make_tone(tmp_path / "own/sad/.old.wav")
+    with pytest.raises(FindingsError, match="1 of 41 clips cannot be used"):
+        compare("mfcc-svm", corpus=tmp_path / "own", max_excluded=0.02)
+    result = compare("mfcc-svm", corpus=tmp_path / "own", dev_only=True)
+    assert [entry.clip for entry in result.exclusions] == ["sad/.old.wav"]
+    (entry,) = signature_of(result)["exclusions"]
+    assert (entry["clip"], entry["path"], entry["side"]) == ("sad/.old.wav", ".old.wav", "none")
+    assert "sad/.old.wav" in result.report.with_name("report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("max_excluded", [0.05, 1.0])
+def test_a_label_that_would_be_lost_is_always_an_error(compare, tmp_path, make_tone, max_excluded):
+    for number in range(4):
+        for label in ("calm", "sad"):
+            make_tone(tmp_path / f"own/{label}/{number}.wav", hz=200 + 31 * number + 300 * (label == "sad"))
+    (tmp_path / "own/angry").mkdir()
+    (tmp_path / "own/angry/1.wav").symlink_to("../.git/annex/objects/K.wav/K.wav")
+    with pytest.raises(UserError, match=r"the label 'angry' .*git annex get"):
+        compare("mfcc-svm", corpus=tmp_path / "own", max_excluded=max_excluded)
+
+
+def test_results_of_another_version_of_the_protocol_are_not_mixed_in(compare, tiny_corpus, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_corpus.parent, copy)
+    shutil.copy(copy / "s0_calm_0.wav", copy / "s5_sad_1.wav")
+    result = compare("mfcc-svm", corpus=copy / "tiny.csv", protocol="speaker-3", dev_only=True)
+    signature = signature_of(result)
+    assert signature["protocol"]["version"] == signature["identity"]["protocol_version"]
+    assert signature["identity"]["protocol_version"].startswith("2-")
+    path = result.folder / "mfcc-svm" / "fold1-seed0.json"
+    del signature["identity"]["protocol_version"], signature["protocol"]["version"]
+    path.write_text(json.dumps(signature), encoding="utf-8")
+    for recipe in ("mfcc-svm", "wav2vec2-tiny"):
+        with pytest.raises(UserError, match="was made with other folds of speaker-3"):
+            compare(recipe, corpus=copy / "tiny.csv", protocol="speaker-3", dev_only=True)

@@ -81,3 +81,35 @@ def test_a_terminal_gets_a_live_bar(monkeypatch):
     assert "training" in terminal.getvalue()
     assert "50%" in terminal.getvalue()
     assert "loss 1.5" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("a\x1b[31mb", r"a\x1b[31mb"),
+        ("a\nb\r\tc\x00\x7f\x9b", r"a\nb\r\tc\x00\x7f\x9b"),
+        ("a\u202eb\u2066c\u200fd\u2028e\ufefff", r"a\u202eb\u2066c\u200fd\u2028e\ufefff"),
+        ("caf\udce9", r"caf\xe9"),
+        ("\ud83d", r"\ud83d"),
+        ("\U000e0041", r"\U000e0041"),
+        ("Grüße, 日本語　𝄞, می‌خواهم, 👩‍🚀 \\x1b", "Grüße, 日本語　𝄞, می‌خواهم, 👩‍🚀 \\x1b"),
+    ],
+)
+def test_what_steers_a_terminal_or_is_not_seen_is_an_escape(text, seen, capfd):
+    assert progress.shown(text) == seen
+    say(text)
+    assert capfd.readouterr().err == f"{seen}\n"
+
+
+def test_a_title_is_no_markup_and_steers_nothing(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with bar("[red]a\x1b[2J", 4) as running:
+        running.advance(2, note="[bold]b\x07")
+    assert r"[red]a\x1b[2J" in terminal.getvalue()
+    assert r"[bold]b\x07" in terminal.getvalue()

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import shutil
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.recordings.conftest import RATE, take
 
 from serlab.core import EMOTIONS, UserError
-from serlab.corpora import cremad
+from serlab.corpora import cremad, load_corpus
 from serlab.corpora.base import Corpus
 from serlab.protocols import PROTOCOLS, Split, default_protocol, protocol_names, split
 
@@ -290,3 +294,72 @@ def test_defaults(crema_d):
     assert default_protocol(crema_d) == "emo-superb-5"
     assert default_protocol(balanced(9, name="synthetic")) == "speaker-3"
     assert default_protocol(balanced(9)) == "speaker-5"
+
+
+# --- copies of one recording ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory) -> Path:
+    """The table of 8 speakers with 2 clips per label; s0's first calm clip is s5's first sad one, as FLAC."""
+    folder = tmp_path_factory.mktemp("voices")
+    rows = ["path,label,speaker"]
+    for speaker in range(8):
+        for number, label in enumerate(("calm", "calm", "sad", "sad")):
+            name = f"s{speaker}_{number}.wav"
+            if (speaker, number) == (5, 2):
+                name = "s5_2.flac"
+                soundfile.write(folder / name, take(0, 0, 1.5), RATE)
+            else:
+                soundfile.write(folder / name, take(10 * speaker + number, number, 1.5), RATE)
+            rows.append(f"{name},{label},s{speaker}")
+    (folder / "all.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "apart.csv").write_text("\n".join(row for row in rows if "flac" not in row) + "\n", encoding="utf-8")
+    return folder
+
+
+def sides_of(split: Split, clip: str) -> list[int]:
+    return [
+        side for fold in split.folds for side, clips in enumerate((fold.train, fold.dev, fold.test)) if clip in clips
+    ]
+
+
+@pytest.mark.parametrize("name", ["speaker-2", "speaker-3", "speaker-5", "holdout"])
+def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: Path, name: str) -> None:
+    with_copies = split(load_corpus(str(voices / "all.csv")), name)
+    assert sides_of(with_copies, "s0_0") == sides_of(with_copies, "s5_2")
+    assert with_copies.speaker_disjoint
+    assert with_copies.version.startswith("2-")
+    assert "Copies of one recording stay on one side" in with_copies.definition
+    without = split(load_corpus(str(voices / "apart.csv")), name)
+    assert (without.version, without.definition) == ("1", PROTOCOLS[name if name == "holdout" else "speaker-<k>"])
+
+
+def test_copies_stay_together_where_speakers_are_unknown(voices: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(voices / "all.csv").drop(columns="speaker")
+    table["path"] = [str(voices / name) for name in table["path"]]
+    table.to_csv(tmp_path / "unknown.csv", index=False)
+    corpus = load_corpus(str(tmp_path / "unknown.csv"))
+    ids = {Path(clip).name: clip for clip in corpus.clips["clip"]}
+    found = split(corpus, "speaker-5")
+    assert sides_of(found, ids["s0_0"]) == sides_of(found, ids["s5_2"])
+
+
+def test_copies_of_one_speaker_change_nothing(voices: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(voices / "apart.csv")
+    table["path"] = [str(voices / name) for name in table["path"]]
+    shutil.copy(voices / "s3_0.wav", tmp_path / "again.wav")
+    more = pd.concat([table, pd.DataFrame([{"path": "again.wav", "label": "calm", "speaker": "s3"}])])
+    more.to_csv(tmp_path / "more.csv", index=False)
+    assert split(load_corpus(str(tmp_path / "more.csv")), "speaker-3").version == "1"
+
+
+def test_speakers_whom_copies_tie_together_may_be_too_few(tmp_path: Path, make_tone) -> None:
+    rows = ["path,label,speaker"]
+    for speaker in range(5):
+        for label, hz in (("calm", 200), ("sad", 900)):
+            make_tone(tmp_path / f"{speaker}_{label}.wav", hz=hz)
+            rows.append(f"{speaker}_{label}.wav,{label},s{speaker}")
+    (tmp_path / "same.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="groups of speakers that share a recording, and this has 1"):
+        split(load_corpus(str(tmp_path / "same.csv")), "speaker-5")

@@ -79,6 +79,22 @@ def test_mistakes_are_said_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: l
         read_split(corpus, written(tmp_path, *rows))
 
 
+def test_what_is_named_like_a_file_is_one(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, *((clip, "train") for clip in corpus.clips["clip"]))
+    for name in ("mine.cvs", "./mine.scv"):
+        with pytest.raises(UserError, match=r"there is no split .*; the nearest name there is mine\.csv\."):
+            find_split(corpus, name)
+    with pytest.raises(UserError, match=r"there is no split splits/mine .*nor the folder splits"):
+        find_split(corpus, "splits/mine")
+    path.rename(tmp_path / "mine")
+    with pytest.raises(UserError, match=r"call it mine\.csv"):
+        find_split(corpus, "mine")
+    assert find_split(corpus, "./mine").name.startswith("mine-")
+    with pytest.raises(UserError, match="unknown protocol 'speaker'"):
+        find_split(corpus, "speaker")
+
+
 def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no split"):
         find_split(corpus, str(tmp_path / "none.csv"))
@@ -97,6 +113,20 @@ def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "empty.csv").touch()
     with pytest.raises(UserError, match="cannot read the split"):
         read_split(corpus, tmp_path / "empty.csv")
+
+
+def test_a_split_takes_the_columns_and_names_that_predictions_take(corpus: Corpus, tmp_path: Path) -> None:
+    rows = [("./s0/calm_1.wav", "Test"), ("s1\\calm_0", "train")]
+    (fold,) = read_split(corpus, written(tmp_path, *rows, head="File,SIDE")).folds
+    assert fold == Fold(1, ("s1/calm_0",), (), ("s0/calm_1",))
+    for head, words in (
+        ("utt_id,side", "no column clip .*; the column 'utt_id' looks like the clips: rename it clip"),
+        ("clip,split", "no column side .*; the column 'split' looks like side: rename it side"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_split(corpus, written(tmp_path, *rows, head=head))
+    with pytest.raises(UserError, match=r"which is not in own; did you mean 's0/calm_1'\?"):
+        read_split(corpus, written(tmp_path, ("S0/Calm_1.wav", "test")))
 
 
 def test_what_is_written_is_read_back(corpus: Corpus, tmp_path: Path) -> None:

@@ -6,23 +6,19 @@ twice; another one is never overwritten silently. Every evaluation on a test sid
 
 from __future__ import annotations
 
-import fcntl
-import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from serlab import ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.corpora.screening import MAX_SHARE, check_share, screen
-from serlab.files import unwritable, write_json
+from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight, check_usable, screen
+from serlab.files import write_json
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.models.card import model_card
@@ -33,11 +29,13 @@ from serlab.recipes import Recipe, load_recipe
 from serlab.report import build
 from serlab.report.render import AUDIT, Audio
 from serlab.split_file import find_split
+from serlab.subset import limited, smoke_limit, smoke_recipe
 from serlab.tables import write_table
 from serlab.training import processes
 from serlab.training.jobs import check_jobs, spread
 from serlab.training.run import Stores, identify, precision_of, run
 from serlab.training.signature import Cell, read_signature, sign
+from serlab.training.workspace import locked, workspace_of
 
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 _SEEDS = 2**31
@@ -52,7 +50,7 @@ class Comparison:
         folder: ``<out>/<corpus>/<protocol>``.
         report: path of the report's page.
         models: the runs' model folders that were kept.
-        exclusions: clips that were left out.
+        exclusions: clips and other entries of the corpus that were left out.
         done, trained: runs that were there already, and runs made now.
     """
 
@@ -80,6 +78,8 @@ def compare(
     audio: Audio = "link",
     cache: bool = True,
     jobs: int = 1,
+    limit: int | None = None,
+    smoke: bool = False,
 ) -> Comparison:
     """Train every recipe on every fold and seed that is not there yet, and write the report.
 
@@ -98,6 +98,9 @@ def compare(
         audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
         cache: keep features on disk, so that another fold, seed or recipe finds them; the results are the same.
         jobs: how many runs to do at once, each in a process of its own on its share of the cores.
+        limit: most clips per label and speaker; the results lie in ``<out>/<corpus>-limit<N>``.
+        smoke: only try whether everything runs, on a few clips per label and speaker, for one epoch, on the first fold
+            if none is named; the results lie in ``<out>/<corpus>-smoke``.
 
     Returns:
         Where the tables and the report are.
@@ -117,19 +120,25 @@ def compare(
     for seed in seeds:
         if not 0 <= seed < _SEEDS:
             raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
-    identities = [(recipe, *identify(recipe)) for recipe in loaded]
+    if limit is not None and limit < 1:
+        raise UserError(f"limit {limit} leaves no clip; it must be 1 or more.")
+    identities = [(recipe, *identify(recipe)) for recipe in (map(smoke_recipe, loaded) if smoke else loaded)]
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data)
+    check_labels_at_sight(found)
     chosen = find_split(found, protocol or default_protocol(found))
-    grid = product(identities, _chosen_folds(chosen, folds), seeds)
+    if smoke or limit is not None:
+        found, chosen = limited(found, chosen, limit or smoke_limit(found), smoke=smoke)
+    wanted = _chosen_folds(chosen, folds)
+    grid = product(identities, wanted[:1] if smoke and not folds else wanted, seeds)
     cells = [Cell(*identity, found, chosen, fold, seed) for identity, fold, seed in grid]
     cells = list({(cell.folder, cell.stem): cell for cell in cells}.values())
     folder = Path(out) / found.name / chosen.name
-    _check_folder(folder, found, {cell.folder: cell.identity["recipe"] for cell in cells})
+    _check_folder(folder, found, chosen, {cell.folder: cell.identity["recipe"] for cell in cells})
     plans = [(cell, _plan(folder, cell, dev_only, keep_models)) for cell in cells]
     waiting = [(cell, plan) for cell, plan in plans if plan is not _Plan.NOTHING]
-    exclusions = _exclusions(found)
+    exclusions = exclusions_of(found)
     if waiting:
-        check_share(exclusions, len(found.clips), max_excluded)
+        check_usable(found, exclusions, max_excluded)
     if len(waiting) < len(cells):
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     if waiting or not (folder / AUDIT).is_file():
@@ -150,7 +159,7 @@ def compare(
     report = build(folder, clips=found.clips, audio=audio)
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
-    return Comparison(folder, report, kept, exclusions, len(cells) - len(waiting), len(waiting))
+    return Comparison(folder, report, kept, (*exclusions, *found.excluded), len(cells) - len(waiting), len(waiting))
 
 
 def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
@@ -161,7 +170,8 @@ def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:
     return [by_number[number] for number in numbers] if numbers else list(chosen.folds)
 
 
-def _exclusions(corpus: Corpus) -> tuple[Exclusion, ...]:
+def exclusions_of(corpus: Corpus) -> tuple[Exclusion, ...]:
+    """Clips that cannot be used, as signatures name them."""
     # Signatures and reports travel: they name the file, not the disk it lay on.
     return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(corpus))
 
@@ -178,14 +188,15 @@ def _audit(corpus: Corpus, chosen: Split, folder: Path) -> None:
     write_json(folder / AUDIT, {"verdict": said, "fingerprint": corpus.fingerprint, "findings": findings})
 
 
-def _check_folder(folder: Path, corpus: Corpus, recipes: Mapping[str, str]) -> None:
-    """Refuse a folder that holds results of other data, or of other recipes, under the same name.
+def _check_folder(folder: Path, corpus: Corpus, chosen: Split, recipes: Mapping[str, str]) -> None:
+    """Refuse a folder that holds results of other data, of other folds, or of other recipes, under the same name.
 
     No report could join them, and it is better to know before training.
 
     Args:
         folder: the protocol's.
         corpus: the corpus.
+        chosen: the protocol applied to it.
         recipes: the hash of each recipe that is to be run, by its folder's name.
     """
     for path in sorted(folder.glob("*/fold*-seed*.json")):
@@ -195,6 +206,11 @@ def _check_folder(folder: Path, corpus: Corpus, recipes: Mapping[str, str]) -> N
             raise UserError(
                 f"{path} is of other data that are called {corpus.name} too (fingerprint {there[:8]}, not "
                 f"{corpus.fingerprint[:8]}); move it away, or choose another --out."
+            )
+        if (version := signature["identity"].get("protocol_version", "1")) != chosen.version:
+            raise UserError(
+                f"{path} was made with other folds of {chosen.name} (version {version}, not {chosen.version}: copies "
+                "of recordings were shared out otherwise); move it away, or choose another --out."
             )
         if own != recipes.get(path.parent.name, own):
             raise UserError(_other_configuration(path, "recipe", own, recipes[path.parent.name]))
@@ -240,7 +256,7 @@ def _do_locked(
     keep_model: bool,
     title: str,
 ) -> None:
-    with _locked(folder / cell.folder / cell.stem):
+    with locked(folder / cell.folder / cell.stem):
         # Another process may have done it since.
         plan = _plan(folder, cell, dev_only, keep_model)
         if plan is not _Plan.NOTHING:
@@ -258,7 +274,7 @@ def _do(
 ) -> None:
     target = folder / cell.folder / f"{cell.stem}.parquet"
     started = ledger.now()
-    workspace = _workspace(target, cell.identity)
+    workspace = workspace_of(target.with_suffix(""), cell.identity)
     outcome = run(
         cell.recipe,
         cell.corpus,
@@ -281,36 +297,3 @@ def _do(
         write_table(target, outcome.table)
     shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
-
-
-def _workspace(target: Path, identity: Mapping[str, Any]) -> Path:
-    """The run's private folder for checkpoints; one of another configuration is cleared."""
-    folder = target.with_name(f".{target.stem}.work")
-    mark = folder / "identity.json"
-    try:
-        if json.loads(mark.read_text(encoding="utf-8")) != identity:
-            shutil.rmtree(folder)
-    except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if mark.is_file():
-        say(f"{target.parent.name} {target.stem}: going on where an interrupted run stopped.")
-    else:
-        write_json(mark, dict(identity))
-    return folder
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Keep a second process from doing the same run; the system drops the lock when a process dies."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stream = target.with_name(f".{target.name}.lock").open("w")
-    except OSError as error:
-        raise unwritable(target.parent, error) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is doing {target} right now; wait for it.") from None
-        yield
-    Path(stream.name).unlink(missing_ok=True)

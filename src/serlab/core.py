@@ -1,13 +1,14 @@
 """Words every part of serlab shares: label sets, exclusions and errors.
 
 Errors are sentences for a person: what is wrong, where, and what to do. Each class carries the exit code that the
-command line ends with (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault).
+command line ends with (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault; 4, a fault of
+serlab's own, is for every other exception).
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
@@ -36,6 +37,22 @@ class FindingsError(SerlabError):
     """The work stopped because of what it found in the data (for example too many exclusions)."""
 
     exit_code = 1
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and the errors that it was raised from or during.
+
+    Libraries hide what the system said behind errors of their own: ``torch.save`` raises a plain RuntimeError while it
+    handles the OSError of a full disk.
+    """
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        link = waiting.pop(0)
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            waiting += [link.__cause__, link.__context__]
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import math
 import os
+import platform
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 
 from serlab.core import MachineError, UserError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CACHE_VARIABLE = "SERLAB_CACHE"
+_LONGEST_NAME = 180
+_OLD_SECONDS = 86_400.0
+
+_MOST_JSON_BYTES = 64 * 2**20
+_MOST_LEVELS = 24
+_MOST_DIGITS = 19
 
 
 def cache_folder() -> Path:
@@ -27,9 +35,24 @@ def cache_folder() -> Path:
     return Path(given) if given else platformdirs.user_cache_path("serlab")
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path is written to as it is and never replaced: a pipe, a device, or this process's own output."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    if stat.S_ISREG(mode):
+        # What standard output goes to may be a file; its name, /dev/stdout, is none.
+        return os.path.realpath(path.parent).startswith(("/dev/", "/proc/")) or str(path.parent) == "/dev"
+    return not stat.S_ISDIR(mode)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; when the block ends well, it is renamed to ``path``.
+
+    What a killed process has left of such temporary files is removed first. Into a pipe or a device, what was written
+    is copied instead.
 
     Args:
         path: where the file shall be; missing parent folders are made.
@@ -40,9 +63,15 @@ def writing(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: if the folder cannot be written to or the disk is full.
     """
+    if is_stream(path):
+        with _copying(path) as temporary:
+            yield temporary
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        prefix = _temporary_prefix(path)
+        _clear(path.parent, prefix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{prefix}{_owner()}.", suffix=path.suffix)
         os.close(handle)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -59,6 +88,65 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def _copying(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="serlab-") as folder:
+        temporary = Path(folder) / f"copy{path.suffix}"
+        temporary.touch()
+        yield temporary
+        try:
+            with os.fdopen(_opened(path), "wb") as stream:
+                stream.write(temporary.read_bytes())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+
+def _opened(path: Path) -> int:
+    """A descriptor to write to; of this process's own outputs the one that it has, which knows how far they are."""
+    for own in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(own)):
+                return os.dup(own)
+    return os.open(path, os.O_WRONLY | os.O_APPEND)
+
+
+def _temporary_prefix(path: Path) -> str:
+    """How the names of temporary files for ``path`` begin; those of long names too must be names of files."""
+    name = path.name if len(os.fsencode(path.name)) <= _LONGEST_NAME else sha256_json(path.name)[:16]
+    return f".{name}.serlab-"
+
+
+def _owner() -> str:
+    """This process, by machine and number."""
+    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    return f"{machine}-{os.getpid()}"
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    """Remove temporary files whose process has ended, or that are a day old whoever made them."""
+    machine = _owner().partition("-")[0]
+    with os.scandir(folder) as entries:
+        left = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
+    for path in left:
+        there, _, number = path.name.removeprefix(prefix).partition(".")[0].partition("-")
+        with suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _OLD_SECONDS
+            if old or (there == machine and number.isdigit() and not _lives(int(number))):
+                path.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # Somebody else's.
+    return True
+
+
 def unwritable(path: Path, error: Exception) -> MachineError:
     """Build the error for a file or folder that cannot be written.
 
@@ -73,63 +161,92 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a user has made: Parquet where the name ends so, else CSV as :func:`read_csv` does.
-
-    Raises:
-        UserError: there is no such file, or it cannot be read.
-    """
-    import pandas as pd
-
-    if path.suffix.lower() != ".parquet":
-        return read_csv(path, "table")
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no table {path}.") from error
-    except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the table {path}: {why}; expected Parquet, or CSV with commas.") from error
-
-
-def read_csv(path: Path, what: str) -> pd.DataFrame:
-    """Read a CSV file that a user has made: UTF-8, commas, a header; every cell as text without surrounding blanks.
+def absent(what: str, name: str) -> UserError:
+    """Build the error for a file or folder that the user has named and that is not there, with the nearest real one.
 
     Args:
-        path: the file.
-        what: what it is, for errors: ``table`` or ``split``.
+        what: what was to be there, e.g. ``"recipe"``.
+        name: the path as given.
+    """
+    path = Path(name)
+    try:
+        there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.75)
+    hint = f"; the nearest name there is {path.with_name(near[0])}." if near else "."
+    where = "" if path.parent.is_dir() else f" (nor the folder {path.parent})"
+    return UserError(f"there is no {what} {name}{where}{hint}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file that anybody may have made.
+
+    Args:
+        path: the file; one that no reader would come to the end of (a pipe, a device) is refused.
 
     Raises:
-        UserError: there is no such file, or it cannot be read as such a table.
+        UserError: there is no such file, or it is not one JSON object of finite 64-bit numbers whose fields are named
+            once and nested within reason.
     """
-    import pandas as pd
-
     try:
-        cells = pd.read_csv(path, header=None, dtype=str, na_filter=False, index_col=False, encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {what} {path}.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"the {what} {path} is a folder; expected a CSV file.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the {what} {path} is not in UTF-8; save it anew as CSV in UTF-8.") from error
+        if not path.is_file():
+            raise UserError(f"{path} is missing or not a file; copy it again from where its folder came from.")
+        if path.stat().st_size > _MOST_JSON_BYTES:
+            raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB, more than any configuration is.")
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object in braces, found {type(value).__name__}")
+        _check_depth(value)
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be read; restore it.") from error
     except (OSError, ValueError) as error:
-        why = str(error).strip().partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read the {what} {path}: {why}; expected CSV with commas.") from error
-    cells = cells.apply(lambda column: column.str.strip())
-    names = cells.iloc[0].tolist()
-    if len(names) == 1 and (used := next((mark for mark in ";\t" if mark in names[0]), "")):
-        mark = "semicolons" if used == ";" else "tabs"
-        raise UserError(f"the {what} {path} has {mark} between its columns; save it with commas.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"the {what} {path} has more than one column {twice!r}; each needs a name of its own.")
-    return cells.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(f"{path} cannot be read as JSON: {why}; restore it.") from error
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    return fields
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}... is a number of {len(text)} digits")
+    return int(text)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [item for items in inner for item in items]
+    if level:
+        raise RecursionError
 
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` atomically."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -150,4 +267,5 @@ def sha256_json(value: Any) -> str:
     True
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A file name that is no UTF-8 counts as the bytes that it has on disk.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

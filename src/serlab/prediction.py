@@ -61,7 +61,7 @@ class Predictions:
     Attributes:
         model: the model folder.
         predictions: in the order of the files.
-        excluded: files that could not be used, with the reason.
+        excluded: what was found and could not be used, with the reason: files, and folders that cannot be searched.
     """
 
     model: str
@@ -92,15 +92,15 @@ def predict(
         UserError: the model cannot be loaded, a path does not exist, or a folder holds no audio.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    files = find_audio(Path(path) for path in given)
+    found = find_audio(Path(path) for path in given)
     classifier = load(model, precision)
     answered = answers_of(Path(model), abstain)
     predictions: list[FilePrediction] = []
-    excluded: list[Exclusion] = []
-    with closing(stream(classifier, files, answered=answered)) as chunks:
+    excluded = list(found.excluded)
+    with closing(stream(classifier, found.files, answered=answered)) as chunks:
         for chunk in chunks:
-            predictions += [found for found in chunk if isinstance(found, FilePrediction)]
-            excluded += [found for found in chunk if isinstance(found, Exclusion)]
+            predictions += [result for result in chunk if isinstance(result, FilePrediction)]
+            excluded += [result for result in chunk if isinstance(result, Exclusion)]
     return Predictions(str(model), tuple(predictions), tuple(excluded))
 
 

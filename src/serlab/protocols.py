@@ -11,6 +11,7 @@ Sources: EMO-SUPERB (arXiv:2402.13018), TensorFlow Datasets' ``crema_d``, usc-sa
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 from serlab.corpora.base import Corpus
+from serlab.recordings.copies import copies
+from serlab.recordings.units import Units, units_of
 
 _CREMA_D = "crema-d"
 _CREMA_D_CLIPS = 7442
@@ -66,6 +69,8 @@ class Split:
         speaker_disjoint: whether no speaker is on two sides of any fold; None where speakers are unknown.
         sentence_disjoint: the same of sentences; None where sentences are unknown.
         folds: in order of their number.
+        version: ``"2-"`` and a hash where copies of recordings tie speakers (or clips) together, which are then kept on
+            one side; ``"1"`` where none do. It is part of a run's identity.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Split:
     speaker_disjoint: bool | None
     sentence_disjoint: bool | None
     folds: tuple[Fold, ...]
+    version: str = "1"
 
 
 def split(corpus: Corpus, name: str) -> Split:
@@ -132,12 +138,15 @@ def _split(corpus: Corpus, name: str) -> Split:
     key = name if name in PROTOCOLS else "speaker-<k>"
     speakers = corpus.clips["speaker"] if corpus.speakers_known else None
     sentences = corpus.clips["sentence"] if corpus.sentences_known else None
+    version = "1" if name in _CREMA_D_FOLDS else _units(corpus).version
+    definition = PROTOCOLS[key] if corpus.speakers_known else _SPEAKERS_UNKNOWN[key]
     return Split(
         name=name,
-        definition=PROTOCOLS[key] if corpus.speakers_known else _SPEAKERS_UNKNOWN[key],
+        definition=definition if version == "1" else f"{definition} {_COPIES_TOGETHER}",
         speaker_disjoint=disjoint(corpus, folds, speakers),
         sentence_disjoint=disjoint(corpus, folds, sentences),
         folds=folds,
+        version=version,
     )
 
 
@@ -181,11 +190,13 @@ def disjoint(corpus: Corpus, folds: Iterable[Fold], values: pd.Series | None) ->
 # --- CREMA-D's own -------------------------------------------------------------------------------------------------
 
 
-def _by_unit(clips: pd.DataFrame, column: str, held_out: Iterable[tuple[Collection[str], ...]]) -> tuple[Fold, ...]:
-    """Folds from each one's (dev, test) values of a column; all other clips are for training."""
+def _by_unit(
+    clips: pd.DataFrame, units: pd.Series, held_out: Iterable[tuple[Collection[str], ...]]
+) -> tuple[Fold, ...]:
+    """Folds from each one's (dev, test) units; all other clips are for training."""
     folds = []
     for number, (dev, test) in enumerate(held_out, start=1):
-        in_dev, in_test = clips[column].isin(dev), clips[column].isin(test)
+        in_dev, in_test = units.isin(dev), units.isin(test)
         folds.append(Fold(number, _ids(clips, ~in_dev & ~in_test), _ids(clips, in_dev), _ids(clips, in_test)))
     return tuple(folds)
 
@@ -214,25 +225,27 @@ def _shuffled(values: Iterable[str]) -> list[str]:
 
 
 def _emo_superb(clips: pd.DataFrame) -> tuple[Fold, ...]:
-    return _by_unit(clips, "speaker", _cyclic(_blocks(_actors(clips), _ACTOR_BLOCK_ENDS)))
+    return _by_unit(clips, clips["speaker"], _cyclic(_blocks(_actors(clips), _ACTOR_BLOCK_ENDS)))
 
 
 def _tfds(clips: pd.DataFrame) -> tuple[Fold, ...]:
     actors = _shuffled(_actors(clips))
     first, second = int(0.7 * len(actors)), int(0.8 * len(actors))
     kept = clips[~clips["clip"].isin(_SAME_RECORDING)]
-    return _by_unit(kept, "speaker", [(actors[first:second], actors[second:])])
+    return _by_unit(kept, kept["speaker"], [(actors[first:second], actors[second:])])
 
 
 def _usc(clips: pd.DataFrame) -> tuple[Fold, ...]:
     actors = _actors(clips)
     tests = [block.tolist() for block in np.array_split(actors, 5)]
     devs = [[actor for actor in actors if actor not in test][-15:] for test in tests]
-    return _by_unit(clips[clips["clip"] != _SILENT], "speaker", zip(devs, tests, strict=True))
+    kept = clips[clips["clip"] != _SILENT]
+    return _by_unit(kept, kept["speaker"], zip(devs, tests, strict=True))
 
 
 def _evar(clips: pd.DataFrame) -> tuple[Fold, ...]:
-    return _by_unit(clips[~clips["clip"].isin(_SAME_RECORDING)], "speaker", [(_EVAR_DEV, _EVAR_TEST)])
+    kept = clips[~clips["clip"].isin(_SAME_RECORDING)]
+    return _by_unit(kept, kept["speaker"], [(_EVAR_DEV, _EVAR_TEST)])
 
 
 def _seed_random(clips: pd.DataFrame) -> tuple[Fold, ...]:
@@ -240,11 +253,11 @@ def _seed_random(clips: pd.DataFrame) -> tuple[Fold, ...]:
 
     rest, test = train_test_split(sorted(clips["clip"]), test_size=0.2, random_state=42)
     _, dev = train_test_split(rest, test_size=0.1, random_state=42)
-    return _by_unit(clips, "clip", [(dev, test)])
+    return _by_unit(clips, clips["clip"], [(dev, test)])
 
 
 def _clip_random(clips: pd.DataFrame) -> tuple[Fold, ...]:
-    return _by_unit(clips, "clip", _cyclic(_blocks(_shuffled(clips["clip"]), _CLIP_BLOCK_ENDS)))
+    return _by_unit(clips, clips["clip"], _cyclic(_blocks(_shuffled(clips["clip"]), _CLIP_BLOCK_ENDS)))
 
 
 def _actor_sentence(clips: pd.DataFrame) -> tuple[Fold, ...]:
@@ -296,34 +309,40 @@ _SPEAKERS_UNKNOWN: dict[str, str] = {
     "holdout": "60 % of the clips for training, 20 % for development, 20 % for the test, balanced by label, since"
     " speakers are unknown.",
 }
+_COPIES_TOGETHER = "Copies of one recording stay on one side, and with them whoever is said to speak them."
 
 
 # --- any corpus ----------------------------------------------------------------------------------------------------
 
 
 def _speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
-    counts, column, word = _units(corpus)
+    units = _units(corpus)
+    counts = units.counts
     if k < 2:
         raise _MisfitError("k must be 2 or more")
     needed = 4 if k == 2 else k
     if len(counts) < needed:
-        raise _MisfitError(f"it needs at least {needed} {word} and this has {len(counts)}")
+        raise _MisfitError(f"it needs at least {needed} {units.word} and this has {len(counts)}")
     held_out = [(_hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
-    return _by_unit(corpus.clips, column, held_out)
+    return _by_unit(corpus.clips, units.of, held_out)
 
 
 def _holdout(corpus: Corpus) -> tuple[Fold, ...]:
-    counts, column, word = _units(corpus)
+    units = _units(corpus)
+    counts = units.counts
     if len(counts) < 3:
-        raise _MisfitError(f"it needs at least 3 {word} and this has {len(counts)}")
+        raise _MisfitError(f"it needs at least 3 {units.word} and this has {len(counts)}")
     test = _hold_out(counts, 5)
-    return _by_unit(corpus.clips, column, [(_hold_out(counts.drop(index=test), 4), test)])
+    return _by_unit(corpus.clips, units.of, [(_hold_out(counts.drop(index=test), 4), test)])
 
 
-def _units(corpus: Corpus) -> tuple[pd.DataFrame, str, str]:
-    """What is shared out (speakers, or clips where speakers are unknown): its table of clips a label, column, name."""
-    column, word = ("speaker", "speakers") if corpus.speakers_known else ("clip", "clips")
-    return pd.crosstab(corpus.clips[column], corpus.clips["label"]), column, word
+_known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
+
+
+def _units(corpus: Corpus) -> Units:
+    if corpus not in _known:
+        _known[corpus] = units_of(corpus, copies(corpus))
+    return _known[corpus]
 
 
 def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:

@@ -6,19 +6,30 @@ The hash holds the SHA-256 of pretrained weights, never the path they came from.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
+from serlab.changes import Change, Kinds, apply, flat
 from serlab.core import UserError, unknown
-from serlab.files import sha256_json
-from serlab.settings import added, build, check_at_least, check_positive, check_share, plain
+from serlab.files import absent, sha256_json
+from serlab.progress import say
+from serlab.settings import (
+    MOST_CHARACTERS,
+    added,
+    build,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_share,
+    plain,
+    read_yaml,
+)
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -47,6 +58,7 @@ class LogMelSettings:
         """Refuse what is no spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
+        check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")
         if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
             raise UserError(
                 f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
@@ -76,6 +88,7 @@ class HeadSettings:
     def __post_init__(self) -> None:
         """Refuse what transformers' own head has not."""
         check_at_least("model.head", self, 1, "projection")
+        check_at_most("model.head", self, 65_536, "projection")
         check_share("model.head", self, "dropout")
         if self.kind == "transformers" and (self.pooling != "mean" or self.dropout):
             raise UserError("model.head.pooling and model.head.dropout need model.head.kind: pooled.")
@@ -138,7 +151,9 @@ class ResNetModel:
     def __post_init__(self) -> None:
         """Refuse combinations that transformers' ResNet cannot express."""
         check_at_least("model", self, 1, "width")
+        check_at_most("model", self, 4096, "width")
         check_at_least("model", self, 2, "window")
+        check_at_most("model", self, 100_000, "window")
         check_share("model", self, "dropout")
         if (self.stem == "small") != (self.pooling == "mean+std"):
             raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")
@@ -173,10 +188,24 @@ class SvmModel:
 
     Attributes:
         features: ``mfcc`` statistics or ``egemaps`` functionals (extra ``opensmile``).
+        C: inverse regularisation strengths to choose from.
+        gamma: widths of the kernel to choose from, for standardised features.
+        calibration: ``temperature`` keeps the machine's own decision; ``regression``, of the first version, lets a
+            logistic regression over the pairs' decision values answer.
     """
 
     kind: Literal["svm"] = "svm"
     features: Literal["mfcc", "egemaps"] = "mfcc"
+    C: tuple[float, ...] = added(tuple(2.0**power for power in (-2, 0, 2, 4)))
+    gamma: tuple[float, ...] = added(tuple(2.0**power for power in (-12, -10, -8, -6)))
+    calibration: Literal["temperature", "regression"] = added("temperature", before="regression")
+
+    def __post_init__(self) -> None:
+        """Refuse grids that hold nothing to choose from."""
+        for name in ("C", "gamma"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise UserError(f"model.{name} is {list(values)}; it must list numbers above 0.")
 
 
 Model = EncoderModel | ResNetModel | ProbeModel | SvmModel
@@ -264,6 +293,31 @@ class Augmentation:
         check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
 
 
+_UNTRAINED = {
+    "training": frozenset(each.name for each in fields(Training)),
+    "augmentation": frozenset(each.name for each in fields(Augmentation)),
+}
+KINDS = Kinds(
+    models={"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel},
+    sections={"training": Training, "augmentation": Augmentation},
+    idle={
+        "encoder": {},
+        # All layers of a resnet share one rate, and its windows have one length.
+        "resnet": {"training": frozenset({"head_learning_rate", "layer_decay", "batch_seconds"})},
+        # The encoder below a probe computes in some precision.
+        "probe": _UNTRAINED | {"training": _UNTRAINED["training"] - {"precision"}},
+        "svm": _UNTRAINED,
+    },
+    titles={
+        "encoder": ("a speech encoder", "speech encoders"),
+        "resnet": ("a resnet", "resnets"),
+        "probe": ("a probe", "probes"),
+        "svm": ("a support vector machine", "support vector machines"),
+    },
+)
+"""Which settings each kind of model heeds."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One approach, fully configured.
@@ -272,7 +326,7 @@ class Recipe:
         name: the preset's name.
         title: what a report calls it.
         model: front end and network.
-        training: how a network is trained; ignored by ``probe`` and ``svm`` save for the precision of the features.
+        training: how a network is trained; a ``probe`` heeds its precision alone, an ``svm`` nothing of it.
         augmentation: of training clips.
         preset: False once any setting differs from the shipped preset.
     """
@@ -285,11 +339,12 @@ class Recipe:
     preset: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse settings that the model would not heed."""
-        if self.training.batch_seconds and isinstance(self.model, ResNetModel):
-            raise UserError("training.batch_seconds is for speech encoders; a resnet's windows have one length.")
-        if self.training.targets != "hard" and isinstance(self.model, (ProbeModel, SvmModel)):
-            raise UserError("training.targets is for networks; a probe and a support vector machine learn hard labels.")
+        """Refuse settings that the model would not heed: they would make another recipe of the same one."""
+        kind = self.model.kind
+        for section, names in KINDS.idle[kind].items():
+            for each in fields(getattr(self, section)):
+                if each.name in names and getattr(getattr(self, section), each.name) != each.default:
+                    raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -327,10 +382,10 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     Args:
         name: a preset's name, or the path of a YAML file in the same form.
         overrides: ``section.key=value`` settings (value in YAML), as of ``--set``.
-        precision: an explicit ``--precision``; counts as a change of the recipe.
+        precision: an explicit ``--precision``; counts as a change of the recipe, if it heeds one.
 
     Returns:
-        The recipe; its ``preset`` is False if anything was changed.
+        The recipe; its ``preset`` is False if anything differs from the preset.
 
     Raises:
         UserError: the recipe, a key or a value does not exist or does not fit.
@@ -338,53 +393,76 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     >>> load_recipe("resnet18", ["training.epochs=3"]).training.epochs
     3
     """
+    return load_variant(name, [*map(Change, overrides), *precision_change(precision)])
+
+
+def precision_change(precision: str | None) -> list[Change]:
+    """The change that an explicit ``--precision`` is, for the recipes that heed one."""
+    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")] * bool(precision)
+
+
+def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
+    """Load a recipe with changes, as :func:`load_recipe`; a shared one that it does not heed is left out, and said."""
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif name.endswith((".yaml", ".yml")):
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            with Path(name).open(encoding="utf-8") as stream:
+                text = stream.read(MOST_CHARACTERS + 1)
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {name}: {error}.") from error
+            raise UserError(f"cannot read the recipe {name}: {getattr(error, 'strerror', None) or error}.") from error
         stem, shipped = Path(name).stem, False
     else:
         raise unknown("recipe", name, preset_names())
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}.") from error
+    data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
-    changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
-    for change in changes:
-        _override(data, change)
+    # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
+    former = data.pop("formerly", None) if shipped else None
+    identity = {"name": former or stem, "preset": shipped and not former}
+    if not shipped:
+        _say_unheeded(data, stem)
+    if not changes:
+        return _built(identity, data, stem)
+    changed = copy.deepcopy(data)
+    apply(changed, changes, stem, KINDS)
+    recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
+    # A value that was there already changes nothing, however it is written (0 and 0.0).
+    return plain_one if recipe == plain_one else replace(recipe, preset=False)
+
+
+def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> Recipe:
     for key in data:
         if key not in ("title", *_SECTIONS):
             raise unknown(f"key in recipe {stem}", str(key), ("title", *_SECTIONS))
-    recipe = build(Recipe, {"name": stem, "preset": shipped and not changes, **data}, f"recipe {stem}")
+    recipe = build(Recipe, {**identity, **KINDS.heeded(data)}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
+    """Name what a user's file sets and its kind of model does not heed."""
+    kept, usual = flat(KINDS.heeded(data)), flat(KINDS.defaults("svm"))
+    for path, value in flat(data).items():
+        if path not in kept and usual.get(path) != value:
+            kind = data["model"]["kind"]
+            say(f"{path} of recipe {stem} is left out: {KINDS.why(stem, kind, path.split('.'))}.")
 
 
 def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
     """Rebuild the recipe that a run's signature describes."""
     data = signature["recipe"]
-    content = {"name": data["name"], "title": data["title"], "preset": False, **data["config"]}
-    recipe = build(Recipe, content, f"recipe {data['name']}")
+    content = {"name": data["name"], "title": data["title"], "preset": False, **KINDS.heeded(data["config"])}
+    recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
     assert isinstance(recipe, Recipe)
     return recipe
-
-
-def _override(data: dict[str, Any], change: str) -> None:
-    path, equals, value = change.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError(f"--set {change} is not of the form section.key=value, e.g. training.epochs=3.")
-    for key in keys[:-1]:
-        data = data.setdefault(key, {})
-        if not isinstance(data, dict):
-            raise UserError(f"--set {change}: {key} is a value, not a section.")
-    try:
-        data[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {change}: {value!r} is no valid YAML value.") from error

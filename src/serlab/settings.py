@@ -5,23 +5,35 @@ A union of dataclasses is told apart by their field ``kind``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from serlab.core import UserError, unknown
 
+if TYPE_CHECKING:
+    import yaml
 
-def build(kind: Any, value: Any, where: str) -> Any:
+MOST_CHARACTERS = 100_000
+"""Length of the longest YAML that is read."""
+
+_MOST_VALUES, _DEEPEST = 10_000, 32
+_MOST = 2**31
+
+
+def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """Build a value of the annotated type ``kind`` from plain data.
 
     Args:
         kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a plain type.
         value: the data.
         where: what to call the place in an error.
+        recorded: the data is a record of settings; fields made by :func:`added` that it lacks came later.
 
     Raises:
         UserError: a key is unknown, or a value is of another type or out of range.
@@ -30,25 +42,94 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if origin is types.UnionType:
         members = {str(member.kind): member for member in typing.get_args(kind)}
         chosen = value.get("kind") if isinstance(value, dict) else None
-        if chosen not in members:
+        if not isinstance(chosen, str) or chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
-        return build(members[chosen], value, where)
+        return build(members[chosen], value, where, recorded=recorded)
     if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
+        return _build_dataclass(kind, value, where, recorded)
     if origin is tuple:
         if not isinstance(value, list):
-            raise UserError(f"{where} must be a list, not {value!r}.")
-        return tuple(build(typing.get_args(kind)[0], item, where) for item in value)
+            raise UserError(f"{where} must be a list, not {_short(value)}.")
+        return tuple(build(typing.get_args(kind)[0], item, where, recorded=recorded) for item in value)
     if origin is Literal:
         if value not in typing.get_args(kind):
-            raise UserError(f"{where} is {value!r}; it must be one of {', '.join(typing.get_args(kind))}.")
+            raise UserError(f"{where} is {_short(value)}; it must be one of {', '.join(typing.get_args(kind))}.")
         return value
     return _scalar(dict if origin is not None else kind, value, where)
 
 
-def added(default: Any) -> Any:
-    """A field that came later: at its default it is left out of identities, so that older ones stay as they are."""
-    return dataclasses.field(default=default, metadata={"added": True})
+def read_yaml(text: str, where: str) -> Any:
+    """Read plain data from YAML that a user has written, within bounds that no recipe comes near.
+
+    Args:
+        text: the YAML.
+        where: what to call it in an error.
+
+    Raises:
+        UserError: it is no valid YAML, too large (aliases counted as often as they are used), too deep, or has a key
+            twice.
+    """
+    import yaml
+
+    if len(text) > MOST_CHARACTERS:
+        raise UserError(f"{where} has more than {MOST_CHARACTERS:,} characters; that is no recipe.")
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_values(node, where, {}, 0)
+        return loader.construct_document(node)
+    except RecursionError:
+        raise _too_deep(where) from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # ValueError: the 31st of February, an integer of 5,000 digits.
+        raise UserError(f"{where} is no valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
+
+
+def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: int) -> int:
+    """Count what a node holds, each alias as what it stands for, without walking through any node twice."""
+    import yaml
+
+    if depth > _DEEPEST:
+        raise _too_deep(where)
+    if id(node) in counted:
+        return counted[id(node)]
+    inside: list[yaml.Node] = []
+    if isinstance(node, yaml.SequenceNode):
+        inside = node.value
+    elif isinstance(node, yaml.MappingNode):
+        inside = [part for pair in node.value for part in pair]
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
+        if keys and (most := keys.most_common(1)[0])[1] > 1:
+            raise UserError(f"{where} has the key {most[0]!r} twice in one section; keep one of them.")
+    total = 1 + sum(_count_values(part, where, counted, depth + 1) for part in inside)
+    if total > _MOST_VALUES:
+        raise UserError(f"{where} holds more than {_MOST_VALUES:,} values, its aliases counted; that is no recipe.")
+    counted[id(node)] = total
+    return total
+
+
+def _too_deep(where: str) -> UserError:
+    return UserError(f"{where} is nested more than {_DEEPEST} levels deep; that is no recipe.")
+
+
+_SAME = object()
+
+
+def added(default: Any, *, before: Any = _SAME) -> Any:
+    """A field that came later, and the value that older settings without it stand for.
+
+    At that value it is left out of identities, so that older ones stay as they are.
+
+    Args:
+        default: for settings that do not name the field.
+        before: what was done before there was the field; the default where nothing else is named.
+    """
+    metadata = {"before": default if before is _SAME else before}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def plain(value: Any, *, omit_added: bool = False) -> Any:
@@ -56,13 +137,13 @@ def plain(value: Any, *, omit_added: bool = False) -> Any:
 
     Args:
         value: the settings.
-        omit_added: leave out fields made by :func:`added` that are at their default.
+        omit_added: leave out fields made by :func:`added` whose value is what was done before there was the field.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: plain(getattr(value, field.name), omit_added=omit_added)
             for field in dataclasses.fields(value)
-            if not (omit_added and field.metadata.get("added") and getattr(value, field.name) == field.default)
+            if not (omit_added and getattr(value, field.name) == field.metadata.get("before", _SAME))
         }
     if isinstance(value, (list, tuple)):
         return [plain(item, omit_added=omit_added) for item in value]
@@ -77,6 +158,14 @@ def check_at_least(section: str, settings: object, low: float, *names: str) -> N
         value = getattr(settings, name)
         if value < low:
             raise UserError(f"{section}.{name} is {value}; it must be at least {low:g}.")
+
+
+def check_at_most(section: str, settings: object, high: float, *names: str) -> None:
+    """Refuse fields of ``settings`` above ``high``."""
+    for name in names:
+        value = getattr(settings, name)
+        if value > high:
+            raise UserError(f"{section}.{name} is {value}; it must be at most {high:g}.")
 
 
 def check_positive(section: str, settings: object, *names: str) -> None:
@@ -95,17 +184,24 @@ def check_share(section: str, settings: object, *names: str) -> None:
             raise UserError(f"{section}.{name} is {value}; it must be from 0 to below 1.")
 
 
-def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
+def _build_dataclass(kind: Any, value: Any, where: str, recorded: bool) -> Any:
     if not isinstance(value, dict):
-        raise UserError(f"{where} must be a section with keys, not {value!r}.")
+        raise UserError(f"{where} must be a section with keys, not {_short(value)}.")
     hints = typing.get_type_hints(kind)
     for key in value:
         if key not in hints:
             raise unknown(f"key in {where}", str(key), hints)
+    given = {key: build(hints[key], item, f"{where}: {key}", recorded=recorded) for key, item in value.items()}
+    former = {field.name: field.metadata["before"] for field in dataclasses.fields(kind) if "before" in field.metadata}
     try:
-        return kind(**{key: build(hints[key], item, f"{where}: {key}") for key, item in value.items()})
+        return kind(**(former | given if recorded else given))
     except TypeError as error:
         raise UserError(f"{where}: {error}.") from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]} …"
 
 
 def _scalar(kind: Any, value: Any, where: str) -> Any:
@@ -114,11 +210,16 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
         try:
             value = float(value)
         except ValueError:
-            raise UserError(f"{where} is {value!r}; it must be a number.") from None
+            raise UserError(f"{where} is {_short(value)}; it must be a number.") from None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
+        raise UserError(f"{where} is a number of {len(str(abs(value)))} digits; it must be within {_MOST:,}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UserError(f"{where} is a number of more than 300 digits; it must be a finite number.") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{where} is {value!r}; it must be of type {kind.__name__}.")
+        raise UserError(f"{where} is {_short(value)}; it must be of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):
         raise UserError(f"{where} is {value}; it must be a finite number.")
     return value

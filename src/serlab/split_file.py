@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from serlab.audio import AUDIO_SUFFIXES
+from serlab.cells import text_of
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.files import read_csv, sha256_json, write_text
+from serlab.files import absent, is_stream, sha256_json, write_text
+from serlab.naming import CLIP, ClipNames, alike, column
 from serlab.progress import say
-from serlab.protocols import Fold, Split, disjoint, split
+from serlab.protocols import PROTOCOLS, Fold, Split, disjoint, split
+from serlab.recordings.units import units_of
+from serlab.table_file import read_table
 
 SIDES = ("train", "dev", "test")
 _SHARES = (0.6, 0.2, 0.2)
 
 
 def find_split(corpus: Corpus, protocol: str) -> Split:
-    """Split a corpus by the name of a protocol, or by a file whose name ends in ``.csv``.
+    """Split a corpus by the name of a protocol, or by a file: what has a suffix or a folder in its name is one.
 
     Raises:
         UserError: there is no such protocol or file, or it does not fit the corpus.
     """
-    return read_split(corpus, Path(protocol)) if protocol.lower().endswith(".csv") else split(corpus, protocol)
+    path = Path(protocol)
+    if path.suffix or os.sep in protocol:
+        if not path.exists():
+            raise absent("split", protocol)
+        return read_split(corpus, path)
+    if path.is_file() and protocol not in PROTOCOLS:
+        raise UserError(f"the split {protocol} is a file whose name has no suffix; call it {protocol}.csv.")
+    return split(corpus, protocol)
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:
@@ -34,27 +44,23 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 
     Args:
         corpus: the corpus that it splits.
-        path: CSV with columns ``clip`` (a clip's id; its path, absolute, relative to the split or the end of it; or its
-            file's name or stem where only one clip has it) and ``side`` (``train``, ``dev`` or ``test``).
+        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.naming`, and ``side`` (``train``,
+            ``dev`` or ``test``).
 
     Raises:
         UserError: the file cannot be read, names an unknown or ambiguous clip, an unknown side, or a clip twice.
     """
-    table = read_csv(path, "split")
-    missing = [name for name in ("clip", "side") if name not in table.columns]
-    if missing:
-        there = ", ".join(map(str, table.columns))
-        raise UserError(f"the split {path} has no column {missing[0]} (it has: {there}).")
-    sides = table["side"].str.lower()
-    for column, wrong in (("clip", table["clip"] == ""), ("side", ~sides.isin(SIDES))):
+    names, given = _columns(path)
+    sides = given.str.lower()
+    for what, cells, wrong in (("clip", names, names == ""), ("side", given, ~sides.isin(SIDES))):
         if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            said = f"the {column} {table[column][row]!r}" if table[column][row] else f"no {column}"
+            place = int(wrong.to_numpy().argmax())
+            said = f"the {what} {cells.iloc[place]!r}" if cells.iloc[place] else f"no {what}"
             raise UserError(
-                f"the split {path} has {said} in row {row + 1} (its header not counted); a side is train, dev "
-                "(for validation) or test, and each row names a clip."
+                f"the split {path} has {said} in row {cells.index[place] + 1} (its header not counted); a side is "
+                "train, dev (for validation) or test, and each row names a clip."
             )
-    clips = _resolved(corpus, table["clip"], path)
+    clips = _resolved(corpus, names.tolist(), path)
     twice = pd.DataFrame({"clip": clips, "side": sides}).duplicated()
     if twice.any():
         raise UserError(f"the split {path} names the clip {clips[int(twice.argmax())]} twice; each may stand once.")
@@ -68,8 +74,22 @@ def read_split(corpus: Corpus, path: Path) -> Split:
     return _one_fold(corpus, name, f"The user's own split {path.name}.", Fold(1, *(members[side] for side in SIDES)))
 
 
+def _columns(path: Path) -> tuple[pd.Series, pd.Series]:
+    """The names of clips and the sides, as text."""
+    table = read_table(path, "split")
+    found = []
+    for role in (CLIP, ("side",)):
+        name = column(table.columns, role, str(path))
+        if name is None:
+            there = ", ".join(map(str, table.columns))
+            near = alike(table.columns, role)
+            raise UserError(f"the split {path} has no column {role[0]} (it has: {there}){near}.")
+        found.append(text_of(table[name], f"the split {path}"))
+    return found[0], found[1]
+
+
 def write_split(path: Path, fold: Fold) -> None:
-    """Write a fold as CSV with columns ``clip`` and ``side``, atomically.
+    """Write a fold as CSV with columns ``clip`` and ``side``, atomically, or into a pipe or device.
 
     Raises:
         UserError: there is another file of that name.
@@ -77,6 +97,9 @@ def write_split(path: Path, fold: Fold) -> None:
     rows = [(clip, side) for side in SIDES for clip in getattr(fold, side)]
     table = pd.DataFrame(rows, columns=["clip", "side"]).sort_values(["clip", "side"])
     text = table.to_csv(index=False)
+    if is_stream(path):
+        write_text(path, text)
+        return
     if path.is_dir() or (path.exists() and path.read_text(encoding="utf-8", errors="replace") != text):
         raise UserError(f"there is {path} already, and it is not this split; move it, or name another file (--out).")
     write_text(path, text)
@@ -96,16 +119,14 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
         UserError: there are not three groups to share out.
     """
     clips = corpus.clips
-    unit = clips["speaker"] if corpus.speakers_known else clips["clip"]
-    group = _joined(dict(zip(clips["clip"], unit.astype(str), strict=True)), pairs)
-    units = clips["clip"].map(group)
-    counts = pd.crosstab(units, clips["label"])
+    units = units_of(corpus, pairs)
+    counts = units.counts
     if len(counts) < len(SIDES):
         kind = "speakers" if corpus.speakers_known else "clips"
         raise UserError(
             f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; three sides need three."
         )
-    ids = [tuple(sorted(clips.loc[units.isin(side), "clip"])) for side in _shared_out(counts)]
+    ids = [tuple(sorted(clips.loc[units.of.isin(side), "clip"])) for side in _shared_out(counts)]
     return _one_fold(corpus, "sound", "60 / 20 / 20 % of the clips, speakers and copies together.", Fold(1, *ids))
 
 
@@ -142,45 +163,13 @@ def _one_fold(corpus: Corpus, name: str, definition: str, fold: Fold) -> Split:
 
 
 def _resolved(corpus: Corpus, names: Sequence[str], path: Path) -> list[str]:
-    clips = corpus.clips
-    by_id = {clip: clip for clip in clips["clip"]}
-    by_path = dict(zip(clips["path"], clips["clip"], strict=True))
-    by_stem: dict[str, dict[str, str]] = {}
-    for clip, file in zip(clips["clip"], clips["path"], strict=True):
-        for stem in {clip.rsplit("/", 1)[-1], Path(file).stem}:
-            by_stem.setdefault(stem, {})[clip] = file
+    clips = ClipNames(corpus.clips)
     found = []
     for name in names:
-        beside = os.path.normpath(path.parent.absolute() / name)
-        bare = str(PurePosixPath(name).with_suffix("")) if name.lower().endswith(AUDIO_SUFFIXES) else name
-        clip = by_id.get(name) or by_path.get(beside) or by_id.get(bare)
+        clip = clips.find(name, path.parent, f"the split {path}")
         if clip is None:
-            owners = by_stem.get(PurePosixPath(bare).name, {})
-            if "/" in name:
-                owners = {clip: file for clip, file in owners.items() if file.endswith(f"/{name}")}
-            if len(owners) > 1:
-                first, second, *_ = owners
-                raise UserError(
-                    f"the split {path} names {name!r}, and {len(owners)} clips are called so (first {first} and "
-                    f"{second}); write their ids or paths."
-                )
-            if not owners:
-                raise UserError(f"the split {path} names the clip {name!r}, which is not in {corpus.name}.")
-            (clip,) = owners
+            near = clips.near(name)
+            hint = f"; did you mean {near!r}?" if near else "."
+            raise UserError(f"the split {path} names the clip {name!r}, which is not in {corpus.name}{hint}")
         found.append(clip)
     return found
-
-
-def _joined(unit_of: dict[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The group of each clip: its unit, joined with those that share a recording with it."""
-    leader = {unit: unit for unit in unit_of.values()}
-
-    def lead(unit: str) -> str:
-        while leader[unit] != unit:
-            unit = leader[unit]
-        return unit
-
-    for one, other in pairs:
-        first, second = sorted((lead(unit_of[one]), lead(unit_of[other])))
-        leader[second] = first
-    return {clip: lead(unit) for clip, unit in unit_of.items()}

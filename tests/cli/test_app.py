@@ -6,8 +6,6 @@ from importlib.metadata import version
 
 import pytest
 
-from serlab.cli.app import app
-
 COMMANDS = [
     "compare",
     "train",
@@ -70,15 +68,6 @@ def test_what_the_system_refuses_is_told_in_a_sentence(serlab, monkeypatch, erro
     ended = serlab("corpora")
     assert ended.code == code
     assert sentence in ended.sentence
-
-
-def test_a_defect_is_not_dressed_up_as_the_users_mistake(serlab, monkeypatch):
-    def defect() -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("serlab.corpora.corpus_names", defect)
-    with pytest.raises(ZeroDivisionError):
-        app(["corpora"], standalone_mode=True)
 
 
 def test_ctrl_c_ends_with_130_and_says_that_it_can_go_on(serlab, monkeypatch):

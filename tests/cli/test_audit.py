@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from benchmarks.copies import mp3
 from tests.conftest import write_csv
-from tests.leaks.conftest import RATE, take
+from tests.recordings.conftest import RATE, take
 
 LABELS = ("calm", "sad")
 
@@ -162,3 +162,48 @@ def test_a_comparison_audits_its_split_and_the_report_says_so(serlab, clips, spl
     assert "SL002" in page.with_name("report.md").read_text()
     assert json.loads(page.with_name("report.json").read_text())["audit"]["findings"]
     assert page.parent.parent.name.startswith("split-")
+
+
+@pytest.fixture
+def folder(clips, tmp_path) -> Path:
+    """The clips in label folders, a link to nothing and a hidden file among them."""
+    for path, label in pd.read_csv(clips)[["path", "label"]].itertuples(index=False):
+        (tmp_path / "folder" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips.parent / path, tmp_path / "folder" / label)
+    (tmp_path / "folder/sad/gone.wav").symlink_to("/nowhere.wav")
+    (tmp_path / "folder/sad/.old.wav").touch()
+    return tmp_path / "folder"
+
+
+def test_what_an_audit_leaves_out_is_listed_and_its_exit_code_says_so(serlab, folder):
+    left_out = {
+        str(folder / "sad/gone.wav"): "a link to a file or folder that is not there",
+        str(folder / "sad/.old.wav"): "hidden (its name begins with a dot)",
+    }
+    ended = serlab("audit", folder, "--protocol", "holdout", "--format", "json")
+    assert ended.code == 1
+    assert {entry["path"]: entry["reason"] for entry in json.loads(ended.out)["excluded"]} == left_out
+    assert all(ended.err.count(f"left out: {path} ({reason})") == 1 for path, reason in left_out.items())
+
+
+def test_a_split_of_a_corpus_with_entries_left_out_ends_with_1_and_without_a_label_with_2(serlab, folder, tmp_path):
+    ended = serlab("split", folder, "--out", tmp_path / "split.csv")
+    assert ended.code == 1
+    assert (tmp_path / "split.csv").is_file()
+    assert "gone.wav" in ended.err
+    (folder / "rage").mkdir()
+    ended = serlab("split", folder, "--out", tmp_path / "other.csv")
+    assert ended.code == 2
+    assert "the label 'rage' of folder has no clip" in ended.sentence
+    assert not (tmp_path / "other.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_split_goes_to_standard_output_and_nothing_else_does(serlab_process, clips, tmp_path):
+    ended = serlab_process("split", clips, "--out", "/dev/stdout")
+    assert ended.code == 0
+    assert ended.out.startswith("clip,side\n")
+    assert len(ended.out.splitlines()) == 25
+    with (tmp_path / "redirected.csv").open("w") as stream:
+        serlab_process("split", clips, "--out", "/dev/stdout", stdout=stream)
+    assert (tmp_path / "redirected.csv").read_text() == ended.out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -39,18 +40,42 @@ def test_a_relative_out_gives_a_relative_path(compare, tmp_path, monkeypatch):
     assert compare("--out", "here").out == "here/tiny/speaker-2/report/index.html\n"
 
 
-@pytest.mark.parametrize("setting", ["training.precision=fp32", "mfcc-svm:training.precision=fp32"])
-def test_a_setting_has_a_folder_of_its_own(compare, tmp_path, setting):
+@pytest.mark.parametrize("setting", ["model.C=[1.0]", "mfcc-svm:model.C=[1.0]"])
+def test_a_setting_has_a_folder_of_its_own_and_is_listed(compare, tmp_path, setting):
     compare()
     ended = compare("--set", setting)
     assert ended.code == 0
-    folders = [path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")]
+    folder = tmp_path / "out" / "tiny" / "speaker-2"
+    folders = [path.name for path in folder.glob("mfcc-svm*")]
     assert len(folders) == 2
     signatures = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("mfcc-svm*/fold1-seed0.json")]
     assert {s["recipe"]["name"] for s in signatures} == set(folders)
     for signature in signatures:
         if signature["recipe"]["name"] != "mfcc-svm":
             assert signature["recipe"]["name"] == f"mfcc-svm-{signature['recipe']['hash'][:6]}"
+    report = json.loads((folder / "report" / "report.json").read_text())
+    changed = {recipe["name"]: recipe["changed"] for recipe in report["recipes"]}
+    assert changed.pop("mfcc-svm") == {}
+    assert list(changed.values()) == [{"model.C": [1.0]}]
+    for name in ("index.html", "report.md"):
+        assert "model.C=" in (folder / "report" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [["--set", "training.epochs=3"], ["--precision", "fp32"], ["--set", "model.head.kind=pooled"]]
+)
+def test_what_a_recipe_does_not_heed_is_left_out_by_name(compare, tmp_path, options):
+    ended = compare(*options)
+    assert ended.code == 0
+    assert f"{' '.join(options)} is left out for mfcc-svm: " in ended.err
+    assert {path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")} == {"mfcc-svm"}
+
+
+def test_what_is_set_for_a_recipe_that_does_not_heed_it_is_refused(compare, tmp_path):
+    ended = compare("--set", "mfcc-svm:training.epochs=3")
+    assert ended.code == 2
+    assert "training.epochs is for networks; mfcc-svm is a support vector machine." in ended.sentence
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_setting_for_a_recipe_that_is_not_compared(compare):
@@ -68,6 +93,36 @@ def test_dev_only(compare, tmp_path):
     compare()
     assert set(pd.read_parquet(path)["side"]) == {"dev", "test"}
     assert len((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "3-1", "1-2-3", "0-99999999", "1.5", "١"])
+def test_what_is_no_list_of_numbers(compare, text):
+    for option in ("--folds", "--seeds"):
+        ended = compare(f"{option}={text}")
+        assert ended.code == 2
+        assert f"{option} {text} must be whole numbers" in ended.sentence
+
+
+def test_one_or_many_of_an_option_is_understood_and_ranges_are(compare, tmp_path):
+    assert compare("--recipe", "mfcc-svm", "--fold", "1-2", "--seed", "0").code == 0
+    assert sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet")) == ["fold1-seed0", "fold2-seed0"]
+
+
+def test_models_that_are_kept_can_be_tried_with_the_line_that_is_said(compare, serlab, tiny_corpus):
+    assert "to try a model" not in compare().err
+    ended = compare("--keep-models")
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("to try a model: serlab ")]
+    words = shlex.split(line.partition("serlab ")[2])
+    assert words[-1] == "FILE"
+    assert serlab(*words[:-1], tiny_corpus.parent / "s0_calm_0.wav").code == 0
+    assert ended.out.endswith("index.html\n")
+
+
+def test_a_smoke_run_and_a_part(compare, tmp_path):
+    assert "tiny-smoke" in compare("--smoke").out
+    ended = compare("--limit", "1")
+    assert "tiny-limit1" in ended.out
+    assert compare("--limit", "0").code == 2
 
 
 def test_seeds_and_folds(compare, tmp_path):

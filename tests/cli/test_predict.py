@@ -136,14 +136,16 @@ def test_file_names_are_no_markup(predict, make_tone, tmp_path):
     assert row["path"] == str(odd)
 
 
-def test_a_name_that_is_no_utf8_is_printed_as_it_is(serlab_process, tiny_models, make_tone, tmp_path):
+def test_a_name_that_is_no_utf8_is_printed_as_it_is_for_programs_and_as_an_escape_for_people(
+    serlab_process, tiny_models, make_tone, tmp_path
+):
     odd = tmp_path / os.fsdecode(b"caf\xe9.wav")
     shutil.move(make_tone(tmp_path / "a.wav"), odd)
     for form in ("csv", "table"):
         how = {"errors": "surrogateescape"}
         ended = serlab_process("predict", "--model", tiny_models["mfcc-svm"], "--format", form, odd, **how)
         assert ended.code == 0
-        assert str(odd) in ended.out
+        assert (str(odd) if form == "csv" else r"caf\xe9.wav") in ended.out
 
 
 @pytest.fixture
@@ -247,3 +249,52 @@ def test_an_out_that_cannot_be(predict, clips, tmp_path, monkeypatch, arguments,
     assert ended.code == 2
     assert phrase in ended.sentence
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table", "out"])
+def test_whatever_looks_like_a_recording_is_predicted_or_listed(predict, clips, tmp_path, form):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(clips[0], folder / "1.wav")
+    shutil.copytree(folder, tmp_path / "store")
+    (folder / "linked").symlink_to(tmp_path / "store")
+    (folder / "round").symlink_to(".")
+    (folder / "gone.flac").symlink_to("/data/.git/annex/objects/K.flac/K.flac")
+    (folder / "old.dss").write_bytes(b"DSS")
+    (folder / ".hidden.wav").touch()
+    os.mkfifo(folder / "pipe.wav")
+    asked = ["--out", tmp_path / "p.csv"] if form == "out" else ["--format", form]
+    ended = predict("mfcc-svm", *asked, folder)
+    assert ended.code == 1
+    left_out = {f"{folder}/{name}" for name in (".hidden.wav", "gone.flac", "old.dss", "pipe.wav")}
+    if form == "json":
+        result = json.loads(ended.out)
+        assert [row["path"] for row in result["predictions"]] == [f"{folder}/1.wav", f"{folder}/linked/1.wav"]
+        listed = {entry["path"] for entry in result["excluded"]}
+    elif form == "out":
+        rows = csv.DictReader(io.StringIO((tmp_path / "p.excluded.csv").read_text(encoding="utf-8")))
+        listed = {row["path"] for row in rows}
+        again = predict("mfcc-svm", *asked, folder)
+        assert again.code == 1
+        assert len((tmp_path / "p.excluded.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(left_out)
+    else:
+        said = [line for line in ended.err.splitlines() if line.startswith("left out: ")]
+        listed = {line.removeprefix("left out: ").split(" (")[0] for line in said}
+        assert ended.out.count("1.wav") == 2
+    assert listed == left_out
+
+
+def test_a_file_name_that_steers_the_terminal_is_shown_as_text_and_kept_for_programs(predict, clips, tmp_path):
+    steering = tmp_path / "a\x1b[2J\u202eb\n.wav"
+    shutil.copy(clips[0], steering)
+    broken = tmp_path / "c\x1b[31m.wav"
+    broken.write_bytes(b"no sound")
+    ended = predict("mfcc-svm", steering, broken)
+    assert r"a\x1b[2J\u202eb\n.wav" in ended.out
+    assert r"c\x1b[31m.wav" in ended.err
+    assert "\x1b" not in ended.out + ended.err
+    assert len(ended.out.splitlines()) == 2
+    rows = json.loads(predict("mfcc-svm", "--format", "json", steering).out)["predictions"]
+    assert [row["path"] for row in rows] == [str(steering)]
+    (row,) = csv.DictReader(io.StringIO(predict("mfcc-svm", "--format", "csv", steering).out, newline=""))
+    assert row["path"] == str(steering)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -166,3 +170,121 @@ def test_tables_that_cannot_be_read(audio_files):
     (audio_files / "t.parquet").write_text("no parquet")
     assert "cannot read the table" in refused(audio_files / "t.parquet")
     assert "neither a folder nor a table" in refused(audio_files / "a/1.wav")
+
+
+# --- nothing vanishes -----------------------------------------------------------------------------------------------
+
+
+def test_every_recording_of_a_folder_is_a_clip_or_listed(label_folders, make_tone, tmp_path, capsys):
+    (label_folders / "joy/3.m4a").write_bytes(b"not read without an extra")
+    (label_folders / "joy/4.wav").symlink_to("../.git/annex/objects/xx/K.wav/K.wav")
+    os.mkfifo(label_folders / "rage/5.wav")
+    make_tone(label_folders / "rage/.6.wav")
+    make_tone(tmp_path / "store/calm/7.wav")
+    (label_folders / "calm").symlink_to(tmp_path / "store/calm")
+    (label_folders / "empty").mkdir()
+    (label_folders / "gone").symlink_to("/nowhere/gone")
+    (label_folders / "later.dvc").write_text("outs:\n")
+    corpus = load_corpus(str(label_folders))
+    assert corpus.labels == ("calm", "joy", "rage")
+    assert corpus.clips["clip"].tolist() == ["calm/7", "joy/1", "joy/2", "joy/3", "joy/4", "rage/1", "rage/5"]
+    assert {entry.clip: entry.reason for entry in corpus.excluded} == {
+        "empty": "a folder without audio",
+        "gone": "a link to a file or folder that is not there",
+        "later.dvc": "a DVC pointer without its data (dvc pull fetches it)",
+        "rage/.6.wav": "hidden (its name begins with a dot)",
+    }
+    assert set(corpus.lost) == {"empty", "gone", "later"}
+    said = capsys.readouterr().err
+    assert all(f"left out: {label_folders / name} (" in said for name in ("empty", "gone", "rage/.6.wav"))
+
+
+def test_names_that_are_not_utf8_are_listed(label_folders):
+    odd = os.fsencode(label_folders / "joy") + b"/caf\xe9.wav"
+    shutil.copy(label_folders / "joy/1.wav", odd)
+    odd = Path(os.fsdecode(os.fsencode(label_folders) + b"/f\xe4r"))
+    odd.mkdir()
+    shutil.copy(label_folders / "joy/1.wav", odd / "1.wav")
+    corpus = load_corpus(str(label_folders))
+    assert {entry.clip for entry in corpus.excluded} == {"joy/caf\\xe9.wav", "f\\xe4r/1.wav"}
+    assert set(corpus.lost) == {"f\\xe4r"}
+    moved = Path(os.fsdecode(os.fsencode(label_folders.parent) + b"/n\xf6"))
+    assert "is not UTF-8" in refused(label_folders.rename(moved))
+
+
+def test_a_label_folder_without_clips_is_named_where_one_label_is_left(tmp_path, make_tone):
+    make_tone(tmp_path / "one/joy/1.wav")
+    (tmp_path / "one/rage").mkdir()
+    assert "only the label 'joy' (rage: a folder without audio)" in refused(tmp_path / "one")
+    (tmp_path / "none/rage").mkdir(parents=True)
+    (tmp_path / "none/rage/.1.wav").touch()
+    assert "holds no audio that can be used" in refused(tmp_path / "none")
+
+
+def test_labels_and_speakers_that_look_the_same_are_one_and_that_is_said(audio_files, table, capsys):
+    table = table.assign(label=["so so", "calm", "so\u00a0 so"], speaker=["1", "1.0", "2"])
+    table.to_csv(audio_files / "t.csv", index=False)
+    corpus = load_corpus(str(audio_files / "t.csv"))
+    assert corpus.labels == ("calm", "so so")
+    assert corpus.clips["speaker"].tolist() == ["1", "1", "2"]
+    said = capsys.readouterr().err
+    assert "the label 'so so' takes in 'so\\xa0 so' (1 clip)" in said
+    assert "the speaker '1' takes in '1.0' (1 clip)" in said
+    table.assign(label=["Happy", "calm", "happy"]).to_csv(audio_files / "u.csv", index=False)
+    assert "differ only by capitals" in refused(audio_files / "u.csv")
+    table.assign(label=["x", "y", "x"], speaker=["Ann", "ann", "bob"]).to_csv(audio_files / "v.csv", index=False)
+    load_corpus(str(audio_files / "v.csv"))
+    assert "speakers that differ only by capitals and count as several: 'Ann' and 'ann'" in capsys.readouterr().err
+
+
+def test_folders_of_people_taken_for_labels_are_warned_about(tmp_path, make_tone, table, audio_files, capsys):
+    for actor in range(1, 4):
+        make_tone(tmp_path / f"who/Actor_{actor:02d}/1.wav")
+    load_corpus(str(tmp_path / "who"))
+    said = capsys.readouterr().err
+    assert "the 3 labels of" in said
+    assert "look like people (Actor_01, Actor_02, Actor_03)" in said
+    assert "give a CSV or Parquet table" in said
+    table.assign(label=table["speaker"]).to_csv(audio_files / "t.csv", index=False)
+    load_corpus(str(audio_files / "t.csv"))
+    assert "--label-column" in capsys.readouterr().err
+
+
+def test_parts_of_files_are_refused(audio_files, table):
+    table.assign(path="a/1.wav", start=[0, 0.1, 0.2], end=[0.1, 0.2, 0.3]).to_csv(audio_files / "t.csv", index=False)
+    assert "cut the files first" in refused(audio_files / "t.csv")
+    table.assign(start=0, end=[0.5, 0.6, 0.7]).to_csv(audio_files / "u.csv", index=False)
+    assert len(load_corpus(str(audio_files / "u.csv")).clips) == 3
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b.csv", "https://example.org/corpus.csv", "~/none.csv"])
+def test_what_no_path_is_called(name):
+    assert "unknown corpus" in refused(name) or "there is no folder or table" in refused(name)
+
+
+def test_usual_names_of_columns_are_found_in_any_case(audio_files, table, capsys):
+    path = audio_files / "t.csv"
+    table.set_axis(["File Name", "Emotion ", "ACTOR"], axis=1).assign(clip="x").to_csv(path, index=False)
+    clips = load_corpus(str(path)).clips
+    assert clips["path"].tolist() == [str(audio_files / name) for name, _, _ in ROWS]
+    assert clips["speaker"].tolist() == ["ann", "ann", "bob"]
+    assert "the column 'File Name' is taken for the files, not 'clip'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("label", "emo", "the column 'emo' looks like the labels: --label-column emo"),
+        ("path", "wav_path", "the column 'wav_path' looks like the files: --path-column wav_path"),
+    ],
+)
+def test_a_column_that_is_probably_meant_is_named_with_its_option(audio_files, table, old, new, hint):
+    path = audio_files / "t.csv"
+    table.rename(columns={old: new}).to_csv(path, index=False)
+    assert hint in refused(path)
+
+
+def test_rows_are_counted_as_in_the_file(audio_files, table):
+    path = audio_files / "t.csv"
+    path.write_text("path,label,speaker\n,,\na/1.wav,happy,ann\na/2.wav,,ann\n")
+    assert "row 3 of the table" in refused(path)

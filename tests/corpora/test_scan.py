@@ -134,7 +134,7 @@ def test_a_file_that_has_gone_is_not_recalled(three, later):
 def test_what_could_not_be_read_is_tried_again(tmp_path, make_tone, later, opened, monkeypatch):
     path = make_tone(tmp_path / "clip.wav")
     with monkeypatch.context() as patch:
-        patch.setattr("serlab.audio.reading._look", lambda *_: Path("/no/such/file").stat())
+        patch.setattr("serlab.audio.reading.examine", lambda *_: Path("/no/such/file").stat())
         assert look([path], "first")["sample_rate"].tolist() == [0]
     assert look([path], "again")["sample_rate"].tolist() == [16000]
 
@@ -172,3 +172,12 @@ def test_crema_d_is_scanned_once(cremad_root, opened):
     again = load_corpus("crema-d", data=cremad_root)
     assert opened == []
     pd.testing.assert_frame_equal(again.clips, first.clips)
+
+
+def test_pipes_and_devices_are_not_waited_for_and_long_names_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "zero.wav").symlink_to("/dev/zero")
+    paths = [str(tmp_path / name) for name in ("pipe.wav", "zero.wav", "n" * 300 + ".wav", "x/" * 2500 + "y.wav")]
+    found = scan(paths, "looking")
+    assert found["sha256"].tolist() == [""] * 4
+    assert (found["sample_rate"] == 0).all()

@@ -8,9 +8,9 @@ import soundfile
 
 from serlab import audio
 from serlab.audio import Limits
-from serlab.core import Exclusion, FindingsError
+from serlab.core import Exclusion, FindingsError, UserError
 from serlab.corpora import cremad, load_corpus
-from serlab.corpora.screening import check_share, screen
+from serlab.corpora.screening import check_labels, check_share, screen
 
 
 def test_every_kind_of_broken_file_is_listed_with_its_reason(tmp_path, make_tone):
@@ -109,3 +109,14 @@ def test_another_decoder_screens_anew(tmp_path, make_tone, decoded, monkeypatch)
     monkeypatch.setattr("serlab.corpora.remembered.DECODER", "2/libsndfile-9")
     screen(corpus)
     assert sorted(decoded) == ["1.wav", "2.wav"]
+
+
+def test_a_label_that_would_be_lost_is_an_error_with_its_first_reason(tmp_path, make_tone):
+    for name in ("joy/1.wav", "rage/1.wav", "rage/2.wav"):
+        make_tone(tmp_path / name)
+    corpus = load_corpus(str(tmp_path))
+    check_labels(corpus, [Exclusion("rage/2", "", "silent")])
+    with pytest.raises(UserError, match=r"'rage' .* \(rage/1: empty file\)"):
+        check_labels(corpus, [Exclusion("rage/1", "", "empty file"), Exclusion("rage/2", "", "silent")])
+    with pytest.raises(UserError, match=r"'calm' .* \(a folder without audio\), nor have 1 other"):
+        check_labels(replace(corpus, lost={"sad": "a link", "calm": "a folder without audio"}), [])

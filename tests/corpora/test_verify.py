@@ -79,3 +79,15 @@ def test_a_corpus_of_ones_own_has_no_official_list(tmp_path, make_tone):
     assert found.official is None
     assert [exclusion.reason for exclusion in found.corrupt] == ["empty file"]
     assert not found.ok
+
+
+def test_entries_that_are_no_clips_are_something_wrong(tmp_path, make_tone):
+    for name in ("joy/1.wav", "rage/1.wav"):
+        make_tone(tmp_path / name)
+    assert verify(str(tmp_path)).ok
+    make_tone(tmp_path / "rage/.2.wav")
+    found = verify(str(tmp_path))
+    assert not found.ok
+    assert found.as_dict()["left_out"] == [
+        {"clip": "rage/.2.wav", "path": str(tmp_path / "rage/.2.wav"), "reason": "hidden (its name begins with a dot)"}
+    ]

@@ -19,8 +19,8 @@ from serlab.leaks.checks import (
     check_speakers,
 )
 from serlab.leaks.findings import CODES, Finding, gravest_first, verdict
-from serlab.leaks.listening import Heard
 from serlab.protocols import Fold, Split
+from serlab.recordings.listening import Heard
 
 LABELS = ("calm", "sad")
 

@@ -12,10 +12,10 @@ from serlab.audio import SAMPLE_RATE, read, resample
 from serlab.corpora import cremad
 from serlab.corpora.base import Corpus
 from serlab.leaks import audit
-from serlab.leaks.duplicates import same_recordings
-from serlab.leaks.fingerprints import RATE as LOW
-from serlab.leaks.fingerprints import fingerprint
 from serlab.protocols import split
+from serlab.recordings.duplicates import same_recordings
+from serlab.recordings.fingerprints import RATE as LOW
+from serlab.recordings.fingerprints import fingerprint
 
 # The three that are known, and four that the audit has found: each correlates over its whole length (docs/audit.md).
 KNOWN = {

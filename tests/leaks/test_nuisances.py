@@ -11,8 +11,8 @@ import pytest
 
 from serlab.core import EMOTIONS
 from serlab.corpora.base import Corpus
-from serlab.leaks.listening import Heard
 from serlab.leaks.nuisances import binned, check_nuisances, how_well
+from serlab.recordings.listening import Heard
 
 SPEAKERS, EACH = 12, 10
 

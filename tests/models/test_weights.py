@@ -70,6 +70,14 @@ def test_without_a_hub_the_sentence_says_what_to_do():
         assert phrase in str(caught.value)
 
 
+def test_a_folder_of_the_checkpoint_s_name_that_lies_here_is_named(tmp_path, monkeypatch):
+    put(tmp_path / "wav2vec2-base")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MachineError, match=r"a folder wav2vec2-base lies here.*model\.checkpoint=\./wav2vec2-base\."):
+        find("facebook/wav2vec2-base")
+    assert str(find("wav2vec2-base")) == "wav2vec2-base"
+
+
 @pytest.mark.parametrize("error", [RepositoryNotFoundError, HFValidationError])
 def test_a_name_that_no_hub_knows_is_the_users_mistake(monkeypatch, error):
     def answer(*args, **how):

@@ -1,11 +1,13 @@
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import pyvips
 
 from serlab.report import summarise
 from serlab.report.figures import draw_all
-from serlab.report.svg import standalone
+from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports
 from serlab.tables import read_runs
 
 
@@ -17,6 +19,11 @@ def summary(comparison):
 @pytest.fixture(scope="module")
 def drawings(summary):
     return draw_all(summary)
+
+
+@pytest.fixture(scope="module")
+def exported(drawings):
+    return {drawing.name: exports(drawing) for drawing in drawings}
 
 
 def names(drawings) -> list[str]:
@@ -75,9 +82,10 @@ def test_drawing_twice_gives_the_same_bytes(summary, drawings):
 def test_names_of_users_cannot_break_out_of_a_figure(summary):
     evil = '</text><script>alert("$x_1$")</script>'
     recipes = [summary["recipes"][0] | {"title": evil}, *summary["recipes"][1:]]
-    for drawing in draw_all({**summary, "recipes": recipes}):
-        assert "<script" not in drawing.svg + standalone(drawing)
-        ElementTree.fromstring(standalone(drawing))
+    for drawing in draw_all({**summary, "recipes": recipes})[:3]:
+        text = export_svg(drawing).decode()
+        assert "<script" not in drawing.svg + text
+        ElementTree.fromstring(text)
 
 
 def test_figures_without_data_are_left_out(add_run, tmp_path):
@@ -93,8 +101,73 @@ def test_unknown_speakers_have_no_strip(add_run, tmp_path, comparison):
     assert "speakers" not in names(draw_all(summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))))
 
 
-def test_a_file_of_its_own_follows_light_and_dark(drawings):
-    text = standalone(drawings[0])
-    root = ElementTree.fromstring(text)
-    assert root.find("{*}title").text == drawings[0].title
-    assert "prefers-color-scheme: dark" in root.find("{*}style").text
+def test_files_have_plain_colours(drawings, exported):
+    for drawing in drawings:
+        text = exported[drawing.name]["svg"].decode()
+        assert not re.search(r"var\(|@media|currentColor|--\w+:", text)
+        root = ElementTree.fromstring(text)
+        assert root.find("{*}title").text == drawing.title
+        assert root.get("aria-label") == drawing.alternative
+        assert shown(drawing) == " ".join(" ".join(found.itertext()) for found in root.findall(".//{*}text"))
+        colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", text)) - {"none"}
+        assert colours <= {INK, MUTED, LINE, PAGE, *SERIES}
+        assert "system-ui" not in text
+        assert set(re.findall(r"font-family: ([^;\"]+)", text)) == {"'DejaVu Sans', Verdana, sans-serif"}
+
+
+def test_fonts_of_the_page_have_a_fallback(drawings):
+    families = {found for each in drawings for found in re.findall(r"font-family: ([^;\"]+)", each.svg)}
+    assert families == {"system-ui, sans-serif"}
+
+
+def pixels(picture: pyvips.Image) -> np.ndarray:
+    return picture.flatten(background=[255, 255, 255]).numpy().astype(float)
+
+
+def amount(image: np.ndarray, colour: str) -> float:
+    """How much of a colour is painted on white, in pixels; paler mixtures count for less."""
+    step = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) - 255.0
+    share = (image - 255) @ step / (step @ step)
+    pure = np.abs(image - 255 - share[..., None] * step).max(axis=-1) < 12
+    return float(share[pure & (share > 0.5) & (share < 1.1)].sum())
+
+
+@pytest.mark.parametrize("name", ["uar", "differences", "speakers", "curves"])
+def test_librsvg_shows_what_matplotlib_shows(exported, name):
+    found = exported[name]
+    png = pixels(pyvips.Image.new_from_buffer(found["png"], ""))
+    svg = pixels(pyvips.Image.new_from_buffer(found["svg"], "", scale=200 / 72))
+    assert svg.shape == png.shape
+    used = [colour for colour in (*SERIES[:3], LINE) if amount(png, colour) > 300]
+    assert LINE in used
+    assert len(used) > 1
+    for colour in used:
+        assert amount(svg, colour) == pytest.approx(amount(png, colour), rel=0.2)
+    assert svg[0, 0] == pytest.approx([255, 255, 255])
+
+
+def test_files_are_the_same_when_made_again(summary, exported):
+    again = draw_all(summary)[0]
+    assert exports(again) == exported[again.name] == exports(again)
+
+
+def test_pdf_and_png_have_no_date_and_embedded_text(exported):
+    found = exported["differences"]
+    assert found["pdf"].startswith(b"%PDF-")
+    assert b"CreationDate" not in found["pdf"]
+    assert b"/CIDFontType2" in found["pdf"] or b"/TrueType" in found["pdf"]
+    assert b"/Type3" not in found["pdf"]
+    assert found["png"].startswith(b"\x89PNG")
+    assert b"Software" not in found["png"]
+    assert b"tIME" not in found["png"]
+
+
+def test_labels_in_a_script_without_a_font_are_no_warning(summary):
+    labels = ["愤怒", *summary["corpus"]["labels"][1:]]
+    recipes = [
+        recipe | {"per_class": [c | {"label": labels[i]} for i, c in enumerate(recipe["per_class"])]}
+        for recipe in summary["recipes"]
+    ]
+    drawn = draw_all({**summary, "corpus": summary["corpus"] | {"labels": labels}, "recipes": recipes})
+    recalls = next(drawing for drawing in drawn if drawing.name == "recalls")
+    assert "愤怒" in export_svg(recalls).decode()

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from serlab.core import MachineError, UserError
-from serlab.report import build, build_overview
+from serlab.report import build, build_overview, render
+from serlab.report.svg import exports
 from serlab.tables import read_runs, write_table
 
 
@@ -170,14 +171,16 @@ def test_clips_are_embedded_or_left_out_when_asked(add_run, tmp_path):
         build(folder, clips=clips, audio="embed")
 
 
-def test_figures_of_an_earlier_report_go(add_run, tmp_path):
+def test_figures_are_files_for_export_and_those_of_an_earlier_report_go(add_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(render, "exports", exports)
     add_run("mfcc-svm", 1)
     folder = add_run("resnet18", 1).parent.parent
     build(folder)
-    assert (folder / "report" / "figures" / "curves.svg").exists()
+    curves = [folder / "report" / "figures" / f"curves.{ending}" for ending in ("svg", "pdf", "png")]
+    assert all(path.stat().st_size > 2000 for path in curves)
     shutil.rmtree(folder / "resnet18")
     build(folder)
-    assert not (folder / "report" / "figures" / "curves.svg").exists()
+    assert not any(path.exists() for path in curves)
 
 
 def test_the_ledger_beside_the_runs_is_read(add_run, tmp_path):

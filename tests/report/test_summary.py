@@ -6,11 +6,10 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from serlab.core import EMOTIONS, UserError
-from serlab.evaluation.bootstrap import Interval
 from serlab.evaluation.outcomes import predicted_of
 from serlab.files import write_json
-from serlab.report import summarise
-from serlab.report.recipe import reasons_not_learned
+from serlab.recipes import load_recipe
+from serlab.report import build, summarise
 from serlab.report.selection import full_grid
 from serlab.tables import probabilities_of, read_protocols, read_runs
 
@@ -234,43 +233,74 @@ def test_only_development_figures(add_run, tmp_path):
     assert "is ahead of" in answer["finding"]
 
 
-def test_a_recipe_that_did_not_learn_is_compared_with_nothing(add_run, tmp_path):
+def train_uar(value: float | None) -> dict:
+    return {"epochs": [], "selection": "", "train_uar": value}
+
+
+def test_a_recipe_at_chance_is_compared_all_the_same(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold)
         add_run(BEST, fold, skill=0.0)
     summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
-    assert summary["pairs"] == []
-    assert "only ResNet18 learned, with a UAR of" in summary["answer"]["finding"]
-    assert "so no comparison is drawn" in summary["answer"]["finding"]
-    reason = "did not learn: the interval of its UAR does not lie above chance"
-    assert f"{recipe_of(summary, BEST)['title']} {reason}" in text_of(summary, "did-not-learn")
+    (pair,) = summary["pairs"]
+    assert (pair["first"], pair["second"], pair["answer"]) == (SECOND, BEST, "better")
+    assert pair["p_holm"] < 0.01
+    assert summary["answer"]["finding"].startswith("ResNet18 is ahead of Whisper-base probe by")
+    assert recipe_of(summary, SECOND)["learned"] is True
+    assert recipe_of(summary, BEST)["learned"] is False
+    text = text_of(summary, "did-not-learn")
+    assert text.startswith("Whisper-base probe is not shown to have learned: the 95 % interval of its UAR (")
+    assert text.endswith(") does not lie above chance (16.7 %).")
 
 
-def test_none_learned(add_run, tmp_path):
+@pytest.mark.parametrize("trained", [0.2, 0.541, 0.599])
+def test_a_low_training_score_is_a_caution_and_hides_nothing(add_run, tmp_path, trained):
     for fold in (1, 2, 3):
-        add_run(BEST, fold, skill=0.0)
-        add_run(SECOND, fold, skill=0.0)
-        add_run(THIRD, fold, skill=0.0)
-    answer = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))["answer"]
-    assert "did not learn, so no comparison is drawn" in answer["finding"]
-    assert answer["ranking"].startswith("Did not learn:")
+        add_run(BEST, fold, training=train_uar(trained))
+        add_run(SECOND, fold)
+        add_run(THIRD, fold)
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    assert [recipe["name"] for recipe in summary["recipes"]] == [BEST, SECOND, THIRD]
+    assert len(summary["pairs"]) == 3
+    assert all(pair["differences"] and pair["p_holm"] is not None for pair in summary["pairs"])
+    assert "Whisper-base probe is ahead of ResNet18" in summary["answer"]["finding"]
+    assert recipe_of(summary, BEST)["learned"] is True
+    assert not recipe_of(summary, BEST)["not_learned"]
+    assert "did-not-learn" not in codes(summary)
+    assert ("underfitted" in codes(summary)) == (trained < 0.583)
 
 
-@pytest.mark.parametrize(
-    ("train_uar", "judged", "classes", "reasons"),
-    [
-        (0.60, Interval(0.5, 0.3, 0.7), 6, 0),
-        (0.599, Interval(0.5, 0.3, 0.7), 6, 1),
-        (0.76, Interval(0.7, 0.6, 0.8), 2, 0),
-        (0.75, Interval(0.7, 0.6, 0.8), 2, 1),
-        (0.9, Interval(0.2, 1 / 6, 0.3), 6, 1),
-        (0.9, Interval(0.2, None, None, "few"), 6, 0),
-        (0.5, Interval(0.1, None, None, "few"), 6, 2),
-        (None, Interval(0.5, 0.3, 0.7), 6, 0),
-    ],
-)
-def test_what_counts_as_learned(train_uar, judged, classes, reasons):
-    assert len(reasons_not_learned(train_uar, judged, classes)) == reasons
+def test_a_training_score_far_above_test_is_a_caution(add_run, tmp_path):
+    for fold in (1, 2, 3):
+        add_run(SECOND, fold, skill=0.5, training=train_uar(0.999))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    assert "ResNet18 may be overfitted: its UAR is 99.9 % on its training clips and" in text_of(summary, "overfitted")
+    assert recipe_of(summary, SECOND)["learned"] is True
+
+
+def test_all_at_chance(add_run, tmp_path):
+    for fold in (1, 2, 3):
+        for recipe in (BEST, SECOND, THIRD):
+            add_run(recipe, fold, skill=0.0)
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    assert len(summary["pairs"]) == 3
+    assert summary["answer"]["ranking"].count("% (not shown to be above chance)") == 3
+    assert "is ahead of" not in summary["answer"]["text"]
+
+
+def test_without_an_interval_nothing_is_said_of_learning(add_run, tmp_path, signature):
+    add_run(BEST, 1, skill=0.0)
+    few = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    for fold in (1, 2, 3):
+        add_run(BEST, fold, skill=0.0, **corpus_with(signature, name="mine", speakers_known=False))
+    unknown = summarise(read_runs(tmp_path / "mine" / "speaker-3"))
+    for fold in (1, 2, 3):
+        add_run(BEST, fold, sides=("dev",), **corpus_with(signature, name="other"))
+    developed = summarise(read_runs(tmp_path / "other" / "speaker-3"))
+    for summary in (few, unknown, developed):
+        assert summary["recipes"][0]["learned"] is None
+        assert "did-not-learn" not in codes(summary)
+        assert "above chance" not in summary["answer"]["text"]
 
 
 def test_a_label_without_test_clips_is_flagged(add_run, tmp_path, signature):
@@ -280,6 +310,8 @@ def test_a_label_without_test_clips_is_flagged(add_run, tmp_path, signature):
     runs[0].table["logit_surprise"] = -9.0
     summary = summarise(runs)
     assert summary["recipes"][0]["absent"] == ["surprise"]
+    assert summary["recipes"][0]["chance"] == pytest.approx(1 / 6)
+    assert "chance is 16.7 % for 6 labels with clips" in summary["answer"]["finding"]
     assert "No clip of surprise" in text_of(summary, "absent-label")
 
 
@@ -302,6 +334,22 @@ def test_recipes_of_one_title_are_told_apart(add_run, tmp_path, signature):
         recipe = json.loads(path.with_suffix(".json").read_text())["recipe"]
         rewrite_signature(path, recipe=recipe | {"config": {"training": {"targets": targets, "epochs": 8}}})
     assert titles() == {"ResNet18 (targets hard)", "ResNet18 (targets soft)"}
+
+
+def test_a_single_variant_lists_its_settings_on_page_and_in_markdown(add_run, tmp_path):
+    path = add_run(SECOND, 1, folder="resnet18-ab12cd")
+    recipe = json.loads(path.with_suffix(".json").read_text())["recipe"]
+    config = load_recipe("resnet18", ["training.epochs=30", "augmentation.mixup=0.2"]).settings()
+    rewrite_signature(path, recipe=recipe | {"name": "resnet18-ab12cd", "config": config, "pretrained": "my-own"},
+                      weights_sha256="5e" * 32)  # fmt: skip
+    page = build(tmp_path / "crema-d" / "speaker-3", audio="none")
+    (entry,) = json.loads(page.with_name("report.json").read_text())["recipes"]
+    assert entry["changed"] == {"training.epochs": 30, "augmentation.mixup": 0.2}
+    assert entry["weights_sha256"] == "5e" * 32
+    for text in (page.read_text(), page.with_name("report.md").read_text().replace("\\", "")):
+        assert text.count("training.epochs=30, augmentation.mixup=0.2") == 2
+        assert "5e" * 32 in text
+        assert "my-own" in text
 
 
 def test_only_the_recipes_that_are_named_are_read(add_run, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from serlab.core import FindingsError
+from serlab.core import FindingsError, MachineError
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
 from serlab.models.network import Network, score
@@ -300,3 +301,22 @@ def test_learning_rates_by_depth_and_no_decay_on_norms_and_biases() -> None:
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"]["lr"] == 5e-5
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.bias"]["weight_decay"] == 0.0
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"]["weight_decay"] == 0.1
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_file_of_a_checkpoint_that_the_system_refuses_is_the_machine_s_fault(
+    name: str, files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, epochs=1)
+    train("resnet", files, tmp_path / "whole", settings)
+    (whole,) = (tmp_path / "whole").glob("checkpoint-*")
+    sizes = sorted(path.stat().st_size for path in whole.iterdir())
+    size = (whole / name).stat().st_size
+    assert size == sizes[-1] or name != "optimizer.pt"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
+    try:
+        with pytest.raises(MachineError, match=r"File too large.*free some space"):
+            train("resnet", files, tmp_path / "full", settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,68 +1,227 @@
-"""Finding audio files below folders."""
+"""Finding recordings below folders, so that none of them vanishes.
+
+What looks like a recording by its name is a file that was found, whatever it is: a link that leads nowhere, a pipe, or
+a format that nothing here reads. Reading it says why it cannot be used. What cannot be searched, or is passed over, is
+an exclusion with a reason.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from serlab.core import UserError
+from serlab.audio.formats import AUDIO_SUFFIXES, MEDIA_SUFFIXES, UNREAD_SUFFIXES
+from serlab.audio.pointers import why_absent
+from serlab.core import Exclusion, UserError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
-"""What counts as audio in a folder, in order of preference."""
+_SUFFIXES = frozenset((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES, *UNREAD_SUFFIXES))
+# Suffixes behind that of a recording, and what they say of it.
+_LEFTOVERS = {
+    **dict.fromkeys((".part", ".partial", ".crdownload", ".download", ".filepart"), "an unfinished download"),
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"), "compressed; unpack it"),
+}
+_DVC = ".dvc"
+# Folders of systems and tools, whose content is no part of what the user has put there. Trash has several names.
+# fmt: off
+_NOT_THE_USERS = frozenset((
+    "__MACOSX", ".AppleDouble", ".DocumentRevisions-V100", ".fseventsd", ".Spotlight-V100", ".TemporaryItems",
+    "$RECYCLE.BIN", "System Volume Information", "#recycle", "@eaDir", "lost+found", ".snapshots",
+    ".git", ".hg", ".svn", ".bzr", ".datalad", ".dvc", ".ipynb_checkpoints", "__pycache__",
+))
+# fmt: on
+_TRASH = ".Trash"
+# Links that fan out, one folder at a time, would double the paths at each step.
+_MOST_VISITS = 8
+_FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
 
-def find_audio(paths: Iterable[Path]) -> list[str]:
-    """List audio files; as plain text, because a hundred thousand ``Path`` objects are large.
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        files: recordings by their names, each once, in the order of the paths and sorted within a folder. As plain
+            text, because a hundred thousand ``Path`` objects are large.
+        excluded: entries that are passed over, with the reason.
+        bare: folders in which nothing was found and nothing excluded.
+    """
+
+    files: list[str] = field(default_factory=list)
+    excluded: list[Exclusion] = field(default_factory=list)
+    bare: list[str] = field(default_factory=list)
+
+
+def find_audio(paths: Iterable[Path]) -> Found:
+    """Find recordings.
 
     Args:
-        paths: folders, searched with all their subfolders for names that end as in :data:`AUDIO_SUFFIXES` (hidden ones
-            are left out), and files, taken whatever their name.
+        paths: folders, searched with all their subfolders, through links too, for names that end as in
+            :mod:`~serlab.audio.formats`; and files, whatever their name.
 
     Returns:
-        Each file once, in the order of ``paths``, within a folder sorted.
+        The recordings, and what was passed over: hidden entries, folders that cannot be opened, downloads that were
+        not finished.
 
     Raises:
-        UserError: a path does not exist, or a folder holds no audio.
+        UserError: a path does not exist, or a folder holds nothing that looks like a recording.
     """
-    found: dict[str, None] = {}
+    files: dict[str, None] = {}
+    excluded: dict[str, Exclusion] = {}
+    bare: list[str] = []
     for path in paths:
-        if not path.exists():
-            raise UserError(f"there is no file or folder {path}.")
-        files = _audio_below(path) if path.is_dir() else iter([str(path)])
-        first = next(files, None)
-        if first is None:
-            raise UserError(f"the folder {path} holds no audio ({', '.join(AUDIO_SUFFIXES)}).")
-        found[first] = None
-        found.update((file, None) for file in files)
-    return list(found)
+        if not _is_folder(path):
+            files[str(path)] = None
+            continue
+        below = Found()
+        _search(str(path), below)
+        if not below.files and not below.excluded:
+            raise UserError(f"the folder {path} holds no audio (.wav, .flac, .mp3, .m4a and the like).")
+        files.update(dict.fromkeys(below.files))
+        excluded.update((each.path, each) for each in below.excluded)
+        bare += below.bare
+    return Found(list(files), [each for path, each in excluded.items() if path not in files], bare)
 
 
-def _audio_below(folder: Path) -> Iterator[str]:
+def looks_like_audio(name: str) -> bool:
+    """Whether a file's name ends as that of a recording does, of a format that serlab reads or not."""
+    return _suffix(name) in _SUFFIXES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a hundred thousand times
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path that the user has named is a folder; what cannot be looked at is a file, and reading it says why.
+
+    Raises:
+        UserError: there is nothing of that name.
+    """
     try:
-        entries = os.scandir(folder)
-    except PermissionError:
-        return  # Such as lost+found on a disk of its own.
-    names: list[str] = []
-    folders: set[str] = set()
-    with entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(entry.name)
-            elif not entry.name.lower().endswith(AUDIO_SUFFIXES) or not _may_be_file(entry):
-                continue
-            names.append(entry.name)
-    for name in sorted(names):
-        if name in folders:
-            yield from _audio_below(folder / name)
-        else:
-            yield str(folder / name)
-
-
-def _may_be_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        if not path.is_symlink():
+            raise UserError(f"there is no file or folder {path}.") from None
     except OSError:
-        return True  # A link that cannot be followed; reading it will say why.
+        pass
+    return False
+
+
+def _search(root: str, found: Found) -> None:
+    """Search a folder and all folders below it, in order; on a stack of its own, as folders may be nested very deeply.
+
+    A folder that is among those that lead to it (a link back) is not entered: all that it holds is found anyway.
+    """
+    visits: Counter[tuple[int, int]] = Counter()
+    chain: list[tuple[int, int]] = []
+    stack: list[tuple[str, int, Iterator[str]]] = []
+
+    def enter(folder: str) -> None:
+        before = len(found.files) + len(found.excluded)
+        identity: tuple[int, int] = (-1, -1)
+        names: list[str] = []
+        try:
+            status = Path(folder).stat()
+            identity = (status.st_dev, status.st_ino)
+            visits[identity] += 1
+            if visits[identity] > _MOST_VISITS:
+                found.excluded.append(Exclusion(folder, folder, "reached by too many links"))
+            elif identity not in chain:
+                names = _listed(folder, found)
+        except OSError as error:
+            found.excluded.append(Exclusion(folder, folder, _why_shut(error)))
+        chain.append(identity)
+        stack.append((folder, before, iter(names)))
+
+    enter("" if root == os.curdir else root)
+    while stack:
+        folder, before, names = stack[-1]
+        path = next(names, None)
+        if path is None:
+            stack.pop()
+            chain.pop()
+            if len(found.files) + len(found.excluded) == before:
+                found.bare.append(folder or root)
+        elif path.endswith(os.sep):
+            enter(path[: -len(os.sep)])
+        else:
+            found.files.append(path)
+
+
+def _listed(folder: str, found: Found) -> list[str]:
+    """Paths of a folder's recordings and, with a separator at their ends, of its folders, sorted; the rest excluded."""
+    with os.scandir(folder or os.curdir) as entries:
+        known = {entry.name: entry for entry in entries}
+    listed = []
+    before = folder if not folder or folder.endswith(os.sep) else folder + os.sep
+    for name in sorted(known):
+        entry, path = known[name], f"{before}{name}"
+        is_folder = _leads_to_folder(entry)
+        reason = ""
+        if name in _NOT_THE_USERS or name.startswith(_TRASH):
+            continue
+        if name.startswith("."):
+            reason = _why_hidden(name, path, is_folder, known)
+        elif is_folder:
+            listed.append(path + os.sep)
+        elif looks_like_audio(name):
+            listed.append(path)
+        elif entry.is_symlink() and not _leads_somewhere(path) and not _FILE_LIKE.search(name):
+            reason = why_absent(path)
+        else:
+            reason = _why_leftover(name, known)
+        if reason:
+            found.excluded.append(Exclusion(path, path, reason))
+    return listed
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # A link that cannot be followed.
+
+
+def _leads_somewhere(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except OSError:
+        return False
+    return True
+
+
+def _why_hidden(name: str, path: str, is_folder: bool, beside: Iterable[str]) -> str:
+    """Why a hidden recording, or a hidden folder that holds some, is passed over; empty for anything else."""
+    if is_folder:
+        try:
+            with os.scandir(path) as entries:
+                return "a hidden folder" if any(looks_like_audio(entry.name) for entry in entries) else ""
+        except OSError:
+            return ""
+    # A Mac writes what it knows of clip.wav into ._clip.wav where the file system has no place for it.
+    if not looks_like_audio(name) or (name.startswith("._") and name[2:] in beside):
+        return ""
+    return "hidden (its name begins with a dot)"
+
+
+def _why_leftover(name: str, beside: Iterable[str]) -> str:
+    """Why what stands for a recording, or for a folder of some, is none; empty for anything else."""
+    suffix = _suffix(name)
+    whole = name[: len(name) - len(suffix)]
+    if suffix == _DVC:
+        return "" if whole in beside else "a DVC pointer without its data (dvc pull fetches it)"
+    return _LEFTOVERS.get(suffix, "") if looks_like_audio(whole) and whole not in beside else ""
+
+
+def _why_shut(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "no permission to open this folder"
+    if error.errno == errno.ENAMETOOLONG:
+        return "a folder whose path is too long"
+    return f"a folder that cannot be opened: {error.strerror or error}"

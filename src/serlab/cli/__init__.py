@@ -1,5 +1,5 @@
 """The command line: parsing only; heavy imports happen inside the commands."""
 
-from serlab.cli.app import main
+from serlab.cli.ending import main
 
 __all__ = ["main"]

@@ -1,23 +1,19 @@
-"""The application: commands, and what becomes of errors.
+"""The application: commands, and how they are run.
 
-Standard output carries only the result; progress, warnings and errors go to standard error. Exit codes: 0 done,
-1 done with findings, 2 the user's mistake, 3 the environment's fault, 130 interrupted.
+Standard output carries only the result; progress, warnings and errors go to standard error.
 """
 
 from __future__ import annotations
-
-import os
-import sys
 
 import typer
 
 from serlab import __version__
 from serlab.cli import audit, cache, compare, listing, predict, tables
-from serlab.core import SerlabError
-from serlab.progress import say
+from serlab.cli.ending import INTERRUPTED, ended
 from serlab.training import processes
 
-INTERRUPTED = 130
+# Either is understood wherever one of them is.
+_SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
 app = typer.Typer(
     name="serlab",
@@ -25,7 +21,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: _SAME.get(name, name),
+    },
 )
 for module in (compare, predict, tables, audit, listing, cache):
     module.register(app)
@@ -44,32 +43,15 @@ def _options(
     del version  # its callback has printed it
 
 
-def main() -> None:
-    """Run the command line and end the process with the right exit code."""
-    try:
-        _run()
-    except BrokenPipeError:
-        # The reader of standard output (head, less) has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-
-
 @processes.led
-def _run() -> None:
+def run() -> None:
+    """Run the command that the arguments name; what ends it is told, and ends the process with its exit code."""
     try:
-        app(standalone_mode=True)
-    except SystemExit as end:
+        code = typer.main.get_command(app)(standalone_mode=False)
+    except BaseException as error:
+        code = ended(error)
+    else:
         # Typer has caught the KeyboardInterrupt.
-        if end.code == INTERRUPTED:
-            say("serlab: interrupted; the same command goes on from here.")
-        sys.stdout.flush()
-        raise
-    except SerlabError as error:
-        say(f"serlab: {error}")
-        raise SystemExit(error.exit_code) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        say(f"serlab: the system refused{where}: {error.strerror or error}; check space and permissions.")
-        raise SystemExit(3) from None
+        code = ended(KeyboardInterrupt() if code == INTERRUPTED else SystemExit(code))
+    if code:
+        raise SystemExit(code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def audit(
 ) -> None:
     """Look for leaks and faults: speakers and recordings on two sides, doubles, broken clips, telling nuisances.
 
+    Files that cannot be used are listed, and the exit code is then 1.
+
     Examples:
         serlab audit crema-d --protocol seed-random
 
@@ -52,19 +54,24 @@ def audit(
         raise UserError("--protocol and --split each name a split; give one of them.")
     found = options.load(corpus, data, path_column, label_column, speaker_column)
     from serlab.leaks import audit as examine
+    from serlab.leaks import left_out
     from serlab.leaks.findings import verdict
     from serlab.split_file import find_split, read_split
 
     chosen = read_split(found, split) if split else find_split(found, protocol) if protocol else None
     chosen = chosen or _default_split(found)
     findings = [finding.data() for finding in examine(found, chosen)]
+    excluded = left_out(found)
     name = chosen.name if chosen else None
     if form == "json":
         about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": name}
-        print(json.dumps({**about, "verdict": verdict(findings), "findings": findings}, indent=1))
+        said = {"verdict": verdict(findings), "findings": findings, "excluded": options.as_json(excluded)}
+        print(json.dumps({**about, **said}, indent=1))
     else:
-        print("\n".join([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)]))
-    if strict and any(finding["severity"] == "error" for finding in findings):
+        output.lines([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)])
+    # Loading the corpus has named the others.
+    options.say_left_out([entry for entry in excluded if entry not in found.excluded])
+    if excluded or (strict and any(finding["severity"] == "error" for finding in findings)):
         raise typer.Exit(1)
 
 
@@ -82,23 +89,33 @@ def make_split(
 ) -> None:
     """Write a split that leaks nothing: speakers apart, copies of a recording together, labels balanced.
 
+    Entries of the corpus that are left out of it are listed, and the exit code is then 1.
+
     Examples:
         serlab split my-clips.csv --out split.csv
 
         serlab compare my-clips.csv --protocol split.csv
     """
     found = options.load(corpus, data, path_column, label_column, speaker_column)
-    from serlab.leaks import copies
+    from serlab.corpora.screening import check_labels
+    from serlab.files import is_stream
+    from serlab.leaks import copies, left_out
     from serlab.split_file import find_split, sound_split, write_split
 
     if out.resolve() == Path(corpus).resolve():
         raise UserError(f"--out {out} is the corpus's own table; name another file.")
+    excluded = left_out(found)
+    check_labels(found, excluded)
     chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))
     folds = {each.number: each for each in chosen.folds}
     if fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
     write_split(out, folds[fold])
-    print(out)
+    if not is_stream(out):
+        output.path(out)
+    options.say_left_out([entry for entry in excluded if entry not in found.excluded])
+    if excluded:
+        raise typer.Exit(1)
 
 
 def _default_split(corpus: Corpus) -> Split | None:

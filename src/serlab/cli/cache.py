@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from serlab.cli import output
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -28,19 +30,20 @@ def show() -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from serlab.frontends.cache import features_folder, holdings, limit_bytes
-    from serlab.progress import clock
+    from serlab.progress import clock, shown
 
     held = holdings()
     table = Table("front end", "entries", "size", "last used", box=None)
     for holding in held:
         age = clock(max(0.0, time.time() - holding.used))
-        table.add_row(_name(holding.frontend), f"{holding.entries:,}", _size(holding.bytes), f"{age} ago")
+        table.add_row(Text(shown(_name(holding.frontend))), f"{holding.entries:,}", _size(holding.bytes), f"{age} ago")
     if held:
         Console().print(table)
     total = sum(holding.bytes for holding in held)
-    print(f"{_size(total)} of {_size(limit_bytes())} in {features_folder()}")
+    output.lines([f"{_size(total)} of {_size(limit_bytes())} in {features_folder()}"])
 
 
 def clear(

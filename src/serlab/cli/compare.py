@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
+from serlab.core import UserError
 from serlab.progress import say
 
 if TYPE_CHECKING:
@@ -28,8 +30,8 @@ def compare(
     ] = "wav2vec2-tiny,resnet18-small,mfcc-svm",
     data: options.Data = None,
     protocol: options.Protocol = None,
-    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3`; all if absent.")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2`.")] = "0",
+    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if absent.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2` or `0-2`.")] = "0",
     out: options.Out = Path("runs"),
     dev_only: Annotated[bool, typer.Option("--dev-only", help="Develop: never predict the test side.")] = False,
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep each run's model folder.")] = False,
@@ -41,6 +43,12 @@ def compare(
     jobs: Annotated[
         int, typer.Option(help="Runs at once, sharing the cores: for small networks and SVMs, which cannot use all.")
     ] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only N clips per label and speaker, always the same ones.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Does it run? A few clips, one epoch, one fold, in a folder of its own.")
+    ] = False,
     path_column: options.PathColumn = "path",
     label_column: options.LabelColumn = "label",
     speaker_column: options.SpeakerColumn = None,
@@ -59,6 +67,8 @@ def compare(
         serlab compare crema-d --recipes mfcc-svm,resnet18-small --jobs 4
 
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
+
+        serlab compare crema-d --recipes wav2vec2-base --smoke
     """
     result = _compare(
         corpus,
@@ -76,9 +86,13 @@ def compare(
         audio=audio,
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
         columns=(path_column, label_column, speaker_column),
     )
-    print(result.report)
+    if result.models:
+        say(f"to try a model: serlab predict --model {shlex.quote(str(result.models[0]))} FILE")
+    output.path(result.report)
 
 
 def train(
@@ -86,10 +100,24 @@ def train(
     recipe: Annotated[str, typer.Option(help="A preset or YAML file (`serlab recipes`).")] = "resnet18",
     data: options.Data = None,
     protocol: options.Protocol = None,
-    fold: Annotated[int, typer.Option(help="The fold to train on.")] = 1,
+    fold: Annotated[int | None, typer.Option(help="The fold to train on; 1 if absent.")] = None,
     seed: Annotated[int, typer.Option(help="The run's seed.")] = 0,
     out: options.Out = Path("runs"),
     dev_only: Annotated[bool, typer.Option("--dev-only", help="Develop: never predict the test side.")] = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Train on every speaker, for use: nothing is left to test the model on.")
+    ] = False,
+    quote: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --all: a comparison, `OUT/CORPUS/PROTOCOL`, whose figures the card quotes and whose dev sides "
+            "choose the epochs.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="With --all: stop after this epoch; the recipe's last if absent.")
+    ] = None,
     settings: options.Settings = None,
     precision: options.Precision = None,
     max_excluded: options.MaxExcluded = 0.05,
@@ -104,13 +132,41 @@ def train(
         serlab train crema-d --recipe resnet18 --fold 3
 
         serlab train my-clips/ --recipe wav2vec2-base --set training.epochs=5
+
+        serlab train crema-d --recipe resnet18 --all --quote runs/crema-d/emo-superb-5
     """
+    columns = (path_column, label_column, speaker_column)
+    if everyone:
+        for given, option in ((protocol, "--protocol"), (fold, "--fold"), (dev_only, "--dev-only")):
+            if given:
+                raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
+        options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
+        from serlab.deployment import train_on_everyone
+        from serlab.recipes import load_variant
+
+        loaded = load_variant(recipe, options.changes_of([recipe], settings, precision)[recipe])
+        model = train_on_everyone(
+            options.load(corpus, data, *columns),
+            loaded,
+            quote=quote,
+            epochs=epochs,
+            seed=seed,
+            out=out,
+            max_excluded=max_excluded,
+            cache=cache,
+        )
+        output.path(model)
+        return
+    for value, option in ((quote, "--quote"), (epochs, "--epochs")):
+        if value is not None:
+            more = "; set training.epochs with --set" if option == "--epochs" else ""
+            raise UserError(f"{option} goes with --all{more}.")
     result = _compare(
         corpus,
         [recipe],
         data=data,
         protocol=protocol,
-        folds=[fold],
+        folds=[1 if fold is None else fold],
         seeds=[seed],
         out=out,
         dev_only=dev_only,
@@ -120,9 +176,9 @@ def train(
         max_excluded=max_excluded,
         audio="link",
         cache=cache,
-        columns=(path_column, label_column, speaker_column),
+        columns=columns,
     )
-    print(result.models[0])
+    output.path(result.models[0])
 
 
 def _compare(
@@ -143,17 +199,19 @@ def _compare(
     cache: bool,
     columns: tuple[str, str, str | None],
     jobs: int = 1,
+    limit: int | None = None,
+    smoke: bool = False,
 ) -> Comparison:
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab import comparison
-    from serlab.recipes import load_recipe
+    from serlab.recipes import load_variant
     from serlab.training.jobs import check_jobs
 
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)
-    changes = options.settings_of(recipes, settings or ())
-    loaded = [load_recipe(name, changes[name], precision) for name in recipes]
+    changes = options.changes_of(recipes, settings, precision)
+    loaded = [load_variant(name, changes[name]) for name in recipes]
     result = comparison.compare(
         options.load(corpus, data, *columns),
         loaded,
@@ -167,6 +225,8 @@ def _compare(
         audio=cast("Audio", audio),
         cache=cache,
         jobs=jobs,
+        limit=limit,
+        smoke=smoke,
     )
     for exclusion in result.exclusions:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")

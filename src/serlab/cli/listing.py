@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def corpora() -> None:
     from serlab.corpora import corpus_names
 
     _columns(corpus_names().items())
-    print("or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker")
+    output.lines(["or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker"])
 
 
 def recipes(
@@ -48,14 +48,14 @@ def recipes(
 
         serlab recipes resnet18 --set training.epochs=3
     """
-    from serlab.recipes import load_recipe, preset_names
+    from serlab.recipes import load_recipe, load_variant, preset_names
 
     if name is None:
         _columns((preset, load_recipe(preset).title) for preset in preset_names())
         return
     import yaml
 
-    recipe = load_recipe(name, options.settings_of([name], settings or ())[name])
+    recipe = load_variant(name, options.changes_of([name], settings)[name])
     print(yaml.safe_dump({"title": recipe.title, **recipe.settings()}, sort_keys=False), end="")
 
 
@@ -81,7 +81,7 @@ def protocols(
         disjoint = {True: "speaker-disjoint", False: "LEAKS SPEAKERS", None: "speakers unknown"}
         sizes = " ".join(f"{len(f.train)}/{len(f.dev)}/{len(f.test)}" for f in chosen.folds)
         mark = " (default)" if name == default_protocol(loaded) else ""
-        print(f"{name}{mark}: {disjoint[chosen.speaker_disjoint]}; train/dev/test {sizes}")
+        output.lines([f"{name}{mark}: {disjoint[chosen.speaker_disjoint]}; train/dev/test {sizes}"])
 
 
 def verify(
@@ -101,20 +101,22 @@ def verify(
     if form == "json":
         print(json.dumps(result.as_dict(), indent=1))
     else:
-        print(f"{result.corpus}: {result.present} of {result.clips} clips present; {result.copy}")
+        output.lines([f"{result.corpus}: {result.present} of {result.clips} clips present; {result.copy}"])
         faults = [f"{entry.clip} ({entry.reason})" for entry in result.known_faults]
         corrupt = [f"{entry.clip} ({entry.reason})" for entry in result.corrupt]
+        left_out = [f"{entry.clip} ({entry.reason})" for entry in result.left_out]
         for title, found in (
             ("missing", result.missing),
             ("extra", result.extra),
             ("corrupt", corrupt),
+            ("left out", left_out),
             ("faulty in the official corpus too", faults),
             ("not the official bytes", result.differing),
         ):
             if found:
                 more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-                print(f"{title}: {len(found)}: {', '.join(found[:_SHOWN])}{more}")
-        print("all is well" if result.ok else "something is wrong: see above")
+                output.lines([f"{title}: {len(found)}: {', '.join(found[:_SHOWN])}{more}"])
+        output.lines(["all is well" if result.ok else "something is wrong: see above"])
     if not result.ok:
         raise typer.Exit(1)
 
@@ -122,5 +124,4 @@ def verify(
 def _columns(rows: Iterable[tuple[str, str]]) -> None:
     pairs = list(rows)
     width = max(len(name) for name, _ in pairs)
-    for name, text in pairs:
-        print(f"{name:<{width}}  {text}")
+    output.lines(f"{name:<{width}}  {text}" for name, text in pairs)

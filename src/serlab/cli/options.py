@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from serlab.core import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serlab.changes import Change
+    from serlab.core import Exclusion
     from serlab.corpora.base import Corpus
 
 CorpusName = Annotated[
@@ -42,13 +45,26 @@ SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of spe
 TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
 PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
+_RANGE = re.compile(r"([0-9]{1,10})(?: *- *([0-9]{1,10}))?")
+_MOST_NUMBERS = 1000
+
 
 def numbers(text: str, option: str) -> list[int]:
-    """Parse ``1,3`` into numbers; an empty text is none."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise UserError(f"{option} {text} must be whole numbers with commas between, e.g. 1,3.") from None
+    """Parse ``1,3`` or ``1-3,5`` into numbers; an empty text is none.
+
+    >>> numbers("1-3,5", "--folds")
+    [1, 2, 3, 5]
+    """
+    found: list[int] = []
+    for part in words(text):
+        match = _RANGE.fullmatch(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last - first >= _MOST_NUMBERS:
+            raise UserError(
+                f"{option} {text} must be whole numbers with commas between, or ranges of them, e.g. 1-3,5."
+            )
+        found += range(first, last + 1)
+    return found
 
 
 def words(text: str) -> list[str]:
@@ -56,29 +72,47 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def settings_of(recipes: Sequence[str], settings: Sequence[str]) -> dict[str, list[str]]:
-    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all.
+def changes_of(
+    recipes: Sequence[str], settings: Sequence[str] | None, precision: str | None = None
+) -> dict[str, list[Change]]:
+    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all that heed it.
 
-    >>> settings_of(["a", "b"], ["b:model.width=8", "training.epochs=3"])
-    {'a': ['training.epochs=3'], 'b': ['model.width=8', 'training.epochs=3']}
+    >>> {name: [change.text for change in each] for name, each in changes_of(["a", "b"], ["b:x.y=8", "x.z=3"]).items()}
+    {'a': ['x.z=3'], 'b': ['x.y=8', 'x.z=3']}
     """
-    shares: dict[str, list[str]] = {name: [] for name in recipes}
-    for setting in settings:
+    from serlab.changes import Change
+    from serlab.recipes import precision_change
+
+    shares: dict[str, list[Change]] = {name: [] for name in recipes}
+    for setting in settings or ():
         name, colon, rest = setting.partition(":")
         if colon and name in shares:
-            shares[name].append(rest)
+            shares[name].append(Change(rest))
         elif colon and "=" not in name:
             raise UserError(f"--set {setting}: {name} is not one of the recipes {', '.join(recipes)}.")
         else:
             for share in shares.values():
-                share.append(setting)
-    return shares
+                share.append(Change(setting, shared=True))
+    return {name: [*share, *precision_change(precision)] for name, share in shares.items()}
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:
     """Refuse a value that an option does not know."""
     if value is not None and value not in choices:
         raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
+
+
+def say_left_out(excluded: Sequence[Exclusion]) -> None:
+    """List on standard error what was left out, and why."""
+    from serlab.progress import say
+
+    for entry in excluded:
+        say(f"left out: {entry.path or entry.clip} ({entry.reason})")
+
+
+def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
+    """What was left out, for JSON."""
+    return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
 def load(

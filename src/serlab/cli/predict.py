@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from contextlib import closing
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import UserError
-from serlab.progress import say
+from serlab.progress import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serlab.core import Exclusion
+    from serlab.audio import Found
     from serlab.models.classifier import Classifier
     from serlab.prediction import Predictions
 
@@ -66,8 +65,6 @@ def predict(
     """
     options.check_choice(form, FORMATS, "--format")
     options.check_choice(precision, options.PRECISIONS, "--precision")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # File names that are no UTF-8 are printed as they are.
     if out is not None:
         left_out = _to_file(model, paths, precision, abstain, out, form)
     elif form in ("csv", "jsonl"):
@@ -78,7 +75,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[list[str], Classifier]:
+def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Classifier]:
     from serlab.audio import find_audio
     from serlab.models.folder import load
 
@@ -95,20 +92,22 @@ def _to_file(
         raise UserError(f"--out {out} must end in {' or '.join(ENDINGS)}.")
     if form not in (None, out.suffix.lower()[1:]):
         raise UserError(f"--format {form} does not go with --out {out}, whose ending tells the format.")
-    files, classifier = _loaded(model, paths, precision)
+    found, classifier = _loaded(model, paths, precision)
+    files = found.files
     answered = answers_of(model, abstain)
     with opened(out, model, classifier, abstain) as file:
         rest = file.left(files)
+        file.add([entry for entry in found.excluded if entry.path not in file.excluded])
         done = len(files) - len(rest)
         if done:
             say(f"{out}: {done:,} of {len(files):,} files are done already.")
         with closing(stream(classifier, rest, done=done, answered=answered)) as chunks:
             for chunk in chunks:
                 file.add(chunk)
-        left_out = sum(name in file.excluded for name in files)
+        left_out = sum(name in file.excluded for name in files) + len(found.excluded)
     if left_out:
-        say(f"left out: {left_out:,} of {len(files):,} files; {file.excluded_path} says why.")
-    print(out)
+        say(f"left out: {left_out:,} of {len(files) + len(found.excluded):,} files; {file.excluded_path} says why.")
+    output.path(out)
     return left_out
 
 
@@ -117,17 +116,18 @@ def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: f
     from serlab.prediction import FilePrediction, answers_of, stream
     from serlab.prediction_file import as_csv, csv_header, lines
 
-    files, classifier = _loaded(model, paths, precision)
+    found, classifier = _loaded(model, paths, precision)
     answered = answers_of(model, abstain)
     if form == "csv":
         sys.stdout.write(as_csv([csv_header(classifier.labels)]))
-    left_out = 0
-    with closing(stream(classifier, files, answered=answered)) as chunks:
+    options.say_left_out(found.excluded)
+    left_out = len(found.excluded)
+    with closing(stream(classifier, found.files, answered=answered)) as chunks:
         for chunk in chunks:
-            sys.stdout.write(lines((found for found in chunk if isinstance(found, FilePrediction)), form))
+            sys.stdout.write(lines((result for result in chunk if isinstance(result, FilePrediction)), form))
             sys.stdout.flush()
-            excluded = [found for found in chunk if isinstance(found, Exclusion)]
-            _list(excluded)
+            excluded = [result for result in chunk if isinstance(result, Exclusion)]
+            options.say_left_out(excluded)
             left_out += len(excluded)
     return left_out
 
@@ -138,17 +138,12 @@ def _at_the_end(model: Path, paths: Sequence[Path], precision: str, abstain: flo
     result = run(model, paths, precision=precision, abstain=abstain)
     if form == "json":
         predictions = [vars(row) for row in result.predictions]
-        excluded = [{"path": entry.path, "reason": entry.reason} for entry in result.excluded]
+        excluded = options.as_json(result.excluded)
         print(json.dumps({"model": result.model, "predictions": predictions, "excluded": excluded}, indent=1))
     else:
         _print_table(result)
-        _list(result.excluded)
+        options.say_left_out(result.excluded)
     return len(result.excluded)
-
-
-def _list(excluded: Sequence[Exclusion]) -> None:
-    for exclusion in excluded:
-        say(f"left out: {exclusion.path} ({exclusion.reason})")
 
 
 def _print_table(result: Predictions) -> None:
@@ -158,11 +153,11 @@ def _print_table(result: Predictions) -> None:
 
     if not result.predictions:
         return
-    table = Table(Column("file", overflow="fold"), "emotion", *result.predictions[0].probabilities, box=None)
+    # Text and not markup: a file may be called "[red].wav".
+    labels = (Column(Text(shown(label))) for label in result.predictions[0].probabilities)
+    table = Table(Column("file", overflow="fold"), "emotion", *labels, box=None)
     for row in result.predictions:
-        # Text and not markup: a file may be called "[red].wav".
-        table.add_row(
-            Text(row.path), Text(row.label or "can't tell"), *(f"{share:.2f}" for share in row.probabilities.values())
-        )
+        shares = (f"{share:.2f}" for share in row.probabilities.values())
+        table.add_row(Text(shown(row.path)), Text(shown(row.label or "can't tell")), *shares)
     # A terminal folds what is too long for it; a file or a pipe gets each row whole.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from serlab.cli import options
+from serlab.cli import options, output
 from serlab.core import SerlabError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def evaluate(
     tables: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TABLE...", help="CSV or Parquet with `clip` and `logit_<label>` or `prob_<label>` columns."
+            metavar="TABLE...",
+            help="CSV, JSON lines or Parquet with `clip` and `logit_<label>`, `prob_<label>` or `predicted` columns; "
+            "what `serlab predict` writes is such a table.",
         ),
     ],
     corpus: Annotated[
@@ -38,13 +40,20 @@ def evaluate(
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None,
+    path_column: options.PathColumn = "path",
+    label_column: options.LabelColumn = "label",
+    speaker_column: options.SpeakerColumn = None,
 ) -> None:
     """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
 
-    Several tables are compared too, pair by pair, on the clips that both have.
+    Several tables are compared too, pair by pair, on the clips that both have. Clips may be named by id, path, or the
+    end of a path; columns `clip`, `path`, `file` or `filename`, `label` or `emotion`, `speaker` or `actor` are found
+    whatever their case, and the `--…-column` options name others, of the tables and of the corpus's own table.
 
     Examples:
         serlab evaluate predictions.csv --corpus crema-d
+
+        serlab evaluate predictions.jsonl --corpus my-clips.csv --label-column emo
 
         serlab evaluate mine.csv theirs.csv --corpus crema-d --report judged
 
@@ -55,29 +64,36 @@ def evaluate(
     from serlab.evaluation.judge import evaluate_pair
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.paired import adjust
+    from serlab.evaluation.prepare import prepare_all
     from serlab.progress import bar
     from serlab.report import build_foreign
 
-    clips = options.load(corpus, data) if corpus else None
-    couples = list(combinations(tables, 2))
+    # Only a corpus that is a table itself has columns to be named.
+    columns = (path_column, label_column, speaker_column) if corpus and Path(corpus).is_file() else ()
+    clips = options.load(corpus, data, *columns) if corpus else None
+    named = {"clip": path_column, "label": label_column, "speaker": speaker_column or "speaker"}
+    prepared = prepare_all(tables, clips, None, side, named)
+    couples = list(combinations(prepared, 2))
     results, pairs = {}, []
     with bar("judging tables", len(tables) + len(couples)) as progress:
-        for table in tables:
-            results[str(table)] = judge(table, clips, side=side)
+        for table in prepared:
+            results[table.name] = judge(table, clips, side=side)
             progress.advance()
         for first, second in couples:
             pairs.append(evaluate_pair(first, second, clips, side=side))
             progress.advance()
     adjust(pairs)
-    page = build_foreign(tables, to, clips, side=side) if to else None
+    page = build_foreign(prepared, to, clips, side=side) if to else None
+    # Entries of the corpus that are no clips; loading it has named them.
+    left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if form == "json":
-        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[str(tables[0])]
-        print(json.dumps(found | ({"report": str(page)} if page else {}), indent=1))
+        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
+        print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
-        print("\n\n".join("\n".join(block) for block in blocks))
-    if any(result["exclusions"] for result in results.values()):
+        output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
+    if left_out or any(result["exclusions"] for result in results.values()):
         raise typer.Exit(1)
 
 
@@ -119,9 +135,9 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        print(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
     else:
-        print(build(folder, recipes=shown, clips=clips, audio=sound))
+        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from serlab.core import UserError, unknown
 from serlab.corpora.base import Columns, Corpus
+from serlab.files import absent
 
 __all__ = ["Columns", "Corpus", "corpus_names", "load_corpus"]
 
@@ -63,9 +64,9 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
         known: Corpus = import_module(_KNOWN[name].module).load(Path(data) if data else None)
         return known
     path = Path(name)
-    if not path.exists():
+    if not _exists(path):
         if path.suffix or os.sep in name:
-            raise UserError(f"there is no folder or table {name}.")
+            raise absent("folder or table", name)
         raise unknown("corpus", name, _KNOWN)
     if data is not None:
         raise UserError(f"--data says where a known corpus lies, but {name} is a path itself; leave --data out.")
@@ -73,3 +74,10 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
 
     corpus = own.load(path, columns)
     return replace(corpus, name=f"{corpus.name}-own") if corpus.name in _KNOWN else corpus
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False  # Too long, or behind a folder that nobody may enter.

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from serlab.core import Exclusion
 from serlab.files import sha256_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+# A table has no truth value, so two corpora are equal only where they are one.
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A table of clips with licence, citation, fingerprint and known faults.
 
@@ -33,7 +35,12 @@ class Corpus:
         faults: known faults of the corpus, clip id -> what is wrong.
         speakers_known: False where no speaker column was given.
         synthetic: True where no human spoke.
+        part: which part of the whole this is, in words; empty where it is all of it.
+        smoke: True where the part only serves to try whether everything runs.
         sentences_known: True where ``sentence`` is a column.
+        excluded: entries of the folder that are no clips, with the reason, such as hidden ones and folders that cannot
+            be opened; ``clip`` is the path relative to the corpus.
+        lost: labels that have no clip because of that, with the reason.
     """
 
     name: str
@@ -46,6 +53,10 @@ class Corpus:
     faults: Mapping[str, str] = field(default_factory=dict)
     speakers_known: bool = True
     synthetic: bool = False
+    part: str = ""
+    smoke: bool = False
+    excluded: tuple[Exclusion, ...] = ()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentences_known(self) -> bool:
@@ -55,12 +66,13 @@ class Corpus:
     def described(self) -> dict[str, Any]:
         """What a signature says of the corpus, as plain data."""
         names = ("name", "fingerprint", "copy", "synthetic", "speakers_known", "licence", "citation")
-        return {
+        described = {
             **{name: getattr(self, name) for name in names},
             "clips": len(self.clips),
             "labels": list(self.labels),
             "label_track": "intended",
         }
+        return described | ({"part": self.part, "smoke": self.smoke} if self.part else {})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from serlab.audio import AUDIO_SUFFIXES
+from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, looks_like_audio
 from serlab.core import EMOTIONS, UserError
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.locate import locate
@@ -40,6 +40,7 @@ _LABELS = {emotion[:3].upper(): emotion for emotion in EMOTIONS}
 _MODALITIES = {"1": "voice", "2": "face", "3": "both"}
 _MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}
 _AUDIO_FOLDERS = ("AudioWAV", ".", "AudioMP3")
+_PREFERRED = {suffix: place for place, suffix in enumerate((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES))}
 _SAME_RECORDING = (
     ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
     ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
@@ -147,12 +148,15 @@ def _files_in(folder: Path, official: set[str]) -> Files:
     if not folder.is_dir():
         return files
     found = []
-    with os.scandir(folder) as entries:
-        for name in (entry.name for entry in entries if not entry.name.startswith(".")):
-            stem, dot, suffix = name.rpartition(".")
-            if dot + suffix.lower() in AUDIO_SUFFIXES:
-                # The official spelling and the better format win where a clip is there twice.
-                found.append((stem in _MISNAMED, AUDIO_SUFFIXES.index(dot + suffix.lower()), name, stem))
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be opened ({error.strerror}); see to its permissions.") from error
+    for name in names:
+        if looks_like_audio(name) and not name.startswith("."):
+            stem, _, suffix = name.rpartition(".")
+            # The official spelling and the better format win where a clip is there twice.
+            found.append((stem in _MISNAMED, _PREFERRED.get(f".{suffix.lower()}", len(_PREFERRED)), name, stem))
     for _, _, name, stem in sorted(found):
         clip = _MISNAMED.get(stem, stem)
         if clip in official and clip not in files.clips:

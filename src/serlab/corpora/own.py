@@ -10,13 +10,18 @@ from pathlib import Path
 import pandas as pd
 
 from serlab.audio import find_audio
-from serlab.core import UserError
+from serlab.core import Exclusion, UserError
+from serlab.corpora import spelling
 from serlab.corpora.base import Columns, Corpus, fingerprint
+from serlab.corpora.listed import Listed, read_listed
 from serlab.corpora.scan import describe_files, scan
-from serlab.files import read_table
-from serlab.progress import say
+from serlab.corpora.spans import check_spans
+from serlab.progress import say, say_once
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
+_WITHOUT_AUDIO = "a folder without audio"
+_NOT_UTF8 = "its name is not UTF-8; rename it"
+_MOST_SAID = 100
 
 
 def load(path: Path, columns: Columns | None = None) -> Corpus:
@@ -28,29 +33,41 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
 
     Returns:
         The corpus, named after the folder or table. A clip's id is its path without extension, relative to the folder
-        or to the table's.
+        or to the table's. Whatever looks like a recording is a clip; that it cannot be used is found by screening.
 
     Raises:
         UserError: the folder or table does not say what is needed, or names files that do not exist.
     """
+    if not _is_utf8(str(path.absolute())):
+        raise UserError(f"the path {str(path)!a} is not UTF-8; rename its folders or files.")
+    listed: Listed | None = None
+    excluded: list[Exclusion] = []
     if path.is_dir():
         if columns is not None:
             raise UserError(f"{path} is a folder, which has no columns to be named; {_TABLE_HELP}.")
-        clips = _clips_of_folder(path)
+        clips, excluded = _clips_of_folder(path)
         home = path
     else:
-        clips = _clips_of_table(path, columns or Columns())
-        home = path.parent
-    clips.insert(0, "clip", _ids(clips["path"].tolist(), home, path))
-    clips = clips.sort_values("clip", ignore_index=True)
+        listed = read_listed(path, columns or Columns())
+        clips, home = listed.clips, path.parent
+    clips = _with_one_spelling(path, clips)
+    lost = _lost(clips, excluded)
     labels = tuple(sorted(clips["label"].unique()))
+    _say_exclusions(path, tuple(excluded))
     if len(labels) < 2:
-        raise UserError(f"{path} has only the label {labels[0]!r}; a corpus needs at least two to tell apart.")
+        others = f" ({'; '.join(f'{label}: {reason}' for label, reason in lost.items())})" if lost else ""
+        raise UserError(f"{path} has only the label {labels[0]!r}{others}; a corpus needs at least two to tell apart.")
+    files = scan(clips["path"].tolist(), f"looking at {path.name}")
+    if listed is not None:
+        check_spans(path, listed.spans, pd.concat([clips, files], axis=1))
+    clips = pd.concat([clips, files], axis=1)
+    clips.insert(0, "clip", _ids(clips["path"].tolist(), home, path, listed))
+    clips = clips.sort_values("clip", ignore_index=True)
     speakers_known = "speaker" in clips.columns
     if not speakers_known:
         clips["speaker"] = ""
         _warn_speakers_unknown(path)
-    clips = pd.concat([clips, scan(clips["path"].tolist(), f"looking at {path.name}")], axis=1)
+    _warn_of_people(path, labels, tuple(clips["speaker"]) == tuple(clips["label"]))
     return Corpus(
         name=_safe_name(path),
         clips=clips,
@@ -60,6 +77,8 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         fingerprint=fingerprint(clips),
         copy=f"the user's own {describe_files(clips)} files",
         speakers_known=speakers_known,
+        excluded=tuple(excluded),
+        lost=lost,
     )
 
 
@@ -71,64 +90,92 @@ def _warn_speakers_unknown(path: Path) -> None:
     )
 
 
-def _clips_of_folder(folder: Path) -> pd.DataFrame:
-    rows = []
-    for file in map(Path, find_audio([folder])):
-        depth = len(file.relative_to(folder).parts)
-        if depth != 2:
-            where = "in no label's folder" if depth < 2 else "deeper than label/clip"
+@cache
+def _warn_of_people(path: Path, labels: tuple[str, ...], speakers_are_labels: bool) -> None:
+    if not speakers_are_labels and not spelling.named_like_people(labels):
+        return
+    shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
+    remedy = "name the label's own column with --label-column" if path.is_file() else _TABLE_HELP
+    say(
+        f"warning: the {len(labels)} labels of {path} look like people ({shown}), so models would learn who speaks; if "
+        f"they are, {remedy}."
+    )
+
+
+@cache
+def _say_exclusions(path: Path, excluded: tuple[Exclusion, ...]) -> None:
+    for entry in excluded[:_MOST_SAID]:
+        say(f"left out: {entry.path} ({entry.reason})")
+    if len(excluded) > _MOST_SAID:
+        say(f"left out: {len(excluded) - _MOST_SAID:,} more entries of {path}; serlab data verify lists all.")
+
+
+def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
+    found = find_audio([folder])
+    home = str(folder.absolute())
+    clips, excluded = [], []
+    for file in found.files:
+        name = os.path.relpath(file, folder)
+        label, *rest = name.split("/")
+        if not _is_utf8(name):
+            excluded.append(_left_out(folder, name, _NOT_UTF8))
+        elif len(rest) != 1:
+            where = "deeper than label/clip" if rest else "in no label's folder"
             raise UserError(f"{file} lies {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
-        rows.append({"path": str(file.absolute()), "label": file.parent.name})
-    return pd.DataFrame(rows)
+        else:
+            clips.append({"path": f"{home}/{name}", "label": label})
+    excluded += [_left_out(folder, os.path.relpath(entry.path, folder), entry.reason) for entry in found.excluded]
+    bare = [os.path.relpath(each, folder) for each in found.bare]
+    excluded += [_left_out(folder, name, _WITHOUT_AUDIO) for name in bare if "/" not in name and name != os.curdir]
+    if not clips:
+        first = excluded[0]
+        raise UserError(f"the folder {folder} holds no audio that can be used (first {first.path}: {first.reason}).")
+    return pd.DataFrame(clips), excluded
 
 
-def _clips_of_table(path: Path, columns: Columns) -> pd.DataFrame:
-    table = _read_table(path)
-    wanted = {"path": columns.path, "label": columns.label}
-    for ours, theirs in (("speaker", columns.speaker), ("sentence", columns.sentence)):
-        if theirs is not None:
-            wanted[ours] = theirs
-        elif ours in table.columns:
-            wanted[ours] = ours
-    for ours, theirs in wanted.items():
-        if theirs not in table.columns:
-            there = ", ".join(map(str, table.columns))
-            raise UserError(f"the table {path} has no column {theirs!r} for the {ours} (it has: {there}).")
-    if table.empty:
-        raise UserError(f"the table {path} has no rows.")
-    clips = pd.DataFrame({ours: _filled(path, table[theirs], theirs) for ours, theirs in wanted.items()})
-    clips["path"] = [os.path.normpath(path.parent.absolute() / name) for name in clips["path"]]
-    absent = [name for name in clips["path"] if not Path(name).is_file()]
-    if absent:
-        raise UserError(
-            f"{len(absent):,} of the {len(clips):,} files that {path} names do not exist, first {absent[0]}; "
-            "paths are absolute or relative to the table's folder."
-        )
+def _left_out(folder: Path, name: str, reason: str) -> Exclusion:
+    shown = os.fsencode(name).decode(errors="backslashreplace")
+    return Exclusion(shown, str(folder / shown), reason)
+
+
+def _lost(clips: pd.DataFrame, excluded: list[Exclusion]) -> dict[str, str]:
+    """Labels that have a folder and no clip, with the reason of what stands first in it."""
+    labels = set(clips["label"])
+    lost: dict[str, str] = {}
+    for entry in excluded:
+        label, inside, _ = entry.clip.partition("/")
+        # A file beside the labels' folders is no label, unless it stands for a folder that is not there.
+        if not inside and Path(entry.path).is_file():
+            if not label.endswith(".dvc"):
+                continue
+            label = label.removesuffix(".dvc")
+        if not label.startswith(".") and label not in labels:
+            lost.setdefault(label, entry.reason)
+    return lost
+
+
+def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """Labels and speakers that look the same made the same; what only capitals tell apart is refused, or named."""
+    clips = clips.copy()
+    for column in {"label", "speaker"} & set(clips.columns):
+        clips[column], notes = spelling.joined(clips[column].tolist())
+        for note in notes:
+            say_once(f"{source}: the {column} {note}, which looks the same.")
+    spelling.check_case(clips["label"].tolist(), source)
+    if "speaker" in clips.columns:
+        for group in spelling.same_but_for_case(clips["speaker"].unique()):
+            listed = " and ".join(map(repr, group))
+            say_once(f"warning: {source} has speakers that differ only by capitals and count as several: {listed}.")
     return clips
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise UserError(f"{path} is neither a folder nor a table whose name ends in .csv or .parquet.")
-    return read_table(path)
-
-
-def _filled(path: Path, column: pd.Series, name: str) -> pd.Series:
-    """Text of a column without surrounding blanks; an empty cell is an error."""
-    text = column.astype(str).str.strip()
-    empty = column.isna() | (text == "")
-    if empty.any():
-        row = int(empty.to_numpy().argmax()) + 1
-        raise UserError(f"row {row} of the table {path} (its header not counted) has nothing in the column {name!r}.")
-    return text
-
-
-def _ids(paths: list[str], home: Path, source: Path) -> list[str]:
+def _ids(paths: list[str], home: Path, source: Path, listed: Listed | None) -> list[str]:
     """Clip ids: paths relative to ``home`` without extension; two files of one id are an error."""
     owners: dict[str, str] = {}
-    for row, name in enumerate(paths, start=1):
+    for place, name in enumerate(paths):
         clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix()
-        if owners.get(clip) == name:
+        if owners.get(clip) == name and listed is not None:
+            row = listed.rows[place]
             raise UserError(f"row {row} of the table {source} (its header not counted) names {name} again.")
         if clip in owners:
             raise UserError(
@@ -136,6 +183,14 @@ def _ids(paths: list[str], home: Path, source: Path) -> list[str]:
             )
         owners[clip] = name
     return list(owners)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _safe_name(path: Path) -> str:

@@ -74,7 +74,7 @@ def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
         home: the folder, from :func:`home_of`.
         findings: path -> finding, as JSON has it; all that :func:`recall` shall give from now on.
     """
-    there = {path: finding for path, finding in findings.items() if Path(path).exists()}
+    there = {path: finding for path, finding in findings.items() if _is_there(path)}
     body = json.dumps(there, separators=(",", ":"), allow_nan=False).encode()
     path = _file(kind, home)
     try:
@@ -83,6 +83,13 @@ def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
     except MachineError as error:
         why = getattr(error.__cause__, "strerror", None) or error
         say(f"the {kind} of {home} cannot be remembered in {path.parent} ({why}); next time it is made anew.")
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False  # Its name is too long for the system.
 
 
 def _file(kind: str, home: str) -> Path:

@@ -6,6 +6,7 @@ It is read once and remembered: a file of the same path, size and times of chang
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,10 +86,12 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
 
 
 def _state(path: Path) -> list[int]:
-    """Size and times of change of content and of name, in ns; empty where there is no file."""
+    """Size and times of change of content and of name, in ns; empty where there is no file, or a pipe or device."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
+        return []
+    if not stat.S_ISREG(status.st_mode):
         return []
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 

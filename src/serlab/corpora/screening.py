@@ -6,11 +6,12 @@ A sound clip is remembered by path and SHA-256; one that failed is decoded again
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from serlab.audio import DEFAULT_LIMITS, AudioError, Limits, check
-from serlab.core import Exclusion, FindingsError
+from serlab.core import Exclusion, FindingsError, UserError
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
@@ -60,6 +61,56 @@ def _screen_clip(clip: tuple[str, str], limits: Limits) -> Exclusion | None:
     except AudioError as error:
         return Exclusion(name, path, error.reason)
     return None
+
+
+def check_labels(corpus: Corpus, exclusions: Sequence[Exclusion]) -> None:
+    """Stop where a label would be lost.
+
+    Args:
+        corpus: the corpus.
+        exclusions: its clips that cannot be used.
+
+    Raises:
+        UserError: none of a label's clips can be used, or it has a folder and no clip.
+    """
+    reasons = {exclusion.clip: exclusion.reason for exclusion in exclusions}
+    lost = dict(corpus.lost)
+    for label, clips in corpus.clips.groupby("label")["clip"]:
+        if all(clip in reasons for clip in clips):
+            lost[str(label)] = f"{clips.iloc[0]}: {reasons[clips.iloc[0]]}"
+    if lost:
+        label = min(lost)
+        others = f", nor have {len(lost) - 1} other labels" if len(lost) > 1 else ""
+        raise UserError(
+            f"the label {label!r} of {corpus.name} has no clip left for training ({lost[label]}){others}; mend that, "
+            "or take the label out of the corpus."
+        )
+
+
+def check_labels_at_sight(corpus: Corpus) -> None:
+    """Stop where a label would be lost, as far as that shows before every clip is decoded.
+
+    Raises:
+        UserError: as in :func:`check_labels`.
+    """
+    seen = corpus.clips.groupby("label")["sample_rate"].transform("max")
+    check_labels(corpus, screen(replace(corpus, clips=corpus.clips[seen == 0])))
+
+
+def check_usable(corpus: Corpus, exclusions: Sequence[Exclusion], max_share: float = MAX_SHARE) -> None:
+    """Stop where a label would be lost, or too much of a corpus cannot be used; entries that are no clips count too.
+
+    Args:
+        corpus: the corpus.
+        exclusions: its clips that cannot be used.
+        max_share: the share of clips and entries that may be left out, 0 to 1.
+
+    Raises:
+        UserError: as in :func:`check_labels`.
+        FindingsError: as in :func:`check_share`.
+    """
+    check_labels(corpus, exclusions)
+    check_share((*exclusions, *corpus.excluded), len(corpus.clips) + len(corpus.excluded), max_share)
 
 
 def check_share(exclusions: Sequence[Exclusion], total: int, max_share: float = MAX_SHARE) -> None:

@@ -26,6 +26,7 @@ class Verification:
         corrupt: files that cannot be used, with the reason.
         known_faults: files that cannot be used, and are so in the official corpus too.
         differing: clips whose file is not the official one, byte for byte.
+        left_out: entries that are no clips and hold recordings all the same, or could, with the reason.
         official: whether every file is; None where the corpus has no official list.
     """
 
@@ -38,16 +39,17 @@ class Verification:
     corrupt: list[Exclusion] = field(default_factory=list)
     known_faults: list[Exclusion] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
+    left_out: list[Exclusion] = field(default_factory=list)
     official: bool | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing or corrupt, and the files are all official ones or all of another copy.
+        """Whether nothing is missing, corrupt or left out, and the files are all official ones or all of another copy.
 
         A copy of which some files are official and others are not is suspect: those were changed.
         """
         mixed = 0 < len(self.differing) < self.present
-        return not (self.missing or self.corrupt or mixed)
+        return not (self.missing or self.corrupt or self.left_out or mixed)
 
     def as_dict(self) -> dict[str, Any]:
         """Give all fields and ``ok`` as plain data for JSON."""
@@ -88,6 +90,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         extra=extra,
         corrupt=[exclusion for exclusion in unusable if exclusion not in known],
         known_faults=known,
+        left_out=list(corpus.excluded),
         differing=differing,
         official=not differing if corpus.name == cremad.NAME else None,
     )

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.paired import compare
-from serlab.evaluation.prepare import prepare
+from serlab.evaluation.prepare import Judged, prepare, prepare_all
 from serlab.evaluation.trust import trust
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _LEAST_SHARED = 0.5
 
 
 def evaluate(
-    table: Path | str | pd.DataFrame,
+    table: Path | str | pd.DataFrame | Judged,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,
@@ -35,13 +36,16 @@ def evaluate(
     """Judge a table of predictions, serlab's own or another's.
 
     Args:
-        table: a file for :func:`serlab.tables.read_foreign`, or a table with ``clip`` and ``logit_<label>`` columns.
+        table: a file for :func:`serlab.tables.read_foreign`, such a table, or one that is prepared already.
         corpus: where speaker and label of each clip come from when the table lacks them.
-        labels: the full label list; by default the corpus's, else the labels that the table scores.
+        labels: the full label list; by default the corpus's, else the labels that the table scores, else those that
+            its clips have and its model says.
         side: which rows to judge where the table has a column ``side``.
 
     Returns:
-        Plain data: ``labels``, ``absent``, ``clips``, ``speakers``, ``seeds``, ``scores`` (each with its interval),
+        Plain data: ``labels``, ``absent``, ``chance`` (of UAR), ``learned``
+        (:func:`serlab.evaluation.learning.has_learned`), ``clips``, ``speakers``, ``seeds`` (their number, None where
+        the table names none), ``scores`` (each with its interval),
         ``per_class``, ``confusion`` (rows true, summed over seeds), ``corpus``, ``unpredicted`` (how many of the
         corpus's clips the table leaves out), ``seeds_comparable`` (False where several seeds judge different clips,
         so that intervals leave training again out), ``exclusions`` and ``trust``
@@ -55,12 +59,16 @@ def evaluate(
     rows, known = judged.rows, judged.labels
     outcomes = count_outcomes(rows, known)
     scores = intervals(outcomes, speakers_known=judged.speakers_known)
+    without = absent(outcomes.by_seed, known)
+    heard = len(known) - len(without)
     return {
         "labels": list(known),
-        "absent": absent(outcomes.by_seed, known),
+        "absent": without,
+        "chance": chance_of(heard),
+        "learned": has_learned(scores["uar"], heard, side=side),
         "clips": int(rows["clip"].nunique()),
         "speakers": len(outcomes.speakers) if judged.speakers_known else None,
-        "seeds": len(outcomes.seeds),
+        "seeds": None if None in judged.seeds.values() else len(outcomes.seeds),
         "seeds_comparable": len(outcomes.seeds) == 1 or outcomes.seeds_comparable,
         "scores": {metric: asdict(score) for metric, score in scores.items()},
         "per_class": per_class(outcomes.by_seed, rows, known),
@@ -74,13 +82,15 @@ def evaluate(
             outcomes,
             corpus.clips if corpus else None,
             speakers_known=judged.speakers_known,
+            folds=judged.folds,
+            seeds=judged.seeds,
         ),
     }
 
 
 def evaluate_pair(
-    first: Path | str | pd.DataFrame,
-    second: Path | str | pd.DataFrame,
+    first: Path | str | pd.DataFrame | Judged,
+    second: Path | str | pd.DataFrame | Judged,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,
@@ -104,7 +114,7 @@ def evaluate_pair(
         UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or share less than
             half of the clips of either.
     """
-    sides = [prepare(table, corpus, labels, side) for table in (first, second)]
+    sides = prepare_all([first, second], corpus, labels, side)
     one, other = (judged.rows for judged in sides)
     keys = ["clip", "seed"] if set(one["seed"]) == set(other["seed"]) else ["clip"]
     names = [judged.name for judged in sides]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from serlab.evaluation.learning import NOT_SHOWN
+
 _SEEDS_DIFFER = (
     "the seeds judge different clips, so that nobody can tell training again from other clips: the intervals speak of "
     "these trained models alone"
@@ -21,6 +23,8 @@ def evaluation_lines(result: dict[str, Any]) -> list[str]:
     for metric, title in _TITLES.items():
         score = result["scores"][metric]
         lines.append(f"{title:<9}{100 * score['value']:6.1f} %   {_interval(score)}")
+    if result.get("learned") is not None:
+        lines.append(f"UAR is {'above chance' if result['learned'] else NOT_SHOWN} ({_percent(result['chance'])})")
     if not result["seeds_comparable"]:
         lines.append(_SEEDS_DIFFER)
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
@@ -69,6 +73,15 @@ def pair_lines(pair: dict[str, Any]) -> list[str]:
 
 def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
     """How far answers can be trusted: what a reader asks first; the rest is in the JSON."""
+    if trust["calibration"]:
+        yield from _calibration_lines(trust)
+    else:
+        yield "no probabilities: no calibration, no abstention and no sets"
+    yield from _set_lines(trust["sets"] or ())
+    yield from _beside_lines(trust)
+
+
+def _calibration_lines(trust: dict[str, Any]) -> Iterator[str]:
     before, after = trust["calibration"]["before"], trust["calibration"]["after"]
     over = before["overconfidence"]
     surer = "surer" if over["value"] >= 0 else "less sure"
@@ -86,7 +99,10 @@ def _trust_lines(trust: dict[str, Any]) -> Iterator[str]:
             f"of the surest {100 * at['coverage']:.0f} % of answers, {_percent(right['value'])} are right "
             f"({_interval(right)})"
         )
-    yield from _set_lines(trust["sets"] or ())
+
+
+def _beside_lines(trust: dict[str, Any]) -> Iterator[str]:
+    """Groups of speakers, other labels, all votes and people."""
     for attribute, found in (trust["groups"] or {}).items():
         gap = found["gap"]
         if gap:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 from serlab.evaluation.metrics import confusion
-from serlab.tables import labels_of, logits_of
+from serlab.tables import PREDICTED, labels_of, logits_of
+
+Called = Mapping[int, int | str | None]
+"""What the user calls folds or seeds, by the number that rows have; None for rows that name none."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,16 @@ class Outcomes:
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
-    """The label with the highest logit of each row; the first in column order where several tie."""
+    """The label with the highest logit of each row, the first in column order where several tie; or what is said.
+
+    Args:
+        table: rows with a logit per label, or with ``predicted`` alone.
+    """
     labels = np.array(labels_of(table), dtype=object)
-    predicted: NDArray[np.object_] = labels[logits_of(table).argmax(axis=1)]
+    scored = len(labels) > 0
+    predicted: NDArray[np.object_] = (
+        labels[logits_of(table).argmax(axis=1)] if scored else table[PREDICTED].to_numpy(object)
+    )
     return predicted
 
 
@@ -76,7 +86,7 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     """Count a prediction table's outcomes.
 
     Args:
-        table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit a label.
+        table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit per label, or ``predicted`` alone.
         labels: the full label list.
 
     Returns:
@@ -88,7 +98,7 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     check_labels(table, labels)
     index = {label: position for position, label in enumerate(labels)}
     truth = table["label"].map(index).to_numpy(np.int64)
-    guess = np.array([index[label] for label in labels_of(table)])[logits_of(table).argmax(axis=1)]
+    guess = np.array([index[label] for label in predicted_of(table)], np.int64)
     speaker, speakers = pd.factorize(table["speaker"], sort=True)
     fold, folds = pd.factorize(table["fold"], sort=True)
     seed, seeds = pd.factorize(table["seed"], sort=True)
@@ -109,7 +119,7 @@ def check_labels(table: pd.DataFrame, labels: Sequence[str], name: str = "the pr
     """Refuse a table whose classes are not the label list, or whose clips have a label outside it.
 
     Args:
-        table: rows with ``label`` and a logit a label.
+        table: rows with ``label`` and a logit per label, or ``predicted`` alone.
         labels: the full label list.
         name: what to call the table in the error.
 
@@ -117,9 +127,10 @@ def check_labels(table: pd.DataFrame, labels: Sequence[str], name: str = "the pr
         UserError: naming the label and the nearest that exists.
     """
     classes = labels_of(table)
-    for label in (*classes, *table["label"].unique()):
+    said = classes or table[PREDICTED].unique()
+    for label in (*said, *table["label"].unique()):
         if label not in labels:
             raise UserError(f"{name}: {unknown('label', str(label), labels)}")
     missing = [label for label in labels if label not in classes]
-    if missing:
+    if classes and missing:
         raise UserError(f"{name} has no score for {', '.join(missing)}; every label needs its column.")

@@ -22,7 +22,7 @@ from serlab.evaluation.bootstrap import REPLICATES, Interval, interval, interval
 from serlab.evaluation.metrics import recall
 from serlab.evaluation.outcomes import Outcomes, check_labels
 from serlab.evaluation.tracks import plurality, votes_for, votes_of
-from serlab.tables import labels_of, probabilities_of
+from serlab.tables import PREDICTED, labels_of, probabilities_of
 
 AGREE = 0.8
 FAIL = 0.2
@@ -233,6 +233,7 @@ def agree_and_fail(
 
     Args:
         rows: prediction rows with their intended label; a clip's probabilities are averaged over its rows (seeds).
+            Without scores, what is said most counts, and ``probability`` is None.
         votes: as :func:`serlab.evaluation.tracks.votes_of` gives them; a clip without votes is in neither table.
         agree: people are right where at least this share of the votes is for the label.
         fail: people are wrong where at most this share is.
@@ -247,7 +248,9 @@ def agree_and_fail(
     """
     labels = tuple(votes.columns)
     check_labels(rows, labels)
-    scores = pd.DataFrame(probabilities_of(rows), columns=labels_of(rows))
+    scored = bool(labels_of(rows))
+    said = probabilities_of(rows) if scored else rows[[PREDICTED]].to_numpy() == np.array(labels)
+    scores = pd.DataFrame(said, columns=labels_of(rows) or labels)
     mean = scores.groupby(rows["clip"].to_numpy()).mean()
     table = rows.drop_duplicates("clip").set_index("clip").loc[mean.index, ["speaker", "label"]]
     counts = votes_for(votes, mean.index)
@@ -258,6 +261,8 @@ def agree_and_fail(
     table["share"] = np.where(counts.any(axis=1), named / np.maximum(counts.sum(axis=1), 1), np.nan)
     table = table.sort_values(["probability", "clip"], ascending=[False, True])
     right = table["predicted"] == table["label"]
+    if not scored:
+        table["probability"] = None
     chosen = (~right & (table["share"] >= agree), right & (table["share"] <= fail))
     return table[chosen[0]].reset_index(drop=True), table[chosen[1]].reset_index(drop=True)
 

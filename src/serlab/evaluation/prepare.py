@@ -1,25 +1,43 @@
-"""A table of predictions, whoever made them, read and completed so that it can be judged."""
+"""Tables of predictions, whoever made them, read and completed so that they can be judged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import difflib
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from serlab.core import UserError
-from serlab.evaluation.outcomes import check_labels
-from serlab.tables import check_table, labels_of, read_foreign
+from serlab.evaluation.outcomes import Called, check_labels
+from serlab.naming import LABEL, ClipNames, alike
+from serlab.table_file import content_of, parse
+from serlab.tables import PREDICTED, check_table, labels_of, understood
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
 
+_CLOSE = 0.8
+
 
 @dataclass(frozen=True)
 class Judged:
-    """A table that can be judged: its rows with speaker, label, fold and seed, dev ones apart; what was left out."""
+    """A table that can be judged.
+
+    Attributes:
+        name: what it is called in errors: its path, or "the table".
+        rows: rows of the judged side with speaker, label, fold and seed, clips by the corpus's ids.
+        dev: rows of the side dev, likewise; may be empty.
+        labels: the full label list.
+        speakers_known: whether speakers are named.
+        exclusions: what was left out: ``clip``, ``path`` and ``reason``.
+        folds: what the table calls the folds, which ``rows`` numbers; None where it names none.
+        seeds: likewise.
+        digest: SHA-256 of the file, empty for a table made in Python.
+    """
 
     name: str
     rows: pd.DataFrame
@@ -27,42 +45,156 @@ class Judged:
     labels: tuple[str, ...]
     speakers_known: bool
     exclusions: list[dict[str, str]]
+    folds: Called = field(default_factory=dict)
+    seeds: Called = field(default_factory=dict)
+    digest: str = ""
 
 
-def prepare(table: Path | str | pd.DataFrame, corpus: Corpus | None, labels: Sequence[str] | None, side: str) -> Judged:
+@dataclass(frozen=True)
+class _Read:
+    """A table as it was read, with its name, and the folder that its paths are relative to."""
+
+    name: str
+    home: Path
+    table: pd.DataFrame
+    digest: str
+    columns: Sequence[str]
+
+
+def prepare(
+    table: Path | str | pd.DataFrame | Judged, corpus: Corpus | None, labels: Sequence[str] | None, side: str
+) -> Judged:
     """Read a table and complete it from the corpus; arguments and errors as of :func:`evaluate`."""
+    return prepare_all([table], corpus, labels, side)[0]
+
+
+def prepare_all(
+    tables: Sequence[Path | str | pd.DataFrame | Judged],
+    corpus: Corpus | None,
+    labels: Sequence[str] | None,
+    side: str,
+    named: Mapping[str, str] | None = None,
+) -> list[Judged]:
+    """Read tables that are judged beside each other: they name clips alike, and have one label list.
+
+    Without a corpus, a clip is called as the first table that has it calls it.
+
+    Args:
+        tables: as for :func:`serlab.evaluation.judge.evaluate`, all prepared already or none.
+        corpus: likewise.
+        labels: likewise.
+        side: likewise.
+        named: columns that stand for ``clip``, ``label`` or ``speaker`` where a table has them, beside the usual names.
+
+    Raises:
+        UserError: as :func:`serlab.evaluation.judge.evaluate`.
+    """
+    if all(isinstance(table, Judged) for table in tables):
+        return [table for table in tables if isinstance(table, Judged)]
+    reads = [_read(table, named or {}) for table in tables if not isinstance(table, Judged)]
+    clips = ClipNames(corpus.clips) if corpus else None
+    reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
+    scored = next((labels_of(read.table) for read in reads if labels_of(read.table)), None)
+    known = tuple(labels or (corpus.labels if corpus else scored or _said(reads, side)))
+    return [_prepared(read, corpus, clips, known, side) for read in reads]
+
+
+def _read(table: Path | str | pd.DataFrame, named: Mapping[str, str]) -> _Read:
     if isinstance(table, pd.DataFrame):
-        name, whole = "the table", table.assign(clip=table["clip"].astype(str))
-    else:
-        name, whole = str(table), read_foreign(Path(table))
+        name = "the table"
+        return _Read(
+            name, Path(), understood(table.reset_index(drop=True), name, named, quiet=True), "", list(table.columns)
+        )
+    path = Path(table)
+    content = content_of(path)
+    digest = hashlib.sha256(content).hexdigest()
+    cells = parse(content, path)
+    return _Read(str(table), path.parent, understood(cells, str(table), named), digest, list(cells.columns))
+
+
+def _named(read: _Read, clips: ClipNames) -> _Read:
+    """The table with the corpus's ids for the clips that it has; others stay as they are called."""
+    found = {name: clips.find(name, read.home, read.name) for name in read.table["clip"].unique()}
+    return replace(read, table=read.table.assign(clip=[found[name] or name for name in read.table["clip"]]))
+
+
+def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
+    """Tables whose clips are called as the tables before call them, by path, end of a path or stem."""
+    done = [reads[0]]
+    for read in reads[1:]:
+        there = [(name, str(each.home.absolute() / name)) for each in done for name in each.table["clip"].unique()]
+        clips = pd.DataFrame(there, columns=["clip", "path"]).drop_duplicates("clip")
+        done.append(_named(read, ClipNames(clips)))
+    return done
+
+
+def _said(reads: Sequence[_Read], side: str) -> list[str]:
+    """Labels of tables without scores: those that clips have or a model says; one that is misspelt is refused."""
+    true = {label for read in reads if "label" in read.table for label in read.table["label"].dropna()}
+    for read in reads:
+        for label in sorted(set(_on_side(read.table, side, read.name)[PREDICTED]) - true - {""}):
+            meant = [other for other in sorted(true) if _misspelt(label, other)]
+            if meant:
+                raise UserError(
+                    f"{read.name} predicts {label!r}, which is no clip's label; did you mean {meant[0]!r}? Write each "
+                    "label in one way."
+                )
+            true.add(label)
+    return sorted(true)
+
+
+def _misspelt(label: str, other: str) -> bool:
+    first, second = ("".join(text.casefold().split()) for text in (label, other))
+    return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
+
+
+def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str) -> Judged:
+    name, whole = read.name, read.table
     rows = _on_side(whole, side, name)
     if corpus is not None:
         rows = _join(rows, corpus, name)
     elif "label" not in rows:
-        raise UserError(f"{name} has no column label; add one, or name the corpus that knows the clips' labels.")
-    exclusions = _unusable(rows, corpus)
+        raise UserError(
+            f"{name} has no column label; add one, or name the corpus that knows the clips' labels"
+            f"{alike(read.columns, LABEL, '--label-column')}."
+        )
+    exclusions = _unusable(rows, corpus, clips)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]
     if rows.empty:
         raise UserError(f"{name} has no clip that can be judged: {_first_reason(exclusions)}.")
-    known = tuple(labels or (corpus.labels if corpus else labels_of(rows)))
     check_labels(rows, known, name)
     speakers_known = _speakers_known(rows, name)
-    rows = _completed(rows, speakers_known)
+    folds, seeds = _calls(whole)
+    rows = _completed(rows, folds, speakers_known)
     check_table(rows.assign(side=side), name)
-    folds = rows.groupby(["clip", "seed"])["fold"].nunique()
-    if (folds > 1).any():
-        clip = folds.index[folds > 1][0][0]
+    in_folds = rows.groupby(["clip", "seed"])["fold"].nunique()
+    if (in_folds > 1).any():
+        clip = in_folds.index[in_folds > 1][0][0]
         raise UserError(f"{name} has clip {clip} in two folds of one seed; each clip is judged once.")
     dev = rows.iloc[:0]
     if side == "test" and "side" in whole and (whole["side"] == "dev").any():
         dev = whole[whole["side"] == "dev"]
         dev = dev if corpus is None else _join(dev, corpus, f"the dev side of {name}")
-        exclusions += _unusable(dev, corpus)
-        dev = dev[dev["label"].notna()]
+        left_out = _unusable(dev, corpus, clips)
+        exclusions += left_out
+        dev = dev[~dev["clip"].isin([exclusion["clip"] for exclusion in left_out])]
         check_labels(dev, known, f"the dev side of {name}")
-        dev = _completed(dev, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
+        dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
         check_table(dev, name)
-    return Judged(name, rows, dev, known, speakers_known, exclusions)
+    return Judged(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
+
+
+def _calls(whole: pd.DataFrame) -> tuple[Called, Called]:
+    """What each fold's and seed's number in the judged rows is called; folds with names are numbered from 1."""
+    folds: dict[int, int | str | None] = {0: None}
+    if "fold" in whole:
+        named = sorted(whole["fold"].unique())
+        numbers = pd.api.types.is_integer_dtype(whole["fold"])
+        folds = {int(f): int(f) for f in named} if numbers else {place: str(f) for place, f in enumerate(named, 1)}
+    seeds: dict[int, int | str | None] = {0: None}
+    if "seed" in whole:
+        seeds = {int(seed): int(seed) for seed in whole["seed"].unique()}
+    return folds, seeds
 
 
 def _speakers_known(rows: pd.DataFrame, name: str) -> bool:
@@ -79,13 +211,13 @@ def _speakers_known(rows: pd.DataFrame, name: str) -> bool:
     return not unnamed.any()
 
 
-def _completed(rows: pd.DataFrame, speakers_known: bool) -> pd.DataFrame:
-    """Rows with a speaker, a label, a fold and a seed."""
+def _completed(rows: pd.DataFrame, folds: Called, speakers_known: bool) -> pd.DataFrame:
+    """Rows with a speaker, a label, and the numbers of a fold and a seed."""
     speaker = rows["speaker"].astype(str) if speakers_known else ""
     rows = rows.assign(speaker=speaker).astype({"label": str})
-    for key in ("fold", "seed"):
-        rows[key] = rows.get(key, 0)
-    return rows
+    number = {called: number for number, called in folds.items()}
+    fold = rows["fold"].map(number) if "fold" in rows else 0
+    return rows.assign(fold=fold, seed=rows.get("seed", 0)).astype({"fold": "int64", "seed": "int64"})
 
 
 def _on_side(rows: pd.DataFrame, side: str, name: str) -> pd.DataFrame:
@@ -93,24 +225,27 @@ def _on_side(rows: pd.DataFrame, side: str, name: str) -> pd.DataFrame:
         return rows
     chosen = rows[rows["side"] == side]
     if chosen.empty:
-        raise UserError(f"{name} has no rows of the side {side!r}; it has {', '.join(sorted(rows['side'].unique()))}.")
+        there = ", ".join(sorted(text or "empty cells" for text in rows["side"].unique()))
+        raise UserError(f"{name} has no rows of the side {side!r}; it has {there}.")
     return chosen
 
 
 def _join(rows: pd.DataFrame, corpus: Corpus, name: str) -> pd.DataFrame:
     """Add speaker and label by clip; where both know them, they must agree."""
-    known = corpus.clips[["clip", "speaker", "label"]]
+    # A corpus that does not know who speaks leaves it to a table that does.
+    keys = ["speaker", "label"] if corpus.speakers_known or "speaker" not in rows else ["label"]
+    known = corpus.clips[["clip", *keys]]
     if not rows["clip"].isin(known["clip"]).any():
         raise UserError(
             f"no clip of {name} is in the corpus {corpus.name}: the table names {rows['clip'].iloc[0]!r}, "
             f"the corpus {known['clip'].iloc[0]!r}; write the clips as the corpus does."
         )
-    joined = rows.drop(columns=["speaker", "label"], errors="ignore").merge(known, on="clip", how="left")
-    for key in ("speaker", "label"):
+    joined = rows.drop(columns=keys, errors="ignore").merge(known, on="clip", how="left")
+    for key in keys:
         if key not in rows:
             continue
         own = rows[key].reset_index(drop=True).astype(object)
-        differs = joined[key].notna() & own.notna() & (own.astype(str) != joined[key])
+        differs = joined[key].notna() & own.notna() & (own != "") & (own.astype(str) != joined[key])
         if differs.any():
             first = joined[differs].iloc[0]
             raise UserError(
@@ -120,11 +255,17 @@ def _join(rows: pd.DataFrame, corpus: Corpus, name: str) -> pd.DataFrame:
     return joined
 
 
-def _unusable(rows: pd.DataFrame, corpus: Corpus | None) -> list[dict[str, str]]:
+def _unusable(rows: pd.DataFrame, corpus: Corpus | None, clips: ClipNames | None) -> list[dict[str, str]]:
     """Clips that cannot be judged, each once, with the reason, as exclusions."""
-    missing = rows.loc[rows["label"].isna(), "clip"].drop_duplicates()
-    reason = "no label" if corpus is None else f"not in the corpus {corpus.name}"
-    return [{"clip": str(clip), "path": "", "reason": reason} for clip in missing]
+    found = {}
+    for clip in rows.loc[rows["label"].isna(), "clip"].unique():
+        near = clips.near(clip) if clips else None
+        reason = "no label" if corpus is None else f"not in the corpus {corpus.name}"
+        found[clip] = f"{reason}; did you mean {near}?" if near else reason
+    if PREDICTED in rows:
+        for clip in rows.loc[rows[PREDICTED] == "", "clip"].unique():
+            found.setdefault(clip, "no prediction")
+    return [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in found.items()]
 
 
 def _first_reason(exclusions: list[dict[str, str]]) -> str:

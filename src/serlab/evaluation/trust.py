@@ -20,11 +20,11 @@ from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.calibration import at_temperature, fit_temperature, judge_calibration, reliability
 from serlab.evaluation.conformal import LEVELS, fewest_speakers, judge_sets, nonconformity, sets, threshold
 from serlab.evaluation.fairness import age_bands, judge_groups
-from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.outcomes import Called, Outcomes, count_outcomes
 from serlab.evaluation.people import agree_and_fail, likeness, people, raters_outcomes
 from serlab.evaluation.soft import ceiling, soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
-from serlab.tables import PREFIX
+from serlab.tables import PREFIX, labels_of
 
 TRACKS = ("perceived", "perceived-face", "perceived-both", "agreement>=0.8", "level-LO", "level-MD", "level-HI")
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")
@@ -32,6 +32,8 @@ _LISTED = 12
 _MODEL = ["fold", "seed"]
 
 Floats = NDArray[np.float64]
+_AS_NUMBERED: Called = {}
+_NO_SCORES = {"calibration": None, "abstention": None, "sets": None, "soft": None}
 
 
 def trust(
@@ -41,6 +43,8 @@ def trust(
     clips: pd.DataFrame | None = None,
     *,
     speakers_known: bool = True,
+    folds: Called = _AS_NUMBERED,
+    seeds: Called = _AS_NUMBERED,
 ) -> dict[str, Any]:
     """How far one recipe's answers can be trusted.
 
@@ -50,20 +54,44 @@ def trust(
         outcomes: the confusion counts of ``rows``.
         clips: the corpus's table, with votes and what it knows of the speakers; None where it is not at hand.
         speakers_known: False where the corpus does not say who speaks.
+        folds: what the folds' numbers are called, None for one that is none; by default, as they are numbered.
+        seeds: likewise.
 
     Returns:
         Plain data, None for what cannot be had: ``calibration`` (``temperatures``, ``without`` (why there are none),
         ``before``, ``after``), ``abstention``, ``sets``, ``groups`` (by attribute), ``tracks``, ``soft`` and
-        ``people``.
+        ``people``. Of rows that have no scores there is no calibration, no abstention, and nothing else that is made
+        of probabilities.
     """
     labels = outcomes.labels
     rows = rows.reset_index(drop=True)
     clips = None if clips is None else _judged(clips, rows)
-    without = _without_dev(rows, dev)
+    speaker = pd.factorize(rows["speaker"], sort=True)[0]
+    scored = bool(labels_of(rows))
+    by_scores = _of_scores(rows, dev, labels, clips, speaker, speakers_known, folds, seeds) if scored else _NO_SCORES
+    return by_scores | {
+        "groups": None if clips is None or not speakers_known else _groups(outcomes, clips),
+        "tracks": None if clips is None else _tracks(rows, clips, labels, speakers_known),
+        "people": None if clips is None else _beside_people(rows, outcomes, clips, speakers_known),
+    }
+
+
+def _of_scores(
+    rows: pd.DataFrame,
+    dev: pd.DataFrame,
+    labels: Sequence[str],
+    clips: pd.DataFrame | None,
+    speaker: NDArray[np.int64],
+    speakers_known: bool,
+    folds: Called,
+    seeds: Called,
+) -> dict[str, Any]:
+    """What needs probabilities, as of :func:`trust`."""
+    without = _without_dev(rows, dev, folds, seeds)
     temperatures = None if without else _temperatures(rows, dev, labels)
     raw = at_temperature(_logits(rows, labels), 1.0)
     fitted = None if temperatures is None else _calibrated(rows, temperatures, labels)
-    truth, speaker = _truth(rows, labels), pd.factorize(rows["speaker"], sort=True)[0]
+    truth = _truth(rows, labels)
 
     def calibration(probabilities: Floats) -> dict[str, Any]:
         found = judge_calibration(probabilities, truth, speaker, speakers_known=speakers_known)
@@ -75,7 +103,10 @@ def trust(
         "calibration": {
             "temperatures": None
             if temperatures is None
-            else [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in temperatures.items()],
+            else [
+                {"fold": folds.get(fold, fold), "seed": seeds.get(seed, seed), "value": value}
+                for (fold, seed), value in temperatures.items()
+            ],
             "without": without,
             "before": calibration(raw),
             "after": None if fitted is None else calibration(fitted),
@@ -83,11 +114,8 @@ def trust(
         "abstention": asdict(judge_abstention(best, truth, speaker, speakers_known=speakers_known)),
         "sets": None
         if temperatures is None
-        else _sets(rows, dev, temperatures, labels, best, speakers_known=speakers_known),
-        "groups": None if clips is None or not speakers_known else _groups(outcomes, clips),
-        "tracks": None if clips is None else _tracks(rows, clips, labels, speakers_known),
+        else _sets(rows, dev, temperatures, labels, best, folds, speakers_known=speakers_known),
         "soft": None if clips is None else _soft(rows, clips, labels, raw, speaker, speakers_known),
-        "people": None if clips is None else _beside_people(rows, outcomes, clips, speakers_known),
     }
 
 
@@ -114,7 +142,7 @@ def people_of(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], *,
     }
 
 
-def _without_dev(rows: pd.DataFrame, dev: pd.DataFrame) -> str:
+def _without_dev(rows: pd.DataFrame, dev: pd.DataFrame, folds: Called, seeds: Called) -> str:
     """Why nothing can be fitted on dev: a model that is judged has no rows there; empty where all have."""
     wanted, there = (set(table[_MODEL].itertuples(index=False, name=None)) for table in (rows, dev))
     if not there:
@@ -123,7 +151,10 @@ def _without_dev(rows: pd.DataFrame, dev: pd.DataFrame) -> str:
     if not missing:
         return ""
     several = len({seed for _, seed in wanted}) > 1
-    names = [f"fold {fold}" + (f" seed {seed}" if several else "") for fold, seed in missing]
+    names = [
+        f"fold {folds.get(fold, fold)}" + (f" seed {seeds.get(seed, seed)}" if several else "")
+        for fold, seed in missing
+    ]
     return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no rows of the side dev"
 
 
@@ -149,6 +180,7 @@ def _sets(
     temperatures: Mapping[tuple[int, int], float],
     labels: Sequence[str],
     probabilities: Floats,
+    called: Called,
     *,
     speakers_known: bool,
 ) -> list[dict[str, Any]]:
@@ -179,8 +211,8 @@ def _sets(
                     here = model_of == model
                     held[here], judged = sets(probabilities[here], limit), judged | here
             entry[name] = (
-                _coverage(rows[judged], held[judged], truth[judged], speakers_known=speakers_known)
-                | {"unattained": sorted({fold for (fold, _), limit in limits.items() if limit is None})}
+                _coverage(rows[judged], held[judged], truth[judged], called, speakers_known=speakers_known)
+                | {"unattained": [called.get(fold, fold) for fold in _unattained(limits)]}
                 if judged.any()
                 else None
             )
@@ -188,14 +220,20 @@ def _sets(
     return found
 
 
+def _unattained(limits: Mapping[tuple[int, int], float | None]) -> list[int]:
+    """Folds whose dev side is too small for a threshold."""
+    return sorted({fold for (fold, _), limit in limits.items() if limit is None})
+
+
 def _coverage(
-    rows: pd.DataFrame, held: NDArray[np.bool_], truth: NDArray[np.int64], *, speakers_known: bool
+    rows: pd.DataFrame, held: NDArray[np.bool_], truth: NDArray[np.int64], called: Called, *, speakers_known: bool
 ) -> dict[str, Any]:
     """How often sets hold the true label, over all folds that attain the level and in each of them."""
     whole = judge_sets(held, truth, pd.factorize(rows["speaker"], sort=True)[0], speakers_known=speakers_known)
     covered = rows[["fold", "speaker"]].assign(covered=held[np.arange(len(truth)), truth])
     by_fold = covered.groupby(["fold", "speaker"])["covered"].mean().groupby("fold").mean()
-    return asdict(whole) | {"folds": {str(fold): float(share) for fold, share in by_fold.items()}}
+    named = {called.get(fold, fold): float(share) for fold, share in by_fold.items()}
+    return asdict(whole) | {"folds": {str(fold): share for fold, share in named.items() if fold is not None}}
 
 
 def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
-from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-from serlab.audio import decode, resample
+from serlab.core import Exclusion
 from serlab.corpora.base import Corpus
-from serlab.corpora.remembered import home_of, recall, remember
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
@@ -26,18 +17,12 @@ from serlab.leaks.checks import (
     check_sound,
     check_speakers,
 )
-from serlab.leaks.duplicates import same_recordings
 from serlab.leaks.findings import Finding, gravest_first
-from serlab.leaks.fingerprints import RATE
-from serlab.leaks.listening import listen
 from serlab.leaks.nuisances import check_nuisances
 from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
-
-_CLIPS_AT_HAND = 64
-_MOST_PAIRED = 100
-_VERSION = 3
-_KIND = "copies"
+from serlab.recordings.copies import copies
+from serlab.recordings.listening import listen
 
 
 def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
@@ -77,39 +62,19 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
     return gravest_first(findings)
 
 
-def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:
-    """Pairs of clips that are the same recording, by their ids; remembered for as long as the same is heard.
-
-    Files of the same bytes are one recording, however short; so many of them that pairs would be too many are paired
-    with their neighbours alone.
+def left_out(corpus: Corpus) -> list[Exclusion]:
+    """What an audit could not look at, but for faults that the corpus is known for.
 
     Args:
-        corpus: the corpus.
-        heard: what :func:`serlab.leaks.listening.listen` gives, where that is known already.
+        corpus: the corpus; what was heard in it is recalled.
+
+    Returns:
+        Clips that cannot be used, and entries that are no clips, with the reason.
     """
-    heard = listen(corpus) if heard is None else heard
-    names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
-
-    @lru_cache(maxsize=_CLIPS_AT_HAND)
-    def samples_of(place: int) -> NDArray[np.float32]:
-        return resample(*decode(Path(paths[place])), RATE)
-
-    home = home_of(paths)
-    among = hashlib.sha256("\n".join([str(_VERSION), *(what.print for what in heard)]).encode()).hexdigest()
-    known, found = recall(_KIND, home).get(home, ["", []])
-    if known != among:
-        found = [
-            (pair.first, pair.second) for pair in same_recordings([what.fingerprint for what in heard], samples_of)
-        ]
-        remember(_KIND, home, {home: [among, found]})
-    found = {(first, second) for first, second in found} | set(_same_bytes(corpus.clips["sha256"], heard))
-    return sorted((names[first], names[second]) for first, second in found)
-
-
-def _same_bytes(hashes: pd.Series, heard: pd.Series) -> Iterator[tuple[int, int]]:
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, (sha256, what) in enumerate(zip(hashes, heard, strict=True)):
-        if sha256 and not what.fault:
-            places[sha256].append(place)
-    for same in places.values():
-        yield from combinations(same, 2) if len(same) <= _MOST_PAIRED else pairwise(same)
+    heard = listen(corpus)
+    clips = [
+        Exclusion(clip, path, what.fault)
+        for clip, path, what in zip(corpus.clips["clip"], corpus.clips["path"], heard, strict=True)
+        if what.fault and corpus.faults.get(clip) != what.fault
+    ]
+    return [*clips, *corpus.excluded]

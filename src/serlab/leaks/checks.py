@@ -9,8 +9,8 @@ from itertools import combinations
 from serlab.corpora.base import Corpus
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
 from serlab.leaks.findings import Finding, Severity
-from serlab.leaks.listening import Heard
 from serlab.protocols import Fold, Split
+from serlab.recordings.listening import Heard
 
 FEWEST_CLIPS = 10
 """Clips of a label that a test side needs for a claim about it."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
 from serlab.leaks.findings import Finding, Severity
-from serlab.leaks.listening import Heard
+from serlab.recordings.listening import Heard
 
 PERMUTATIONS = 199
 _SIGNIFICANT = 0.01

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from serlab.variants import base_of, changed_settings, changes_text
+
 _CARD = """---
 library_name: {library}
 pipeline_tag: audio-classification
@@ -15,6 +17,7 @@ pipeline_tag: audio-classification
 Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on the training side of
 fold {fold} of `{protocol}` of {corpus} ({copy}), labels: {track}; seed {seed}, precision {precision}.
 {origin}
+{settings}
 
 Speaker-disjoint protocol: {disjoint}. UAR on the training side {train_uar:.3f}. Its predictions on clips it was not
 trained on are in the prediction table of the same run; quote figures from the comparison's report, which gives their
@@ -29,6 +32,13 @@ Corpus licence: {licence}. Cite: {citation}
 """
 
 
+def _settings(recipe: Mapping[str, Any]) -> str:
+    """Every setting that is not the preset's."""
+    base, changed = base_of(recipe["name"]), changed_settings(recipe) or {}
+    usual = f"those of the preset `{base}`" if base else "the defaults"
+    return f"Settings other than {usual}: {changes_text(changed)}." if changed else f"All settings are {usual}."
+
+
 def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
     """Write the card of a model from its run's signature.
 
@@ -37,7 +47,9 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         needs_serlab: whether plain transformers cannot use the folder.
     """
     recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]
-    pretrained = recipe["pretrained"]
+    weights = signature.get("weights_sha256")
+    known = f" (SHA-256 {weights})" if weights else ""
+    origin = f"Started from the pretrained weights {recipe['pretrained']}{known}."
     answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
     return _CARD.format(
         library="serlab" if needs_serlab else "transformers",
@@ -53,11 +65,88 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         track=corpus["label_track"],
         seed=signature["seed"],
         precision=signature["precision"],
-        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
+        origin=origin if recipe["pretrained"] else "Trained from scratch.",
+        settings=_settings(recipe),
         disjoint=answer,
         train_uar=signature["training"]["train_uar"],
         how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
         + ("" if needs_serlab else " It also loads in plain transformers."),
         licence=corpus["licence"],
         citation=corpus["citation"],
+    )
+
+
+_DEPLOYED = """---
+library_name: {library}
+pipeline_tag: audio-classification
+---
+
+# {title}, trained on everyone
+
+Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on all {clips:,} clips of {corpus}
+({copy}), labels: {track}; seed {seed}, precision {precision}, {length}.
+{origin}
+
+**Untested: it has heard every speaker of this corpus.** No clip of {corpus} can say how good this model is; its UAR on
+the clips that it was trained on, {train_uar:.3f}, says nothing about other speakers.
+
+{quoted}
+
+{how}
+
+Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
+judge a person by this model.
+
+Corpus licence: {licence}. Cite: {citation}
+"""
+
+
+def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
+    """Write the card of a model that was trained on every clip of its corpus.
+
+    Args:
+        signature: the run's; its identity holds what is quoted.
+        needs_serlab: whether plain transformers cannot use the folder.
+    """
+    recipe, corpus, training = signature["recipe"], signature["corpus"], signature["training"]
+    pretrained, epochs = recipe["pretrained"], len(training["epochs"])
+    return _DEPLOYED.format(
+        library="serlab" if needs_serlab else "transformers",
+        title=recipe["title"],
+        labels=", ".join(corpus["labels"]),
+        version=signature["serlab"],
+        name=recipe["name"],
+        hash=recipe["hash"],
+        clips=corpus["clips"] - len(signature["exclusions"]),
+        corpus=corpus["name"],
+        copy=corpus["copy"],
+        track=corpus["label_track"],
+        seed=signature["seed"],
+        precision=signature["precision"],
+        length=f"{epochs} epochs" if epochs else "settings fixed beforehand or found among its own training speakers",
+        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
+        train_uar=training["train_uar"],
+        quoted=_quoted(signature["identity"]["quoted"]),
+        how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
+        + ("" if needs_serlab else " It also loads in plain transformers."),
+        licence=corpus["licence"],
+        citation=corpus["citation"],
+    )
+
+
+def _quoted(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "No comparison is quoted: how this recipe fares on speakers that it has not heard is not said here."
+    who = "clips" if found["speakers"] is None else "speakers"
+    count = found["clips"] if found["speakers"] is None else found["speakers"]
+    interval = (
+        f"no interval: {found['reason']}"
+        if found["low"] is None
+        else f"95 % interval {100 * found['low']:.1f} to {100 * found['high']:.1f}"
+    )
+    heard = "" if found["speaker_disjoint"] else ", some of whom its models may have heard in training"
+    return (
+        f"What is known is of other models of the same recipe on the same corpus, each trained on a part of it: UAR "
+        f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{heard} (protocol `{found['protocol']}`, "
+        f"{found['where']})."
     )

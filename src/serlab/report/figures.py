@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, settings, to_svg
+from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import interval_text, listed, percent, points
 
 _WIDTH = 4.2
@@ -48,17 +48,17 @@ def _draw_uar(summary: Summary) -> Drawing:
     for row, recipe in enumerate(recipes):
         score = recipe["scores"]["uar"]
         _row_title(axes, row, titles[row], percent(score["value"]))
-        _dot(axes, row, score, row, hollow=bool(recipe["not_learned"]))
+        _dot(axes, row, score, row, hollow=recipe["learned"] is False)
     highest = max(100 * (recipe["scores"]["uar"]["high"] or recipe["scores"]["uar"]["value"]) for recipe in recipes)
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-    axes.set_xlabel(f"UAR, %   (dashed: chance, {chance:.1f} %)")
+    axes.set_xlabel(f"UAR, % (dashed: chance, {chance:.1f} %)")
     seen = "; ".join(f"{r['title']} {percent(r['scores']['uar']['value'])} %, {_interval(r)}" for r in recipes)
     return drawing_of(
         figure,
         "uar",
         "UAR of each recipe",
-        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: did not learn.",
+        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: not shown to be above chance.",
         f"UAR by recipe: {seen}. Chance is {chance:.1f} %.",
     )
 
@@ -148,7 +148,7 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
     axes.set_ylim(len(recipes) - 0.45, -0.6)
     axes.set_xlim(0, 100)
     axes.axvline(100 * summary["chance"], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-    axes.set_xlabel("UAR of one speaker, %   (dashed: chance)")
+    axes.set_xlabel("UAR of one speaker, % (dashed: chance)")
     return drawing_of(
         figure,
         "speakers",
@@ -336,8 +336,3 @@ def _interval(recipe: Mapping[str, Any]) -> str:
     score = recipe["scores"]["uar"]
     text = interval_text(score)
     return text if score["low"] is None else f"95 % interval {text}"
-
-
-def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:
-    """The figure, rendered, with its words."""
-    return Drawing(name, title, caption, alternative, to_svg(figure, f"figure-{name}", alternative))

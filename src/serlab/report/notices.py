@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
-from serlab.report.verdict import SEEDS_FOR_RECIPES
-from serlab.report.words import counted, listed, numbered, people
+from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
+from serlab.report.words import counted, listed, numbered, people, percent, side_title
 
 SEVERITIES = ("danger", "warning", "note")
 Notice = dict[str, str]
@@ -77,6 +77,14 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             "The corpus does not say who speaks, so nobody can know whether the models have heard the test speakers "
             "in training, and no interval can be given.",
         )
+    if corpus.get("smoke"):
+        yield _notice(
+            "smoke",
+            "danger",
+            f"A SMOKE RUN: it shows that everything runs, and no figure here means anything ({corpus['part']}).",
+        )
+    elif corpus.get("part"):
+        yield _notice("part", "warning", f"Only a part of the corpus: {corpus['part']}.")
     if corpus["synthetic"]:
         yield _notice(
             "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."
@@ -95,8 +103,8 @@ def _about_coverage(
             "warning",
             f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these very clips.",
         )
-    folds = sorted({fold for recipe in recipes for fold in recipe["folds"]})
-    missing = sorted(set(range(1, protocol["folds"] + 1)) - set(folds))
+    folds = {fold for recipe in recipes for fold in recipe["folds"]}
+    missing = [fold for fold in protocol.get("fold_names", range(1, protocol["folds"] + 1)) if fold not in folds]
     if missing:
         yield _notice(
             "missing-folds",
@@ -130,10 +138,11 @@ def _about_coverage(
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are judged: too few for an interval.",
         )
     if min(len(recipe["seeds"]) for recipe in recipes) < SEEDS_FOR_RECIPES:
+        first = "Fewer than three seeds: the" if any(recipe["seeds"] for recipe in recipes) else "The"
         yield _notice(
             "few-seeds",
             "note",
-            "Fewer than three seeds: the intervals say how the trained models at hand would fare on other "
+            f"{first} intervals say how the trained models at hand would fare on other "
             f"{people(corpus['name'])}, not how the recipes would fare if trained again.",
         )
     uneven = [recipe["title"] for recipe in recipes if not recipe["seeds_comparable"]]
@@ -148,12 +157,7 @@ def _about_coverage(
 
 def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
     for recipe in recipes:
-        if recipe["not_learned"]:
-            yield _notice(
-                "did-not-learn",
-                "warning",
-                f"{recipe['title']} did not learn: {listed(recipe['not_learned'])}. No comparison is drawn from it.",
-            )
+        yield from _about_learning(recipe)
         if recipe["absent"]:
             yield _notice(
                 "absent-label",
@@ -161,7 +165,14 @@ def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
                 f"No clip of {listed(recipe['absent'])} among those that {recipe['title']} is judged on: "
                 "UAR and macro-F1 are means over the other labels.",
             )
-        if without := recipe["trust"]["calibration"]["without"]:
+        calibration = recipe["trust"]["calibration"]
+        if calibration is None:
+            yield _notice(
+                "no-probabilities",
+                "note",
+                f"{recipe['title']} gives no probabilities: no calibration, no abstention and no prediction sets.",
+            )
+        elif without := calibration["without"]:
             yield _notice(
                 "no-calibration", "note", f"No temperature and no prediction sets for {recipe['title']}: {without}."
             )
@@ -169,6 +180,33 @@ def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
             if len(recipe[what]) > 1:
                 name = {"precision": "precisions", "versions": "versions of serlab"}[what]
                 yield _notice(f"mixed-{what}", "warning", f"{recipe['title']} mixes {name}: {listed(recipe[what])}.")
+
+
+def _about_learning(recipe: Mapping[str, Any]) -> Iterator[Notice]:
+    """Whether the test interval lies above chance, and what the training score warns of; neither hides a recipe."""
+    uar, train = recipe["scores"]["uar"], percent(recipe["train_uar"])
+    if recipe["not_learned"]:
+        yield _notice(
+            "did-not-learn",
+            "warning",
+            f"{recipe['title']} is not shown to have learned: {listed(recipe['not_learned'])}.",
+        )
+    if recipe["fit_caution"] == "underfitted":
+        yield _notice(
+            "underfitted",
+            "warning",
+            f"{recipe['title']} may be underfitted: its UAR on its own training clips is {train} %, less than halfway "
+            f"from chance to 100 % ({chance_text(recipe)}). Longer training, less regularisation or a larger model may "
+            "raise its score.",
+        )
+    if recipe["fit_caution"] == "overfitted":
+        yield _notice(
+            "overfitted",
+            "warning",
+            f"{recipe['title']} may be overfitted: its UAR is {train} % on its training clips and "
+            f"{percent(uar['value'])} % on the {side_title(recipe['side'])} side, less than half as far above chance "
+            f"({chance_text(recipe)}). More training speakers, augmentation or regularisation may raise its score.",
+        )
 
 
 def _about_exclusions(exclusions: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:

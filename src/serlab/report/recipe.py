@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,18 +11,19 @@ import pandas as pd
 
 from serlab.evaluation.bootstrap import Interval, intervals
 from serlab.evaluation.judge import per_class
+from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
-from serlab.report.selection import RecipeRuns, full_grid
+from serlab.report.selection import Cell, RecipeRuns, called, full_grid
+from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
+from serlab.variants import changed_settings
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
-_LEAST_LEARNED = 0.52
-_ROUNDING = 1e-9
 
 
 def describe(recipe: RecipeRuns) -> dict[str, Any]:
@@ -34,11 +35,16 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
     fold_wise = over_folds(outcomes)
     runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
     train_uar = _mean([run["train_uar"] for run in runs])
+    without = absent(outcomes.by_seed, labels)
+    heard = len(labels) - len(without)
+    learned = has_learned(scores["uar"], heard, side=recipe.side)
     return {
         "name": recipe.name,
         "title": recipe.title,
         "hash": recipe.signature["recipe"]["hash"],
         "pretrained": recipe.signature["recipe"]["pretrained"],
+        "weights_sha256": recipe.signature.get("weights_sha256"),
+        "changed": changed_settings(recipe.signature["recipe"]),
         "precision": sorted({str(run.signature["precision"]) for run in recipe.runs}),
         "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
         "side": recipe.side,
@@ -51,8 +57,11 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "scores": {metric: asdict(score) for metric, score in scores.items()},
         "train_uar": train_uar,
         "dev_uar": _mean([run["dev_uar"] for run in runs]),
-        "not_learned": reasons_not_learned(train_uar, scores["uar"], len(labels)),
-        "absent": absent(outcomes.by_seed, labels),
+        "chance": chance_of(heard),
+        "learned": learned,
+        "not_learned": [_at_chance(scores["uar"], heard)] if learned is False else [],
+        "fit_caution": fit_caution(train_uar, scores["uar"].value, heard),
+        "absent": without,
         "per_class": per_class(outcomes.by_seed, recipe.rows, labels),
         "confusion": outcomes.by_seed.sum(axis=0).tolist(),
         "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
@@ -72,63 +81,76 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, 
     dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
     outcomes = count_outcomes(recipe.rows, corpus["labels"])
     fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
-    return trust(recipe.rows, fitted_on, outcomes, clips, speakers_known=corpus["speakers_known"])
+    return trust(
+        recipe.rows,
+        fitted_on,
+        outcomes,
+        clips,
+        speakers_known=corpus["speakers_known"],
+        folds=recipe.fold_names,
+        seeds=recipe.seed_names,
+    )
 
 
-def reasons_not_learned(train_uar: float | None, judged: Interval, classes: int) -> list[str]:
-    """Why a recipe did not learn; empty where it did.
-
-    A recipe has learned when its training UAR is at least .60 of six labels (for K labels: as far above chance,
-    (UAR - 1/K) / (1 - 1/K) >= .52) and the interval of the judged UAR lies above 1/K (without an interval: the UAR).
-
-    Args:
-        train_uar: mean training UAR of the runs.
-        judged: UAR on the test (or dev) side.
-        classes: number of labels K.
-    """
-    chance = 1 / classes
-    reasons = []
-    needed = chance + _LEAST_LEARNED * (1 - chance)
-    if train_uar is not None and train_uar < needed - _ROUNDING:
-        reasons.append(f"its UAR on its own training clips is {100 * train_uar:.1f} %, below {100 * needed:.1f} %")
-    if judged.low is not None and judged.low <= chance:
-        reasons.append(f"the interval of its UAR does not lie above chance ({100 * chance:.1f} %)")
-    elif judged.low is None and judged.value <= chance:
-        reasons.append(f"its UAR does not lie above chance ({100 * chance:.1f} %)")
-    return reasons
+def _at_chance(score: Interval, labels: int) -> str:
+    """Why a recipe is not shown to have learned."""
+    interval, chance = interval_text(asdict(score)), percent(chance_of(labels))
+    return f"the 95 % interval of its UAR ({interval}) does not lie above chance ({chance} %)"
 
 
 def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     """The paired difference ``first - second`` on the clips, folds and seeds that both have."""
     pair: dict[str, Any] = {"first": first.name, "second": second.name, "differences": None, "reason": ""}
-    shared = full_grid(set(first.cells) & set(second.cells))
+    shared = _shared_cells(first, second)
     if first.side != second.side:
         return pair | {"reason": f"one is judged on {first.side}, the other on {second.side}"}
     if not shared:
         return pair | {"reason": "they have no fold and seed in common"}
     corpus = first.signature["corpus"]
-    keys = ["clip", "fold", "seed"]
-    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(pd.DataFrame(shared, columns=["fold", "seed"]))
+    # Others may have put their clips into folds in different ways.
+    keys = ["clip", "seed"] if "called" in first.signature else ["clip", "fold", "seed"]
+    cells = pd.DataFrame(shared, columns=["fold", "seed"])[keys[1:]].drop_duplicates()
+    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(cells)
+    if both.empty:
+        return pair | {"reason": "they have no clip in common"}
     one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
     return pair | {
         **compare(one, other, speakers_known=corpus["speakers_known"]),
-        "folds": sorted({fold for fold, _ in shared}),
-        "seeds": sorted({seed for _, seed in shared}),
+        "folds": _shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
+        "seeds": _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
         "clips": int(both["clip"].nunique()),
         "speakers": len(one.speakers) if corpus["speakers_known"] else None,
         "partial": set(shared) != set(first.cells) or set(shared) != set(second.cells),
     }
 
 
+def _shared_cells(first: RecipeRuns, second: RecipeRuns) -> list[Cell]:
+    """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
+    if "called" in first.signature:
+        seeds = set(first.seeds) & set(second.seeds)
+        return sorted({cell for cell in (*first.cells, *second.cells) if cell[1] in seeds})
+    return full_grid(set(first.cells) & set(second.cells))
+
+
+def _shared_names(first: Called, second: Called, numbers: Collection[int]) -> list[int | str]:
+    """What both call the folds or seeds of these numbers, in order; nothing where they call them differently."""
+    named = {number: first.get(number) for number in sorted(numbers)}
+    return [name for number, name in named.items() if name is not None and name == second.get(number)]
+
+
 def worst_confusions(recipe: RecipeRuns) -> list[dict[str, Any]]:
-    """The wrong clips that the recipe was surest of, each clip once, surest first."""
+    """The wrong clips that the recipe was surest of, each clip once, surest first; none where it has no scores."""
     rows = recipe.rows
+    if not labels_of(rows):
+        return []
     wrong = rows[rows["predicted"] != rows["label"]].sort_values(["probability", "clip"], ascending=[False, True])
     worst = wrong.drop_duplicates("clip").head(WORST)
     column = {label: index for index, label in enumerate(labels_of(worst))}
     of_label = probabilities_of(worst)[range(len(worst)), [column[label] for label in worst["label"]]]
-    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)]
-    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.astype(object).itertuples(index=False)]
+    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)].astype(object)
+    for key, names in (("fold", recipe.fold_names), ("seed", recipe.seed_names)):
+        worst[key] = [names[number] for number in worst[key]]
+    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.itertuples(index=False)]
 
 
 def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
@@ -137,8 +159,8 @@ def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
     dev = run.table[run.table["side"] == "dev"]
     counts = count_outcomes(judged, labels).by_seed[0]
     return {
-        "fold": int(run.signature["fold"]),
-        "seed": int(run.signature["seed"]),
+        "fold": called(run)["fold"],
+        "seed": called(run)["seed"],
         "clips": len(judged),
         "uar": float(uar(counts)),
         "wa": float(wa(counts)),

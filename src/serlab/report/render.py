@@ -21,19 +21,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab import files, ledger
 from serlab.core import UserError
+from serlab.evaluation.learning import NOT_SHOWN
 from serlab.progress import clock
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
 from serlab.report.overview import survey
 from serlab.report.summary import summarise
-from serlab.report.svg import Drawing, colour_variables, standalone
+from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
 from serlab.tables import read_protocols, read_runs
+from serlab.variants import changes_text
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
+    from serlab.evaluation.prepare import Judged
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
@@ -73,7 +76,7 @@ def build(
 
 
 def build_foreign(
-    tables: Sequence[Path],
+    tables: Sequence[Path | Judged],
     folder: Path,
     corpus: Corpus | None = None,
     *,
@@ -83,7 +86,7 @@ def build_foreign(
     """Write the report of tables of predictions, whoever made them.
 
     Args:
-        tables: files for :func:`serlab.tables.read_foreign`.
+        tables: files for :func:`serlab.tables.read_foreign`, or such that are prepared already.
         folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
@@ -105,16 +108,22 @@ def build_foreign(
 def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
     sounds = _sounds(summary, _paths(clips), target, audio)
-    for drawing in drawings:
-        files.write_text(target / "figures" / f"{drawing.name}.svg", standalone(drawing))
-    shown = {f"{drawing.name}.svg" for drawing in drawings}
-    for stale in set((target / "figures").glob("*.svg")):
-        if stale.name not in shown:
-            stale.unlink(missing_ok=True)
+    _write_figures(drawings, target / "figures")
     files.write_json(target / "report.json", summary)
     files.write_text(target / "report.md", render_markdown(summary, drawings))
     files.write_text(target / "index.html", render_html(summary, drawings, sounds))
     return target / "index.html"
+
+
+def _write_figures(drawings: Sequence[Drawing], folder: Path) -> None:
+    """Write each figure as SVG, PDF and PNG, and delete those that an earlier report left."""
+    for drawing in drawings:
+        for ending, content in exports(drawing).items():
+            files.write_bytes(folder / f"{drawing.name}.{ending}", content)
+    shown = {drawing.name for drawing in drawings}
+    for stale in {*folder.glob("*.svg"), *folder.glob("*.pdf"), *folder.glob("*.png")}:
+        if stale.stem not in shown:
+            stale.unlink(missing_ok=True)
 
 
 def _check_found(folder: Path, recipes: Collection[str], found: Collection[str]) -> None:
@@ -217,6 +226,7 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["not_shown"] = NOT_SHOWN
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
@@ -234,6 +244,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "size": _size,
         "settings": _settings,
         "chosen": words.chosen_text,
+        "changes": changes_text,
         "weights": words.weights_text,
         "count": words.counted,
         "side": words.side_title,

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from serlab.changes import flat
 from serlab.core import UserError
-from serlab.evaluation.outcomes import check_labels, predicted_of
-from serlab.tables import Run, probabilities_of
+from serlab.evaluation.outcomes import Called, check_labels, predicted_of
+from serlab.tables import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
 Cell = tuple[int, int]
@@ -48,9 +49,19 @@ class RecipeRuns:
         return tuple(cell_of(run) for run in self.runs)
 
     @property
-    def folds(self) -> list[int]:
-        """Folds, sorted."""
-        return sorted({fold for fold, _ in self.cells})
+    def fold_names(self) -> Called:
+        """What each fold is called, by its number, in order of the numbers; None where a table names none."""
+        return {cell_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=cell_of)}
+
+    @property
+    def seed_names(self) -> Called:
+        """What each seed is called, likewise."""
+        return {cell_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=cell_of)}
+
+    @property
+    def folds(self) -> list[int | str]:
+        """Folds as they are called, in order."""
+        return [name for name in self.fold_names.values() if name is not None]
 
     @property
     def seeds(self) -> list[int]:
@@ -60,7 +71,8 @@ class RecipeRuns:
     @property
     def trained_seeds(self) -> list[int]:
         """Seeds that were trained for these runs, sorted: of a mean over seeds all of them."""
-        return sorted({seed for run in self.runs for seed in run.signature.get("seeds", [cell_of(run)[1]])})
+        seeds = {seed for run in self.runs for seed in run.signature.get("seeds", [called(run)["seed"]])}
+        return sorted(seeds - {None})
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -73,10 +85,17 @@ def cell_of(run: Run) -> Cell:
     return int(run.signature["fold"]), int(run.signature["seed"])
 
 
+def called(run: Run) -> Mapping[str, Any]:
+    """What a run's ``fold`` and ``seed`` are called, None for what another's table does not name."""
+    found: Mapping[str, Any] = run.signature.get("called", run.signature)
+    return found
+
+
 def judged_rows(run: Run, side: str) -> pd.DataFrame:
-    """A run's rows of one side, with ``predicted`` and ``probability`` (of the predicted label)."""
+    """A run's rows of one side, with ``predicted`` and its ``probability`` (None without scores)."""
     rows = run.table[run.table["side"] == side]
-    return rows.assign(predicted=predicted_of(rows), probability=probabilities_of(rows).max(axis=1, initial=0.0))
+    sure = probabilities_of(rows).max(axis=1, initial=0.0) if labels_of(rows) else None
+    return rows.assign(predicted=predicted_of(rows), probability=sure)
 
 
 def full_grid(cells: Iterable[Cell]) -> list[Cell]:
@@ -116,7 +135,7 @@ def _titles(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         alike[recipe["title"]].append(name)
     found: dict[str, str] = {}
     for title, names in alike.items():
-        parts = _differing({name: _flat(recipes[name]["config"]) for name in names})
+        parts = _differing({name: flat(recipes[name]["config"]) for name in names})
         apart = len(set(parts.values())) == len(names) and max(map(len, parts.values())) <= _LONGEST_DIFFERENCE
         found |= {name: title if len(names) == 1 else f"{title} ({parts[name] if apart else name})" for name in names}
     return found
@@ -129,18 +148,6 @@ def _differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         name: ", ".join(f"{key.rsplit('.', 1)[-1]} {config[key]}" for key in told if key in config)
         for name, config in configs.items()
     }
-
-
-def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name.
-
-    >>> _flat({"training": {"targets": "soft"}})
-    {'training.targets': 'soft'}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat
 
 
 def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
@@ -159,16 +166,21 @@ def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 
 
+def _protocol(run: Run) -> tuple[str, str]:
+    protocol = run.signature["protocol"]
+    return protocol["name"], protocol.get("version", "1")
+
+
 def _check_same_corpus(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs:
-        corpus, protocol = run.signature["corpus"], run.signature["protocol"]
+        corpus = run.signature["corpus"]
         if corpus["fingerprint"] != first.signature["corpus"]["fingerprint"]:
             raise UserError(
                 f"{first.path} and {run.path} are of different data (fingerprints "
                 f"{first.signature['corpus']['fingerprint'][:8]} and {corpus['fingerprint'][:8]}); "
                 "keep runs of different copies in different folders (--out)."
             )
-        if protocol["name"] != first.signature["protocol"]["name"]:
+        if _protocol(run) != _protocol(first):
             raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")
         check_labels(run.table, corpus["labels"], str(run.path))

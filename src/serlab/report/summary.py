@@ -57,8 +57,7 @@ def summarise(
             recipes.append(describe(group) | {"trust": describe_trust(group, clips)})
             progress.advance()
     recipes.sort(key=_rank)
-    learned = [by_name[recipe["name"]] for recipe in recipes if not recipe["not_learned"]]
-    couples = list(combinations(learned, 2))
+    couples = list(combinations([by_name[recipe["name"]] for recipe in recipes], 2))
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
@@ -99,14 +98,14 @@ def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any]
     return found
 
 
-def _rank(recipe: Mapping[str, Any]) -> tuple[bool, bool, float, str]:
-    """Recipes that learned first, test before dev, then by UAR."""
-    return bool(recipe["not_learned"]), recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
+def _rank(recipe: Mapping[str, Any]) -> tuple[bool, float, str]:
+    """Test before dev, then by UAR."""
+    return recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
 
 
 def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: Sequence[RecipeRuns]) -> str:
-    folds = {fold for group in groups for fold in group.folds}
-    seeds = {seed for group in groups for seed in group.seeds}
+    folds = dict.fromkeys(fold for group in groups for fold in group.folds)
+    seeds = {seed for group in groups for seed in group.seed_names.values() if seed is not None}
     return signature_line(corpus, protocol["name"], folds, seeds)
 
 
@@ -118,7 +117,12 @@ def _exclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
             key = (exclusion["fold"], exclusion["side"], exclusion["clip"], exclusion["reason"])
             entry = found.setdefault(key, {name: exclusion[name] for name in ("fold", "side", "clip", "reason")})
             entry.setdefault("recipes", set()).add(run.path.parent.name)
-    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found)]
+    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found, key=_place)]
+
+
+def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Exclusions of no fold come before those of one."""
+    return key[0] is not None, *key[0:1] * (key[0] is not None), *key[1:]
 
 
 def _ledger(

@@ -1,14 +1,17 @@
-"""From a matplotlib figure to an SVG that takes its colours from the page and can stand beside others in it.
+"""From a matplotlib figure to an SVG that takes its colours from its page, and to files with colours of their own.
 
-Figures are drawn in a few fixed colours; each becomes a CSS variable here (the text's becomes ``currentColor``), so
-that one drawing serves light, dark and paper. Text stays text. Every id gets the figure's name in front.
+Figures are drawn in a few fixed colours. In a page each becomes a CSS variable (the text's becomes ``currentColor``),
+so that one drawing serves light, dark and paper. Files keep the colours, since few programs beside browsers know CSS
+variables. Text stays text. Every id gets the figure's name in front.
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +19,9 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 
-INK, MUTED, LINE, PAGE = "#1d2126", "#5c6570", "#d8d5ce", "#fdfcfa"
+INK, MUTED, LINE, PAGE = "#1d2126", "#5c6570", "#d8d5ce", "#ffffff"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b3548a", "#8a6d00", "#3f9ad0", "#4d5358")
 """Okabe and Ito's hues in an order that is safe for the colour-blind; the pale ones darkened for white paper."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -25,12 +29,19 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _VARIABLES = {INK: "currentColor", MUTED: f"var(--muted, {MUTED})", LINE: f"var(--line, {LINE})"}
 _VARIABLES |= {PAGE: f"var(--page, {PAGE})"}
 _VARIABLES |= {colour: f"var(--s{index}, {colour})" for index, colour in enumerate(SERIES)}
+_PAGE_FONT = "system-ui, sans-serif"
+_FILE_FONT = "'DejaVu Sans', Verdana, sans-serif"
+_FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei"),
+    *("WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"),
+)
+_DPI = 200
 _DARK_SERIES = ("#56b4e9", "#f0843c", "#2fc795", "#e08fbc", "#e6c229", "#9fd3f2", "#b9bfc5")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
     "svg.hashsalt": "serlab",
     "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
     "text.color": INK,
     "axes.edgecolor": LINE,
@@ -65,7 +76,8 @@ class Drawing:
         title: what it shows, in a few words.
         caption: how to read it.
         alternative: what can be seen in it, for who cannot see it.
-        svg: the ``<svg>`` element.
+        svg: the ``<svg>`` element for a page that defines the colours.
+        figure: what it was rendered from.
     """
 
     name: str
@@ -73,15 +85,25 @@ class Drawing:
     caption: str
     alternative: str
     svg: str
+    figure: Figure
 
 
 @contextmanager
 def settings() -> Iterator[None]:
     """Draw the block's figures in the report's style."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        mpl.rcParams.update(_SETTINGS | {"font.family": ["DejaVu Sans", *_other_scripts()]})
+        # A user's label in a script for which this machine has no font: pages and SVGs keep it as text.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+@functools.cache
+def _other_scripts() -> tuple[str, ...]:
+    """Installed fonts for what DejaVu Sans lacks."""
+    there = set(get_font_names())
+    return tuple(name for name in _FALLBACKS if name in there)
 
 
 def colour_variables(*, dark: bool) -> str:
@@ -93,38 +115,65 @@ def colour_variables(*, dark: bool) -> str:
     return "; ".join(f"--s{index}: {colour}" for index, colour in enumerate(_DARK_SERIES if dark else SERIES))
 
 
-def to_svg(figure: Figure, name: str, alternative: str) -> str:
-    """Render a figure as an ``<svg>`` element without a prolog, with its text alternative.
+def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:
+    """The figure, rendered for a page, with its words.
 
     Args:
         figure: drawn within :func:`settings`.
-        name: prefix of every id.
+        name: unique within the report; the prefix of every id.
+        title: what it shows, in a few words.
+        caption: how to read it.
         alternative: the text alternative.
     """
-    stream = io.StringIO()
+    svg = _svg(figure, f"figure-{name}", alternative, _PAGE_FONT, background="none")
+    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _variable, svg)
+    # Every file gets the page's layout, and none computes it again.
+    figure.set_layout_engine("none")
+    return Drawing(name, title, caption, alternative, svg, figure)
+
+
+def exports(drawing: Drawing) -> dict[str, bytes]:
+    """The drawing as files for papers and slides, by ending: ``svg``, ``pdf`` and ``png``.
+
+    They have plain colours on white, for whatever program opens them, and no date, so that drawing again gives the
+    same bytes. In the SVG and the PDF text stays text.
+    """
+    # No producer and no software: a version of matplotlib is no part of a figure.
+    pdf = {"Title": drawing.title, "Creator": None, "Producer": None, "CreationDate": None}
+    return {
+        "svg": export_svg(drawing),
+        "pdf": _rendered(drawing.figure, "pdf", pdf, background=PAGE),
+        "png": _rendered(drawing.figure, "png", {"Title": drawing.title, "Software": None}, background=PAGE),
+    }
+
+
+def export_svg(drawing: Drawing) -> bytes:
+    """The SVG alone of :func:`exports`."""
+    svg = _svg(drawing.figure, f"figure-{drawing.name}", drawing.alternative, _FILE_FONT, background=PAGE)
+    start = svg.index(">") + 1
+    return f"{svg[:start]}<title>{html.escape(drawing.title)}</title>{svg[start:]}\n".encode()
+
+
+def _svg(figure: Figure, name: str, alternative: str, font: str, *, background: str) -> str:
+    """The figure as an ``<svg>`` element without a prolog, with its text alternative."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=nothing)
-    text = re.sub(r"<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.DOTALL)
+    text = _rendered(figure, "svg", nothing, background=background).decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text[text.index("<svg ") :]
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", text)
-    text = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _variable, text)
+    # Before 3.10 or so matplotlib writes the short form, "font: bold 9px 'DejaVu Sans'".
+    text = re.sub(r"(font-family:|font: [\w. ]*px) [^;\"]*", rf"\1 {font}", text)
     label = html.escape(alternative, quote=True)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
 
 
-def standalone(drawing: Drawing) -> str:
-    """The drawing as a file of its own, light or dark as its reader prefers."""
-    light = f"svg {{ color: {INK}; background: {PAGE}; --page: {PAGE}; {colour_variables(dark=False)} }}"
-    dark = (
-        "svg { color: #e8eaec; background: #14171a; --page: #14171a; --muted: #a2abb4; --line: #343b41; "
-        f"{colour_variables(dark=True)} }}"
-    )
-    style = f"<style>{light} @media (prefers-color-scheme: dark) {{ {dark} }}</style>"
-    start = drawing.svg.index(">") + 1
-    return drawing.svg[:start] + f"<title>{html.escape(drawing.title)}</title>{style}" + drawing.svg[start:] + "\n"
+def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None], *, background: str) -> bytes:
+    stream = io.BytesIO()
+    with settings():
+        figure.savefig(stream, format=kind, metadata=metadata, facecolor=background, dpi=_DPI if kind == "png" else 72)
+    return stream.getvalue()
 
 
 def _variable(match: re.Match[str]) -> str:

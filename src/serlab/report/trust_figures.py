@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from serlab.report.figures import Summary, draw_counts, drawing_of, legend, legend_rows, mark_of
-from serlab.report.svg import MUTED, SERIES, Drawing, settings
+from serlab.report.figures import Summary, draw_counts, legend, legend_rows, mark_of
+from serlab.report.svg import MUTED, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import percent
 
 _WIDTH = 4.2
@@ -26,13 +26,14 @@ def draw_trust(summary: Summary) -> list[Drawing]:
         summary: from :func:`serlab.report.summary.summarise`.
     """
     with settings():
-        drawings = [_draw_reliability(summary), _draw_abstention(summary)]
+        scored = any(recipe["trust"]["calibration"] for recipe in summary["recipes"])
+        drawings = [_draw_reliability(summary), _draw_abstention(summary)] if scored else []
         return drawings + ([_draw_people(summary)] if summary["people"] else [])
 
 
 def _draw_reliability(summary: Summary) -> Drawing:
     """A panel a recipe: lines of several would hide each other near the diagonal."""
-    recipes = summary["recipes"]
+    recipes = _scored(summary)
     columns = min(_PANELS, len(recipes))
     rows = -(-len(recipes) // columns)
     figure = Figure(figsize=(_WIDTH, 0.5 + rows * (4.0 / columns + 0.25)), layout="constrained")
@@ -40,7 +41,7 @@ def _draw_reliability(summary: Summary) -> Drawing:
     for spare in panels.flat[len(recipes) :]:
         spare.set_axis_off()
     seen = []
-    for index, (axes, recipe) in enumerate(zip(panels.flat, recipes, strict=False)):
+    for axes, (index, recipe) in zip(panels.flat, recipes, strict=False):
         found = recipe["trust"]["calibration"]
         after = found["after"] or found["before"]
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
@@ -56,7 +57,7 @@ def _draw_reliability(summary: Summary) -> Drawing:
         axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
         then = f" before, {percent(after['ece'])} after" if found["after"] else ""
         seen.append(f"{recipe['title']} {percent(found['before']['ece'])}{then}")
-    fitted = any(recipe["trust"]["calibration"]["after"] for recipe in summary["recipes"])
+    fitted = any(recipe["trust"]["calibration"]["after"] for _, recipe in recipes)
     tempered = ", after a temperature that each fold's dev side chose" if fitted else ""
     figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
     figure.supylabel("Right, %", fontsize=8.5, color=MUTED)
@@ -73,7 +74,7 @@ def _draw_reliability(summary: Summary) -> Drawing:
 def _draw_abstention(summary: Summary) -> Drawing:
     figure, axes = _square(summary)
     seen = []
-    for index, recipe in enumerate(summary["recipes"]):
+    for index, recipe in _scored(summary):
         found = recipe["trust"]["abstention"]
         coverage, risk = 100 * np.array(found["curve"]).T
         style = _line(index, recipe) | {"marker": ""}
@@ -82,7 +83,7 @@ def _draw_abstention(summary: Summary) -> Drawing:
         seen.append(f"{recipe['title']} {at}")
     axes.set(xlim=(0, 100), xlabel="Answered, %", ylabel="Right among the answers, %")
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    legend(axes, [recipe["title"] for recipe in summary["recipes"]])
+    legend(axes, [recipe["title"] for _, recipe in _scored(summary)])
     return drawing_of(
         figure,
         "abstention",
@@ -90,6 +91,11 @@ def _draw_abstention(summary: Summary) -> Drawing:
         "Accuracy on the clips of which the model is surest.",
         f"Accuracy in % at a share answered in %: {'; '.join(seen)}.",
     )
+
+
+def _scored(summary: Summary) -> list[tuple[int, Mapping[str, Any]]]:
+    """Recipes that give probabilities, each with its place among all, which is its colour."""
+    return [(place, recipe) for place, recipe in enumerate(summary["recipes"]) if recipe["trust"]["calibration"]]
 
 
 def _draw_people(summary: Summary) -> Drawing:
@@ -105,7 +111,7 @@ def _draw_people(summary: Summary) -> Drawing:
 
 
 def _square(summary: Summary) -> tuple[Figure, Axes]:
-    rows = legend_rows([recipe["title"] for recipe in summary["recipes"]])
+    rows = legend_rows([recipe["title"] for _, recipe in _scored(summary)])
     figure = Figure(figsize=(_WIDTH, 3.3 + 0.24 * rows), layout="constrained")
     axes = figure.subplots()
     axes.grid()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serlab.report.words import corpus_title, interval_text, listed, numbered, people, percent, points
+from serlab.evaluation.learning import NOT_SHOWN
+from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
 
 SEEDS_FOR_RECIPES = 3
 """From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
@@ -23,22 +24,21 @@ def answer(
         corpus: the runs' corpus.
         protocol: the runs' protocol.
         recipes: the described recipes, best first.
-        pairs: the paired differences between the recipes that learned.
+        pairs: the paired differences between all recipes.
 
     Returns:
         ``about`` (which people, which protocol), ``finding``, ``ranking`` (all recipes; empty below three) and
         ``text``, the first two as one sentence.
     """
-    learned = [recipe for recipe in recipes if not recipe["not_learned"]]
     titles = {recipe["name"]: recipe["title"] for recipe in recipes}
-    headline = next((p for p in pairs if {p["first"], p["second"]} == {r["name"] for r in learned[:2]}), None)
-    if len(learned) > 1 and headline is not None:
-        compared = headline if headline["differences"] else None
-        ground = compared or learned[0]
-        finding = _compare(titles, compared) if compared else _cannot_compare(titles, headline)
+    headline = next((p for p in pairs if {p["first"], p["second"]} == {r["name"] for r in recipes[:2]}), None)
+    ground: Mapping[str, Any] = recipes[0]
+    if headline is None:
+        finding = _alone(recipes[0])
+    elif headline["differences"]:
+        ground, finding = headline, _compare(titles, headline)
     else:
-        ground = learned[0] if learned else recipes[0]
-        finding = _alone(learned[0], len(recipes)) if learned else _none_learned(recipes)
+        finding = _cannot_compare(titles, headline)
     about = _about(corpus, protocol, ground, recipes[0]["side"])
     return {
         "about": about,
@@ -54,7 +54,7 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     count = ground["clips"] if ground["speakers"] is None else ground["speakers"]
     of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
     folds = "all folds" if len(ground["folds"]) == protocol["folds"] else numbered("fold", ground["folds"])
-    if protocol["folds"] == 1:
+    if protocol["folds"] <= 1 or not ground["folds"]:
         folds = ""
     where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
     heard = {
@@ -64,7 +64,8 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
     }[protocol["speaker_disjoint"]]
     seeds = len(ground["seeds"])
     subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
-    return f"On the {count:,} {who}{of} ({where}){heard}, {subject}"
+    loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
+    return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
 
 
 def _unknown(corpus: Mapping[str, Any]) -> str:
@@ -121,28 +122,29 @@ def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
     return f"{titles[pair['first']]} and {titles[pair['second']]} cannot be compared: {pair['reason']}."
 
 
-def _alone(recipe: Mapping[str, Any], recipes: int) -> str:
+def _alone(recipe: Mapping[str, Any]) -> str:
     score = recipe["scores"]["uar"]
-    chance = percent(1 / len(recipe["per_class"]))
-    only = "only " if recipes > 1 else ""
-    rest = ", so no comparison is drawn" if recipes > 1 else ""
     interval = interval_text(score)
     interval = interval if score["low"] is None else f"95 % interval {interval}"
-    return (
-        f"{only}{recipe['title']} {'learned, with' if recipes > 1 else 'has'} a UAR of {percent(score['value'])} % "
-        f"({interval}; chance is {chance} %){rest}."
-    )
+    shown = f"; {NOT_SHOWN}" if recipe["learned"] is False else ""
+    return f"{recipe['title']} has a UAR of {percent(score['value'])} % ({interval}; {chance_text(recipe)}){shown}."
 
 
-def _none_learned(recipes: Sequence[Mapping[str, Any]]) -> str:
-    titles = listed(recipe["title"] for recipe in recipes)
-    return f"{titles} did not learn" + (", so no comparison is drawn." if len(recipes) > 1 else ".")
+def chance_text(recipe: Mapping[str, Any]) -> str:
+    """Chance of a recipe's UAR; of fewer labels where some have no clips.
+
+    >>> chance_text({"chance": 0.25, "absent": []})
+    'chance is 25.0 %'
+    """
+    among = f" for {round(1 / recipe['chance'])} labels with clips" if recipe["absent"] else ""
+    return f"chance is {percent(recipe['chance'])} %{among}"
 
 
 def _ranking(recipes: Sequence[Mapping[str, Any]]) -> str:
-    """All recipes by UAR, those that did not learn named apart."""
-    learned = [f"{r['title']} {percent(r['scores']['uar']['value'])} %" for r in recipes if not r["not_learned"]]
-    failed = [recipe["title"] for recipe in recipes if recipe["not_learned"]]
-    parts = [f"By UAR: {'; '.join(learned)}."] if learned else []
-    parts += [f"Did not learn: {listed(failed)}."] if failed else []
-    return " ".join(parts)
+    """All recipes by UAR."""
+    each = [
+        f"{recipe['title']} {percent(recipe['scores']['uar']['value'])} %"
+        + (f" ({NOT_SHOWN})" if recipe["learned"] is False else "")
+        for recipe in recipes
+    ]
+    return f"By UAR: {'; '.join(each)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 MINUS = "\u2212"
@@ -80,17 +80,22 @@ def attained_text(entry: Mapping[str, Any]) -> str:
     'folds 1, 2'
     """
     found = entry["speakers"]
-    return numbered("fold", map(int, found["folds"])) + (" alone" if found["unattained"] else "")
+    folds = [int(fold) if fold.isdecimal() else fold for fold in found["folds"]]
+    return (numbered("fold", folds) + (" alone" if found["unattained"] else "")) if folds else "–"
 
 
-def spans(numbers: Iterable[int]) -> str:
-    """Whole numbers with runs drawn together.
+def spans(numbers: Iterable[int | str]) -> str:
+    """Whole numbers with runs drawn together; names as they are, and an en dash where there is nothing.
 
-    >>> spans([1, 2, 3, 5])
-    '1 to 3, 5'
+    >>> spans([1, 2, 3, 5]), spans(["Session2", "Session1"]), spans([])
+    ('1 to 3, 5', 'Session1, Session2', '–')
     """
+    distinct = set(numbers)
+    whole = [number for number in distinct if isinstance(number, int)]
+    if len(whole) < len(distinct) or not distinct:
+        return ", ".join(sorted(map(str, distinct))) or "–"
     parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
+    for number in sorted(whole):
         if parts and number == parts[-1][-1] + 1:
             parts[-1].append(number)
         else:
@@ -109,7 +114,7 @@ def span(values: Iterable[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def numbered(noun: str, numbers: Iterable[int]) -> str:
+def numbered(noun: str, numbers: Iterable[int | str]) -> str:
     """A noun with the numbers of what it means.
 
     >>> numbered("fold", [3]), numbered("fold", [1, 2, 3])
@@ -129,8 +134,8 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def side_title(side: str) -> str:
-    """A side of a fold as it is written in a sentence."""
-    return {"train": "training", "dev": "development", "test": "test"}[side]
+    """A side of a fold as it is written in a sentence; ``none`` is of entries that are no clips."""
+    return {"train": "training", "dev": "development", "test": "test", "none": "no side"}[side]
 
 
 def chosen_text(chosen: Mapping[str, Any]) -> str:
@@ -138,13 +143,15 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
 
     >>> chosen_text({"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
     'C 10, gamma 0.003, UAR in the search 45.1 %'
+    >>> chosen_text({"temperature": None})
+    'temperature not fitted'
     """
     parts = [
         f"{_SEARCH_SCORES[name]} {percent(value)} %"
         if name in _SEARCH_SCORES
         else f"{name} {value:g}"
         if isinstance(value, float)
-        else f"{name} {value}"
+        else f"{name} {'not fitted' if value is None else value}"
         for name, value in chosen.items()
     ]
     return ", ".join(parts) or "–"
@@ -175,14 +182,16 @@ def listed(words: Iterable[str]) -> str:
     return f"{f'{comma} '.join(items[:-1])}{comma if comma == ';' else ''} and {items[-1]}"
 
 
-def signature_line(corpus: Mapping[str, Any], protocol: str, folds: Iterable[int], seeds: Iterable[int]) -> str:
-    """Which data a figure is of: corpus and fingerprint, label track, protocol, folds, seeds."""
+def signature_line(
+    corpus: Mapping[str, Any], protocol: str, folds: Collection[int | str], seeds: Collection[int | str]
+) -> str:
+    """Which data a figure is of: corpus and fingerprint, label track, protocol, folds and seeds where there are any."""
     parts = (
-        f"{corpus['name']} {corpus['fingerprint'][:8]}",
+        f"{corpus['name']} {corpus['fingerprint'][:8]}".strip(),
         f"{corpus['label_track']} labels",
         protocol,
-        numbered("fold", folds),
-        numbered("seed", seeds),
+        *([numbered("fold", folds)] if folds else []),
+        *([numbered("seed", seeds)] if seeds else []),
     )
     return " · ".join(parts)
 

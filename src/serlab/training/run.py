@@ -23,10 +23,10 @@ from serlab.frontends.base import rounded
 from serlab.frontends.logmel import LogMel
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
-from serlab.models.classical import GAMMAS, PENALTIES, Probe, SupportVectorClassifier
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
-from serlab.models.folder import functionals
+from serlab.models.folder import functionals, support_vectors
 from serlab.models.network import Network
+from serlab.models.probe import Probe
 from serlab.models.resnet import ResNet
 from serlab.models.weights import find, identity
 from serlab.precision import Precision, device, resolve
@@ -120,7 +120,9 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
         UserError, MachineError: the weights cannot be found.
     """
     if isinstance(recipe.model, SvmModel):
-        fixed = {"frontend": functionals(recipe.model).config, "C": list(PENALTIES), "gamma": list(GAMMAS)}
+        # The grids were no settings once; here they keep the identity that they gave.
+        grids = {"C": list(recipe.model.C), "gamma": list(recipe.model.gamma)}
+        fixed = {"frontend": functionals(recipe.model).config, **grids}
         return recipe.hash(None, fixed), None
     checkpoint = recipe.model.checkpoint
     weights = identity(find(checkpoint)) if checkpoint else None
@@ -167,12 +169,9 @@ def run(
     memory = PeakMemory()
     start = time.perf_counter()
     with own_randomness(keyed_seed(seed, "initial weights")):
-        classifier, history, store = _fit(recipe, corpus, train, dev, seed, stores, workspace, title)
+        classifier, history, store = fit_on(recipe, corpus, train, dev, seed, stores, workspace, title)
     trained = time.perf_counter()
-    train_logits = SideScorer(store, train.files, f"{title}: training side").logits(classifier)
-    if not np.isfinite(train_logits).all():
-        raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
-    history["train_uar"] = _uar(train_logits, train.targets, corpus)
+    history["train_uar"] = training_uar(classifier, store, train, title)
     tables = [_predict(classifier, store, dev, "dev", fold.number, seed, title)]
     history["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
     if before_test is not None:
@@ -192,30 +191,39 @@ def run(
     return Outcome(classifier, pd.concat(tables, ignore_index=True), history, cost)
 
 
-def _fit(
+def fit_on(
     recipe: Recipe,
     corpus: Corpus,
     train: Side,
-    dev: Side,
+    dev: Side | None,
     seed: int,
     stores: Stores,
     workspace: Path,
     title: str,
+    last_epoch: int | None = None,
 ) -> tuple[Classifier, dict[str, Any], FeatureStore]:
+    """Fit a recipe; without a dev side, a network is trained to ``last_epoch``, and a probe cannot be fitted."""
     model = recipe.model
     if isinstance(model, SvmModel):
         store = stores.of(functionals(model))
         inputs = np.stack(store.many(train.files, f"{title}: features"))
         say(f"{title}: choosing C and gamma on training speakers")
-        machine = SupportVectorClassifier.fit(
-            inputs, train.targets, train.clips["speaker"].tolist(), n_labels=len(corpus.labels), seed=seed
+        machine = support_vectors(model).fit(
+            inputs,
+            train.targets,
+            train.clips["speaker"].tolist(),
+            n_labels=len(corpus.labels),
+            seed=seed,
+            penalties=model.C,
+            gammas=model.gamma,
         )
         return SvmClassifier(machine, store.frontend, corpus.labels), _classical(machine.chosen), store
     precision = resolve(recipe.training.precision)
     if isinstance(model, ProbeModel):
+        assert dev is not None
         return _fit_probe(model, corpus, train, dev, stores, precision, title)
     return processes.everywhere(
-        _fit_network, recipe, model, corpus, train, dev, seed, stores, precision, workspace, title
+        _fit_network, recipe, model, corpus, train, dev, seed, stores, precision, workspace, title, last_epoch
     )
 
 
@@ -224,12 +232,13 @@ def _fit_network(
     model: EncoderModel | ResNetModel,
     corpus: Corpus,
     train: Side,
-    dev: Side,
+    dev: Side | None,
     seed: int,
     stores: Stores,
     precision: Precision,
     workspace: Path,
     title: str,
+    last_epoch: int | None,
 ) -> tuple[Classifier, dict[str, Any], FeatureStore]:
     """Fit a network; where there are several processes, this runs in each of them."""
     rank, world = processes.share()
@@ -256,27 +265,34 @@ def _fit_network(
             # All will be wanted, so that the time left of the training itself can be told from its first steps.
             store.fill(train.files[rank::world], batches.views, seed, f"{title}: features")
             processes.exchange(None)
-        scorer = SideScorer(store, dev.files[rank::world], f"{title}: dev features")
-        scorer.hold()
-
-        def dev_uar() -> float:
-            mine = scorer.logits(classifier).argmax(axis=1)
-            predicted = np.empty(len(dev.files), np.intp)
-            for number, part in enumerate(processes.exchange(mine)):
-                predicted[number::world] = part
-            return float(uar(confusion(dev.targets, predicted, len(corpus.labels))))
-
         history = fit(
             network,
             batches,
-            dev_uar,
+            None if dev is None else _dev_uar(classifier, store, dev, title),
             training=recipe.training,
             precision=precision,
             seed=seed,
             folder=workspace,
             title=title,
+            last_epoch=last_epoch,
         )
         return classifier, history, store
+
+
+def _dev_uar(classifier: Classifier, store: FeatureStore, dev: Side, title: str) -> Callable[[], float]:
+    """What scores the dev side, each process its share of the clips."""
+    rank, world = processes.share()
+    scorer = SideScorer(store, dev.files[rank::world], f"{title}: dev features")
+    scorer.hold()
+
+    def score() -> float:
+        mine = scorer.logits(classifier).argmax(axis=1)
+        predicted = np.empty(len(dev.files), np.intp)
+        for number, part in enumerate(processes.exchange(mine)):
+            predicted[number::world] = part
+        return float(uar(confusion(dev.targets, predicted, len(classifier.labels))))
+
+    return score
 
 
 def _fit_probe(
@@ -330,8 +346,16 @@ def _predict(
     return make_table(side.clips, logits, classifier.labels, side=name, fold=fold, seed=seed)
 
 
-def _uar(logits: NDArray[Any], targets: NDArray[np.intp], corpus: Corpus) -> float:
-    return float(uar(confusion(targets, logits.argmax(axis=1), len(corpus.labels))))
+def training_uar(classifier: Classifier, store: FeatureStore, side: Side, title: str) -> float:
+    """UAR of a model on the clips that it was trained on.
+
+    Raises:
+        FindingsError: its scores are not finite.
+    """
+    logits = SideScorer(store, side.files, f"{title}: training side").logits(classifier)
+    if not np.isfinite(logits).all():
+        raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
+    return float(uar(confusion(side.targets, logits.argmax(axis=1), len(classifier.labels))))
 
 
 def _real_time_factor(classifier: Classifier, side: Side) -> float:

@@ -15,6 +15,7 @@ import torch
 from serlab import __version__, ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora.base import Corpus
+from serlab.models.weights import public_name
 from serlab.protocols import Fold, Split
 from serlab.ranks import world
 from serlab.recipes import Recipe
@@ -62,6 +63,7 @@ class Cell:
             "recipe": self.hash,
             "corpus": self.corpus.fingerprint,
             "protocol": self.split.name,
+            **({} if self.split.version == "1" else {"protocol_version": self.split.version}),
             "fold": self.fold.number,
             "seed": self.seed,
             "precision": precision_of(self.recipe),
@@ -70,7 +72,8 @@ class Cell:
     def ledger_entry(self) -> dict[str, Any]:
         """The line that says that this run reads its test side."""
         names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": self.folder}
-        return {**self.identity, **names, "hash": self.hash, "side": "test"}
+        entry = {**self.identity, **names, "hash": self.hash, "side": "test"}
+        return entry | ({"smoke": True} if self.corpus.smoke else {})
 
 
 def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started: str) -> dict[str, Any]:
@@ -86,10 +89,10 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
     side_of = {clip: name for name, clips in sides.items() for clip in clips}
     corpus, chosen = cell.corpus, cell.split
     settings = cell.recipe.settings()
-    checkpoint = Path(settings["model"].get("checkpoint", "")).name
+    checkpoint = settings["model"].get("checkpoint", "")
     if checkpoint:
         # The weights are known by their hash; where they lay on this disk is nobody's business.
-        settings["model"]["checkpoint"] = checkpoint
+        checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
     return {
         "serlab": __version__,
         "identity": cell.identity,
@@ -104,6 +107,7 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
         "corpus": corpus.described(),
         "protocol": {
             "name": chosen.name,
+            "version": chosen.version,
             "definition": chosen.definition,
             "speaker_disjoint": chosen.speaker_disjoint,
             "sentence_disjoint": chosen.sentence_disjoint,
@@ -119,6 +123,10 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
             {**vars(entry), "fold": cell.fold.number, "side": side_of[entry.clip]}
             for entry in exclusions
             if entry.clip in side_of
+        ]
+        + [
+            {**vars(entry), "path": Path(entry.path).name, "fold": cell.fold.number, "side": "none"}
+            for entry in corpus.excluded
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         "machine": {

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from serlab.core import FindingsError
+from serlab.core import FindingsError, causes
 from serlab.files import unwritable, write_json
 from serlab.models.network import Network
 from serlab.models.weights import quiet
@@ -41,30 +42,33 @@ from serlab.training.memory import freed_memory_kept
 def fit(
     network: Network,
     batches: TrainingBatches,
-    dev_uar: Callable[[], float],
+    dev_uar: Callable[[], float] | None,
     *,
     training: Training,
     precision: Precision,
     seed: int,
     folder: Path,
     title: str,
+    last_epoch: int | None = None,
 ) -> dict[str, Any]:
     """Train a network in place.
 
     Args:
         network: the network; at the end it holds the selected epoch's weights.
         batches: the training side; this process's share of each batch.
-        dev_uar: scores the network on the dev side; the same number in every process.
+        dev_uar: scores the network on the dev side; the same number in every process. None where there is no dev side:
+            then the last epoch is kept.
         training: the recipe's settings.
         precision: of the matrix products.
         seed: the run's seed.
         folder: private folder for checkpoints; training goes on from the last whole one found there. Only the first
             process writes; the others read there to go on.
         title: what the progress bar calls this.
+        last_epoch: stop after this epoch; the schedule of the learning rate is still that of all.
 
     Returns:
-        ``epochs`` (epoch, loss, dev_uar each), ``best_epoch``, ``selection``, and ``earlier_seconds``, the training
-        time of processes that were interrupted.
+        ``epochs`` (epoch, loss and, where there is a dev side, dev_uar each), ``best_epoch``, ``selection``, and
+        ``earlier_seconds``, the training time of processes that were interrupted.
 
     Raises:
         FindingsError: the loss is not finite.
@@ -73,20 +77,25 @@ def fit(
     last = processes.exchange(_last_checkpoint(folder))[0]
     state: dict[str, Any] = json.loads((last / "trainer_state.json").read_text()) if last else {}
     done, log = int(state.get("global_step", 0)), state.get("log_history", [])
-    if _ran_out(log, training.patience):
+    if dev_uar is None:
+        training = replace(training, select="last", patience=0)
+    last_epoch = min(last_epoch or training.epochs, training.epochs)
+    if _ran_out(log, training.patience) or (log and len(_history(log)) >= last_epoch):
         # What was interrupted had stopped, and only the selected epoch's weights are to be loaded.
         training = replace(training, epochs=len(_history(log)))
-    with quiet(), bar(title, training.epochs * _steps_an_epoch(batches, training), done) as progress:
+        last_epoch = training.epochs
+    with quiet(), bar(title, last_epoch * _steps_an_epoch(batches, training), done) as progress:
         clock = _Clock(folder, resumed=last is not None)
-        callbacks: list[TrainerCallback] = [_Progress(progress), clock, _Patience(training.patience)]
+        callbacks: list[TrainerCallback] = [_Progress(progress), clock, _Patience(training.patience), _End(last_epoch)]
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)
         with warnings.catch_warnings(), closing(batches), freed_memory_kept():
             # torch 2.13 has a new name for it, which transformers 5.23 does not know.
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             trainer.train(resume_from_checkpoint=str(last) if last else None)
     epochs = _history(trainer.state.log_history)
-    uars = [epoch["dev_uar"] for epoch in epochs]
-    best = 1 + int(np.argmax(uars)) if training.select == "best" else len(epochs)
+    best = len(epochs)
+    if training.select == "best":
+        best = 1 + int(np.argmax([epoch["dev_uar"] for epoch in epochs]))
     selection = "best dev UAR" if training.select == "best" else "last epoch"
     return {"epochs": epochs, "best_epoch": best, "selection": selection, "earlier_seconds": clock.earlier}
 
@@ -98,7 +107,7 @@ class _Trainer(Trainer):
         self,
         network: Network,
         batches: TrainingBatches,
-        dev_uar: Callable[[], float],
+        dev_uar: Callable[[], float] | None,
         training: Training,
         precision: Precision,
         seed: int,
@@ -124,7 +133,7 @@ class _Trainer(Trainer):
             ddp_find_unused_parameters=True,
             # Buffers are taken from the first process when an epoch ends.
             ddp_broadcast_buffers=False,
-            eval_strategy="epoch",
+            eval_strategy="no" if dev_uar is None else "epoch",
             save_strategy="epoch",
             logging_strategy="epoch",
             # The best and the last: a kill after the last epoch, while the sides are scored, costs no training.
@@ -214,13 +223,11 @@ class _Trainer(Trainer):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         try:
             super()._save_checkpoint(*args, **kwargs)
-        except (OSError, SafetensorError) as error:
-            raise unwritable(self.folder, error) from error
-        except RuntimeError as error:
-            # What torch.save says of a full disk.
-            if "PytorchStreamWriter" not in str(error):
+        except (OSError, RuntimeError, SafetensorError) as error:
+            refused = next((link for link in causes(error) if isinstance(link, (OSError, SafetensorError))), None)
+            if refused is None:
                 raise
-            raise unwritable(self.folder, error) from error
+            raise unwritable(self.folder, refused) from error
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
@@ -233,15 +240,27 @@ class _Trainer(Trainer):
     def _save_rng_state(self, output_dir: str) -> None:
         """Keep nothing: randomness is keyed by the step."""
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.args.should_save:
+            return
+        parts: dict[str, Any] = {"optimizer.pt": self.optimizer, "scheduler.pt": self.lr_scheduler}
+        for name, part in parts.items():
+            # Into a stream of Python's own: what the system refuses is then an OSError; torch's writer only has a text.
+            with (Path(output_dir) / name).open("wb") as stream:
+                torch.save(part.state_dict(), stream)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        # Safetensors takes plain strides only, and a ResNet keeps its channels last.
+        folder = Path(output_dir or self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
         state = self.network.state_dict() if state_dict is None else state_dict
-        super()._save(output_dir, {name: tensor.contiguous() for name, tensor in state.items()})
+        # Safetensors takes plain strides only, and a ResNet keeps its channels last.
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         # Running statistics of batch norms differ between processes; the model is the first one's.
         for name, buffer in processes.exchange({n: b.cpu() for n, b in self.network.named_buffers()})[0].items():
             self.network.get_buffer(name).copy_(buffer)
+        assert self.dev_uar is not None
         metrics = {"eval_uar": self.dev_uar()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -292,6 +311,17 @@ class _Patience(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if _ran_out(state.log_history, self.epochs):
+            control.should_training_stop = True
+
+
+class _End(TrainerCallback):
+    """Stops after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if round(state.epoch) >= self.epoch:
             control.should_training_stop = True
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from benchmarks.copies import COPIES, TOGETHER, mp3, trimmed
 from numpy.typing import NDArray
-from tests.leaks.conftest import RATE, silent, take
+from tests.recordings.conftest import RATE, silent, take
 
 from serlab.audio import resample
-from serlab.leaks.duplicates import aligned, same_recordings
-from serlab.leaks.fingerprints import RATE as LOW
-from serlab.leaks.fingerprints import fingerprint
+from serlab.recordings.duplicates import aligned, same_recordings
+from serlab.recordings.fingerprints import RATE as LOW
+from serlab.recordings.fingerprints import fingerprint
 
 VOICES = 8
 

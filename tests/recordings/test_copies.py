@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from tests.leaks.conftest import RATE, take
+from tests.recordings.conftest import RATE, take
 
 from serlab.corpora import load_corpus
-from serlab.leaks import auditing, copies
+from serlab.recordings import copies as module
+from serlab.recordings.copies import copies
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def test_copies_are_searched_for_once_and_again_when_a_sound_is_another(folder: 
     pair = [("glad/again", "sad/1")]
     assert [tuple(sorted(found)) for found in copies(load_corpus(str(folder)))] == pair
     searched = []
-    search = auditing.same_recordings
-    monkeypatch.setattr(auditing, "same_recordings", lambda *given: searched.append(1) or search(*given))
+    search = module.same_recordings
+    monkeypatch.setattr(module, "same_recordings", lambda *given: searched.append(1) or search(*given))
     assert [tuple(sorted(found)) for found in copies(load_corpus(str(folder)))] == pair
     assert not searched
     soundfile.write(folder / "glad" / "again.flac", take(9, 0), RATE)

@@ -1,6 +1,6 @@
 """The same recording twice, whatever its container, level, sample rate or ends.
 
-Pairs whose fingerprints agree (:mod:`serlab.leaks.index`) are confirmed by the correlation of the two waveforms,
+Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two waveforms,
 aligned. Two takes of one sentence by one voice never correlate as waveforms.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 
-from serlab.leaks.fingerprints import RATE, Print
-from serlab.leaks.index import SHORTEST_SHARE, candidates
+from serlab.recordings.fingerprints import RATE, Print
+from serlab.recordings.index import SHORTEST_SHARE, candidates
 
 SAME = 0.7
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
@@ -44,7 +44,7 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
 
     Args:
         prints: each clip's fingerprint; an empty one is never found.
-        samples_of: gives a clip's samples at :data:`serlab.leaks.fingerprints.RATE`, by its place; called for few.
+        samples_of: gives a clip's samples at :data:`serlab.recordings.fingerprints.RATE`, by its place; called for few.
 
     Returns:
         The pairs, in order.
@@ -61,7 +61,7 @@ def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[fl
     """Correlation of two waveforms where they agree best, either polarity.
 
     Args:
-        first: samples at :data:`serlab.leaks.fingerprints.RATE`.
+        first: samples at :data:`serlab.recordings.fingerprints.RATE`.
         second: samples at the same rate.
 
     Returns:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tests.leaks.conftest import RATE, silent, take
+from tests.recordings.conftest import RATE, silent, take
 
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.leaks import listening
-from serlab.leaks.listening import listen
+from serlab.recordings import listening
+from serlab.recordings.listening import listen
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
 from serlab.corpora.screening import MISSING
-from serlab.leaks.fingerprints import RATE, Print, fingerprint
+from serlab.recordings.fingerprints import RATE, Print, fingerprint
 
 _VERSION = 2
 _KIND = "listening"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from benchmarks.copies import noisy
-from tests.leaks.conftest import RATE, take
+from tests.recordings.conftest import RATE, take
 
 from serlab.audio import resample
-from serlab.leaks.fingerprints import BITS, HOP, WEAKEST, fingerprint, weakest
-from serlab.leaks.fingerprints import RATE as LOW
+from serlab.recordings.fingerprints import BITS, HOP, WEAKEST, fingerprint, weakest
+from serlab.recordings.fingerprints import RATE as LOW
 
 SOUND = resample(take(3, 0), RATE, LOW)
 

@@ -1,0 +1,96 @@
+"""The one place that knows what a file is and whether it is whole, from its own figures, before any decoder sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from serlab.audio import chunks, flac, mpeg, ogg, signatures, tags
+from serlab.audio.pointers import LONGEST_HEAD, why_pointer
+from serlab.audio.source import FaultError, Part, Source
+
+_START = 1 << 14
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a file is made of.
+
+    Attributes:
+        parts: stretches that libsndfile decodes, one after the other; none where it can't.
+        media: FFmpeg's name of the container otherwise; empty where libsndfile decodes.
+        seconds: how much FFmpeg must find in it, where it was counted.
+    """
+
+    parts: tuple[Part, ...] = ()
+    media: str = ""
+    seconds: Fraction | None = None
+
+
+_CHUNKED: dict[bytes, tuple[Callable[[Source], list[Part] | None], str]] = {
+    b"RIFF": (chunks.wave, ""),
+    b"RIFX": (chunks.wave, ""),
+    b"RF64": (chunks.wave, ""),
+    b"BW64": (chunks.wave, ""),
+    b"riff": (chunks.wave64, ""),
+    b"FORM": (chunks.aiff, ""),
+    b".snd": (chunks.au, ""),
+    b"dns.": (chunks.au, ""),
+    b"caff": (chunks.caf, "caf"),
+    b"NIST": (chunks.nist, ""),
+}
+
+
+def examine(source: Source) -> Container:
+    """Find out what a file is and check that nothing of it is missing.
+
+    Args:
+        source: the file.
+
+    Returns:
+        How to decode it, and how many samples that must give.
+
+    Raises:
+        FaultError: it is no audio, or not whole.
+    """
+    if reason := why_pointer(source.at(0, LONGEST_HEAD)):
+        raise FaultError(reason)
+    kind = source.at(0, 4)
+    form = source.at(8, 4)
+    if kind in _CHUNKED and not (kind == b"RIFF" and form != b"WAVE") and not (kind == b"FORM" and form[:3] != b"AIF"):
+        parse, media = _CHUNKED[kind]
+        parts = parse(source)
+        if parts is None and not media:
+            raise FaultError("its kind of sound is not read; convert it to WAV or FLAC")
+        return Container(tuple(parts or ()), media="" if parts else media)
+    start = tags.skip(source, 0, source.size)
+    kind = source.at(start, 4)
+    if kind == b"fLaC":
+        return Container(tuple(flac.examine(source, start)))
+    if kind == b"OggS":
+        links = ogg.examine(source, start)
+        codecs = {stream.codec for link in links for stream in link.streams.values()}
+        single = all(len(link.streams) == 1 for link in links)
+        if single and codecs <= {"vorbis", "opus"}:
+            return Container(tuple(ogg.parts(links)))
+        if len(links) > 1:
+            raise FaultError("several Ogg files joined end to end; split them")
+        return Container(media="ogg")
+    found = signatures.media(source)
+    if found is not None:
+        return Container(media=found[0], seconds=found[1])
+    if mpeg.starts(source, start):
+        return Container(tuple(mpeg.examine(source, start, source.size)))
+    _refuse_headless(source, start)
+    raise FaultError("not audio")
+
+
+def _refuse_headless(source: Source, start: int) -> None:
+    """Tell an MP3 whose start is missing from what is no audio."""
+    at = source.find(b"\xff", start, min(source.size, start + _START))
+    while at >= 0:
+        first = mpeg.frame(source.at(at, 4))
+        if first and mpeg.starts(source, at) and mpeg.starts(source, at + first.length):
+            raise FaultError(f"damaged: {at - start} bytes before its first MPEG frame")
+        at = source.find(b"\xff", at + 1, min(source.size, start + _START))

@@ -1,0 +1,63 @@
+"""Tags that programs put before and behind the sound of a file: ID3, APE, Lyrics3, and padding."""
+
+from __future__ import annotations
+
+from serlab.audio.source import Source
+
+_LONGEST_LYRICS = 1 << 20
+_MOST_TAGS = 1000
+
+
+def skip(source: Source, at: int, end: int) -> int:
+    """Go over tags and zeros.
+
+    Args:
+        source: the file.
+        at: where they may begin.
+        end: where the sound's surroundings end.
+
+    Returns:
+        The first byte that belongs to none of them, at most ``end``.
+    """
+    for _ in range(_MOST_TAGS):
+        if at >= end:
+            break
+        start = at
+        head = source.at(at, 32)
+        if head[:3] == b"ID3":
+            at += id3_length(head)
+        elif head[:4] == b"TAG+":
+            at += 227
+        elif head[:3] == b"TAG":
+            at += 128
+        elif head[:8] == b"APETAGEX":
+            at += _ape(head)
+        elif head[:11] == b"LYRICSBEGIN":
+            at = _behind_lyrics(source, at, end)
+        elif head[:1] == b"\0":
+            at = source.run_of(0, at, end)
+        if at <= start:
+            return start
+    return min(at, end)
+
+
+def id3_length(head: bytes) -> int:
+    """Length of an ID3v2 tag in bytes, its footer included; ``head`` holds its first ten or more."""
+    if len(head) < 10 or any(byte & 0x80 for byte in head[6:10]):
+        return 0
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+    return 10 + size + (10 if head[5] & 0x10 else 0)
+
+
+def _ape(head: bytes) -> int:
+    size, flags = int.from_bytes(head[12:16], "little"), int.from_bytes(head[20:24], "little")
+    # The size counts the footer but not the header, which this is if the flag says so.
+    return 32 + size if flags & 1 << 29 else 32
+
+
+def _behind_lyrics(source: Source, at: int, end: int) -> int:
+    for mark in (b"LYRICS200", b"LYRICSEND"):
+        found = source.find(mark, at, min(end, at + _LONGEST_LYRICS))
+        if found >= 0:
+            return found + len(mark)
+    return at

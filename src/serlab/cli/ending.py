@@ -1,0 +1,248 @@
+"""How a command ends: one line and an exit code, whatever happens, from the first import on.
+
+Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault of serlab's own,
+130 interrupted. Only the standard library is imported here: Ctrl-C may come while everything else is being imported.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import select
+import signal
+import sys
+import threading
+import warnings
+from types import TracebackType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from serlab.core import MachineError
+
+INTERRUPTED = 130
+_USAGE, _MACHINE, _OWN_FAULT = 2, 3, 4
+_A_MOMENT_S = 0.01
+_GOES_ON = "serlab: interrupted; the same command goes on from here."
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+# torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
+
+
+def main() -> None:
+    """Run the command line and end the process with the right exit code."""
+    code = _OWN_FAULT
+    try:
+        _prepare()
+        from serlab.cli.app import run
+
+        run()
+        code = 0
+    except SystemExit as told:
+        code = told.code if isinstance(told.code, int) else 0
+    except BaseException as error:
+        code = ended(error)
+    raise SystemExit(code)
+
+
+def ended(error: BaseException) -> int:
+    """Say in one line why the command ends, if it needs saying.
+
+    Args:
+        error: what has ended it.
+
+    Returns:
+        The exit code.
+    """
+    from serlab.core import causes
+
+    links = list(causes(error))
+    if any(isinstance(link, KeyboardInterrupt) for link in links) or _Interrupts.seen:
+        # A second Ctrl-C would interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _say(_GOES_ON)
+        code = INTERRUPTED
+    elif any(isinstance(link, BrokenPipeError) for link in links) and _reader_gone():
+        code = 0
+    elif isinstance(error, SystemExit) and isinstance(error.code, int | None) and error.__context__ is None:
+        code = error.code or 0
+    else:
+        code = _told(error)
+    return _flushed(code)
+
+
+def _told(error: BaseException) -> int:
+    from serlab.core import MachineError, SerlabError
+
+    if hasattr(error, "format_message"):
+        return _usage(error)
+    known: SerlabError | None = error if isinstance(error, SerlabError) else _of_the_machine(error)
+    if known is None and isinstance(error, ImportError) and not (error.name or "").startswith("serlab"):
+        known = MachineError(f"a library that serlab needs cannot be loaded ({_line(error)}); install serlab again.")
+    if known is not None:
+        _say(f"serlab: {known}")
+        return known.exit_code
+    where = _saved(error)
+    details = f"{where} holds the details for a report" if where else "and its details could not be saved"
+    _say(f"serlab: a fault of serlab's own ({type(error).__name__}: {_line(error)}); {details}.")
+    return _OWN_FAULT
+
+
+def _usage(error: BaseException) -> int:
+    """Say what is wrong with the command's words, as click has found out."""
+    message = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message, file=sys.stderr)
+        return _USAGE
+    command = context.command_path if context else "serlab"
+    _say(f"serlab: {' '.join(message.split()).rstrip('.?')}; {command} --help shows what it takes.")
+    return _USAGE
+
+
+def _of_the_machine(error: BaseException) -> MachineError | None:
+    """The error as one of the machine's, if disk, permissions or memory are behind it."""
+    from serlab.core import MachineError, causes
+
+    links = list(causes(error))
+    for link in links:
+        text = str(link).lower()
+        if (
+            isinstance(link, MemoryError)
+            or getattr(link, "errno", None) == errno.ENOMEM
+            or (isinstance(link, RuntimeError) and any(phrase in text for phrase in _NO_MEMORY))
+        ):
+            return MachineError(
+                "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
+                "(--set training.batch_size=4) or fewer --jobs."
+            )
+    for link in links:
+        if isinstance(link, OSError) and (link is error or link.errno in _DISK):
+            where = f" {link.filename}" if link.filename else ""
+            return MachineError(
+                f"the system refused{where}: {link.strerror or _line(link)}; check space and permissions."
+            )
+    return None
+
+
+def _saved(error: BaseException) -> str | None:
+    """Write the traceback to the cache folder, or the system's temporary one; the file's path."""
+    import platform
+    import tempfile
+    import time
+    import traceback
+    from pathlib import Path
+
+    from serlab import __version__
+    from serlab.files import cache_folder
+
+    about = f"serlab {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv}\n\n"
+    text = about + "".join(traceback.format_exception(error))
+    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in (cache_folder() / "faults", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError:
+            continue
+        return str(folder / name)
+    return None
+
+
+def _line(error: BaseException) -> str:
+    """What an error says, in one line of bearable length."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{text[:200]} …" if len(text) > 200 else text or "no message"
+
+
+def _say(message: str) -> None:
+    # The module imports a little, and Ctrl-C may have come before it could.
+    from serlab.progress import say
+
+    say(message)
+
+
+def _flushed(code: int) -> int:
+    """Flush standard output, so that Python has nothing to complain about at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        gone = isinstance(error, BrokenPipeError)
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if not gone:
+            _say(f"serlab: cannot write to standard output: {error.strerror}.")
+            return _MACHINE
+    return code
+
+
+def _reader_gone() -> bool:
+    """Whether nobody reads standard output any more: ``serlab predict … | head``."""
+    try:
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), select.POLLERR)
+        return bool(watch.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+class _Interrupts:
+    """Whether Ctrl-C has come; C code that loads a module may turn the exception into another one."""
+
+    seen = False
+
+
+def _prepare() -> None:
+    """Set the process up: its streams, Ctrl-C, and what of Python itself would reach the user."""
+    _Interrupts.seen = False
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed by the caller (``2>&-``): the next file to be opened would get its number, and stray output.
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
+    codecs.register_error("serlab", _as_it_was)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="serlab")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    sys.unraisablehook = _unraisable
+    sys.excepthook = _unprinted
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if not sys.warnoptions:
+        warnings.showwarning = _unshown
+
+
+def _as_it_was(error: UnicodeError) -> tuple[bytes | str, int]:
+    """Encode what a stream's encoding lacks: a byte that was no text as that byte, a character as an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end]
+    parts = (
+        bytes([ord(sign) - 0xDC00]) if 0xDC80 <= ord(sign) <= 0xDCFF else sign.encode("ascii", "backslashreplace")
+        for sign in found
+    )
+    return b"".join(parts), error.end
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    _Interrupts.seen = True
+    raise KeyboardInterrupt
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    # An interrupt that fell into a destructor would be lost; here it would only fall into this function again.
+    if issubclass(found.exc_type, KeyboardInterrupt):
+        threading.Timer(_A_MOMENT_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def _unprinted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    # C code that is interrupted while it loads prints the interrupt before it raises an error of its own.
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _unshown(*_: object, **__: object) -> None:
+    """Show no warning: they are for developers, who ask for them with ``-W``."""

@@ -1,0 +1,68 @@
+"""Whether a model has learned, and what its training score warns of.
+
+A model has learned if its score on test clips of speakers cannot be had blindly: the interval of its test UAR lies
+above chance. The training score decides nothing. A strongly regularised model gets few of its own training clips right
+and may still be the best on test; a low or very high training score is a caution about what to try next.
+"""
+
+from __future__ import annotations
+
+from serlab.evaluation.bootstrap import Interval
+
+HALF = 0.5
+"""Both cautions use the share of what lies between chance and a perfect score. Underfitted: training reaches less than
+half of it. Overfitted: test keeps less than half of what training reached. Half is a convention, not a test: it is the
+same for any number of labels, and beyond it most of what could be learned, or most of what was, is missing."""
+NOT_SHOWN = "not shown to be above chance"
+"""What is said, everywhere, of a model whose interval does not lie above chance."""
+_ROUNDING = 1e-9
+
+
+def chance_of(labels: int) -> float:
+    """The best UAR that guessing without listening can expect, with clips of so many labels: 1/K.
+
+    >>> chance_of(4)
+    0.25
+    """
+    return 1 / labels
+
+
+def has_learned(uar: Interval, labels: int, *, side: str = "test") -> bool | None:
+    """Say whether a model has learned: the one place that decides it.
+
+    Args:
+        uar: the UAR with its interval over speakers.
+        labels: number of labels that have clips; the others are not part of the UAR.
+        side: of the clips. A development side was used to choose the model, so it shows nothing.
+
+    Returns:
+        True if the interval lies above chance, False if it does not, None if nothing can be said: without an interval
+        (few or unknown speakers), on another side than test, or with fewer than two labels.
+
+    >>> has_learned(Interval(0.3, 0.2, 0.4), 6), has_learned(Interval(0.2, 0.15, 0.25), 6)
+    (True, False)
+    >>> has_learned(Interval(0.9, None, None, "fewer than 10 speakers (4)"), 6)
+    """
+    if uar.low is None or side != "test" or labels < 2:
+        return None
+    return uar.low > chance_of(labels) + _ROUNDING
+
+
+def fit_caution(train_uar: float | None, uar: float, labels: int) -> str | None:
+    """Name what a training score warns of: ``underfitted``, ``overfitted``, or None.
+
+    Args:
+        train_uar: the UAR on the training clips, None if it is not known.
+        uar: the UAR on the clips that the model is judged on.
+        labels: number of labels that have clips.
+
+    >>> fit_caution(0.5, 0.48, 6), fit_caution(0.99, 0.4, 6), fit_caution(0.92, 0.73, 6)
+    ('underfitted', 'overfitted', None)
+    """
+    if train_uar is None or labels < 2:
+        return None
+    chance = chance_of(labels)
+    reached = train_uar - chance
+    if reached < HALF * (1 - chance) - _ROUNDING:
+        return "underfitted"
+    return "overfitted" if uar - chance < HALF * reached - _ROUNDING else None

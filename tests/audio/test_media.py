@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import builtins
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serlab import audio
+from serlab.audio import AudioError, Limits
+
+WAVE = 0.3 * np.sin(np.arange(32123) ** 1.1 / 30)
+# Container, codec, sample rate, and how much more than the sound the container holds for all it says.
+KINDS = {
+    "m4a": ("ipod", "aac", 16000, 16),
+    "m4a-alac": ("ipod", "alac", 16000, 16),
+    "mov": ("mov", "pcm_s16le", 16000, 0),
+    "3gp": ("3gp", "aac", 16000, 16),
+    "aac": ("adts", "aac", 16000, 2048),
+    "webm": ("webm", "libopus", 48000, 0),
+    "mka": ("matroska", "flac", 16000, 0),
+    "mkv": ("matroska", "pcm_s16le", 16000, 0),
+    "amr": ("amr", "libopencore_amrnb", 8000, 160),
+    "avi": ("avi", "pcm_s16le", 16000, 0),
+    "flv": ("flv", "libmp3lame", 22050, 2304),
+    "ts": ("mpegts", "aac", 16000, 2048),
+    "oga": ("ogg", "flac", 16000, 0),
+    "wv": ("wv", "wavpack", 16000, 0),
+    "tta": ("tta", "tta", 16000, 0),
+}
+
+
+def made(kind: str, *, channels: int = 1, pictures: bool = False, sounds: int = 1, **options: str) -> bytes:
+    """A file with the wave in it, at half its height in each further stream."""
+    av = pytest.importorskip("av", reason="the extra media is not installed")
+    container, codec, rate, _ = KINDS[kind]
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=container, options=options) as output:
+        try:
+            streams = [output.add_stream(codec, rate=rate) for _ in range(sounds)]
+        except av.codec.codec.UnknownCodecError:
+            pytest.skip(f"this build of FFmpeg has no {codec}")
+        for sound in streams:
+            sound.layout = "mono" if channels == 1 else "stereo"
+        video = output.add_stream("mpeg4", rate=10) if pictures else None
+        packets = []
+        for number, sound in enumerate(streams):
+            heights = np.array([1, 0.5][:channels]) / (number + 1)
+            samples = (np.outer(WAVE, heights) * 32767).astype("<i2")
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=sound.layout.name)
+            frame.sample_rate = 16000
+            frame.pts = 0
+            packets += [*sound.encode(frame), *sound.encode(None)]
+        if video is not None:
+            video.width = video.height = 32
+            picture = np.zeros((32, 32, 3), np.uint8)
+            for _ in range(20):
+                packets += video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            packets += video.encode(None)
+        for packet in packets:
+            output.mux(packet)
+    return stream.getvalue()
+
+
+def refused(path: Path, content: bytes, said: str = "") -> None:
+    path.write_bytes(content)
+    with pytest.raises(AudioError) as caught:
+        audio.read(path)
+    assert said in caught.value.reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_container_gives_its_sound(tmp_path, kind):
+    path = tmp_path / f"clip.{kind}"
+    path.write_bytes(made(kind))
+    samples, rate = audio.decode(path)
+    _, _, expected, more = KINDS[kind]
+    assert rate == expected
+    assert 0 <= len(samples) - len(WAVE) * rate // 16000 <= more
+    heard = audio.read(path)
+    delay = int(np.argmax(np.correlate(heard[:8000], WAVE[1000:5000], "valid"))) - 1000
+    assert np.corrcoef(heard[4000 + delay : 9000 + delay], WAVE[4000:9000])[0, 1] > 0.9
+    assert delay == 0 or kind in ("aac", "ts", "flv", "amr")  # These have no place to say how much to skip.
+    info = audio.info(path)
+    assert (info.sample_rate, info.channels) == (rate, 1)
+    assert info.duration == pytest.approx(len(samples) / rate, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_of_it_is_refused(tmp_path, kind):
+    content = made(kind)
+    middle = len(content) // 2
+    path = tmp_path / "clip"
+    refused(path, content[:middle])
+    if kind != "tta":  # Which ends in a tag.
+        refused(path, content[:-5])
+    refused(path, content[: middle - 500] + content[middle + 500 :])
+    refused(path, content[:middle] + random.Random(0).randbytes(300) + content[middle:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_damage_ends_in_a_reason_or_in_a_clip_as_long(tmp_path, kind, capfd):
+    content = made(kind)
+    path = tmp_path / "clip"
+    path.write_bytes(content)
+    whole = len(audio.decode(path)[0])
+    chance = random.Random(kind)
+    for _ in range(25):
+        damaged = bytearray(content)
+        for _ in range(chance.choice((1, 20))):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            samples, rate = audio.decode(path, limits=Limits(max_seconds=600))
+        except AudioError:
+            continue
+        assert abs(len(samples) - whole) / rate < 0.1
+    assert capfd.readouterr().err == ""
+
+
+def test_channels_are_averaged_and_the_first_sound_of_a_video_taken(tmp_path):
+    path = tmp_path / "clip.mov"
+    path.write_bytes(made("mov", channels=2, pictures=True, sounds=2))
+    np.testing.assert_allclose(audio.read(path), 0.75 * WAVE, atol=1e-4)
+    assert audio.info(path).channels == 2
+
+
+def test_a_video_without_sound(tmp_path):
+    refused(tmp_path / "clip.mov", made("mov", pictures=True, sounds=0), "a video without sound")
+
+
+def test_a_fragmented_mp4_and_a_webm_of_unknown_length(tmp_path):
+    path = tmp_path / "clip"
+    path.write_bytes(made("m4a", movflags="frag_keyframe+empty_moov"))
+    assert len(audio.read(path)) >= len(WAVE)
+    live = made("webm", live="1")
+    path.write_bytes(live)
+    assert len(audio.read(path)) == len(WAVE)
+    refused(path, live[:-5], "truncated")
+
+
+def test_too_long_is_not_decoded(tmp_path):
+    (tmp_path / "clip").write_bytes(made("m4a"))
+    with pytest.raises(AudioError, match="longer than 1 s"):
+        audio.read(tmp_path / "clip", limits=Limits(max_seconds=1))
+
+
+def test_without_the_extra_the_reason_names_it(tmp_path, monkeypatch):
+    (tmp_path / "clip.m4a").write_bytes(made("m4a"))
+    imported = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name == "av":
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for look in (audio.read, audio.info):
+        with pytest.raises(AudioError, match=r"needs the extra media: pip install 'serlab\[media\]'"):
+            look(tmp_path / "clip.m4a")
+
+
+@pytest.mark.parametrize("head", [b".RMF\0\0\0\x12", b"MAC \x96\x0f", b"\0\0\1\xba\x44", b"\x0bw\x12\x34"])
+def test_containers_that_cannot_be_checked_are_named(tmp_path, head):
+    refused(tmp_path / "clip", head + bytes(2000), "is not read; convert it to WAV or FLAC")
