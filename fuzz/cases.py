@@ -92,8 +92,17 @@ def _frames(trace: TracebackType | None) -> Iterator[str]:
         yield f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_name}"
 
 
-def sentence_faults(text: str, where: str) -> Iterator[Fault]:
-    """What keeps an error's text from being one plain sentence."""
+def sentence_faults(text: str, where: str, *, quotes: str = "") -> Iterator[Fault]:
+    """What keeps an error's text from being one plain sentence.
+
+    Args:
+        text: the error's text.
+        where: what the fault is grouped by.
+        quotes: what the error may repeat as it was given: a line break in it is the giver's. (The command line, which
+            prints such an error, is held to more.)
+    """
+    if any(sign in quotes for sign in ("\\n", "\\x", "NULs")):
+        text = text.replace("\n", " ").replace("\x1b", " ").replace("\0", " ")
     if not text.endswith(".") or "\n" in text or len(text) > LONGEST_SENTENCE:
         yield Fault("sentence", f"not one sentence: {short(text)}", f"{where}: not one sentence")
     elif any(ord(sign) < 32 or ord(sign) == 127 for sign in text):

@@ -14,6 +14,8 @@ from fuzz.cases import Fault, raised, short
 CODES = (0, 1, 2, 3, 130)
 """Exit codes that the documentation knows, save 4: a fault of serlab's own."""
 
+# What the parser of arguments prints itself.
+_PARSER = ("Usage:", "─ Error ─")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -66,7 +68,7 @@ def faults_of(ended: Called, where: str) -> Iterator[Fault]:
             f"exit code {ended.code}: {short(ended.err[-600:], 400)}",
             f"code {ended.code}, {where}: {_last(ended.err)}",
         )
-    elif ended.code in (2, 3) and "Usage:" not in ended.err:
+    elif ended.code in (2, 3) and not any(mark in ended.out + ended.err for mark in _PARSER):
         said = [line for line in ended.err.splitlines() if line.startswith("serlab: ")]
         if len(said) != 1 or not said[0].endswith("."):
             yield Fault("sentence", f"exit code {ended.code} says {short(ended.err)!r}", f"{where}: no sentence")

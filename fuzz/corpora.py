@@ -97,8 +97,7 @@ def _judge_load(tree: Tree) -> Iterator[Fault]:
 
 
 def _odd_sentence(error: Exception, tree: Tree, where: str) -> Iterator[Fault]:
-    # A name with a line break in it is repeated as it is; the command line says what becomes of that.
-    yield from (fault for fault in sentence_faults(str(error), where) if not any("odd name" in how for how in tree.how))
+    yield from sentence_faults(str(error), where, quotes=" ".join(map(repr, tree.media)) + " ".join(tree.how))
 
 
 def _unaccounted(tree: Tree, usable: Iterable[str], listed: Iterable[str], where: str) -> Iterator[Fault]:
@@ -202,7 +201,7 @@ def _judge_table(made: Made, path: Path) -> Iterator[Fault]:
         corpus = load_corpus(str(path))
         listed = [*_exclusions(corpus), *screen(corpus)]
     except SerlabError as error:
-        yield from (fault for fault in sentence_faults(str(error), where) if fault.column != "noise")
+        yield from sentence_faults(str(error), where, quotes=" ".join(made.how))
         if made.expect == WHOLE:
             yield Fault("refused", f"refused: {short(str(error))}", where)
         return

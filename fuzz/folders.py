@@ -17,7 +17,7 @@ _ODD_NAMES = (
     "a b.wav", "ä.wav", "a\u0308.wav", "\U0001f600.wav", "a\nb.wav", "a\x1b[31mb.wav", "[red]a.wav", "-rf.wav",
     "a'b\".wav", "a,b.wav", "a.b.c.wav", "a.WAV", "a.Mp3", "x" * 200 + ".wav", "a%20b.wav", "CON.wav", "=a.wav",
     os.fsdecode(b"a\xffb.wav"), "a\u202eb.wav", "a .wav", "~a.wav", "$HOME.wav", "a;b.wav", "a\tb.wav", "a.wav.wav",
-    "..a.wav",
+    "a..wav",
 )  # fmt: skip
 _NOT_MEDIA = (
     ".DS_Store",

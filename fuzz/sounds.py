@@ -235,7 +235,7 @@ _LIBSNDFILE: dict[str, _Format] = {
     "wav-extensible": _Format(".wav", _libsndfile("WAVEX", "PCM_16"), _WAV),
     "wav-rifx": _Format(".wav", _libsndfile("WAV", "PCM_16", "BIG"), _WAV),
     "wav-rf64": _Format(".wav", _libsndfile("RF64", "PCM_16"), _WAV),
-    "wav-adpcm": _Format(".wav", _libsndfile("WAV", "IMA_ADPCM"), _WAV, slack=lambda rate: 2048 / rate),
+    "wav-adpcm": _Format(".wav", _libsndfile("WAV", "IMA_ADPCM"), _WAV, slack=lambda rate: 3 * 2048 / rate),
     "w64-pcm16": _Format(".w64", _libsndfile("W64", "PCM_16"), _until(b"data", 20)),
     "aiff-pcm16": _Format(".aiff", _libsndfile("AIFF", "PCM_16"), _until(b"SSND", 12)),
     "aiff-float": _Format(".aifc", _libsndfile("AIFF", "FLOAT"), _until(b"SSND", 12)),

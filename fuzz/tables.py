@@ -84,7 +84,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
     try:
         said = evaluate(path, known)
     except SerlabError as error:
-        yield from sentence_faults(str(error), where)
+        yield from sentence_faults(str(error), where, quotes=" ".join(made.how))
         if made.expect == WHOLE:
             yield Fault("refused", f"refused: {short(str(error))}", where)
         return
