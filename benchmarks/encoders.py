@@ -112,4 +112,4 @@ def _recipe(name: str, checkpoint: Path, size: Size) -> Recipe:
 
 
 def _extractor(folder: Path) -> Any:
-    return materials.transformers().Wav2Vec2FeatureExtractor.from_pretrained(str(folder))
+    return materials.transformers().Wav2Vec2FeatureExtractor.from_pretrained(str(folder), trust_remote_code=False)

@@ -134,7 +134,12 @@ def pretrained(folder: Any, **fields: Any) -> Any:
 
     with quiet():
         return AutoModelForAudioClassification.from_pretrained(
-            str(folder), dtype=torch.float32, num_labels=len(corpus().labels), ignore_mismatched_sizes=True, **fields
+            str(folder),
+            dtype=torch.float32,
+            num_labels=len(corpus().labels),
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            **fields,
         )
 
 

@@ -135,7 +135,9 @@ class _Pipeline:
         from transformers import pipeline
 
         with quiet():
-            return pipeline("audio-classification", model=str(self.model), dtype=dtype, device="cpu")
+            return pipeline(
+                "audio-classification", model=str(self.model), dtype=dtype, device="cpu", trust_remote_code=False
+            )
 
     @staticmethod
     def _run(pipe: Any, clips: Clips, batch_size: int) -> object:
@@ -191,10 +193,10 @@ def gigaflops_of(model: Path, clips: Clips) -> float:
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoConfig, AutoModelForAudioClassification
 
-    config = AutoConfig.from_pretrained(str(model))
+    config = AutoConfig.from_pretrained(str(model), trust_remote_code=False)
     builder: Any = AutoModelForAudioClassification
     with torch.device("meta"), quiet():
-        network = builder.from_config(config, attn_implementation="eager").eval()
+        network = builder.from_config(config, attn_implementation="eager", trust_remote_code=False).eval()
     total = 0.0
     for length, count in Counter(round(file.duration * SAMPLE_RATE) for file in clips.files).items():
         with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -41,7 +41,9 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
         samples = clips.samples()
         start = time.perf_counter()
         model = fitting.pretrained(checkpoint)
-        features = materials.transformers().WhisperFeatureExtractor.from_pretrained(str(checkpoint))
+        features = materials.transformers().WhisperFeatureExtractor.from_pretrained(
+            str(checkpoint), trust_remote_code=False
+        )
 
         def collate(members: Sequence[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
             chosen = [samples[i] for i in members]

@@ -21,7 +21,7 @@ from serlab.core import SerlabError
 from serlab.corpora import load_corpus
 from serlab.files import write_text
 from serlab.progress import say
-from serlab.recipes import preset_names
+from serlab.recipes import load_recipe, preset_names, recipe_from_signature
 from serlab.report import build_overview
 from serlab.report.overview import members_of, survey
 from serlab.report.summary import summarise
@@ -70,9 +70,19 @@ def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tupl
     They are written below ``results/`` only where the corpus's table is at hand: a report that lacks votes and
     demographics would replace one that has them.
     """
-    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
-    presets = set(preset_names())
-    shown = {name: [run for run in each if run.path.parent.name in presets] for name, each in runs.items()}
+    # Recipes that a setting was changed of are for the table of that setting, not for the main ones. A preset that
+    # another has replaced stays, in the folder of a variant.
+    presets = [load_recipe(name) for name in preset_names()]
+    names = {preset.name for preset in presets}
+    settings = [preset.settings() for preset in presets if not preset.preset]
+    shown = {
+        name: [
+            run
+            for run in each
+            if run.path.parent.name in names or recipe_from_signature(run.signature).settings() in settings
+        ]
+        for name, each in runs.items()
+    }
     there = {run.path.parent.name for run in shown[tables.MAIN]}
     fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
     if clips is None:

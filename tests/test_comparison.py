@@ -145,7 +145,7 @@ def test_the_screening_is_remembered(compare, monkeypatch):
 
 
 def test_a_recipe_with_a_setting_has_a_folder_of_its_own(compare):
-    recipes = [load_recipe("mfcc-svm"), load_recipe("mfcc-svm", precision="fp32")]
+    recipes = [load_recipe("mfcc-svm"), load_recipe("mfcc-svm", ["model.C=[1.0]"])]
     result = compare(*recipes)
     own = signature_of(result, "mfcc-svm-")["recipe"]["hash"]
     assert {path.name for path in result.folder.iterdir()} == {
@@ -169,17 +169,17 @@ def changed_corpus(tiny_corpus, folder: Path) -> Path:
 def test_results_of_other_data_of_the_same_name_are_in_the_way(compare, tiny_corpus, tmp_path, recipe):
     first = compare("mfcc-svm")
     before = state_of(first.folder)
-    other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", precision="fp32")
+    other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", ["model.C=[1.0]"])
     with pytest.raises(UserError, match=r"other data that are called tiny too.*another --out"):
         compare(other, corpus=changed_corpus(tiny_corpus, tmp_path))
     assert state_of(first.folder) == before
 
 
 @pytest.mark.parametrize("key", ["recipe", "precision"])
-def test_another_configuration_is_never_overwritten(compare, key):
-    recipe = load_recipe("mfcc-svm", precision="fp32")
+def test_another_configuration_is_never_overwritten(compare, tiny_recipes, key):
+    recipe = load_recipe(tiny_recipes["tiny-resnet"])
     first = compare(recipe)
-    (path,) = first.folder.glob("mfcc-svm-*/fold1-seed0.json")
+    (path,) = first.folder.glob("tiny-resnet-*/fold1-seed0.json")
     signature = json.loads(path.read_text())
     signature["identity"][key] = "other"
     path.write_text(json.dumps(signature))
@@ -379,3 +379,13 @@ def test_results_of_another_version_of_the_protocol_are_not_mixed_in(compare, ti
     for recipe in ("mfcc-svm", "wav2vec2-tiny"):
         with pytest.raises(UserError, match="was made with other folds of speaker-3"):
             compare(recipe, corpus=copy / "tiny.csv", protocol="speaker-3", dev_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("setting", ["hidden_size=0", "conv_kernel=[1000000,8]", "conv_stride=[0,8]", "hidden_act=foo"])
+def test_a_configuration_that_transformers_cannot_use_is_a_sentence(compare, tiny_recipes, setting):
+    recipe = load_recipe(tiny_recipes["tiny-wav2vec2"], [f"model.config.{setting}"])
+    with pytest.raises(UserError, match="wav2vec2") as caught:
+        compare(recipe)
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)

@@ -75,8 +75,10 @@ def test_epochs_are_the_median_of_the_best_ones_or_as_told(train, compare, tiny_
         history = signature_of(folder)["training"]
         assert [epoch["epoch"] for epoch in history["epochs"]] == list(range(1, epochs + 1))
         assert all("dev_uar" not in epoch for epoch in history["epochs"])
-    with pytest.raises(UserError, match=r"--epochs 5 is not within 1 to 4.*training\.epochs=5"):
+    with pytest.raises(UserError, match=r"--epochs 5 is not within 1 to 4.*--set training\.epochs"):
         train("tiny-resnet", longer, epochs=5)
+    with pytest.raises(UserError, match="seed -1 is not within"):
+        train("mfcc-svm", seed=-1)
     with pytest.raises(UserError, match="mfcc-svm has no epochs"):
         train("mfcc-svm", epochs=5)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,8 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serlab.core import MachineError
-from serlab.files import absent, is_stream, sha256_file, sha256_json, unwritable, write_json, write_text, writing
+from serlab.core import MachineError, UserError
+from serlab.files import (
+    absent,
+    is_stream,
+    read_json,
+    sha256_file,
+    sha256_json,
+    unwritable,
+    write_json,
+    write_text,
+    writing,
+)
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """Of the three bytes ``abc``, from FIPS 180-2."""
@@ -181,3 +192,48 @@ def test_a_device_that_a_link_leads_to_is_not_replaced(tmp_path):
     write_text(link, "text")
     assert link.is_symlink()
     assert is_stream(Path("/dev/null"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "Expecting value"),
+        ("[1]", "expected an object in braces, found list"),
+        ('{"a": 1, "a": 2}', "'a' stands in it twice"),
+        ('{"a": NaN}', "NaN is not a finite number"),
+        ('{"a": -Infinity}', "-Infinity is not a finite number"),
+        ('{"a": 1e999}', "1e999 is not a finite number"),
+        ('{"a": ' + "9" * 5000 + "}", "a number of 5000 digits"),
+        ('{"a":' * 100 + "1" + "}" * 100, "nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": "\udcff"}', "cannot be read as JSON"),
+    ],
+)
+def test_json_that_is_no_plain_object_is_refused_by_name(tmp_path, text, why):
+    path = tmp_path / "some.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=re.escape(why)) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    value = {"a": [1, -2.5, None, True], "ü": {"b": 2**62}}
+    write_json(tmp_path / "some.json", value)
+    assert read_json(tmp_path / "some.json") == value
+
+
+def test_json_of_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("pipe.json", "absent.json"):
+        with pytest.raises(UserError, match="missing or not a file"):
+            read_json(tmp_path / name)
+
+
+def test_json_beyond_any_configuration_is_not_read(tmp_path):
+    path = tmp_path / "large.json"
+    with path.open("wb") as stream:
+        stream.truncate(100 * 2**20)
+    with pytest.raises(UserError, match="larger than 64 MiB"):
+        read_json(path)

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serlab.changes import Change
 from serlab.core import UserError
-from serlab.recipes import EncoderModel, ResNetModel, SvmModel, load_recipe, preset_names, recipe_from_signature
+from serlab.recipes import (
+    EncoderModel,
+    ResNetModel,
+    SvmModel,
+    Training,
+    load_recipe,
+    load_variant,
+    preset_names,
+    recipe_from_signature,
+)
 from serlab.training.run import identify
 
 PRESETS = (
@@ -254,6 +264,104 @@ def test_an_added_setting_counts_once_it_is_changed():
     plain = load_recipe("wav2vec2-tiny")
     assert load_recipe("wav2vec2-tiny", ["training.features=fp32"]).hash(None) == plain.hash(None)
     assert load_recipe("wav2vec2-tiny", ["training.features=bf16"]).hash(None) != plain.hash(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("resnet18", "training.epochs=15"),
+        ("resnet18", "training.precision=fp32"),
+        ("resnet18", "training.learning_rate=1e-3"),
+        ("resnet18", "training.targets=hard"),
+        ("resnet18", "model.logmel.bands=80"),
+        ("resnet18", "model.logmel={bands: 80}"),
+        ("resnet18", "augmentation.views=[{speed: 0.9}, {}, {speed: 1.1}]"),
+        ("wav2vec2-tiny", "model.config.mask_time_prob=0"),
+        ("wav2vec2-tiny", "model.head.kind=transformers"),
+        ("mfcc-svm", "model.features=mfcc"),
+        ("mfcc-svm", "model.C=[0.25, 1, 4, 16]"),
+    ],
+)
+def test_a_value_that_is_the_presets_makes_no_variant(name, change):
+    plain, changed = load_recipe(name), load_recipe(name, [change])
+    assert changed == plain
+    assert changed.preset
+    assert changed.hash("a") == plain.hash("a")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "phrase"),
+    [
+        ("mfcc-svm", "training.epochs=3", "training.epochs is for networks; mfcc-svm is a support vector machine."),
+        ("mfcc-svm", "training={epochs: 3}", "training.epochs is for networks"),
+        ("mfcc-svm", "augmentation.mixup=0.2", "augmentation.mixup is for networks"),
+        ("mfcc-svm", "model.window=3", "model.window is for resnets"),
+        ("mfcc-svm", "training.precision=fp32", "training.precision is for speech encoders, resnets and probes"),
+        ("whisper-base-probe", "training.epochs=3", "training.epochs is for networks; whisper-base-probe is a probe."),
+        ("resnet18", "model.head.kind=pooled", "model.head is for speech encoders; resnet18 is a resnet."),
+        ("resnet18", "training.head_learning_rate=0.1", "training.head_learning_rate is for speech encoders"),
+        ("resnet18", "training.batch_seconds=20", "training.batch_seconds is for speech encoders"),
+        ("wav2vec2-tiny", "model.width=8", "model.width is for resnets"),
+        ("wav2vec2-tiny", "model.gamma=[1.0]", "model.gamma is for support vector machines"),
+    ],
+)
+def test_what_a_recipe_does_not_heed_is_refused_or_left_out(name, change, phrase, capsys):
+    assert phrase in refused(change, recipe=name)
+    assert load_variant(name, [Change(change, shared=True)]) == load_recipe(name)
+    said = capsys.readouterr().err
+    assert f"--set {change} is left out for {name}: {phrase.rstrip('.')}" in said
+
+
+def test_of_a_whole_section_what_is_heeded_stays(capsys):
+    change = "training={epochs: 3, precision: fp32}"
+    recipe = load_variant("whisper-base-probe", [Change(change, shared=True)])
+    assert recipe == load_recipe("whisper-base-probe", ["training.precision=fp32"])
+    assert "training.epochs is for networks" in capsys.readouterr().err
+
+
+def test_what_no_model_knows_is_an_error_and_not_left_out():
+    for change in ("training.epoch=3", "model.windo=3", "trainings.epochs=3"):
+        with pytest.raises(UserError, match="unknown"):
+            load_variant("mfcc-svm", [Change(change, shared=True)])
+
+
+def test_the_kind_that_is_set_decides_what_is_heeded():
+    whole = "model={kind: svm, features: egemaps}"
+    assert load_recipe("resnet18", [whole]).hash(None) == load_recipe("egemaps-svm").hash(None)
+    with pytest.raises(UserError, match=r"training\.epochs is for networks"):
+        load_recipe("resnet18", ["training.epochs=3", whole])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "meant"),
+    [
+        ("resnet18", "epochs=3", "--set training.epochs=3"),
+        ("resnet18", "Epoch=3", "--set training.epochs=3"),
+        ("resnet18", "bands=64", "--set model.logmel.bands=64"),
+        ("resnet18", "dropout=0.1", "--set model.dropout=0.1"),
+        ("whisper-base", "dropout=0.1", "--set model.head.dropout=0.1"),
+        ("whisper-base", "head.dropout=0.1", "--set model.head.dropout=0.1"),
+        ("mfcc-svm", "C=[1.0]", "--set model.C=[1.0]"),
+        ("mfcc-svm", "epochs=3", "--set training.epochs=3"),
+    ],
+)
+def test_a_setting_without_its_section(name, change, meant):
+    assert f"--set {change} names no section; write {meant}." in refused(change, recipe=name)
+
+
+def test_a_file_that_sets_what_its_model_does_not_heed(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\nmodel: {kind: svm}\ntraining: {epochs: 3, patience: 0}\n")
+    assert load_recipe(str(path)).hash(None) == load_recipe("mfcc-svm").hash(None)
+    said = capsys.readouterr().err
+    assert "training.epochs of recipe mine is left out: training.epochs is for networks" in said
+    assert "patience" not in said
+    with pytest.raises(UserError, match=r"training\.epochs is for networks"):
+        dataclasses.replace(load_recipe("mfcc-svm"), training=Training(epochs=3))
+
+
+def test_numbers_of_a_mapping_as_people_write_them():
+    assert load_recipe("wav2vec2-tiny", ["model.config.layerdrop=5e-2"]).model.config["layerdrop"] == 0.05
 
 
 def test_a_resnet_has_no_batches_by_seconds():

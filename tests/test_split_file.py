@@ -115,6 +115,20 @@ def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
         read_split(corpus, tmp_path / "empty.csv")
 
 
+def test_a_split_takes_the_columns_and_names_that_predictions_take(corpus: Corpus, tmp_path: Path) -> None:
+    rows = [("./s0/calm_1.wav", "Test"), ("s1\\calm_0", "train")]
+    (fold,) = read_split(corpus, written(tmp_path, *rows, head="File,SIDE")).folds
+    assert fold == Fold(1, ("s1/calm_0",), (), ("s0/calm_1",))
+    for head, words in (
+        ("utt_id,side", "no column clip .*; the column 'utt_id' looks like the clips: rename it clip"),
+        ("clip,split", "no column side .*; the column 'split' looks like side: rename it side"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_split(corpus, written(tmp_path, *rows, head=head))
+    with pytest.raises(UserError, match=r"which is not in own; did you mean 's0/calm_1'\?"):
+        read_split(corpus, written(tmp_path, ("S0/Calm_1.wav", "test")))
+
+
 def test_what_is_written_is_read_back(corpus: Corpus, tmp_path: Path) -> None:
     fold = find_split(corpus, "speaker-3").folds[1]
     write_split(tmp_path / "fold.csv", fold)

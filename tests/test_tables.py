@@ -142,6 +142,78 @@ def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):
         read_foreign(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("wav path,predicted\na,sad\n", "the column 'wav path' looks like the clips: --path-column 'wav path'"),
+        ("clip,pred\na,sad\n", "the column 'pred' looks like predicted: rename it predicted"),
+        ("clip,p_sad,p_calm\na,1,0\n", "rename 'p_sad' prob_sad"),
+        ("clip,prob_sad,Prob_sad\na,1,0\n", "two columns for the scores of 'sad'"),
+        ("clip,prob_\na,1\n", "a column 'prob_' that names no label"),
+        ('clip,prob_sad\na,"0,5"\n', "no number: '0,5' in the column 'prob_sad', row 1; write 0.5"),
+        ("clip,prob_sad,prob_calm\na,40,60\n", "outside 0 to 1, first for clip a; divide them by 100"),
+        ("clip,logit_sad\na,1e300\n", "not finite, first for clip a"),
+        ("clip,prob_sad,seed\na,1,99999999999999999999\n", "a seed that is no whole number"),
+        ("clip,prob_sad,fold\na,1,0.5\n", "a fold that is no whole number: '0.5' for clip a"),
+    ],
+)
+def test_near_misses_and_absurd_values_are_named(tmp_path, text, sentence):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_foreign(path)
+
+
+def test_columns_are_found_by_any_usual_name_and_others_are_named_once(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("File Name,Actor,Emotion,Side,PROB_sad,prob_calm,age,notes\na,s1,sad,Test,1,0,30,x\n")
+    table = read_foreign(path)
+    assert table.columns.tolist() == ["clip", "speaker", "label", "side", "logit_calm", "logit_sad"]
+    assert table["side"].tolist() == ["test"]
+    assert capsys.readouterr().err == f"{path}: columns not used: age, notes.\n"
+
+
+def test_labels_alone_are_read_and_probabilities_come_first(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("clip,predicted\na,sad\nb,\n")
+    assert read_foreign(path).to_dict("list") == {"clip": ["a", "b"], "predicted": ["sad", ""]}
+    path.write_text("clip,predicted,prob_calm,prob_sad\na,sad,0.1,0.9\nb,,0.6,0.4\nc,sad,0.7,0.3\n")
+    assert read_foreign(path).columns.tolist() == ["clip", "logit_calm", "logit_sad"]
+    assert "predicted is not the most probable label in 1 rows" in capsys.readouterr().err
+
+
+def test_folds_keep_their_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("clip,predicted,fold,seed\na,sad,Session1,3\nb,sad,2,3.0\n")
+    assert read_foreign(path)["fold"].tolist() == ["Session1", "2"]
+    assert read_foreign(path)["seed"].tolist() == [3, 3]
+    path.write_text("clip,predicted,fold\na,sad,0\nb,sad,1\n")
+    assert read_foreign(path)["fold"].tolist() == [0, 1]
+    path.write_text("clip,predicted,fold\na,sad,\nb,sad,\n")
+    assert "fold" not in read_foreign(path)
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (lambda path: path.write_bytes(b"PAR1" + b"x" * 50), "cannot read the table"),
+        (lambda path: table_of(fold="one").to_parquet(path), "its column fold does not hold numbers alone"),
+        (lambda path: table_of(logit_sad=[[1.0], [2.0], [0.0]]).to_parquet(path), "logit_sad does not hold numbers"),
+        (lambda path: table_of(clip=[b"a", b"b", b"\xff"]).to_parquet(path), "the column 'clip' of .* holds values"),
+        (lambda path: write_json(path.with_suffix(".json"), SIGNATURE | {"fold": "x"}), "its fold is damaged"),
+        (lambda path: write_json(path.with_suffix(".json"), SIGNATURE | {"recipe": []}), "its recipe is damaged"),
+        (lambda path: path.with_suffix(".json").write_text("[" * 100_000), "cannot read the run"),
+    ],
+)
+def test_a_damaged_run_is_said_in_a_sentence(tmp_path, broken, sentence):
+    path = tmp_path / "fold1-seed0.parquet"
+    write_table(path, table_of())
+    write_json(path.with_suffix(".json"), SIGNATURE)
+    broken(path)
+    with pytest.raises(UserError, match=sentence):
+        read_run(path)
+
+
 def test_a_foreign_table_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no table"):
         read_foreign(tmp_path / "t.csv")

@@ -6,11 +6,15 @@ The names below are imported when they are first used, so that importing serlab 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+# As typing's, whose import takes longer than all else here.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from serlab.comparison import Comparison, compare
     from serlab.core import SerlabError
     from serlab.corpora import load_corpus

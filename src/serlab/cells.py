@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _BLANKS = "\ufeff\u200b"
 _LONGEST_SHOWN = 40
+# What Linux allows a path.
+_LONGEST_TEXT = 4096
 _EXACT = 2**53
 
 
@@ -79,7 +81,10 @@ def numbers_of(table: pd.DataFrame, names: Sequence[str], source: str) -> NDArra
 
 def _text(value: Any, name: object, source: str) -> str:
     if isinstance(value, str):
-        return stripped(value)
+        if len(value) > _LONGEST_TEXT:
+            raise UserError(f"the column {name!r} of {source} holds a text of {len(value):,} characters; shorten it.")
+        # No table or terminal can hold half a pair; JSON can, for names of files that are no UTF-8.
+        return stripped(value).encode("utf-8", "backslashreplace").decode()
     if missing(value):
         return ""
     if isinstance(value, Unreadable | list | dict | tuple | set | bytes) or bool(getattr(value, "ndim", False)):

@@ -117,9 +117,7 @@ def compare(
     loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
     if not loaded:
         raise UserError("name at least one recipe; serlab recipes lists them.")
-    for seed in seeds:
-        if not 0 <= seed < _SEEDS:
-            raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
+    check_seeds(seeds)
     if limit is not None and limit < 1:
         raise UserError(f"limit {limit} leaves no clip; it must be 1 or more.")
     identities = [(recipe, *identify(recipe)) for recipe in (map(smoke_recipe, loaded) if smoke else loaded)]
@@ -160,6 +158,13 @@ def compare(
     models = (folder / cell.folder / cell.stem for cell in cells)
     kept = tuple(path for path in models if path.is_dir())
     return Comparison(folder, report, kept, (*exclusions, *found.excluded), len(cells) - len(waiting), len(waiting))
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse a seed that no generator takes."""
+    for seed in seeds:
+        if not 0 <= seed < _SEEDS:
+            raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
 
 
 def _chosen_folds(chosen: Split, numbers: Sequence[int]) -> list[Fold]:

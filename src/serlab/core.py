@@ -8,8 +8,12 @@ serlab's own, is for every other exception).
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+# torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 """The six labels of CREMA-D, in alphabetical order."""
@@ -55,6 +59,16 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
             waiting += [link.__cause__, link.__context__]
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the error, or one behind it, says that the machine has not enough memory."""
+    return any(
+        isinstance(link, MemoryError)
+        or getattr(link, "errno", None) == errno.ENOMEM
+        or (isinstance(link, RuntimeError) and any(phrase in str(link).lower() for phrase in _NO_MEMORY))
+        for link in causes(error)
+    )
+
+
 @dataclass(frozen=True)
 class Exclusion:
     """A clip that was left out, and why.
@@ -85,6 +99,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     "unknown recipe 'resnet81'; did you mean 'resnet18'? Known: mfcc-svm, resnet18."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    spelled = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    hint = f"; did you mean {spelled[near[0]]!r}?" if near else "."
     return UserError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")

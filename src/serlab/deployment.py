@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from serlab import ledger
-from serlab.comparison import exclusions_of
+from serlab.comparison import check_seeds, exclusions_of
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
@@ -84,6 +84,7 @@ def train_on_everyone(
         UserError: the comparison is of another corpus or recipe, or another model is in the way.
         FindingsError, MachineError: as in a comparison.
     """
+    check_seeds([seed])
     fold = Fold(1, tuple(corpus.clips["clip"]), (), ())
     everyone = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
     cell = Cell(recipe, *identify(recipe), corpus, everyone, fold, seed)
@@ -126,7 +127,7 @@ def _checked(epochs: int, recipe: Recipe) -> int:
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(
             f"--epochs {epochs} is not within 1 to {recipe.training.epochs}, the epochs that {recipe.name} plans; for "
-            f"more, give --set training.epochs={epochs}."
+            "more, give them with --set training.epochs."
         )
     return epochs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import os
 import platform
 import stat
@@ -22,6 +23,10 @@ from serlab.core import MachineError, UserError
 CACHE_VARIABLE = "SERLAB_CACHE"
 _LONGEST_NAME = 180
 _OLD_SECONDS = 86_400.0
+
+_MOST_JSON_BYTES = 64 * 2**20
+_MOST_LEVELS = 24
+_MOST_DIGITS = 19
 
 
 def cache_folder() -> Path:
@@ -172,6 +177,64 @@ def absent(what: str, name: str) -> UserError:
     hint = f"; the nearest name there is {path.with_name(near[0])}." if near else "."
     where = "" if path.parent.is_dir() else f" (nor the folder {path.parent})"
     return UserError(f"there is no {what} {name}{where}{hint}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file that anybody may have made.
+
+    Args:
+        path: the file; one that no reader would come to the end of (a pipe, a device) is refused.
+
+    Raises:
+        UserError: there is no such file, or it is not one JSON object of finite 64-bit numbers whose fields are named
+            once and nested within reason.
+    """
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} is missing or not a file; copy it again from where its folder came from.")
+        if path.stat().st_size > _MOST_JSON_BYTES:
+            raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB, more than any configuration is.")
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object in braces, found {type(value).__name__}")
+        _check_depth(value)
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply to be read; restore it.") from error
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(f"{path} cannot be read as JSON: {why}; restore it.") from error
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+    return fields
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}... is a number of {len(text)} digits")
+    return int(text)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))
+        level = [item for items in inner for item in items]
+    if level:
+        raise RecursionError
 
 
 def write_text(path: Path, text: str) -> None:

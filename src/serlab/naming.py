@@ -156,15 +156,13 @@ class ClipNames:
 
     @cached_property
     def _by_id(self) -> dict[str, str]:
-        owners: dict[str, set[str]] = {}
-        for clip in self._ids:
-            for form in (_form(clip), _bare_path(_form(clip))):
-                owners.setdefault(form, set()).add(clip)
-        return {form: next(iter(clips)) for form, clips in owners.items() if len(clips) == 1}
+        forms = ((clip, _form(clip)) for clip in self._ids)
+        return _owned((clip, spelt) for clip, form in forms for spelt in (form, _bare_path(form)))
 
     @cached_property
     def _by_path(self) -> dict[str, str]:
-        return {_form(os.path.normpath(p)): clip for p, clip in zip(self._paths, self._ids, strict=True) if p}
+        files = zip(self._ids, self._paths, strict=True)
+        return _owned((clip, _form(os.path.normpath(path))) for clip, path in files if path)
 
     def _by_path_of(self, form: str, home: Path) -> str | None:
         places = (os.path.normpath(folder.absolute() / form) for folder in (home, Path()))
@@ -207,6 +205,14 @@ class ClipNames:
         if not folder or len(owners) != 1:
             return None
         return owners[0] if f"/{bare}".endswith(f"/{_bare_path(_form(owners[0]))}") else None
+
+
+def _owned(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Name -> its clip, for names that one clip alone has; one file may hold several clips."""
+    owners: dict[str, set[str]] = {}
+    for clip, name in names:
+        owners.setdefault(name, set()).add(clip)
+    return {name: clips.pop() for name, clips in owners.items() if len(clips) == 1}
 
 
 def _bare(name: str) -> str:

@@ -6,17 +6,30 @@ The hash holds the SHA-256 of pretrained weights, never the path they came from.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from serlab.audio import SAMPLE_RATE
 from serlab.augment import View
+from serlab.changes import Change, Kinds, apply, flat
 from serlab.core import UserError, unknown
 from serlab.files import absent, sha256_json
-from serlab.settings import MOST_CHARACTERS, added, build, check_at_least, check_positive, check_share, plain, read_yaml
+from serlab.progress import say
+from serlab.settings import (
+    MOST_CHARACTERS,
+    added,
+    build,
+    check_at_least,
+    check_at_most,
+    check_positive,
+    check_share,
+    plain,
+    read_yaml,
+)
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 
@@ -45,6 +58,7 @@ class LogMelSettings:
         """Refuse what is no spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
+        check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")
         if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
             raise UserError(
                 f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
@@ -74,6 +88,7 @@ class HeadSettings:
     def __post_init__(self) -> None:
         """Refuse what transformers' own head has not."""
         check_at_least("model.head", self, 1, "projection")
+        check_at_most("model.head", self, 65_536, "projection")
         check_share("model.head", self, "dropout")
         if self.kind == "transformers" and (self.pooling != "mean" or self.dropout):
             raise UserError("model.head.pooling and model.head.dropout need model.head.kind: pooled.")
@@ -136,7 +151,9 @@ class ResNetModel:
     def __post_init__(self) -> None:
         """Refuse combinations that transformers' ResNet cannot express."""
         check_at_least("model", self, 1, "width")
+        check_at_most("model", self, 4096, "width")
         check_at_least("model", self, 2, "window")
+        check_at_most("model", self, 100_000, "window")
         check_share("model", self, "dropout")
         if (self.stem == "small") != (self.pooling == "mean+std"):
             raise UserError("model.stem: small goes with model.pooling: mean+std, standard with mean.")
@@ -274,6 +291,32 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Refuse negative amounts."""
         check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
+        check_at_most("augmentation", self, 100, "time_masks", "band_masks")
+
+
+_UNTRAINED = {
+    "training": frozenset(each.name for each in fields(Training)),
+    "augmentation": frozenset(each.name for each in fields(Augmentation)),
+}
+KINDS = Kinds(
+    models={"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel},
+    sections={"training": Training, "augmentation": Augmentation},
+    idle={
+        "encoder": {},
+        # All layers of a resnet share one rate, and its windows have one length.
+        "resnet": {"training": frozenset({"head_learning_rate", "layer_decay", "batch_seconds"})},
+        # The encoder below a probe computes in some precision.
+        "probe": _UNTRAINED | {"training": _UNTRAINED["training"] - {"precision"}},
+        "svm": _UNTRAINED,
+    },
+    titles={
+        "encoder": ("a speech encoder", "speech encoders"),
+        "resnet": ("a resnet", "resnets"),
+        "probe": ("a probe", "probes"),
+        "svm": ("a support vector machine", "support vector machines"),
+    },
+)
+"""Which settings each kind of model heeds."""
 
 
 @dataclass(frozen=True)
@@ -284,7 +327,7 @@ class Recipe:
         name: the preset's name.
         title: what a report calls it.
         model: front end and network.
-        training: how a network is trained; ignored by ``probe`` and ``svm`` save for the precision of the features.
+        training: how a network is trained; a ``probe`` heeds its precision alone, an ``svm`` nothing of it.
         augmentation: of training clips.
         preset: False once any setting differs from the shipped preset.
     """
@@ -297,11 +340,12 @@ class Recipe:
     preset: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse settings that the model would not heed."""
-        if self.training.batch_seconds and isinstance(self.model, ResNetModel):
-            raise UserError("training.batch_seconds is for speech encoders; a resnet's windows have one length.")
-        if self.training.targets != "hard" and isinstance(self.model, (ProbeModel, SvmModel)):
-            raise UserError("training.targets is for networks; a probe and a support vector machine learn hard labels.")
+        """Refuse settings that the model would not heed: they would make another recipe of the same one."""
+        kind = self.model.kind
+        for section, names in KINDS.idle[kind].items():
+            for each in fields(getattr(self, section)):
+                if each.name in names and getattr(getattr(self, section), each.name) != each.default:
+                    raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -339,10 +383,10 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     Args:
         name: a preset's name, or the path of a YAML file in the same form.
         overrides: ``section.key=value`` settings (value in YAML), as of ``--set``.
-        precision: an explicit ``--precision``; counts as a change of the recipe.
+        precision: an explicit ``--precision``; counts as a change of the recipe, if it heeds one.
 
     Returns:
-        The recipe; its ``preset`` is False if anything was changed.
+        The recipe; its ``preset`` is False if anything differs from the preset.
 
     Raises:
         UserError: the recipe, a key or a value does not exist or does not fit.
@@ -350,6 +394,16 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     >>> load_recipe("resnet18", ["training.epochs=3"]).training.epochs
     3
     """
+    return load_variant(name, [*map(Change, overrides), *precision_change(precision)])
+
+
+def precision_change(precision: str | None) -> list[Change]:
+    """The change that an explicit ``--precision`` is, for the recipes that heed one."""
+    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")] * bool(precision)
+
+
+def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
+    """Load a recipe with changes, as :func:`load_recipe`; a shared one that it does not heed is left out, and said."""
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
@@ -376,34 +430,40 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
         raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
     # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
     former = data.pop("formerly", None) if shipped else None
-    changes = [*overrides, *([f"training.precision={precision}"] if precision else [])]
-    for change in changes:
-        _override(data, change)
+    identity = {"name": former or stem, "preset": shipped and not former}
+    if not shipped:
+        _say_unheeded(data, stem)
+    if not changes:
+        return _built(identity, data, stem)
+    changed = copy.deepcopy(data)
+    apply(changed, changes, stem, KINDS)
+    recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
+    # A value that was there already changes nothing, however it is written (0 and 0.0).
+    return plain_one if recipe == plain_one else replace(recipe, preset=False)
+
+
+def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> Recipe:
     for key in data:
         if key not in ("title", *_SECTIONS):
             raise unknown(f"key in recipe {stem}", str(key), ("title", *_SECTIONS))
-    identity = {"name": former or stem, "preset": shipped and not former and not changes}
-    recipe = build(Recipe, {**identity, **data}, f"recipe {stem}")
+    recipe = build(Recipe, {**identity, **KINDS.heeded(data)}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
+
+
+def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
+    """Name what a user's file sets and its kind of model does not heed."""
+    kept, usual = flat(KINDS.heeded(data)), flat(KINDS.defaults("svm"))
+    for path, value in flat(data).items():
+        if path not in kept and usual.get(path) != value:
+            kind = data["model"]["kind"]
+            say(f"{path} of recipe {stem} is left out: {KINDS.why(stem, kind, path.split('.'))}.")
 
 
 def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
     """Rebuild the recipe that a run's signature describes."""
     data = signature["recipe"]
-    content = {"name": data["name"], "title": data["title"], "preset": False, **data["config"]}
+    content = {"name": data["name"], "title": data["title"], "preset": False, **KINDS.heeded(data["config"])}
     recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
     assert isinstance(recipe, Recipe)
     return recipe
-
-
-def _override(data: dict[str, Any], change: str) -> None:
-    path, equals, value = change.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UserError(f"--set {change} is not of the form section.key=value, e.g. training.epochs=3.")
-    for key in keys[:-1]:
-        data = data.setdefault(key, {})
-        if not isinstance(data, dict):
-            raise UserError(f"--set {change}: {key} is a value, not a section.")
-    data[keys[-1]] = read_yaml(value, f"--set {change}")

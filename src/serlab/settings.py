@@ -5,6 +5,7 @@ A union of dataclasses is told apart by their field ``kind``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import types
@@ -40,7 +41,9 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
         members = {str(member.kind): member for member in typing.get_args(kind)}
-        chosen = value.get("kind") if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            raise UserError(f"{where} must be a section with keys, kind among them, not {_short(value)}.")
+        chosen = value.get("kind")
         if not isinstance(chosen, str) or chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
         return build(members[chosen], value, where, recorded=recorded)
@@ -125,7 +128,10 @@ def added(default: Any, *, before: Any = _SAME) -> Any:
         default: for settings that do not name the field.
         before: what was done before there was the field; the default where nothing else is named.
     """
-    return dataclasses.field(default=default, metadata={"before": default if before is _SAME else before})
+    metadata = {"before": default if before is _SAME else before}
+    if isinstance(default, (dict, list)):
+        return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def plain(value: Any, *, omit_added: bool = False) -> Any:
@@ -154,6 +160,14 @@ def check_at_least(section: str, settings: object, low: float, *names: str) -> N
         value = getattr(settings, name)
         if value < low:
             raise UserError(f"{section}.{name} is {value}; it must be at least {low:g}.")
+
+
+def check_at_most(section: str, settings: object, high: float, *names: str) -> None:
+    """Refuse fields of ``settings`` above ``high``."""
+    for name in names:
+        value = getattr(settings, name)
+        if value > high:
+            raise UserError(f"{section}.{name} is {value}; it must be at most {high:g}.")
 
 
 def check_positive(section: str, settings: object, *names: str) -> None:
@@ -202,7 +216,10 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
         raise UserError(f"{where} is a number of {len(str(abs(value)))} digits; it must be within {_MOST:,}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise UserError(f"{where} is a number of more than 300 digits; it must be a finite number.") from None
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{where} is {_short(value)}; it must be of type {kind.__name__}.")
     if kind is float and not math.isfinite(value):

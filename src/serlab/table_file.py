@@ -27,10 +27,12 @@ from serlab.progress import say
 if TYPE_CHECKING:
     import pandas as pd
 
+_PREDICTED = b"path,predicted,prob_"
 _MOST_BYTES = 256 * 2**20
 _MOST_CELLS = 20_000_000
 _MOST_COLUMNS = 10_000
 _LONGEST_REASON = 200
+_LONGEST_NAME = 200
 _CSV = "CSV with commas"
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
@@ -117,8 +119,10 @@ def _guarded(read: Callable[[], pd.DataFrame], path: Path, what: str, expected: 
 
 
 def _decoded(content: bytes, path: Path, what: str) -> str:
+    # serlab predict gives names of files that are no UTF-8 the bytes that they have on disk.
+    how = "backslashreplace" if content.startswith(_PREDICTED) else "strict"
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig", how)
     except UnicodeDecodeError as error:
         raise UserError(f"the {what} {path} is not in UTF-8; save it again as CSV in UTF-8.") from error
     if "\0" in text:
@@ -250,6 +254,8 @@ def _of_columns(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
     names = [stripped(name) for name, _ in columns]
+    if (longest := max(map(len, names), default=0)) > _LONGEST_NAME:
+        raise UserError(f"it has a column whose name has {longest:,} characters")
     _check_twice(names)
     values = [
         pd.Series(column, dtype=None if isinstance(column, np.ndarray) else object, index=range(len(column)))

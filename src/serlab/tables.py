@@ -124,7 +124,7 @@ def read_run(path: Path) -> Run:
         UserError: one of them is missing or damaged.
     """
     signature_path = path.with_suffix(".json")
-    table = read_table(path)
+    table = _with_texts(read_table(path), str(path))
     try:
         signature = json.loads(signature_path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -133,13 +133,13 @@ def read_run(path: Path) -> Run:
         raise UserError(f"cannot read the run {path}: {error}.") from error
     check_table(table, str(path))
     _check_signature(signature, signature_path)
-    return Run(_typed(table, str(path)), signature, path)
+    return Run(table, signature, path)
 
 
-def _typed(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A table of serlab's own with text as text; check_table has seen to the numbers."""
-    texts = {key: text_of(table[key], name).astype(str) for key in ("clip", "speaker", "label", "side")}
-    return table.assign(**texts)
+def _with_texts(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A table of serlab's own with text as text."""
+    there = [key for key in ("clip", "speaker", "label", "side") if key in table.columns]
+    return table.assign(**{key: text_of(table[key], name).astype(str) for key in there})
 
 
 def _check_signature(signature: Any, path: Path) -> None:

@@ -88,3 +88,18 @@ def test_a_reader_that_has_gone_is_no_error(serlab_process):
     os.close(writing)
     assert ended.err == ""
     assert ended.code in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", ""], "a word of the command is empty"),
+        (["compare", "synthetic", "--out", ""], "--out is empty"),
+        (["compare", "synthetic", "--out="], "--out is empty"),
+        (["predict", "", "--model", "x"], "a word of the command is empty"),
+    ],
+)
+def test_an_empty_word_is_refused(serlab, arguments, said):
+    ended = serlab(*arguments)
+    assert ended.code == 2
+    assert said in ended.sentence

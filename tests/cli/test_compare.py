@@ -40,18 +40,42 @@ def test_a_relative_out_gives_a_relative_path(compare, tmp_path, monkeypatch):
     assert compare("--out", "here").out == "here/tiny/speaker-2/report/index.html\n"
 
 
-@pytest.mark.parametrize("setting", ["training.precision=fp32", "mfcc-svm:training.precision=fp32"])
-def test_a_setting_has_a_folder_of_its_own(compare, tmp_path, setting):
+@pytest.mark.parametrize("setting", ["model.C=[1.0]", "mfcc-svm:model.C=[1.0]"])
+def test_a_setting_has_a_folder_of_its_own_and_is_listed(compare, tmp_path, setting):
     compare()
     ended = compare("--set", setting)
     assert ended.code == 0
-    folders = [path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")]
+    folder = tmp_path / "out" / "tiny" / "speaker-2"
+    folders = [path.name for path in folder.glob("mfcc-svm*")]
     assert len(folders) == 2
     signatures = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("mfcc-svm*/fold1-seed0.json")]
     assert {s["recipe"]["name"] for s in signatures} == set(folders)
     for signature in signatures:
         if signature["recipe"]["name"] != "mfcc-svm":
             assert signature["recipe"]["name"] == f"mfcc-svm-{signature['recipe']['hash'][:6]}"
+    report = json.loads((folder / "report" / "report.json").read_text())
+    changed = {recipe["name"]: recipe["changed"] for recipe in report["recipes"]}
+    assert changed.pop("mfcc-svm") == {}
+    assert list(changed.values()) == [{"model.C": [1.0]}]
+    for name in ("index.html", "report.md"):
+        assert "model.C=" in (folder / "report" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [["--set", "training.epochs=3"], ["--precision", "fp32"], ["--set", "model.head.kind=pooled"]]
+)
+def test_what_a_recipe_does_not_heed_is_left_out_by_name(compare, tmp_path, options):
+    ended = compare(*options)
+    assert ended.code == 0
+    assert f"{' '.join(options)} is left out for mfcc-svm: " in ended.err
+    assert {path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")} == {"mfcc-svm"}
+
+
+def test_what_is_set_for_a_recipe_that_does_not_heed_it_is_refused(compare, tmp_path):
+    ended = compare("--set", "mfcc-svm:training.epochs=3")
+    assert ended.code == 2
+    assert "training.epochs is for networks; mfcc-svm is a support vector machine." in ended.sentence
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_setting_for_a_recipe_that_is_not_compared(compare):

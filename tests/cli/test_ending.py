@@ -188,17 +188,18 @@ class Finder:
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["serlab", "corpora"]
-from serlab.cli import main
 sys.meta_path.insert(0, Finder())
+from serlab.cli import main
 main()
 """
 
 
-@pytest.mark.parametrize("name", ["typer", "serlab.cli.app", "serlab.progress", "serlab.corpora"])
+@pytest.mark.parametrize("name", ["serlab.cli.ending", "typer", "serlab.cli.app", "serlab.progress", "serlab.corpora"])
 def test_ctrl_c_during_the_imports_is_one_line(name):
     line = [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING.format(name=name)]
     ended = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert ended.returncode == 130
+    # Before there is anything to catch it, Python itself ends the process by the signal: 130, too, for a shell.
+    assert ended.returncode in (130, -signal.SIGINT)
     assert ended.stderr == "serlab: interrupted; the same command goes on from here.\n"
     assert ended.stdout == ""
 

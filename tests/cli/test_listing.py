@@ -65,3 +65,9 @@ def test_verifying_the_development_copy(serlab, cremad_root):
     ended = serlab("data", "verify", "crema-d", "--data", cremad_root)
     assert "7442 of 7442 clips present" in ended.out
     assert "11,025 Hz" in ended.out
+
+
+def test_a_setting_needs_its_recipe(serlab):
+    ended = serlab("recipes", "--set", "training.epochs=3")
+    assert ended.code == 2
+    assert "--set changes a recipe" in ended.sentence

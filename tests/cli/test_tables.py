@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,77 @@ def test_clips_that_cannot_be_judged_are_listed_with_exit_code_1(serlab, tiny_co
     assert ended.code == 1
     assert "left out: stranger (not in the corpus tiny)" in ended.out
     assert "26 clips" in ended.out
+
+
+def test_what_predict_writes_is_judged_as_it_is(serlab, tiny_comparison, tiny_models, tiny_corpus, tmp_path):
+    """From another folder, with paths that a prefix and an ending tell from the corpus's ids; CSV, JSON lines, JSON."""
+    model, folder = tiny_models["mfcc-svm"], tiny_corpus.parent
+    scores = []
+    for name in ("p.csv", "p.jsonl", "p.json"):
+        path = tmp_path / name
+        ended = serlab("predict", "--model", model, "--format", name.partition(".")[2], "--abstain", "0.4", folder)
+        path.write_text(ended.out)
+        ended = serlab("evaluate", path, "--corpus", tiny_corpus, "--format", "json")
+        assert (ended.code, ended.err) == (0, "")
+        scores.append(json.loads(ended.out))
+    assert scores[0] == scores[1] == scores[2]
+    assert (scores[0]["clips"], scores[0]["unpredicted"]) == (54, 0)
+    ended = serlab("evaluate", tmp_path / "p.jsonl")
+    assert "has no column label" in ended.sentence
+    ids = tmp_path / "ids.csv"
+    table = pd.read_csv(tmp_path / "p.csv")
+    table.assign(path=[Path(name).stem for name in table["path"]]).rename(columns={"path": "clip"}).to_csv(ids)
+    ended = serlab("evaluate", tmp_path / "p.csv", ids, "--corpus", tiny_corpus, "--format", "json")
+    (pair,) = json.loads(ended.out)["pairs"]
+    assert (pair["clips"], pair["only"], pair["differences"]["uar"]["value"]) == (54, [0, 0], 0)
+
+
+def test_files_of_predict_whose_names_are_no_utf_8_are_listed(serlab, tiny_corpus, tmp_path):
+    rows = [("s0_calm_0", 0.8), (os.fsdecode(b"gr\xfcn.wav"), 0.7)]
+    table, lines = tmp_path / "p.csv", tmp_path / "p.jsonl"
+    text = "path,predicted,prob_calm,prob_happy,prob_sad\n"
+    text += "".join(f"{name},calm,{share},{1 - share},0\n" for name, share in rows)
+    table.write_bytes(text.encode("utf-8", "surrogateescape"))
+    shares = [{"calm": share, "happy": 1 - share, "sad": 0} for _, share in rows]
+    entries = [{"path": name, "label": "calm", "probabilities": p} for (name, _), p in zip(rows, shares, strict=True)]
+    lines.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    for path, shown in ((table, "gr\\xfcn.wav"), (lines, "gr\\udcfcn.wav")):
+        ended = serlab("evaluate", path, "--corpus", tiny_corpus)
+        assert ended.code == 1
+        assert f"left out: {shown} (not in the corpus tiny)" in ended.out
+
+
+def test_columns_may_be_named(serlab, predictions, tiny_corpus, tmp_path):
+    table = pd.read_csv(predictions).rename(columns={"clip": "utt", "label": "emo", "speaker": "who"})
+    table.to_csv(predictions, index=False)
+    assert "the column 'utt' looks like the clips: --path-column utt" in serlab("evaluate", predictions).sentence
+    options = ["--path-column", "utt", "--label-column", "emo", "--speaker-column", "who"]
+    assert serlab("evaluate", predictions, *options).out.startswith("24 clips, 12 speakers\n")
+    corpus = tiny_corpus.with_name("renamed.csv")
+    pd.read_csv(tiny_corpus).rename(columns={"label": "emo"}).to_csv(corpus, index=False)
+    table = pd.read_csv(corpus).rename(columns={"path": "utt", "emo": "predicted"})[["utt", "predicted"]]
+    table.to_csv(predictions, index=False)
+    options = ["--corpus", corpus, "--path-column", "utt", "--label-column", "emo"]
+    ended = serlab("evaluate", predictions, *options)
+    assert "has no column 'utt' for the path" in ended.sentence
+    ended = serlab("evaluate", predictions, "--corpus", corpus)
+    assert "the column 'utt' looks like the clips: --path-column utt" in ended.sentence or "emo" in ended.sentence
+
+
+def test_labels_alone_are_judged_and_reported_without_calibration(serlab, predictions, tmp_path):
+    table = pd.read_csv(predictions)
+    guess = np.where(table["prob_angry"] > 0.5, "angry", "calm")
+    hard = tmp_path / "hard.csv"
+    table[["clip", "speaker", "label"]].assign(predicted=guess).to_csv(hard, index=False)
+    ended = serlab("evaluate", hard, predictions, "--report", tmp_path / "judged")
+    assert (ended.code, ended.err) == (0, "")
+    assert "no probabilities" in ended.out
+    page, text = ((tmp_path / "judged" / name).read_text(encoding="utf-8") for name in ("index.html", "report.md"))
+    assert "hard gives no probabilities" in page
+    assert "hard gives no probabilities" in text
+    (tmp_path / "alone").mkdir()
+    assert serlab("evaluate", hard, "--report", tmp_path / "alone").code == 0
+    assert not (tmp_path / "alone" / "figures" / "reliability.svg").exists()
 
 
 @pytest.fixture

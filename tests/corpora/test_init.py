@@ -17,6 +17,13 @@ def test_an_unknown_name_gets_the_nearest_one():
         load_corpus("sinthetic")
 
 
+def test_a_path_that_is_nearly_there_is_named(tmp_path, monkeypatch):
+    (tmp_path / "my-clips").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no corpus, folder or table my-cilps; the nearest name there is my-clips"):
+        load_corpus("my-cilps")
+
+
 def test_options_that_belong_to_another_kind_of_corpus(tmp_path):
     with pytest.raises(UserError, match="columns can be named only for a table"):
         load_corpus("crema-d", columns=Columns())

@@ -260,3 +260,31 @@ def test_parts_of_files_are_refused(audio_files, table):
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b.csv", "https://example.org/corpus.csv", "~/none.csv"])
 def test_what_no_path_is_called(name):
     assert "unknown corpus" in refused(name) or "there is no folder or table" in refused(name)
+
+
+def test_usual_names_of_columns_are_found_in_any_case(audio_files, table, capsys):
+    path = audio_files / "t.csv"
+    table.set_axis(["File Name", "Emotion ", "ACTOR"], axis=1).assign(clip="x").to_csv(path, index=False)
+    clips = load_corpus(str(path)).clips
+    assert clips["path"].tolist() == [str(audio_files / name) for name, _, _ in ROWS]
+    assert clips["speaker"].tolist() == ["ann", "ann", "bob"]
+    assert "the column 'File Name' is taken for the files, not 'clip'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("label", "emo", "the column 'emo' looks like the labels: --label-column emo"),
+        ("path", "wav_path", "the column 'wav_path' looks like the files: --path-column wav_path"),
+    ],
+)
+def test_a_column_that_is_probably_meant_is_named_with_its_option(audio_files, table, old, new, hint):
+    path = audio_files / "t.csv"
+    table.rename(columns={old: new}).to_csv(path, index=False)
+    assert hint in refused(path)
+
+
+def test_rows_are_counted_as_in_the_file(audio_files, table):
+    path = audio_files / "t.csv"
+    path.write_text("path,label,speaker\n,,\na/1.wav,happy,ann\na/2.wav,,ann\n")
+    assert "row 3 of the table" in refused(path)

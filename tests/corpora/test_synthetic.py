@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from serlab.core import EMOTIONS, MachineError
+from serlab.core import EMOTIONS, MachineError, UserError
 from serlab.corpora import synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics
@@ -200,3 +200,10 @@ def test_every_voice_says_the_same_again():
     time.sleep(1.1)  # By itself, espeak-ng seeds the noise of breathy voices with the second.
     for speech, again in zip(first, synthetic._spoken(requests), strict=True):
         np.testing.assert_array_equal(speech, again)
+
+
+def test_a_folder_of_other_files_is_not_filled(tmp_path):
+    (tmp_path / "mine.wav").write_bytes(b"")
+    with pytest.raises(UserError, match="holds other files"):
+        synthetic.load(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]

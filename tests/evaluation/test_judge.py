@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -166,3 +168,40 @@ def test_two_tables_of_their_own_labels_must_agree():
     second = first.assign(label=first["label"].where(first.index > 0, "sad"))
     with pytest.raises(UserError, match="a different label; correct one"):
         evaluate_pair(first, second)
+
+
+def said(clips: pd.DataFrame, right: int) -> pd.DataFrame:
+    """Labels alone: those of :func:`probabilities`."""
+    return clips.assign(predicted=clips["label"].where(clips["label"].isin(EMOTIONS[:right]), EMOTIONS[0]))
+
+
+def test_labels_alone_are_judged_as_their_probabilities_would_be_but_for_calibration():
+    corpus = corpus_of(12)
+    scored = evaluate(probabilities(corpus.clips), corpus)
+    result = evaluate(said(corpus.clips, 4), corpus)
+    for key in ("scores", "confusion", "per_class", "clips", "speakers", "labels"):
+        assert result[key] == scored[key]
+    trust = result["trust"]
+    assert trust["calibration"] is trust["abstention"] is trust["sets"] is trust["soft"] is None
+    text = "\n".join(evaluation_lines(result))
+    assert "no probabilities" in text
+    assert "ECE" not in text
+    json.dumps(result, allow_nan=False)
+    pair = evaluate_pair(said(corpus.clips, 5), probabilities(corpus.clips), corpus)
+    assert pair["differences"]["uar"]["value"] == pytest.approx(1 / 6)
+
+
+def test_a_table_that_names_no_fold_and_seed_is_given_none():
+    clips = corpus_of(12).clips
+    table = probabilities(clips).assign(label=clips["label"], speaker=clips["speaker"])
+    table = pd.concat([table.assign(side=side) for side in ("dev", "test")])
+    table.loc[table["side"] == "dev", "clip"] += "-dev"
+    result = evaluate(table)
+    assert result["seeds"] is None
+    (temperature,) = result["trust"]["calibration"]["temperatures"]
+    assert (temperature["fold"], temperature["seed"]) == (None, None)
+    assert [entry["clips"]["folds"] for entry in result["trust"]["sets"]] == [{}] * len(result["trust"]["sets"])
+    named = evaluate(table.assign(fold="Session1", seed=7))
+    (temperature,) = named["trust"]["calibration"]["temperatures"]
+    assert (temperature["fold"], temperature["seed"], named["seeds"]) == ("Session1", 7, 1)
+    assert named["trust"]["sets"][0]["clips"]["folds"].keys() == {"Session1"}

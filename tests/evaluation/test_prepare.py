@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from serlab.core import EMOTIONS, UserError
 from serlab.corpora.base import Corpus
-from serlab.evaluation.prepare import prepare
+from serlab.evaluation.prepare import prepare, prepare_all
 from serlab.tables import make_table
 
 
@@ -102,3 +104,117 @@ def test_a_dev_label_that_nobody_knows_is_refused():
     table = with_dev(lambda dev: dev.assign(label=dev["label"].where(dev.index > 0, "hapy")))
     with pytest.raises(UserError, match="the dev side of the table: unknown label 'hapy'"):
         prepare(table, None, None, "test")
+
+
+def with_paths(corpus: Corpus) -> Corpus:
+    paths = [f"/audio/{speaker}/{clip}.wav" for clip, speaker in corpus.clips[["clip", "speaker"]].to_numpy()]
+    return replace(corpus, clips=corpus.clips.assign(path=paths))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda clip: f"/audio/{clip[:3]}/{clip}.wav",
+        lambda clip: f"{clip[:3]}/{clip}",
+        lambda clip: f"{clip}.flac",
+        lambda clip: f"{clip[:3]}\\{clip}.wav",
+        lambda clip: f"/elsewhere/{clip}.wav",
+    ],
+)
+def test_clips_may_be_named_by_path_end_or_stem(tmp_path, name):
+    corpus = with_paths(corpus_of(3))
+    table = probabilities(corpus.clips).rename(columns={"clip": "Filename"})
+    table.assign(Filename=table["Filename"].map(name)).to_csv(tmp_path / "theirs.csv", index=False)
+    judged = prepare(tmp_path / "theirs.csv", corpus, None, "test")
+    assert judged.rows["clip"].tolist() == corpus.clips["clip"].tolist()
+    assert judged.exclusions == []
+
+
+def test_a_clip_named_twice_in_two_ways_is_named_twice(tmp_path):
+    corpus = with_paths(corpus_of(3))
+    table = probabilities(corpus.clips)
+    pd.concat([table, table[:1].assign(clip="s00_angry.wav")]).to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="names clip s00_angry twice"):
+        prepare(tmp_path / "theirs.csv", corpus, None, "test")
+
+
+def test_an_unknown_clip_is_listed_with_the_one_that_is_called_almost_so(tmp_path):
+    corpus = corpus_of(3)
+    table = probabilities(corpus.clips)
+    table.loc[0, "clip"] = "S00_angry"
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    (left_out,) = prepare(tmp_path / "theirs.csv", corpus, None, "test").exclusions
+    assert left_out == {"clip": "S00_angry", "path": "", "reason": "not in the corpus mine; did you mean s00_angry?"}
+
+
+def test_tables_without_a_corpus_are_joined_whatever_they_call_the_clips(tmp_path):
+    clips = corpus_of(3).clips
+    table = probabilities(clips).assign(label=clips["label"])
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    table.assign(clip=[f"/audio/{clip}.wav" for clip in table["clip"]]).to_csv(first, index=False)
+    table.assign(clip=[f"{clip}.flac" for clip in table["clip"]]).to_csv(second, index=False)
+    one, other = prepare_all([first, second], None, None, "test")
+    assert one.rows["clip"].tolist() == other.rows["clip"].tolist()
+
+
+def test_speakers_come_from_whoever_knows_them(tmp_path):
+    corpus = corpus_of(3)
+    table = probabilities(corpus.clips).assign(speaker=corpus.clips["speaker"].where(corpus.clips.index > 2, ""))
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    judged = prepare(tmp_path / "theirs.csv", corpus, None, "test")
+    assert judged.rows["speaker"].tolist() == corpus.clips["speaker"].tolist()
+    nobody = replace(corpus, clips=corpus.clips.assign(speaker=""), speakers_known=False)
+    table.assign(speaker=corpus.clips["speaker"]).to_csv(tmp_path / "theirs.csv", index=False)
+    assert prepare(tmp_path / "theirs.csv", nobody, None, "test").rows["speaker"].nunique() == 3
+
+
+def hard(clips: pd.DataFrame) -> pd.DataFrame:
+    return clips[["clip", "speaker", "label"]].assign(predicted=clips["label"])
+
+
+def test_labels_that_are_said_must_be_labels(tmp_path):
+    corpus = corpus_of(3)
+    table = hard(corpus.clips)
+    table.loc[4, "predicted"] = "hapy"
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="unknown label 'hapy'; did you mean 'happy'"):
+        prepare(tmp_path / "theirs.csv", corpus, None, "test")
+    for said in ("hapy", "Happy", "hap py"):
+        table.assign(predicted=said).to_csv(tmp_path / "theirs.csv", index=False)
+        with pytest.raises(UserError, match=f"predicts '{said}', which is no clip's label; did you mean 'happy'"):
+            prepare(tmp_path / "theirs.csv", None, None, "test")
+    table.assign(predicted="calm").to_csv(tmp_path / "theirs.csv", index=False)
+    assert prepare(tmp_path / "theirs.csv", None, None, "test").labels == tuple(sorted((*EMOTIONS, "calm")))
+
+
+def test_a_clip_without_a_prediction_is_listed(tmp_path):
+    table = hard(corpus_of(3).clips)
+    table.loc[1, "predicted"] = None
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    judged = prepare(tmp_path / "theirs.csv", None, None, "test")
+    assert judged.exclusions == [{"clip": "s00_disgust", "path": "", "reason": "no prediction"}]
+    assert len(judged.rows) == 17
+
+
+def test_folds_and_seeds_are_called_as_the_table_calls_them(tmp_path):
+    table = hard(corpus_of(3).clips)
+    for folds, called in (
+        (None, {0: None}),
+        (["Session2", "Session1", "x"], {1: "Session1", 2: "Session2", 3: "x"}),
+        ([0, 1, 5], {0: 0, 1: 1, 5: 5}),
+    ):
+        of = table if folds is None else table.assign(fold=[folds[row % 3] for row in range(len(table))])
+        of.to_csv(tmp_path / "theirs.csv", index=False)
+        judged = prepare(tmp_path / "theirs.csv", None, None, "test")
+        assert judged.folds == called
+        assert judged.seeds == {0: None}
+        assert set(judged.rows["fold"]) == set(called)
+
+
+def test_a_near_miss_of_the_labels_is_named_with_its_option(tmp_path):
+    table = probabilities(corpus_of(2).clips).assign(emo="sad")
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="the column 'emo' looks like the labels: --label-column emo"):
+        prepare(tmp_path / "theirs.csv", None, None, "test")
+    (judged,) = prepare_all([tmp_path / "theirs.csv"], None, None, "test", {"label": "emo"})
+    assert set(judged.rows["label"]) == {"sad"}

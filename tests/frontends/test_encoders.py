@@ -21,7 +21,7 @@ def test_normalised_samples_are_those_of_wav2vec2s_extractor() -> None:
 
 def test_whispers_log_mel_on_the_clips_own_length() -> None:
     own = Extractor(WhisperFeatureExtractor())(CLIP)
-    padded = Extractor(WhisperFeatureExtractor(), pad_to_chunk=True)(CLIP)
+    padded = WhisperFeatureExtractor()(CLIP, sampling_rate=16000, return_tensors="np").input_features[0].T
     assert own.shape == (125, 80)
     assert padded.shape == (3000, 80)
     # The last frames of the clip's own spectrogram see its mirrored end instead of silence.
@@ -54,7 +54,6 @@ def test_configurations_tell_front_ends_apart() -> None:
         Waveform(do_normalise=True).config,
         Waveform(do_normalise=False).config,
         Extractor(WhisperFeatureExtractor()).config,
-        Extractor(WhisperFeatureExtractor(), pad_to_chunk=True).config,
         Extractor(WhisperFeatureExtractor(feature_size=128)).config,
     ]
     assert all(a != b for i, a in enumerate(configs) for b in configs[i + 1 :])

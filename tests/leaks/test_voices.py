@@ -63,3 +63,14 @@ def test_two_names_of_the_same_clips_are_one_voice(corpus: Corpus) -> None:
     assert finding.severity == "note"
     assert ("anna", "anna again") in finding.pairs
     assert check_voices(corpus, usable, alike=1.1) == []
+
+
+@pytest.mark.usefixtures("encoder")
+@pytest.mark.parametrize(
+    ("name", "text"), [("model.safetensors", "version https://git-lfs.github.com/spec/v1"), ("config.json", "{}")]
+)
+def test_a_damaged_encoder_is_named_and_the_audit_goes_on(corpus: Corpus, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "models" / CHECKPOINT.rsplit("/", 1)[1] / name).write_text(text)
+    (finding,) = check_voices(corpus, set(corpus.clips["clip"]))
+    assert (finding.code, finding.severity) == ("SL010", "not applicable")
+    assert str(tmp_path / "models") in finding.text

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from serlab.models.card import model_card
+from serlab.recipes import load_recipe
 
 
 @pytest.fixture
@@ -41,3 +42,16 @@ def test_card_says_what_it_started_from_and_that_it_needs_serlab(signature):
 def test_card_hides_no_leak(signature, disjoint, words):
     signature["protocol"]["speaker_disjoint"] = disjoint
     assert f"Speaker-disjoint protocol: {words}." in model_card(signature, needs_serlab=False)
+
+
+def test_card_lists_every_setting_that_differs_and_the_weights_by_hash(signature):
+    assert "Settings other than the defaults: " in model_card(signature, needs_serlab=False)
+    recipe = load_recipe("wav2vec2-base", ["training.epochs=3", "model.config.layerdrop=0.1"])
+    signature["weights_sha256"] = "ab" * 32
+    signature["recipe"] |= {"name": "wav2vec2-base-1a2b3c", "config": recipe.settings(), "pretrained": "my-own"}
+    card = model_card(signature, needs_serlab=False)
+    changed = "model.config.layerdrop=0.1, training.epochs=3"
+    assert f"Settings other than those of the preset `wav2vec2-base`: {changed}." in card
+    assert f"pretrained weights my-own (SHA-256 {'ab' * 32})." in card
+    signature["recipe"] |= {"name": "wav2vec2-base", "config": load_recipe("wav2vec2-base").settings()}
+    assert "All settings are those of the preset `wav2vec2-base`." in model_card(signature, needs_serlab=False)

@@ -28,6 +28,7 @@ TINY = {
     "num_conv_pos_embedding_groups": 4,
 }
 LAYER_NORM = {**TINY, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
+SEW = {**TINY, "conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2], "squeeze_factor": 2}
 BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 WHISPER = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_layers": 1}
 ARCHITECTURES = {
@@ -104,22 +105,6 @@ def test_a_loaded_folder_scores_as_the_model_that_was_saved(head: str, tmp_path:
         score(network, features, "fp32"),
         score(loaded, [loaded.frontend(clip) for clip in clips(9000, 12000)], "fp32"),
     )
-
-
-def test_a_foreign_whisper_classifier_scores_as_plain_transformers_do(tmp_path: Path) -> None:
-    network = build("whisper", WHISPER)
-    network.save_weights(tmp_path)
-    clip = clips(30000)[0]
-
-    foreign = encoder.from_folder(tmp_path, None, "fp32")
-    ours = score(foreign, [foreign.frontend(clip)], "fp32")
-
-    plain = AutoModelForAudioClassification.from_pretrained(tmp_path).eval()
-    inputs = foreign.frontend.extractor(clip, sampling_rate=16000, return_tensors="pt")
-    with torch.no_grad():
-        theirs = plain(inputs.input_features).logits.numpy()
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert network.needs_serlab
 
 
 def test_whisper_on_its_own_length_stays_close_to_the_30_s_path_of_the_encoder() -> None:
@@ -272,3 +257,28 @@ def test_wav2vec2_base_at_its_real_size_trains_saves_and_loads_in_plain_transfor
     with torch.no_grad():
         theirs = plain(**extractor(clip, sampling_rate=16000, return_tensors="pt")).logits.numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["unispeech", "unispeech-sat", "sew", "wav2vec2-conformer"])
+def test_the_rest_of_the_family_trains_too(architecture: str) -> None:
+    network = build(architecture, SEW if architecture == "sew" else TINY)
+    features = np.stack([network.frontend(clip) for clip in clips(16000, 16000)])
+    network.train()(torch.from_numpy(features)).sum().backward()
+    assert any(parameter.grad is not None for parameter in network.layers[0].parameters())
+
+
+@pytest.mark.parametrize("architecture", ["sew", "wav2vec2-conformer"])
+def test_layers_that_cannot_be_cut_off_cannot_be_frozen(architecture: str) -> None:
+    with pytest.raises(UserError, match=f"freeze_layers is not for {architecture}"):
+        build(architecture, SEW if architecture == "sew" else TINY, freeze_layers=1)
+
+
+@pytest.mark.parametrize("architecture", ["sew-d", "audio-spectrogram-transformer", "bert"])
+def test_what_is_not_trained_is_refused_by_name(architecture: str) -> None:
+    with pytest.raises(UserError, match=f"cannot build a '{architecture}' encoder"):
+        build(architecture, {})
+
+
+def test_a_mask_wider_than_the_features_is_refused() -> None:
+    with pytest.raises(UserError, match=r"mask_feature_length is 64; it must be from 1 to 32"):
+        build("wav2vec2", {**TINY, "mask_feature_prob": 0.05, "mask_feature_length": 64})

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from serlab.audio import read
 from serlab.core import MachineError, UserError
-from serlab.models.folder import load, save
+from serlab.models.folder import load, load_reliance, save
 from serlab.recipes import load_recipe
 from serlab.tables import logits_of
 
@@ -142,6 +143,100 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tiny_models, tmp_path
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serlab.models.folder.load_arrays", refused)
+    monkeypatch.setattr("serlab.models.stored.load_file", refused)
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         load(folder)
+
+
+ARRAYS = {
+    "a support vector more": lambda s: s.update(support=np.vstack([s["support"], s["support"][:1]])),
+    "a deviation for all": lambda s: s.update(scale=s["scale"][:1]),
+    "a deviation of zero": lambda s: s["scale"].fill(0),
+    "NaN": lambda s: s["mean"].fill(np.nan),
+    "a bias less": lambda s: s.update(bias=s["bias"][:-1]),
+    "half precision": lambda s: s.update(support=s["support"].astype(np.float16)),
+    "whole numbers": lambda s: s.update(dual=s["dual"].astype(np.int8)),
+    "one more": lambda s: s.update(more=np.zeros(3)),
+    "features of another front end": lambda s: s.update(
+        {name: s[name][..., :-1].copy() for name in ("mean", "scale", "support")}
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_that_do_not_make_one_machine_are_refused(tiny_models, tmp_path, case):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["mfcc-svm"], folder)
+    arrays = load_file(folder / "model.safetensors")
+    ARRAYS[case](arrays)
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+
+
+RESNET = {
+    "another shape": lambda s: s.update({"classifier.weight": s["classifier.weight"].repeat(2, axis=0)}),
+    "one more": lambda s: s.update({"more.weight": np.zeros(3, np.float32)}),
+    "NaN": lambda s: s["classifier.weight"].fill(np.nan),
+    "a variance below zero": lambda s: s["stem.1.running_var"].fill(-1),
+}
+
+
+@pytest.mark.parametrize("case", RESNET)
+def test_weights_that_are_not_a_resnets_are_refused(tiny_models, tmp_path, case):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["tiny-resnet"], folder)
+    arrays = load_file(folder / "model.safetensors")
+    RESNET[case](arrays)
+    save_file(arrays, folder / "model.safetensors")
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+
+
+def relabel(labels):
+    return lambda content: (content.update(labels=labels), content["signature"]["corpus"].update(labels=labels))
+
+
+SAID = {
+    "a later format": lambda c: c.update(format=2),
+    "no labels": lambda c: c.update(labels=[]),
+    "a label twice": relabel(["a", "a", "b"]),
+    "a label that is no word": relabel([1, 2, 3]),
+    "other labels": relabel(["calm", "sad", "happy"]),
+    "no signature": lambda c: c.pop("signature"),
+    "a recipe in words": lambda c: c["signature"].update(recipe="wav2vec2"),
+    "a recipe without a model": lambda c: c["signature"]["recipe"]["config"].pop("model"),
+    "a kind that is a list": lambda c: c["signature"]["recipe"]["config"]["model"].update(kind=[]),
+    "a head beyond memory": lambda c: c["signature"]["recipe"]["config"]["model"]["head"].update(
+        kind="pooled", projection=10**12
+    ),
+    "more frozen layers than there are": lambda c: c["signature"]["recipe"]["config"]["model"].update(freeze_layers=9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_serlab_json_says_is_checked(tiny_models, tmp_path, case):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["tiny-wav2vec2"], folder)
+    content = json.loads((folder / "serlab.json").read_text())
+    SAID[case](content)
+    (folder / "serlab.json").write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reliance",
+    [{}, [], {"temperature": 0, "thresholds": []}, {"temperature": 1.0, "thresholds": [0.5]}, {"temperature": "x"}],
+)
+def test_a_damaged_reliance_is_none(tiny_models, tmp_path, reliance):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["tiny-wav2vec2"], folder)
+    content = json.loads((folder / "serlab.json").read_text())
+    content["signature"]["training"]["reliance"] = reliance
+    (folder / "serlab.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="does not say when to abstain"):
+        load_reliance(folder)

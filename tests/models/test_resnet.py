@@ -79,7 +79,7 @@ def test_other_image_weights_are_refused(tmp_path: Path) -> None:
     BertModel(
         BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
     ).save_pretrained(tmp_path / "bert")
-    with pytest.raises(UserError, match="is no ResNet18"):
+    with pytest.raises(UserError, match="cannot be loaded as a ResNet18"):
         build().load_image_weights(tmp_path / "bert")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
+from serlab.evaluation.judge import evaluate_pair
 from serlab.report import build_foreign
 from serlab.report.foreign import foreign_runs
 
@@ -160,3 +162,57 @@ def test_seeds_that_judge_different_clips_are_reported(tmp_path: Path) -> None:
     assert sum(row["clips"] for row in recipe["per_class"]) == CLIPS
     assert "s3" in [row["speaker"] for row in recipe["per_speaker"]]
     assert 0 <= pair["mcnemar"]["durkalski_p"] <= 1
+
+
+def shown(page: Path) -> tuple[dict, str, str]:
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    return report, page.with_name("report.md").read_text(encoding="utf-8"), page.read_text(encoding="utf-8")
+
+
+def test_a_table_without_folds_and_seeds_is_given_none_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    predictions(path, 0.8).iloc[:-1].to_csv(path, index=False)
+    report, text, page = shown(build_foreign([path], tmp_path / "judged"))
+    (recipe,) = report["recipes"]
+    assert (recipe["folds"], recipe["seeds"], report["protocol"]["folds"]) == ([], [], 0)
+    assert {(run["fold"], run["seed"]) for run in recipe["runs"] + recipe["worst"]} == {(None, None)}
+    assert "fold" not in report["signature"]
+    assert "seed" not in report["signature"]
+    for said in (text, page, json.dumps(report["notices"]), json.dumps(report["answer"])):
+        assert not re.search(r"(?i)\b(fold|seed)s?:? \d|fewer than three seeds|one fold<", said)
+    assert "predictions of one model" in page
+
+
+def test_tables_that_share_their_clips_out_differently_are_compared_all_the_same(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.csv" for name in ("mine", "theirs", "third")]
+    for number, path in enumerate(paths):
+        table = predictions(path, 0.9 - 0.1 * number, seed=number)
+        speaker = table["speaker"].str[1:].astype(int)
+        folds = (speaker + number) % 3 if number < 2 else "Session" + (speaker % 2).astype(str)
+        table.assign(fold=folds).to_csv(path, index=False)
+    report, _, _ = shown(build_foreign(paths, tmp_path / "judged"))
+    assert [pair["clips"] for pair in report["pairs"]] == [CLIPS] * 3
+    for pair in report["pairs"]:
+        tables = [tmp_path / f"{pair[side]}.csv" for side in ("first", "second")]
+        assert pair["differences"] == evaluate_pair(*tables)["differences"]
+
+
+def test_folds_and_seeds_keep_the_names_that_tables_give_them(tmp_path: Path) -> None:
+    paths = [tmp_path / "mine.csv", tmp_path / "theirs.csv"]
+    for number, path in enumerate(paths):
+        table = predictions(path, 0.9 - 0.1 * number, seed=number)
+        speaker = table["speaker"].str[1:].astype(int)
+        table.assign(fold="Session" + (speaker % 3 + 1 + number).astype(str), seed=4).to_csv(path, index=False)
+    report, text, page = shown(build_foreign(paths, tmp_path / "judged"))
+    names = {recipe["title"]: recipe["folds"] for recipe in report["recipes"]}
+    assert names == {"mine": [f"Session{n}" for n in (1, 2, 3)], "theirs": [f"Session{n}" for n in (2, 3, 4)]}
+    assert {recipe["title"]: recipe["seeds"] for recipe in report["recipes"]} == {"mine": [4], "theirs": [4]}
+    assert "folds Session1, Session2, Session3, Session4" in report["signature"]
+    assert "Session4" in text
+    assert "Session4" in page
+    predictions(paths[0], 0.9).assign(fold=lambda table: table["speaker"].isin(["s0", "s1"]).astype(int)).to_csv(
+        paths[0], index=False
+    )
+    report, _, _ = shown(build_foreign(paths[:1], tmp_path / "again"))
+    assert report["recipes"][0]["folds"] == [0, 1]
+    assert [run["fold"] for run in report["recipes"][0]["runs"]] == [0, 1]

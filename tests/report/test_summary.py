@@ -8,7 +8,8 @@ from sklearn.metrics import balanced_accuracy_score
 from serlab.core import EMOTIONS, UserError
 from serlab.evaluation.outcomes import predicted_of
 from serlab.files import write_json
-from serlab.report import summarise
+from serlab.recipes import load_recipe
+from serlab.report import build, summarise
 from serlab.report.selection import full_grid
 from serlab.tables import probabilities_of, read_protocols, read_runs
 
@@ -333,6 +334,22 @@ def test_recipes_of_one_title_are_told_apart(add_run, tmp_path, signature):
         recipe = json.loads(path.with_suffix(".json").read_text())["recipe"]
         rewrite_signature(path, recipe=recipe | {"config": {"training": {"targets": targets, "epochs": 8}}})
     assert titles() == {"ResNet18 (targets hard)", "ResNet18 (targets soft)"}
+
+
+def test_a_single_variant_lists_its_settings_on_page_and_in_markdown(add_run, tmp_path):
+    path = add_run(SECOND, 1, folder="resnet18-ab12cd")
+    recipe = json.loads(path.with_suffix(".json").read_text())["recipe"]
+    config = load_recipe("resnet18", ["training.epochs=30", "augmentation.mixup=0.2"]).settings()
+    rewrite_signature(path, recipe=recipe | {"name": "resnet18-ab12cd", "config": config, "pretrained": "my-own"},
+                      weights_sha256="5e" * 32)  # fmt: skip
+    page = build(tmp_path / "crema-d" / "speaker-3", audio="none")
+    (entry,) = json.loads(page.with_name("report.json").read_text())["recipes"]
+    assert entry["changed"] == {"training.epochs": 30, "augmentation.mixup": 0.2}
+    assert entry["weights_sha256"] == "5e" * 32
+    for text in (page.read_text(), page.with_name("report.md").read_text().replace("\\", "")):
+        assert text.count("training.epochs=30, augmentation.mixup=0.2") == 2
+        assert "5e" * 32 in text
+        assert "my-own" in text
 
 
 def test_only_the_recipes_that_are_named_are_read(add_run, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,17 +24,18 @@ _SLACK = 0.1
 class MediaFile:
     """A recording that FFmpeg decodes; as :class:`serlab.audio.decoding.Recording`."""
 
-    def __init__(self, path: Path, source: Source, kind: str, seconds: Fraction | None = None) -> None:
+    def __init__(self, source: Source, kind: str, seconds: Fraction | None = None) -> None:
         self._source, self._kind, self._seconds = source, kind, seconds
         with self._opened() as (container, stream):
             self.rate, self.channels = int(stream.rate or 0), int(stream.channels or 0)
             if not self.rate or not self.channels:
                 raise FaultError("damaged: its audio stream has no sample rate or no channels")
             promised = self._promised(container, stream)
-        self.frames = round(promised * self.rate) if promised is not None else 0
-        self._known = promised is not None
-        if not self._known:
-            self.frames = sum(len(block) for block in self.blocks())
+            self._known = promised is not None
+            if promised is None:
+                # Recorded live, as browsers do: only the times of its packets tell.
+                promised = max((_end(packet) for packet in container.demux(stream)), default=Fraction(0))
+        self.frames = round(promised * self.rate)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Yield all samples, shape ``(samples, channels)``."""
@@ -103,6 +103,12 @@ class MediaFile:
             raise FaultError(f"truncated or damaged: FFmpeg says {error.strerror!r}") from error
         if stream.error is not None:
             raise stream.error
+
+
+def _end(packet: Any) -> Fraction:
+    if packet.pts is None or packet.time_base is None:
+        return Fraction(0)
+    return Fraction((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 def _continued(position: Fraction | None, frame: Any) -> Fraction | None:

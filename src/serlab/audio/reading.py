@@ -208,7 +208,7 @@ def _recording(path: Path, source: Source) -> Recording:
     if container.media:
         from serlab.audio.media import MediaFile
 
-        return MediaFile(path, source, container.media, container.seconds)
+        return MediaFile(source, container.media, container.seconds)
     return SoundFiles(path, source, container.parts)
 
 

@@ -1,5 +1,12 @@
 """The command line: parsing only; heavy imports happen inside the commands."""
 
-from serlab.cli.ending import main
+import sys
+
+from serlab.cli import early
+
+# Before anything else is imported: Ctrl-C may come at once.
+sys.excepthook = early.hook
+
+from serlab.cli.ending import main  # noqa: E402
 
 __all__ = ["main"]

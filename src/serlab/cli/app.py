@@ -5,14 +5,19 @@ Standard output carries only the result; progress, warnings and errors go to sta
 
 from __future__ import annotations
 
+import re
+import sys
+
 import typer
 
 from serlab import __version__
 from serlab.cli import audit, cache, compare, listing, predict, tables
 from serlab.cli.ending import INTERRUPTED, ended
+from serlab.core import UserError
 from serlab.training import processes
 
 # Either is understood wherever one of them is.
+_EMPTY_OPTION = re.compile(r"--[\w-]+=")
 _SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
 app = typer.Typer(
@@ -43,10 +48,21 @@ def _options(
     del version  # its callback has printed it
 
 
+def _check_filled(words: list[str]) -> None:
+    """Refuse empty words: most often a shell's variable that is not set, and never what was meant."""
+    for before, word in zip(["", *words], words, strict=False):
+        if not word or _EMPTY_OPTION.fullmatch(word):
+            what = word.rstrip("=") or (before if before.startswith("-") else "")
+            raise UserError(
+                f"{what or 'a word of the command'} is empty (a variable that is not set?); fill it, or leave it out."
+            )
+
+
 @processes.led
 def run() -> None:
     """Run the command that the arguments name; what ends it is told, and ends the process with its exit code."""
     try:
+        _check_filled(sys.argv[1:])
         code = typer.main.get_command(app)(standalone_mode=False)
     except BaseException as error:
         code = ended(error)

@@ -142,9 +142,9 @@ def train(
                 raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
         options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
         from serlab.deployment import train_on_everyone
-        from serlab.recipes import load_recipe
+        from serlab.recipes import load_variant
 
-        loaded = load_recipe(recipe, options.settings_of([recipe], settings or ())[recipe], precision)
+        loaded = load_variant(recipe, options.changes_of([recipe], settings, precision)[recipe])
         model = train_on_everyone(
             options.load(corpus, data, *columns),
             loaded,
@@ -205,13 +205,13 @@ def _compare(
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab import comparison
-    from serlab.recipes import load_recipe
+    from serlab.recipes import load_variant
     from serlab.training.jobs import check_jobs
 
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)
-    changes = options.settings_of(recipes, settings or ())
-    loaded = [load_recipe(name, changes[name], precision) for name in recipes]
+    changes = options.changes_of(recipes, settings, precision)
+    loaded = [load_variant(name, changes[name]) for name in recipes]
     result = comparison.compare(
         options.load(corpus, data, *columns),
         loaded,

@@ -16,6 +16,8 @@ import threading
 import warnings
 from types import TracebackType
 
+from serlab.cli.early import GOES_ON
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from serlab.core import MachineError
@@ -23,10 +25,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _USAGE, _MACHINE, _OWN_FAULT = 2, 3, 4
 _A_MOMENT_S = 0.01
-_GOES_ON = "serlab: interrupted; the same command goes on from here."
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-# torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
-_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
 
 def main() -> None:
@@ -60,7 +59,7 @@ def ended(error: BaseException) -> int:
     if any(isinstance(link, KeyboardInterrupt) for link in links) or _Interrupts.seen:
         # A second Ctrl-C would interrupt the tidying up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _say(_GOES_ON)
+        _say(GOES_ON)
         code = INTERRUPTED
     elif any(isinstance(link, BrokenPipeError) for link in links) and _reader_gone():
         code = 0
@@ -102,21 +101,14 @@ def _usage(error: BaseException) -> int:
 
 def _of_the_machine(error: BaseException) -> MachineError | None:
     """The error as one of the machine's, if disk, permissions or memory are behind it."""
-    from serlab.core import MachineError, causes
+    from serlab.core import MachineError, causes, lacks_memory
 
-    links = list(causes(error))
-    for link in links:
-        text = str(link).lower()
-        if (
-            isinstance(link, MemoryError)
-            or getattr(link, "errno", None) == errno.ENOMEM
-            or (isinstance(link, RuntimeError) and any(phrase in text for phrase in _NO_MEMORY))
-        ):
-            return MachineError(
-                "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
-                "(--set training.batch_size=4) or fewer --jobs."
-            )
-    for link in links:
+    if lacks_memory(error):
+        return MachineError(
+            "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
+            "(--set training.batch_size=4) or fewer --jobs."
+        )
+    for link in causes(error):
         if isinstance(link, OSError) and (link is error or link.errno in _DISK):
             where = f" {link.filename}" if link.filename else ""
             return MachineError(

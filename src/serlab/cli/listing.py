@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serlab.cli import options, output
+from serlab.core import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,14 +49,16 @@ def recipes(
 
         serlab recipes resnet18 --set training.epochs=3
     """
-    from serlab.recipes import load_recipe, preset_names
+    from serlab.recipes import load_recipe, load_variant, preset_names
 
+    if name is None and settings:
+        raise UserError("--set changes a recipe; name it, e.g. serlab recipes resnet18 --set training.epochs=3.")
     if name is None:
         _columns((preset, load_recipe(preset).title) for preset in preset_names())
         return
     import yaml
 
-    recipe = load_recipe(name, options.settings_of([name], settings or ())[name])
+    recipe = load_variant(name, options.changes_of([name], settings)[name])
     print(yaml.safe_dump({"title": recipe.title, **recipe.settings()}, sort_keys=False), end="")
 
 

@@ -13,6 +13,7 @@ from serlab.core import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serlab.changes import Change
     from serlab.core import Exclusion
     from serlab.corpora.base import Corpus
 
@@ -44,7 +45,7 @@ SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of spe
 TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
 PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
-_RANGE = re.compile(r"([0-9]{1,10})(?: *- *([0-9]{1,10}))?")
+_RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
 
 
@@ -71,23 +72,28 @@ def words(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def settings_of(recipes: Sequence[str], settings: Sequence[str]) -> dict[str, list[str]]:
-    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all.
+def changes_of(
+    recipes: Sequence[str], settings: Sequence[str] | None, precision: str | None = None
+) -> dict[str, list[Change]]:
+    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all that heed it.
 
-    >>> settings_of(["a", "b"], ["b:model.width=8", "training.epochs=3"])
-    {'a': ['training.epochs=3'], 'b': ['model.width=8', 'training.epochs=3']}
+    >>> {name: [change.text for change in each] for name, each in changes_of(["a", "b"], ["b:x.y=8", "x.z=3"]).items()}
+    {'a': ['x.z=3'], 'b': ['x.y=8', 'x.z=3']}
     """
-    shares: dict[str, list[str]] = {name: [] for name in recipes}
-    for setting in settings:
+    from serlab.changes import Change
+    from serlab.recipes import precision_change
+
+    shares: dict[str, list[Change]] = {name: [] for name in recipes}
+    for setting in settings or ():
         name, colon, rest = setting.partition(":")
         if colon and name in shares:
-            shares[name].append(rest)
+            shares[name].append(Change(rest))
         elif colon and "=" not in name:
             raise UserError(f"--set {setting}: {name} is not one of the recipes {', '.join(recipes)}.")
         else:
             for share in shares.values():
-                share.append(setting)
-    return shares
+                share.append(Change(setting, shared=True))
+    return {name: [*share, *precision_change(precision)] for name, share in shares.items()}
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:

@@ -67,7 +67,9 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
     if not _exists(path):
         if path.suffix or os.sep in name:
             raise absent("folder or table", name)
-        raise unknown("corpus", name, _KNOWN)
+        error = unknown("corpus", name, _KNOWN)
+        near = absent("corpus, folder or table", name)
+        raise near if "nearest" in str(near) and "did you mean" not in str(error) else error
     if data is not None:
         raise UserError(f"--data says where a known corpus lies, but {name} is a path itself; leave --data out.")
     from serlab.corpora import own

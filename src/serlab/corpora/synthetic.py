@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
-from serlab.core import EMOTIONS, MachineError
+from serlab.core import EMOTIONS, MachineError, UserError
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
@@ -137,6 +137,9 @@ def load(folder: Path | None = None) -> Corpus:
     """
     home = folder or cache_folder() / f"synthetic-{VERSION}"
     plans = _plans()
+    ours = any((home / f"{plan.clip}.wav").exists() for plan in plans)
+    if folder and not ours and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds other files, among which 1,728 clips would be written; name another.")
     hashes = _whole(home, plans) or _make(home, plans)
     rows = [
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,8 +40,17 @@ class Reliance:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Reliance:
-        """From what :func:`dataclasses.asdict` gave, as a signature holds it."""
-        return cls(float(content["temperature"]), tuple(content["thresholds"]))
+        """From what :func:`dataclasses.asdict` gave, as a signature holds it.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else.
+        """
+        found = cls(float(content["temperature"]), tuple(content["thresholds"]))
+        if not 0 < found.temperature < math.inf or len(found.thresholds) != len(RISKS):
+            raise ValueError("no temperature above 0, or another number of thresholds")
+        if not all(threshold is None or isinstance(threshold, float) for threshold in found.thresholds):
+            raise ValueError("a threshold that is no number")
+        return found
 
     def threshold(self, risk: float) -> float:
         """The least confidence to answer at.

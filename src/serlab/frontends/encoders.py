@@ -80,25 +80,22 @@ class Extractor:
     """Front end: a spectral feature extractor of transformers; (samples,) to (frames, bands).
 
     Args:
-        extractor: ``WhisperFeatureExtractor`` or ``SeamlessM4TFeatureExtractor``.
-        pad_to_chunk: fill the clip with silence to the extractor's chunk (Whisper's 30 s, as plain transformers
-            does) instead of keeping its own length.
+        extractor: ``WhisperFeatureExtractor`` or ``SeamlessM4TFeatureExtractor``; the clip keeps its own length
+            instead of being filled with silence to 30 s.
     """
 
-    def __init__(self, extractor: Any, *, pad_to_chunk: bool = False) -> None:
+    def __init__(self, extractor: Any) -> None:
         self.extractor = extractor
-        self.pad_to_chunk = pad_to_chunk
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything that changes the output."""
         settings = {k: v for k, v in self.extractor.to_dict().items() if isinstance(v, (bool, int, float, str))}
-        return {"frontend": "extractor", "pad_to_chunk": self.pad_to_chunk, **settings}
+        return {"frontend": "extractor", "pad_to_chunk": False, **settings}
 
     def __call__(self, samples: Samples) -> Features:
         """Compute the spectral features of one clip."""
-        padding = {"padding": "max_length"} if self.pad_to_chunk else {"padding": False, "truncation": False}
-        batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np", **padding)
+        batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np", padding=False, truncation=False)
         features = batch["input_features"][0]
         # Whisper's extractor puts bands first; everything here has time first.
         by_time = features.T if self.extractor.__class__.__name__.startswith("Whisper") else features

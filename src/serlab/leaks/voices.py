@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.audio import read
+from serlab.audio import SAMPLE_RATE, read
 from serlab.core import SerlabError
 from serlab.corpora.base import Corpus
 from serlab.leaks.findings import Finding
@@ -35,7 +35,10 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
     """
     if not corpus.speakers_known:
         return [Finding("SL010", "not applicable", "The corpus does not say the speaker of a clip.")]
-    encoder = _encoder(checkpoint)
+    try:
+        encoder = _encoder(checkpoint)
+    except SerlabError as error:
+        return [Finding("SL010", "not applicable", f"The speaker encoder cannot be used: {error}")]
     if encoder is None:
         return [Finding("SL010", "not applicable", f"No speaker encoder is installed ({checkpoint}).")]
     long_enough = corpus.clips["clip"].isin(usable) & (corpus.clips["duration"] >= _SHORTEST_S)
@@ -55,22 +58,27 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
 
 def _encoder(checkpoint: str) -> Any:
     """A function from a file to its x-vector, or None where the checkpoint is not on this machine."""
-    from serlab.models.weights import find, quiet
+    from serlab.models import weights
 
     try:
-        folder = find(checkpoint, fetch=False)
+        folder = weights.find(checkpoint, fetch=False)
     except SerlabError:
         return None
     import torch
-    from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
+    from transformers import MODEL_FOR_AUDIO_XVECTOR_MAPPING
 
-    with quiet():
-        model = AutoModelForAudioXVector.from_pretrained(str(folder), dtype=torch.float32, local_files_only=True).eval()
-    extractor: Any = AutoFeatureExtractor
-    extractor = extractor.from_pretrained(str(folder), local_files_only=True)
+    from serlab.models import preprocessor, stored
+    from serlab.models.checkpoint import build, read_config
+
+    with weights.loading(folder):
+        kinds = {kind.model_type for kind in MODEL_FOR_AUDIO_XVECTOR_MAPPING} & preprocessor.FAMILIES.keys()
+        config = read_config(folder, kinds, "a speaker encoder")
+        fields = preprocessor.read(folder, config)
+        model = build(folder, config, MODEL_FOR_AUDIO_XVECTOR_MAPPING, stored.read(folder), fields={})
+        extractor = preprocessor.extractor(config["model_type"], fields)
 
     def embed(path: Path) -> NDArray[np.float64]:
-        inputs = extractor(read(path), sampling_rate=16000, return_tensors="pt")
+        inputs = extractor(read(path), sampling_rate=SAMPLE_RATE, return_tensors="pt")
         with torch.inference_mode():
             vector: NDArray[np.float64] = model(**inputs).embeddings[0].double().numpy()
         return vector

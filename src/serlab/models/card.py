@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from serlab.variants import base_of, changed_settings, changes_text
+
 _CARD = """---
 library_name: {library}
 pipeline_tag: audio-classification
@@ -15,6 +17,7 @@ pipeline_tag: audio-classification
 Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on the training side of
 fold {fold} of `{protocol}` of {corpus} ({copy}), labels: {track}; seed {seed}, precision {precision}.
 {origin}
+{settings}
 
 Speaker-disjoint protocol: {disjoint}. UAR on the training side {train_uar:.3f}. Its predictions on clips it was not
 trained on are in the prediction table of the same run; quote figures from the comparison's report, which gives their
@@ -29,6 +32,13 @@ Corpus licence: {licence}. Cite: {citation}
 """
 
 
+def _settings(recipe: Mapping[str, Any]) -> str:
+    """Every setting that is not the preset's."""
+    base, changed = base_of(recipe["name"]), changed_settings(recipe) or {}
+    usual = f"those of the preset `{base}`" if base else "the defaults"
+    return f"Settings other than {usual}: {changes_text(changed)}." if changed else f"All settings are {usual}."
+
+
 def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
     """Write the card of a model from its run's signature.
 
@@ -37,7 +47,9 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         needs_serlab: whether plain transformers cannot use the folder.
     """
     recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]
-    pretrained = recipe["pretrained"]
+    weights = signature.get("weights_sha256")
+    known = f" (SHA-256 {weights})" if weights else ""
+    origin = f"Started from the pretrained weights {recipe['pretrained']}{known}."
     answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
     return _CARD.format(
         library="serlab" if needs_serlab else "transformers",
@@ -53,7 +65,8 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         track=corpus["label_track"],
         seed=signature["seed"],
         precision=signature["precision"],
-        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
+        origin=origin if recipe["pretrained"] else "Trained from scratch.",
+        settings=_settings(recipe),
         disjoint=answer,
         train_uar=signature["training"]["train_uar"],
         how="Use it with `serlab predict --model THIS_FOLDER FILE...`."

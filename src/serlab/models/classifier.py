@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.models.encoder import SpeechEncoder
 from serlab.models.heads import statistics
-from serlab.models.network import Network, score
+from serlab.models.network import Network, check_scores, score, trial_sound
 from serlab.models.probe import Probe
 from serlab.models.svm import SupportVectors
 from serlab.precision import Precision, autocast, device
@@ -47,6 +47,21 @@ class Classifier(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into ``folder``."""
+
+
+def try_out(classifier: Classifier, folder: Path) -> None:
+    """Score a second of sound, so that parts that do not fit one another are found before the first clip.
+
+    Args:
+        classifier: as loaded.
+        folder: where it comes from, for errors.
+
+    Raises:
+        UserError: (inside :func:`serlab.models.weights.loading`) the model cannot score, or gives no finite score for
+            each of its labels.
+    """
+    with np.errstate(all="ignore"):
+        check_scores(folder, classifier.logits([classifier.frontend(trial_sound())]), len(classifier.labels))
 
 
 class NetworkClassifier:

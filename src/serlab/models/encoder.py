@@ -1,4 +1,4 @@
-"""Speech encoders of transformers as classifiers: wav2vec2, HuBERT, WavLM, data2vec-audio, wav2vec2-BERT, Whisper.
+"""Speech encoders of transformers as classifiers that serlab trains: the wav2vec2 family, wav2vec2-BERT, Whisper.
 
 The network is transformers' own classification model. Where its convolutional encoder is frozen, that part moves
 into the front end and the model receives finished convolutional features. Whisper runs on the clip's own length
@@ -7,7 +7,6 @@ into the front end and the model receives finished convolutional features. Whisp
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,31 +16,29 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModelForAudioClassification,
-    SeamlessM4TFeatureExtractor,
-    Wav2Vec2FeatureExtractor,
-    WhisperFeatureExtractor,
-)
+from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForAudioClassification
 from transformers.modeling_outputs import BaseModelOutput
 
 from serlab.core import UserError, unknown
 from serlab.files import write_json
 from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
-from serlab.models import dropout, frozen, whisper
+from serlab.models import checkpoint, dropout, frozen, preprocessor, stored, whisper
 from serlab.models.heads import PooledHead
-from serlab.models.network import Network
-from serlab.models.weights import find, quiet
-from serlab.precision import Precision
+from serlab.models.network import Network, check_scores, score, trial_sound
+from serlab.models.weights import find, loading
+from serlab.precision import Precision, device
 from serlab.recipes import EncoderModel as Settings
 from serlab.recipes import HeadSettings
 
-_EXTRACTORS: dict[str, Any] = {"whisper": WhisperFeatureExtractor, "wav2vec2-bert": SeamlessM4TFeatureExtractor}
+TRAINED = tuple(sorted(preprocessor.FAMILIES.keys() - {"audio-spectrogram-transformer", "sew-d"}))
+"""Kinds of encoders (``model_type``) that can be trained."""
+
+_SPECTRAL = ("whisper", "wav2vec2-bert")
+_NOT_CUT = ("sew", "wav2vec2-conformer")
 _HEAD = ("projector.", "classifier.", "layer_weights", "head.")
+_DEPTHS = {"num_hidden_layers", "encoder_layers"}
+_LAYER = re.compile(r"(?:^|(?<!decoder)\.)layers\.\d+\.")
 
 
 class SpeechEncoder(Network):
@@ -52,36 +49,33 @@ class SpeechEncoder(Network):
         preprocessor: the checkpoint's ``preprocessor_config.json`` as data.
         settings: what is frozen, and the head.
         precision: of what is frozen and moves into the front end.
-        plain: score as plain transformers does, even where that wastes work (Whisper's 30 s).
     """
 
-    def __init__(
-        self,
-        hf: Any,
-        preprocessor: dict[str, Any],
-        settings: Settings,
-        *,
-        precision: Precision,
-        plain: bool = False,
-    ) -> None:
+    def __init__(self, hf: Any, preprocessor: dict[str, Any], settings: Settings, *, precision: Precision) -> None:
         super().__init__()
         self.hf = hf
         self.preprocessor = preprocessor
         self.kind = str(hf.config.model_type)
-        self.plain = plain
         if self.kind == "whisper":
             self.longest = hf.config.max_source_positions * whisper.SECONDS
         dropout.install(hf)
         self.head: PooledHead | None = None
         if settings.head.kind == "pooled":
             self.head = _replace_head(hf, settings.head)
-        self.needs_serlab = self.head is not None or (self.kind == "whisper" and not plain)
+        self.needs_serlab = self.head is not None or self.kind == "whisper"
         # A plain tuple: as a module of its own it would stand twice in the state.
         self.layers = tuple(self._transformer_layers())
+        self._check_masks()
         self._freeze(settings)
         self.below = 0
         self.all_states = settings.head.layers == "weighted"
         self.frontend = self._front(settings, precision)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+        names = self.hf.config.id2label
+        return tuple(names[index] for index in sorted(names))
 
     @property
     def base(self) -> Any:
@@ -97,11 +91,11 @@ class SpeechEncoder(Network):
         if self.head is not None:
             pooled: Tensor = self.head(self.hidden_states(features))
             return pooled
-        if self.kind == "whisper" and not self.plain:
+        if self.kind == "whisper":
             states = self.hidden_states(features)
             out = self.hf(encoder_outputs=BaseModelOutput(last_hidden_state=states[-1], hidden_states=states))
         else:
-            out = self.hf(features.transpose(1, 2) if self.kind == "whisper" else features)
+            out = self.hf(features)
         logits: Tensor = out.logits
         return logits
 
@@ -122,7 +116,7 @@ class SpeechEncoder(Network):
     def _masks_that_fit(self, features: Tensor) -> Iterator[None]:
         """Leave a batch unmasked that is shorter than transformers' time mask, which would be refused."""
         config, kept = self.hf.config, getattr(self.hf.config, "apply_spec_augment", False)
-        if self.training and kept and self.kind not in _EXTRACTORS:
+        if self.training and kept and self.kind not in _SPECTRAL:
             lengths = self.base._get_feat_extract_output_lengths
             frames = features.shape[1] if features.dim() == 3 else int(lengths(features.shape[1]))
             config.apply_spec_augment = frames > config.mask_time_length
@@ -168,15 +162,27 @@ class SpeechEncoder(Network):
         assert isinstance(layers, nn.ModuleList)
         return layers
 
+    def _check_masks(self) -> None:
+        """Refuse masks over features that are wider than the features: training would end with them."""
+        config = self.hf.config
+        length = getattr(config, "mask_feature_length", 0)
+        if getattr(config, "mask_feature_prob", 0) > 0 and not 1 <= length <= config.hidden_size:
+            raise UserError(
+                f"model.config.mask_feature_length is {length}; it must be from 1 to {config.hidden_size}, the "
+                "width of the encoder."
+            )
+
     def _freeze(self, settings: Settings) -> None:
         if settings.freeze_layers > len(self.layers):
             raise UserError(f"model.freeze_layers is {settings.freeze_layers}; the encoder has {len(self.layers)}.")
+        if settings.freeze_layers and self.kind in _NOT_CUT:
+            raise UserError(f"model.freeze_layers is not for {self.kind}; leave it at 0.")
         names = {"conv1", "feature_extractor"} if settings.freeze_conv else set()
         if settings.freeze_layers:
             # Frozen layers above trained ones would make no sense: everything below goes with them.
             names |= {"conv1", "conv2", "feature_extractor", "feature_projection", "embed_positions"}
             names |= {"encoder.pos_conv_embed", "encoder.dropout", "encoder.embed_positions"}
-            if self.kind not in _EXTRACTORS and frozen.norm_comes_first(self.base):
+            if self.kind not in _SPECTRAL and frozen.norm_comes_first(self.base):
                 names.add("encoder.layer_norm")
         modules = [module for name, module in self.base.named_modules() if name in names]
         self.frozen = (*modules, *self.layers[: settings.freeze_layers])
@@ -187,15 +193,14 @@ class SpeechEncoder(Network):
 
     def _front(self, settings: Settings, precision: Precision) -> Any:
         """The front end: everything below the lowest trained layer, where the head needs no state below it."""
-        spectral = self.kind in _EXTRACTORS
+        spectral = self.kind in _SPECTRAL
         if spectral:
-            extractor = _EXTRACTORS[self.kind].from_dict(self.preprocessor)
-            before: Any = Extractor(extractor, pad_to_chunk=self.plain and self.kind == "whisper")
+            before: Any = Extractor(preprocessor.extractor(self.kind, self.preprocessor))
         else:
             before = Waveform(do_normalise=bool(self.preprocessor.get("do_normalize", True)))
         # transformers' own weighted head reads the states inside its forward pass.
         own_head = self.head is not None or self.kind == "whisper"
-        if settings.freeze_layers and not self.plain and (own_head or not self.all_states):
+        if settings.freeze_layers and (own_head or not self.all_states):
             return self._frozen_layers(before, settings.freeze_layers, precision)
         if spectral or not (settings.freeze_conv or settings.freeze_layers):
             return before
@@ -225,68 +230,77 @@ class SpeechEncoder(Network):
 
 def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
     """Build a randomly initialised encoder of ``settings.architecture``."""
+    kind = settings.architecture
+    if kind not in TRAINED:
+        raise UserError(f"serlab cannot build a {kind!r} encoder; model.architecture is one of {', '.join(TRAINED)}.")
     try:
-        _check_config(settings.architecture, settings)
-        config = AutoConfig.for_model(settings.architecture, **_head_fields(settings, labels), **settings.config)
+        _check_config(kind, settings)
+        config = AutoConfig.for_model(kind, **_head_fields(settings, labels), **settings.config)
         builder: Any = AutoModelForAudioClassification
-        hf = builder.from_config(config)
+        hf = builder.from_config(config, trust_remote_code=False)
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise UserError(f"transformers cannot build a {settings.architecture!r} encoder: {_short(error)}.") from error
-    extractor = _EXTRACTORS.get(settings.architecture, Wav2Vec2FeatureExtractor)
-    return SpeechEncoder(hf, extractor().to_dict(), settings, precision="fp32")
+        short = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(f"transformers cannot build a {kind!r} encoder: {short}.") from error
+    return SpeechEncoder(hf, preprocessor.standard(kind), settings, precision="fp32")
 
 
 def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:
     """Build a pretrained encoder with a fresh head.
 
     Raises:
-        UserError: the checkpoint is no speech encoder, or lacks weights of the encoder.
+        UserError: the checkpoint is no speech encoder that serlab trains, or lacks weights of the encoder.
         MachineError: the checkpoint is not here and the hub cannot be reached.
     """
     folder = find(settings.checkpoint)
-    fields = {**_head_fields(settings, labels), **settings.config}
-    hf = _load(folder, fields, fresh_head=True)
-    _check_config(str(hf.config.model_type), settings)
-    return SpeechEncoder(hf, read_preprocessor(folder, hf), settings, precision=precision)
-
-
-def from_folder(folder: Path, settings: Settings | None, precision: Precision) -> SpeechEncoder:
-    """Load a finished model: serlab's own (``settings`` of its recipe) or plain transformers' (None).
-
-    Raises:
-        UserError: the folder is no audio classifier, or a weight is missing.
-    """
-    own = settings is not None and settings.head.kind == "pooled"
-    hf = _load(folder, {}, fresh_head=own)
-    network = SpeechEncoder(
-        hf,
-        read_preprocessor(folder, hf),
-        settings or Settings(checkpoint=str(folder)),
-        precision=precision,
-        plain=settings is None,
-    )
-    if network.head is not None:
-        tensors = load_file(folder / "model.safetensors")
-        head = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
-        missing = network.head.state_dict().keys() - head.keys()
-        if missing:
-            raise UserError(f"{folder} lacks the weight head.{min(missing)}; it is damaged, copy or train it anew.")
-        network.head.load_state_dict(head)
+    with loading(folder):
+        config = checkpoint.read_config(folder, TRAINED, "a speech encoder")
+        _check_config(config["model_type"], settings)
+        fields = preprocessor.read(folder, config, default=True)
+        # What a checkpoint was pretrained with, and layers that a recipe leaves out, have no place here.
+        hf = checkpoint.build(
+            folder,
+            config,
+            MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+            stored.read(folder),
+            fields={**_head_fields(settings, labels), "problem_type": None, **settings.config},
+            fresh=_HEAD,
+            spare=lambda name: bool(_DEPTHS & settings.config.keys()) or not _LAYER.search(name),
+        )
+        network = SpeechEncoder(hf, fields, settings, precision=precision).to(device())
+        check_scores(folder, score(network, [network.frontend(trial_sound())], precision), len(labels))
     return network
 
 
-def read_preprocessor(folder: Path, hf: Any) -> dict[str, Any]:
-    """The checkpoint's ``preprocessor_config.json``, or the defaults of its kind where it has none."""
-    path = folder / "preprocessor_config.json"
-    if path.is_file():
-        try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {_short(error)}; restore it.") from error
-        return data
-    extractor = _EXTRACTORS.get(str(hf.config.model_type), Wav2Vec2FeatureExtractor)
-    defaults: dict[str, Any] = extractor().to_dict()
-    return defaults
+def from_folder(folder: Path, settings: Settings, precision: Precision) -> SpeechEncoder:
+    """Load a finished model of serlab's.
+
+    Args:
+        folder: the model folder.
+        settings: of its recipe.
+        precision: as for :class:`SpeechEncoder`.
+
+    Raises:
+        UserError: (inside :func:`serlab.models.weights.loading`) the folder is damaged.
+    """
+    config = checkpoint.read_config(folder, TRAINED, "a speech encoder")
+    state = stored.read(folder)
+    own = {name.removeprefix("head."): state.pop(name) for name in list(state) if name.startswith("head.")}
+    pooled = settings.head.kind == "pooled"
+    hf = checkpoint.build(
+        folder,
+        config,
+        MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+        state,
+        fields={},
+        fresh=_HEAD if pooled else (),
+    )
+    network = SpeechEncoder(hf, preprocessor.read(folder, config), settings, precision=precision)
+    wanted = {} if network.head is None else network.head.state_dict()
+    stored.check_like(folder, own, wanted, prefix="head.")
+    stored.check_finite(folder, own)
+    if network.head is not None:
+        network.head.load_state_dict(own)
+    return network
 
 
 def _head_fields(settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
@@ -306,35 +320,8 @@ def _check_config(kind: str, settings: Settings) -> None:
             raise unknown("field of model.config", name, known)
 
 
-def _load(folder: Path, fields: dict[str, Any], *, fresh_head: bool) -> Any:
-    try:
-        with quiet():
-            hf, info = AutoModelForAudioClassification.from_pretrained(
-                str(folder),
-                **fields,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=fresh_head,
-                local_files_only=True,
-            )
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError, StrictDataclassError) as error:
-        raise UserError(f"{folder} cannot be loaded as a speech encoder: {_short(error)}.") from error
-    optional = ("masked_spec_embed", *(_HEAD if fresh_head else ()))
-    missing = [name for name in info["missing_keys"] if not any(part in f"{name}." for part in optional)]
-    if missing:
-        raise UserError(f"{folder} lacks the weight {min(missing)}; it is damaged or of another model.")
-    misfits = [name for name, *_ in info["mismatched_keys"] if not f"{name}.".startswith(_HEAD)]
-    if misfits:
-        raise UserError(f"the weight {min(misfits)} of {folder} has another shape than model.config asks for.")
-    return hf
-
-
 def _replace_head(hf: Any, settings: HeadSettings) -> PooledHead:
     for name in ("projector", "classifier"):
         delattr(hf, name)
     count = getattr(hf.config, "encoder_layers", None) or hf.config.num_hidden_layers
     return PooledHead(settings, hf.config.hidden_size, count + 1, hf.config.num_labels)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".")

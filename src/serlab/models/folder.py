@@ -1,41 +1,54 @@
 """Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
 
 ``serlab.json`` holds labels and signature (and in it the recipe). A folder without it is taken for a plain transformers
-audio-classification checkpoint.
+audio-classification checkpoint. Either is checked against what it says of itself before anything is built, and scores
+a second of sound before it is handed on.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
-from safetensors.torch import load_file
 
 from serlab.core import UserError
 from serlab.evaluation.reliance import Reliance
-from serlab.files import unwritable, write_json, write_text
+from serlab.files import read_json, unwritable, write_json, write_text
 from serlab.frontends.base import rounded
 from serlab.frontends.functionals import Egemaps, MfccStatistics
-from serlab.models import encoder
-from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
+from serlab.models import encoder, plain, resnet, stored
+from serlab.models.classifier import (
+    Classifier,
+    NetworkClassifier,
+    PooledStates,
+    ProbeClassifier,
+    SvmClassifier,
+    try_out,
+)
 from serlab.models.int8 import quantise
 from serlab.models.network import Network
 from serlab.models.probe import Probe
-from serlab.models.resnet import ResNet
+from serlab.models.schema import FILE, FORMAT, Content, check_arrays
 from serlab.models.svm import RegressedSupportVectorClassifier, SupportVectorClassifier, SupportVectors
-from serlab.models.weights import quiet
+from serlab.models.weights import loading, quiet
 from serlab.precision import Precision, device, resolve
-from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmModel, recipe_from_signature
-
-_FILE = "serlab.json"
-_FORMAT = 1
+from serlab.recipes import EncoderModel, ProbeModel, ResNetModel, SvmModel
 
 Fitted = TypeVar("Fitted", Probe, SupportVectors)
+
+_MACHINE = {
+    "mean": "d", "scale": "d", "support": "sd", "dual": "sP", "offset": "P",
+    "penalty": "", "gamma": "", "inner_uar": "",
+}  # fmt: skip
+_AXES: dict[type, Mapping[str, str]] = {
+    Probe: {"mean": "d", "scale": "d", "weight": "dK", "bias": "K", "layer": "", "penalty": "", "dev_uar": ""},
+    SupportVectorClassifier: {**_MACHINE, "temperature": "", "calibrated": ""},
+    RegressedSupportVectorClassifier: {**_MACHINE, "weight": "PK", "bias": "K"},
+}
+"""The axes of a classical model's arrays: d features, s support vectors, K labels, P pairs of labels."""
 
 
 def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: str) -> None:
@@ -54,12 +67,12 @@ def save(classifier: Classifier, folder: Path, signature: dict[str, Any], card: 
         with quiet():
             classifier.save(temporary)
         content = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "labels": list(classifier.labels),
             "needs_serlab": classifier.needs_serlab,
             "signature": signature,
         }
-        write_json(temporary / _FILE, content)
+        write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
             path.chmod(0o644)  # Safetensors keeps its files from everybody else.
@@ -81,80 +94,83 @@ def load(folder: Path | str, precision: str = "auto") -> Classifier:
     Raises:
         UserError: the folder is no model, is damaged, lacks a weight, or is nothing that int8 is for.
     """
-    folder = Path(folder)
+    folder, chosen = Path(folder), resolve(precision)
+    try:
+        with loading(folder):
+            classifier = _loaded(folder, chosen)
+            try_out(classifier, folder)
+    except UserError as error:
+        # What a recipe or its arrays say of themselves does not name the folder that they stand in.
+        if str(folder) in str(error):
+            raise
+        raise UserError(f"{folder} is damaged: {error}") from error
+    return classifier
+
+
+def _loaded(folder: Path, chosen: Precision) -> Classifier:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    if not (folder / _FILE).is_file():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder} is no model folder: it has neither {_FILE} nor config.json.")
-        chosen = resolve(precision)
-        network = encoder.from_folder(folder, None, chosen)
-        names = network.hf.config.id2label
-        return _ready(network, tuple(names[index] for index in sorted(names)), chosen)
-    try:
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        recipe, labels = recipe_from_signature(content["signature"]), tuple(content["labels"])
-        if list(labels) != content["signature"]["corpus"]["labels"]:
-            raise UserError(f"{folder} is damaged: the labels of {_FILE} are not those that the model was trained on.")
-        return _own(folder, recipe, labels, precision, content["signature"])
-    except OSError as error:
-        # Safetensors neither says which file it misses nor that it may not read one.
-        path = Path(error.filename or folder / "model.safetensors")
-        if path.exists():
-            raise UserError(f"{path} cannot be read; see who may read it.") from error
-        raise UserError(f"{folder} is damaged: {path.name} is missing.") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder} is damaged: {' '.join(str(error).split())[:200]}.") from error
+    if (folder / FILE).is_file():
+        return _own(folder, Content.read(folder), chosen)
+    if (folder / "config.json").is_file():
+        return _ready(*plain.from_folder(folder), chosen)
+    raise UserError(f"{folder} is no model folder: it has neither {FILE} nor config.json.")
 
 
 def load_reliance(folder: Path) -> Reliance:
     """When the model of a folder should say that it cannot tell.
 
     Raises:
-        UserError: the folder does not say.
+        UserError: the folder does not say, or is damaged.
     """
     try:
-        content = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / FILE) if (folder / FILE).is_file() else {}
         return Reliance.of(content["signature"]["training"]["reliance"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not say when to abstain; train the model with this version of serlab, or leave --abstain."
         ) from error
 
 
-def _own(
-    folder: Path, recipe: Recipe, labels: tuple[str, ...], precision: str, signature: dict[str, Any]
-) -> Classifier:
-    model, chosen = recipe.model, resolve(precision)
+def _own(folder: Path, content: Content, chosen: Precision) -> Classifier:
+    recipe, labels = content.recipe, content.labels
+    model = recipe.model
     if chosen == "int8" and not isinstance(model, EncoderModel):
         raise UserError(f"int8 is for fine-tuned speech encoders, and {folder} is none; use --precision fp32.")
-    weights = signature.get("weights_sha256") or ""
     if isinstance(model, SvmModel):
-        machine = _fitted(support_vectors(model), folder)
+        machine = _fitted(support_vectors(model), folder, labels)
         return SvmClassifier(machine, functionals(model), labels)
     if isinstance(model, ProbeModel):
-        probe = _fitted(Probe, folder)
+        probe = _fitted(Probe, folder, labels)
         frozen = encoder.from_folder(folder / "encoder", EncoderModel(checkpoint="own"), chosen)
+        weights = content.signature.get("weights_sha256") or ""
         return ProbeClassifier(probe, PooledStates(frozen, weights_sha256=weights, precision=chosen), labels)
-    network = (
-        _resnet(folder, model, labels) if isinstance(model, ResNetModel) else encoder.from_folder(folder, model, chosen)
-    )
+    if isinstance(model, ResNetModel):
+        network: Network = resnet.from_folder(folder, model, labels)
+    else:
+        speech = network = encoder.from_folder(folder, model, chosen)
+        if speech.labels != labels:
+            raise UserError(f"{folder} is damaged: the labels of config.json are not those of {FILE}.")
     network.frontend = rounded(network.frontend, recipe.training.features)
     return _ready(network, labels, chosen)
 
 
 def _ready(network: Network, labels: tuple[str, ...], precision: Precision) -> NetworkClassifier:
     classifier = NetworkClassifier(network.to(device()), labels, precision)
-    if precision == "int8" and isinstance(network, encoder.SpeechEncoder):
+    if precision == "int8" and isinstance(network, (encoder.SpeechEncoder, plain.PlainClassifier)):
         quantise(network)
     return classifier
 
 
-def _fitted(kind: type[Fitted], folder: Path) -> Fitted:
-    try:
-        return kind.from_arrays(load_arrays(folder / "model.safetensors"))
-    except UserError as error:
-        raise UserError(f"{folder} is damaged: {error}") from error
+def _fitted(kind: type[Fitted], folder: Path, labels: tuple[str, ...]) -> Fitted:
+    arrays = {name: tensor.numpy() for name, tensor in stored.read(folder, counts=True).items()}
+    fitted = kind.from_arrays(arrays)
+    if extra := sorted(arrays.keys() - fitted.arrays().keys()):
+        raise UserError(
+            f"{folder} has the weight {extra[0]}, which its recipe has no place for; copy or train it again."
+        )
+    check_arrays(folder, arrays, _AXES[kind], len(labels))
+    return fitted
 
 
 def support_vectors(model: SvmModel) -> type[SupportVectors]:
@@ -165,15 +181,3 @@ def support_vectors(model: SvmModel) -> type[SupportVectors]:
 def functionals(model: SvmModel) -> MfccStatistics | Egemaps:
     """The front end of a support vector machine."""
     return MfccStatistics() if model.features == "mfcc" else Egemaps()
-
-
-def _resnet(folder: Path, model: ResNetModel, labels: tuple[str, ...]) -> ResNet:
-    preprocessor = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    mean, std = (torch.tensor(preprocessor[key]) for key in ("mean_db", "std_db"))
-    network = ResNet(model, labels, mean, std)
-    state = load_file(folder / "model.safetensors")
-    missing = network.net.state_dict().keys() - state.keys()
-    if missing:
-        raise UserError(f"{folder} lacks the weight {min(missing)}; it is damaged, copy or train it anew.")
-    network.net.load_state_dict(state)
-    return network

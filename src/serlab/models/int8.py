@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from serlab.core import MachineError
 from serlab.models.encoder import SpeechEncoder
+from serlab.models.plain import PlainClassifier
 
 _ENGINES = ("onednn", "x86", "qnnpack")
 _MOST = 127
@@ -44,7 +45,7 @@ class Int8Linear(nn.Module):
         return torch.stack([torch.ops.quantized.linear_dynamic(clip, self.packed, False) for clip in values])
 
 
-def quantise(network: SpeechEncoder) -> None:
+def quantise(network: SpeechEncoder | PlainClassifier) -> None:
     """Replace the linear layers of an encoder's transformer layers, in place; the network can then only predict.
 
     Args:

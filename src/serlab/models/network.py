@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.parametrize import cached
 
-from serlab.frontends.base import Features, FrontEnd
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.precision import Precision, autocast, device
 
 _MAX_BATCH = 32
-_MAX_VALUES = 4_000_000
 
 
 class Network(nn.Module):
@@ -33,6 +35,7 @@ class Network(nn.Module):
         fill: feature value that stands for silence (for clips shorter than the window).
         longest: seconds of the longest input that it takes; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.
+        most_values: numbers in a batch, beyond which memory would grow too large.
     """
 
     frontend: FrontEnd
@@ -40,6 +43,7 @@ class Network(nn.Module):
     fill: float = 0.0
     longest: float = math.inf
     needs_serlab: bool = True
+    most_values: int = 4_000_000
 
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""
@@ -96,7 +100,7 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
     # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward pass.
     with cached():
         for shape, members in by_shape.items():
-            size = max(1, min(_MAX_BATCH, _MAX_VALUES // int(np.prod(shape))))
+            size = max(1, min(_MAX_BATCH, network.most_values // int(np.prod(shape))))
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
@@ -106,6 +110,29 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
         sums[owner] += rows[index]
         counts[owner] += 1
     return (sums / counts).astype(np.float32)
+
+
+def trial_sound() -> Samples:
+    """A second of a buzz in a little noise: something to try a model with."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    sound: Samples = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(np.float32)
+    return sound
+
+
+def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
+    """Refuse a model whose scores of one clip are not a finite number for each label.
+
+    Args:
+        folder: where it comes from, for errors.
+        scores: what it gave, shape (1, labels).
+        count: number of labels.
+    """
+    if scores.shape != (1, count):
+        given = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(f"{folder} gives {given} scores for {count} labels; it is damaged.")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
 
 
 def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:

@@ -12,17 +12,25 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification, ResNetModel
+from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ResNetModel,
+)
 
 from serlab.core import UserError
-from serlab.files import write_json
+from serlab.files import read_json, write_json
 from serlab.frontends.logmel import FLOOR_DB, LogMel
+from serlab.models import checkpoint, stored
+from serlab.models.checkpoint import shown
 from serlab.models.heads import statistics
 from serlab.models.network import Network
-from serlab.models.weights import quiet
+from serlab.models.weights import loading
 from serlab.recipes import ResNetModel as Settings
 
 _SMALLEST_STD = 1e-5
+_MOST_DB = 10_000
 
 
 class ResNet(Network):
@@ -71,18 +79,21 @@ class ResNet(Network):
         """All layers share one learning rate."""
         return 0
 
-    def load_image_weights(self, checkpoint: Path) -> None:
+    def load_image_weights(self, folder: Path) -> None:
         """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
         first = "embedder.embedder.convolution.weight"
-        try:
-            with quiet():
-                image = AutoModelForImageClassification.from_pretrained(str(checkpoint), dtype=torch.float32)
+        with loading(folder):
+            config = checkpoint.read_config(folder, ("resnet",), "a ResNet18")
+            models = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+            image = checkpoint.build(folder, config, models, stored.read(folder), fields={})
             state = image.resnet.state_dict()
             state[first] = state[first].sum(dim=1, keepdim=True)
-            self.net.get_submodule("resnet").load_state_dict(state)
-        except (OSError, ValueError, KeyError, RuntimeError, AttributeError) as error:
-            short = " ".join(str(error).split())[:120]
-            raise UserError(f"{checkpoint} is no ResNet18 with the standard stem: {short}.") from error
+            network = self.net.get_submodule("resnet")
+            try:
+                stored.check_like(folder, state, network.state_dict())
+            except UserError as error:
+                raise UserError(f"{folder} is no ResNet18 with the standard stem: {error}") from error
+            network.load_state_dict(state)
 
     def save_weights(self, folder: Path) -> None:
         """Write configuration, weights and the band statistics."""
@@ -98,6 +109,41 @@ class ResNet(Network):
             "std_db": self.std.tolist(),
         }
         write_json(folder / "preprocessor_config.json", preprocessor)
+
+
+def from_folder(folder: Path, settings: Settings, labels: tuple[str, ...]) -> ResNet:
+    """Load a finished ResNet of serlab's.
+
+    Args:
+        folder: the model folder.
+        settings: of its recipe.
+        labels: names of the classes.
+
+    Raises:
+        UserError: (inside :func:`serlab.models.weights.loading`) the folder is damaged.
+    """
+    path = folder / "preprocessor_config.json"
+    fields = read_json(path)
+    for name, wanted in {**LogMel(settings.logmel).config, "window": settings.window, "fill_db": FLOOR_DB}.items():
+        if fields.get(name, wanted) != wanted:
+            raise UserError(f"{path}: {name} is {shown(fields[name])}, and the recipe says {wanted}; one is damaged.")
+    mean = _bands(path, "mean_db", fields.get("mean_db"), settings.logmel.bands, -_MOST_DB)
+    std = _bands(path, "std_db", fields.get("std_db"), settings.logmel.bands, 0)
+    tensors = stored.read(folder)
+    with torch.device("meta"):
+        empty = ResNet(settings, labels, mean, std)
+    stored.check_like(folder, tensors, empty.net.state_dict())
+    stored.check_finite(folder, tensors)
+    network = ResNet(settings, labels, mean, std)
+    network.net.load_state_dict(tensors)
+    return network
+
+
+def _bands(path: Path, name: str, values: Any, count: int, low: float) -> Tensor:
+    numbers = values if isinstance(values, list) else []
+    if len(numbers) != count or not all(type(value) in (int, float) and low <= value <= _MOST_DB for value in numbers):
+        raise UserError(f"{path}: {name} is {shown(values)}; expected {count} levels in dB.")
+    return torch.tensor(numbers, dtype=torch.float32)
 
 
 class _Small(nn.Module):

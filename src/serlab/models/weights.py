@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import functools
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serlab.core import MachineError, UserError
+from serlab.core import MachineError, SerlabError, UserError
 from serlab.files import sha256_file
 
 VARIABLE = "SERLAB_MODELS"
-_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+"""Where weights may lie in a folder; the first that is there counts."""
+
+_FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
+"""A folder of the hub's cache, which says where its contents are from."""
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def find(checkpoint: str, *, fetch: bool = True) -> Path:
@@ -44,6 +51,21 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     if checkpoint.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {checkpoint}.")
     return _fetch(checkpoint, name, offline=not fetch)
+
+
+def public_name(checkpoint: str) -> str:
+    """What a checkpoint is called in results that travel: its hub name, or its folder's own name, never a path.
+
+    >>> public_name("facebook/wav2vec2-base"), public_name("/home/me/models/my-own/")
+    ('facebook/wav2vec2-base', 'my-own')
+    """
+    folder = Path(checkpoint).expanduser()
+    # Links are not followed: the user knows the folder by its own name.
+    folder = folder.absolute() if folder.name not in ("", "..") else folder.resolve()
+    if fetched := _FETCHED.search(folder.as_posix()):
+        return f"{fetched[1]}/{fetched[2]}"
+    local = checkpoint.startswith((".", "/", "~")) or folder.is_dir()
+    return folder.name if local else checkpoint.rstrip("/")
 
 
 def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
@@ -76,14 +98,14 @@ def _nearby(name: str) -> str | None:
 def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is no model folder: it has no config.json.")
-    if not any((folder / name).is_file() for name in _WEIGHT_FILES):
-        raise UserError(f"{folder} has no weights: expected {' or '.join(_WEIGHT_FILES)}.")
+    if not any((folder / name).is_file() for name in FILES):
+        raise UserError(f"{folder} has no weights: expected {' or '.join(FILES)}.")
     return folder
 
 
 def identity(folder: Path) -> str:
     """SHA-256 of a checkpoint's weight file (of the index, which names each shard's tensors, where it is sharded)."""
-    path = next(folder / name for name in _WEIGHT_FILES if (folder / name).is_file())
+    path = next(folder / name for name in FILES if (folder / name).is_file())
     status = path.stat()
     return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
 
@@ -94,8 +116,35 @@ def _hash(path: Path, _size: int, _modified: int) -> str:
 
 
 @contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a folder is read and built into one sentence about it.
+
+    Raises:
+        UserError: the folder is damaged or of another kind.
+        MachineError: memory is short.
+    """
+    try:
+        yield
+    except SerlabError:
+        raise
+    except Exception as error:
+        # What a damaged configuration makes of transformers, torch and safetensors is beyond any list of exceptions.
+        short = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        if isinstance(error, MemoryError) or any(words in short for words in _NO_MEMORY):
+            raise MachineError(
+                f"there is not enough memory to load {folder}; free some, or use another model."
+            ) from error
+        if isinstance(error, OSError) and error.strerror:
+            name = error.filename or folder
+            raise UserError(
+                f"{name} cannot be read: {error.strerror}; see whether it is there and who may read it."
+            ) from error
+        raise UserError(f"{folder} cannot be loaded, it is damaged or of another kind: {short}.") from error
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from printing load reports and bars; what matters in them is checked and said by serlab."""
+    """Keep transformers from load reports, bars and warnings; what matters in them is checked and said by serlab."""
     from transformers.utils import logging as untyped
 
     logging: Any = untyped
@@ -104,7 +153,9 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(before)
         if bars:

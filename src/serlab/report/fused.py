@@ -75,6 +75,7 @@ def _fused(runs: Sequence[Run], name: str, rule: Rule, weights: Mapping[str, flo
         **first.signature,
         **_of_all(runs, weights),
         "recipe": _recipe(runs, name, fitted=weights is not None),
+        "weights_sha256": None,
         "seeds": seeds,
     }
     fused = fuse(tables, rule, weights=None if weights is None else list(weights.values()))
@@ -92,6 +93,7 @@ def _recipe(runs: Sequence[Run], name: str, *, fitted: bool) -> dict[str, Any]:
         **recipes[0],
         "name": name,
         "hash": "+".join(recipe["hash"] for recipe in recipes) + FITTED * fitted,
+        "config": {},
         "pretrained": ", ".join(weights) or None,
     }
 

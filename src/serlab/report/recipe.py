@@ -17,9 +17,10 @@ from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
-from serlab.report.selection import RecipeRuns, called, full_grid
+from serlab.report.selection import Cell, RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
+from serlab.variants import changed_settings
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
@@ -42,6 +43,8 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "title": recipe.title,
         "hash": recipe.signature["recipe"]["hash"],
         "pretrained": recipe.signature["recipe"]["pretrained"],
+        "weights_sha256": recipe.signature.get("weights_sha256"),
+        "changed": changed_settings(recipe.signature["recipe"]),
         "precision": sorted({str(run.signature["precision"]) for run in recipe.runs}),
         "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
         "side": recipe.side,
@@ -98,14 +101,18 @@ def _at_chance(score: Interval, labels: int) -> str:
 def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     """The paired difference ``first - second`` on the clips, folds and seeds that both have."""
     pair: dict[str, Any] = {"first": first.name, "second": second.name, "differences": None, "reason": ""}
-    shared = full_grid(set(first.cells) & set(second.cells))
+    shared = _shared_cells(first, second)
     if first.side != second.side:
         return pair | {"reason": f"one is judged on {first.side}, the other on {second.side}"}
     if not shared:
         return pair | {"reason": "they have no fold and seed in common"}
     corpus = first.signature["corpus"]
-    keys = ["clip", "fold", "seed"]
-    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(pd.DataFrame(shared, columns=["fold", "seed"]))
+    # Others may have put their clips into folds in different ways.
+    keys = ["clip", "seed"] if "called" in first.signature else ["clip", "fold", "seed"]
+    cells = pd.DataFrame(shared, columns=["fold", "seed"])[keys[1:]].drop_duplicates()
+    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(cells)
+    if both.empty:
+        return pair | {"reason": "they have no clip in common"}
     one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
     return pair | {
         **compare(one, other, speakers_known=corpus["speakers_known"]),
@@ -117,9 +124,18 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     }
 
 
+def _shared_cells(first: RecipeRuns, second: RecipeRuns) -> list[Cell]:
+    """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
+    if "called" in first.signature:
+        seeds = set(first.seeds) & set(second.seeds)
+        return sorted({cell for cell in (*first.cells, *second.cells) if cell[1] in seeds})
+    return full_grid(set(first.cells) & set(second.cells))
+
+
 def _shared_names(first: Called, second: Called, numbers: Collection[int]) -> list[int | str]:
     """What both call the folds or seeds of these numbers, in order; nothing where they call them differently."""
-    return [name for number in sorted(numbers) if (name := first[number]) == second[number] and name is not None]
+    named = {number: first.get(number) for number in sorted(numbers)}
+    return [name for number, name in named.items() if name is not None and name == second.get(number)]
 
 
 def worst_confusions(recipe: RecipeRuns) -> list[dict[str, Any]]:

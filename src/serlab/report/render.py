@@ -32,6 +32,7 @@ from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
 from serlab.tables import read_protocols, read_runs
+from serlab.variants import changes_text
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -243,6 +244,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "size": _size,
         "settings": _settings,
         "chosen": words.chosen_text,
+        "changes": changes_text,
         "weights": words.weights_text,
         "count": words.counted,
         "side": words.side_title,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from serlab.changes import flat
 from serlab.core import UserError
 from serlab.evaluation.outcomes import Called, check_labels, predicted_of
 from serlab.tables import Run, labels_of, probabilities_of
@@ -134,7 +135,7 @@ def _titles(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         alike[recipe["title"]].append(name)
     found: dict[str, str] = {}
     for title, names in alike.items():
-        parts = _differing({name: _flat(recipes[name]["config"]) for name in names})
+        parts = _differing({name: flat(recipes[name]["config"]) for name in names})
         apart = len(set(parts.values())) == len(names) and max(map(len, parts.values())) <= _LONGEST_DIFFERENCE
         found |= {name: title if len(names) == 1 else f"{title} ({parts[name] if apart else name})" for name in names}
     return found
@@ -147,18 +148,6 @@ def _differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         name: ", ".join(f"{key.rsplit('.', 1)[-1]} {config[key]}" for key in told if key in config)
         for name, config in configs.items()
     }
-
-
-def _flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name.
-
-    >>> _flat({"training": {"targets": "soft"}})
-    {'training.targets': 'soft'}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return flat
 
 
 def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from serlab.audio import read
-from serlab.core import FindingsError, UserError
+from serlab.audio import SAMPLE_RATE, read
+from serlab.core import FindingsError, SerlabError, UserError, lacks_memory
 from serlab.corpora.base import Corpus
 from serlab.evaluation.metrics import confusion, uar
 from serlab.evaluation.reliance import Reliance
@@ -25,7 +26,7 @@ from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.models import encoder
 from serlab.models.classifier import Classifier, NetworkClassifier, PooledStates, ProbeClassifier, SvmClassifier
 from serlab.models.folder import functionals, support_vectors
-from serlab.models.network import Network
+from serlab.models.network import Network, score
 from serlab.models.probe import Probe
 from serlab.models.resnet import ResNet
 from serlab.models.weights import find, identity
@@ -320,10 +321,13 @@ def _network(
 ) -> tuple[Network, FeatureStore]:
     half = recipe.training.features
     if isinstance(model, EncoderModel):
-        if model.checkpoint:
-            network: Network = encoder.from_checkpoint(model, corpus.labels, precision)
-        else:
-            network = encoder.from_scratch(model, corpus.labels)
+        with _as_configured(recipe, model):
+            if model.checkpoint:
+                network: Network = encoder.from_checkpoint(model, corpus.labels, precision)
+            else:
+                network = encoder.from_scratch(model, corpus.labels)
+            # What cannot hear a second of silence should say so now, and not in the middle of a batch.
+            score(network, [network.frontend(np.zeros(SAMPLE_RATE, np.float32))], "fp32")
         network.frontend = rounded(network.frontend, half)
         return network, stores.of(network.frontend)
     store = stores.of(rounded(LogMel(model.logmel), half))
@@ -333,6 +337,21 @@ def _network(
     if model.checkpoint:
         resnet.load_image_weights(find(model.checkpoint))
     return resnet, store
+
+
+@contextmanager
+def _as_configured(recipe: Recipe, model: EncoderModel) -> Iterator[None]:
+    """Name the settings where transformers fails on fields that the recipe has set; it raises errors of every kind."""
+    try:
+        yield
+    except SerlabError:
+        raise
+    except Exception as error:
+        if not model.config or lacks_memory(error):
+            raise
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(".")
+        fields = ", ".join(map(str, model.config))
+        raise UserError(f"recipe {recipe.name}: model.config ({fields}) gives no network that works: {why}.") from error
 
 
 def _classical(chosen: dict[str, Any]) -> dict[str, Any]:

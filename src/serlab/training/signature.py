@@ -15,6 +15,7 @@ import torch
 from serlab import __version__, ledger
 from serlab.core import Exclusion, UserError
 from serlab.corpora.base import Corpus
+from serlab.models.weights import public_name
 from serlab.protocols import Fold, Split
 from serlab.ranks import world
 from serlab.recipes import Recipe
@@ -88,10 +89,10 @@ def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started:
     side_of = {clip: name for name, clips in sides.items() for clip in clips}
     corpus, chosen = cell.corpus, cell.split
     settings = cell.recipe.settings()
-    checkpoint = Path(settings["model"].get("checkpoint", "")).name
+    checkpoint = settings["model"].get("checkpoint", "")
     if checkpoint:
         # The weights are known by their hash; where they lay on this disk is nobody's business.
-        settings["model"]["checkpoint"] = checkpoint
+        checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
     return {
         "serlab": __version__,
         "identity": cell.identity,

@@ -1,0 +1,202 @@
+"""Changes of a recipe's settings: ``--set`` applied to plain data, so that what is not heeded never makes a variant."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from serlab.core import UserError
+from serlab.progress import say
+from serlab.settings import plain, read_yaml
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+_Parsed = tuple["Change", list[str], Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting to change.
+
+    Attributes:
+        text: ``section.key=value``, the value in YAML.
+        shared: it was asked of all recipes, so one that does not heed it goes on without; otherwise it is refused.
+        option: what the user wrote, if not ``--set``.
+    """
+
+    text: str
+    shared: bool = False
+    option: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the user wrote."""
+        return self.option or f"--set {self.text}"
+
+    def parsed(self) -> tuple[list[str], Any]:
+        """Keys from the section on, and the value.
+
+        Raises:
+            UserError: the text is not of that form.
+        """
+        path, equals, value = self.text.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise UserError(f"{self.shown} is not of the form section.key=value, e.g. training.epochs=3.")
+        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
+        if _NUMBER.fullmatch(value.strip()):
+            return keys, float(value)
+        return keys, read_yaml(value, self.shown)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Which settings there are, and which of them a kind of model heeds.
+
+    Attributes:
+        models: the settings of each kind of model.
+        sections: the settings beside the model.
+        idle: for each kind, the keys in ``sections`` that it does not heed.
+        titles: each kind in the singular and the plural.
+    """
+
+    models: Mapping[str, type[Any]]
+    sections: Mapping[str, type[Any]]
+    idle: Mapping[str, Mapping[str, frozenset[str]]]
+    titles: Mapping[str, tuple[str, str]]
+
+    def heeds(self, kind: str, keys: Sequence[str]) -> bool:
+        """Whether a kind of model heeds a setting; one that no kind knows is left for the recipe to refuse."""
+        section, key = keys[:2]
+        if section == "model":
+            return kind not in self.models or key in _names(self.models[kind]) or not self._any(key)
+        return key not in self.idle.get(kind, {}).get(section, ())
+
+    def _any(self, key: str) -> bool:
+        return any(key in _names(model) for model in self.models.values())
+
+    def why(self, name: str, kind: str, keys: Sequence[str]) -> str:
+        """Say that a setting is not for a recipe."""
+        there = [other for other in self.models if self.heeds(other, keys)]
+        *others, last = [self.titles[each][1] for each in there]
+        many = f"{', '.join(others)} and {last}" if others else last
+        many = "networks" if there == ["encoder", "resnet"] else many
+        return f"{'.'.join(keys[:2])} is for {many}; {name} is {self.titles[kind][0]}"
+
+    def defaults(self, kind: str) -> dict[str, Any]:
+        """What each setting is where none is named, as plain data."""
+        return {
+            "model": _defaults(self.models[kind]),
+            **{name: _defaults(each) for name, each in self.sections.items()},
+        }
+
+    def known(self, kind: str) -> list[str]:
+        """Dotted names of the settings that a kind heeds."""
+        if kind not in self.models:
+            return []
+        return [path for path in flat(self.defaults(kind)) if self.heeds(kind, path.split("."))]
+
+    def heeded(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """A recipe's plain data without what its kind of model does not heed in the sections beside the model."""
+        kind = _kind_of(data)
+        return {
+            section: {key: item for key, item in value.items() if self.heeds(kind, (section, str(key)))}
+            if section in self.sections and isinstance(value, Mapping)
+            else value
+            for section, value in data.items()
+        }
+
+
+def apply(data: dict[str, Any], changes: Iterable[Change], name: str, kinds: Kinds) -> None:
+    """Change a recipe's plain data in place, later changes last.
+
+    Args:
+        data: the recipe's sections.
+        changes: what to change.
+        name: what to call the recipe.
+        kinds: what is heeded.
+
+    Raises:
+        UserError: a change has no section, is not heeded though it is for this recipe alone, or reaches into a value.
+    """
+    parsed: list[_Parsed] = [(change, *change.parsed()) for change in changes]
+    kind = _kind_after(data, parsed)
+    for change, keys, value in parsed:
+        _check_section(change, keys, data, kinds, kind)
+        whole = len(keys) == 1 and keys[0] in kinds.sections and isinstance(value, dict)
+        paths = [[keys[0], str(key)] for key in value] if whole else [keys] if len(keys) > 1 else []
+        ignored = [path for path in paths if not kinds.heeds(kind, path)]
+        for path in ignored:
+            if not change.shared:
+                raise UserError(f"{change.shown}: {kinds.why(name, kind, path)}.")
+            say(f"{change.shown} is left out for {name}: {kinds.why(name, kind, path)}.")
+        if whole:
+            value = {key: item for key, item in value.items() if kinds.heeds(kind, (keys[0], str(key)))}
+        if not ignored or (whole and value):
+            _put(data, keys, value, change)
+
+
+def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name; an empty section is a value.
+
+    >>> flat({"training": {"targets": "soft"}})
+    {'training.targets': 'soft'}
+    """
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        deeper = isinstance(value, Mapping) and value
+        found |= flat(value, f"{above}{key}.") if deeper else {f"{above}{key}": value}
+    return found
+
+
+def _kind_of(data: Mapping[str, Any]) -> str:
+    model = data.get("model")
+    return str(model.get("kind")) if isinstance(model, Mapping) else ""
+
+
+def _kind_after(data: Mapping[str, Any], parsed: Iterable[_Parsed]) -> str:
+    """The kind of model once all is changed, which decides what is heeded."""
+    draft = copy.deepcopy(dict(data))
+    for change, keys, value in parsed:
+        if keys in (["model"], ["model", "kind"]):
+            _put(draft, keys, copy.deepcopy(value), change)
+    return _kind_of(draft)
+
+
+def _check_section(change: Change, keys: Sequence[str], data: Mapping[str, Any], kinds: Kinds, kind: str) -> None:
+    """Refuse a setting without its section, with the one that was probably meant."""
+    if keys[0] in ("title", "model", *kinds.sections, *data):
+        return
+    asked = ".".join(keys)
+    for paths in (kinds.known(kind), sorted({path for each in kinds.models for path in kinds.known(each)})):
+        meant = [path for path in paths if path.endswith(f".{asked}")]
+        if not meant and len(keys) == 1:
+            last = {path: path.rsplit(".", 1)[-1] for path in paths}
+            near = difflib.get_close_matches(asked.lower(), set(last.values()), n=1, cutoff=0.75)
+            meant = [path for path in paths if last[path] in near]
+        if meant:
+            value = change.text.partition("=")[2]
+            ways = " or ".join(f"--set {path}={value}" for path in meant)
+            raise UserError(f"{change.shown} names no section; write {ways}.")
+
+
+def _put(data: dict[str, Any], keys: Sequence[str], value: Any, change: Change) -> None:
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise UserError(f"{change.shown}: {key} is a value, not a section.")
+    data[keys[-1]] = value
+
+
+def _names(kind: type[Any]) -> list[str]:
+    return [each.name for each in fields(kind)]
+
+
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    return {
+        each.name: plain(each.default_factory() if each.default_factory is not MISSING else each.default)
+        for each in fields(kind)
+    }
