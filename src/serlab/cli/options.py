@@ -13,9 +13,9 @@ from serlab.core import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serlab.changes import Change
     from serlab.core import Exclusion
     from serlab.corpora.base import Corpus
+    from serlab.recipes.changes import Change
 
 CorpusName = Annotated[
     str, typer.Argument(help="A known corpus (`serlab corpora`), or the path of a folder or table.", show_default=False)
@@ -80,8 +80,8 @@ def changes_of(
     >>> {name: [change.text for change in each] for name, each in changes_of(["a", "b"], ["b:x.y=8", "x.z=3"]).items()}
     {'a': ['x.z=3'], 'b': ['x.y=8', 'x.z=3']}
     """
-    from serlab.changes import Change
     from serlab.recipes import precision_change
+    from serlab.recipes.changes import Change
 
     shares: dict[str, list[Change]] = {name: [] for name in recipes}
     for setting in settings or ():

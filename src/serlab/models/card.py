@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serlab.variants import base_of, changed_settings, changes_text
+from serlab.recipes.variants import base_of, changed_settings, changes_text
 
 _CARD = """---
 library_name: {library}

@@ -17,10 +17,10 @@ from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
+from serlab.recipes.variants import changed_settings
 from serlab.report.selection import Cell, RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
 from serlab.tables import Run, labels_of, probabilities_of
-from serlab.variants import changed_settings
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")

@@ -23,6 +23,7 @@ from serlab import files, ledger
 from serlab.core import UserError
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.progress import clock
+from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
@@ -32,7 +33,6 @@ from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
 from serlab.tables import read_protocols, read_runs
-from serlab.variants import changes_text
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from serlab.changes import flat
 from serlab.core import UserError
 from serlab.evaluation.outcomes import Called, check_labels, predicted_of
+from serlab.recipes.changes import flat
 from serlab.tables import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serlab.changes import Change
 from serlab.core import UserError
 from serlab.recipes import (
     EncoderModel,
@@ -19,6 +18,7 @@ from serlab.recipes import (
     preset_names,
     recipe_from_signature,
 )
+from serlab.recipes.changes import Change
 from serlab.training.run import identify
 
 PRESETS = (

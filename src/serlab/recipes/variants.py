@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from serlab.changes import flat
 from serlab.core import UserError
 from serlab.recipes import KINDS, load_recipe, preset_names, recipe_from_signature
+from serlab.recipes.changes import flat
 
 _FREE = "model.config"
 """The section whose keys are transformers' own: a key that is lacking there has been taken away."""

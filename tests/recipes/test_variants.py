@@ -8,7 +8,7 @@ import pytest
 
 from serlab.models.weights import public_name
 from serlab.recipes import load_recipe
-from serlab.variants import changed_settings, changes_text
+from serlab.recipes.variants import changed_settings, changes_text
 
 
 def recorded(name: str, *changes: str, folder: str = "") -> dict:

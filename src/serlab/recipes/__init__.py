@@ -1,0 +1,29 @@
+"""Recipes: one approach, fully configured, as frozen dataclasses with shipped YAML presets.
+
+A recipe says everything that can change a result except the data, the fold and the seed, so its hash identifies it.
+The hash holds the SHA-256 of pretrained weights, never the path they came from.
+"""
+
+from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
+from serlab.recipes.models import EncoderModel, HeadSettings, LogMelSettings, Model, ProbeModel, ResNetModel, SvmModel
+from serlab.recipes.recipe import KINDS, Augmentation, FeaturePrecision, Recipe, Training
+
+__all__ = [
+    "KINDS",
+    "Augmentation",
+    "EncoderModel",
+    "FeaturePrecision",
+    "HeadSettings",
+    "LogMelSettings",
+    "Model",
+    "ProbeModel",
+    "Recipe",
+    "ResNetModel",
+    "SvmModel",
+    "Training",
+    "load_recipe",
+    "load_variant",
+    "precision_change",
+    "preset_names",
+    "recipe_from_signature",
+]

@@ -1,0 +1,115 @@
+"""Recipes by name or from a file, with changes, and from the signature of a run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from serlab.core import UserError, unknown
+from serlab.files import absent
+from serlab.progress import say
+from serlab.recipes.changes import Change, apply, flat
+from serlab.recipes.recipe import KINDS, SECTIONS, Recipe
+from serlab.settings import MOST_CHARACTERS, build, read_yaml
+
+
+def preset_names() -> list[str]:
+    """Names of the shipped presets."""
+    folder = resources.files("serlab") / "presets"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None = None) -> Recipe:
+    """Load a recipe.
+
+    Args:
+        name: a preset's name, or the path of a YAML file in the same form.
+        overrides: ``section.key=value`` settings (value in YAML), as of ``--set``.
+        precision: an explicit ``--precision``; counts as a change of the recipe, if it heeds one.
+
+    Returns:
+        The recipe; its ``preset`` is False if anything differs from the preset.
+
+    Raises:
+        UserError: the recipe, a key or a value does not exist or does not fit.
+
+    >>> load_recipe("resnet18", ["training.epochs=3"]).training.epochs
+    3
+    """
+    return load_variant(name, [*map(Change, overrides), *precision_change(precision)])
+
+
+def precision_change(precision: str | None) -> list[Change]:
+    """The change that an explicit ``--precision`` is, for the recipes that heed one."""
+    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")] * bool(precision)
+
+
+def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
+    """Load a recipe with changes, as :func:`load_recipe`; a shared one that it does not heed is left out, and said."""
+    if name in preset_names():
+        text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+        stem, shipped = name, True
+    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+        raise UserError(
+            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
+            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+        )
+    elif Path(name).suffix or "/" in name:
+        if not Path(name).exists():
+            raise absent("recipe", name)
+        if not name.endswith((".yaml", ".yml")):
+            raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
+        try:
+            with Path(name).open(encoding="utf-8") as stream:
+                text = stream.read(MOST_CHARACTERS + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the recipe {name}: {getattr(error, 'strerror', None) or error}.") from error
+        stem, shipped = Path(name).stem, False
+    else:
+        raise unknown("recipe", name, preset_names())
+    data = read_yaml(text, f"the recipe {name}")
+    if not isinstance(data, dict):
+        raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
+    # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
+    former = data.pop("formerly", None) if shipped else None
+    identity = {"name": former or stem, "preset": shipped and not former}
+    if not shipped:
+        _say_unheeded(data, stem)
+    if not changes:
+        return _built(identity, data, stem)
+    changed = copy.deepcopy(data)
+    apply(changed, changes, stem, KINDS)
+    recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
+    # A value that was there already changes nothing, however it is written (0 and 0.0).
+    return plain_one if recipe == plain_one else replace(recipe, preset=False)
+
+
+def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> Recipe:
+    for key in data:
+        if key not in ("title", *SECTIONS):
+            raise unknown(f"key in recipe {stem}", str(key), ("title", *SECTIONS))
+    recipe = build(Recipe, {**identity, **KINDS.heeded(data)}, f"recipe {stem}")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
+    """Name what a user's file sets and its kind of model does not heed."""
+    kept, usual = flat(KINDS.heeded(data)), flat(KINDS.defaults("svm"))
+    for path, value in flat(data).items():
+        if path not in kept and usual.get(path) != value:
+            kind = data["model"]["kind"]
+            say(f"{path} of recipe {stem} is left out: {KINDS.why(stem, kind, path.split('.'))}.")
+
+
+def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
+    """Rebuild the recipe that a run's signature describes."""
+    data = signature["recipe"]
+    content = {"name": data["name"], "title": data["title"], "preset": False, **KINDS.heeded(data["config"])}
+    recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
+    assert isinstance(recipe, Recipe)
+    return recipe

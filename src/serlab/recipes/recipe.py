@@ -1,0 +1,178 @@
+"""A recipe: model, training and augmentation as frozen dataclasses, and the hash that identifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from serlab.augment import View
+from serlab.core import UserError
+from serlab.files import sha256_json
+from serlab.recipes.changes import Kinds
+from serlab.recipes.models import EncoderModel, Model, ProbeModel, ResNetModel, SvmModel
+from serlab.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
+
+FeaturePrecision = Literal["fp32", "fp16", "bf16"]
+
+SECTIONS = ("model", "training", "augmentation")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained (transformers' Trainer, AdamW).
+
+    Attributes:
+        epochs: passes over the training side.
+        batch_size: clips a step.
+        learning_rate: of the pretrained or only part.
+        head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means ``learning_rate``.
+        layer_decay: factor on the learning rate from each layer to the one below it.
+        weight_decay: on weight matrices; norms and biases have none.
+        schedule: of the learning rate after the warm-up.
+        schedule_factor: of ``step``: the factor after each epoch.
+        warmup: share of all steps with a rising learning rate.
+        label_smoothing: share of probability spread over all labels.
+        max_grad_norm: gradient clipping.
+        max_seconds: longest stretch of a clip that is trained on, in one epoch; prediction uses whole clips.
+        select: ``best`` keeps the epoch with the highest dev UAR, ``last`` the last one.
+        patience: epochs without a better dev UAR after which training stops; 0 means never.
+        precision: ``auto`` is bf16 where it is faster.
+        features: what the front end's output is rounded to; less than fp32 halves what the cache takes on disk.
+        batch_seconds: most seconds of audio in a batch, instead of a number of clips; 0: ``batch_size`` counts.
+        accumulate: batches whose gradients are summed to one step of the optimiser, where memory holds no larger batch.
+        targets: what a network learns: ``hard``, the clip's label; ``soft``, how the votes on its voice are spread;
+            ``both``, the mean of the two.
+    """
+
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    head_learning_rate: float = 0.0
+    layer_decay: float = 1.0
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "linear", "constant", "step"] = "cosine"
+    schedule_factor: float = 1.0
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    max_grad_norm: float = 1.0
+    max_seconds: float = 8.0
+    select: Literal["best", "last"] = "best"
+    patience: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    features: FeaturePrecision = added("fp32")
+    batch_seconds: float = added(0.0)
+    accumulate: int = added(1)
+    targets: Literal["hard", "soft", "both"] = added("hard")
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot train."""
+        check_at_least("training", self, 1, "epochs", "batch_size", "accumulate")
+        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay", "batch_seconds")
+        check_positive("training", self, "learning_rate", "layer_decay", "max_grad_norm", "max_seconds")
+        check_positive("training", self, "schedule_factor")
+        check_share("training", self, "warmup", "label_smoothing")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Augmentation of training clips, after the split.
+
+    Attributes:
+        views: waveform versions of a clip; empty means the clip as it is.
+        use: ``one`` draws a view for each clip and epoch, ``all`` trains on every view in every epoch (the seed's
+            offline augmentation).
+        time_masks, time_width: SpecAugment masks over frames: how many, and at most how wide.
+        band_masks, band_width: the same over mel bands.
+        mixup: alpha of the Beta distribution; 0 means none.
+    """
+
+    views: tuple[View, ...] = ()
+    use: Literal["one", "all"] = "one"
+    time_masks: int = 0
+    time_width: int = 0
+    band_masks: int = 0
+    band_width: int = 0
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse negative amounts."""
+        check_at_least("augmentation", self, 0, "time_masks", "time_width", "band_masks", "band_width", "mixup")
+        check_at_most("augmentation", self, 100, "time_masks", "band_masks")
+
+
+_UNTRAINED = {
+    "training": frozenset(each.name for each in fields(Training)),
+    "augmentation": frozenset(each.name for each in fields(Augmentation)),
+}
+KINDS = Kinds(
+    models={"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel},
+    sections={"training": Training, "augmentation": Augmentation},
+    idle={
+        "encoder": {},
+        # All layers of a resnet share one rate, and its windows have one length.
+        "resnet": {"training": frozenset({"head_learning_rate", "layer_decay", "batch_seconds"})},
+        # The encoder below a probe computes in some precision.
+        "probe": _UNTRAINED | {"training": _UNTRAINED["training"] - {"precision"}},
+        "svm": _UNTRAINED,
+    },
+    titles={
+        "encoder": ("a speech encoder", "speech encoders"),
+        "resnet": ("a resnet", "resnets"),
+        "probe": ("a probe", "probes"),
+        "svm": ("a support vector machine", "support vector machines"),
+    },
+)
+"""Which settings each kind of model heeds."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One approach, fully configured.
+
+    Attributes:
+        name: the preset's name.
+        title: what a report calls it.
+        model: front end and network.
+        training: how a network is trained; a ``probe`` heeds its precision alone, an ``svm`` nothing of it.
+        augmentation: of training clips.
+        preset: False once any setting differs from the shipped preset.
+    """
+
+    name: str
+    title: str
+    model: Model
+    training: Training = Training()
+    augmentation: Augmentation = Augmentation()
+    preset: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse settings that the model would not heed: they would make another recipe of the same one."""
+        kind = self.model.kind
+        for section, names in KINDS.idle[kind].items():
+            for each in fields(getattr(self, section)):
+                if each.name in names and getattr(getattr(self, section), each.name) != each.default:
+                    raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that can change a result, as plain data (the checkpoint's name included)."""
+        return self._sections(omit_added=False)
+
+    def _sections(self, *, omit_added: bool) -> dict[str, Any]:
+        return {section: plain(getattr(self, section), omit_added=omit_added) for section in SECTIONS}
+
+    def hash(self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None) -> str:
+        """Identity of the recipe: 12 hexadecimal digits.
+
+        Args:
+            weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's name or path.
+            fixed: what else decides the result without being a setting (a front end's configuration, a search grid).
+        """
+        settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
+        if "checkpoint" in settings["model"]:
+            settings["model"]["checkpoint"] = weights_sha256 or ""
+        return sha256_json(settings)[:12]
+
+    def folder(self, recipe_hash: str) -> str:
+        """Name of the recipe's results folder: the plain name is the preset as shipped."""
+        return self.name if self.preset else f"{self.name}-{recipe_hash[:6]}"
