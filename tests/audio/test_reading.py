@@ -288,6 +288,12 @@ def test_an_mp3_behind_an_id3_tag(tmp_path, make_tone):
     assert len(audio.read(path)) == 16000
 
 
+@pytest.mark.parametrize("name", ["a.raw", "a.RAW", "a.txt", "a"])
+def test_any_name_will_do(tmp_path, make_tone, name):
+    path = make_tone(tmp_path / "clip.flac").rename(tmp_path / name)
+    assert len(audio.read(path)) == 8000
+
+
 def test_content_counts_and_not_the_name(tmp_path, make_tone):
     path = make_tone(tmp_path / "a.mp3", format="WAV")
     path.write_bytes(path.read_bytes() + b"LIST\x04\x00\x00\x00abcd")

@@ -77,7 +77,9 @@ class SoundFiles:
             self._kept.close()
 
     def _open(self, part: Part) -> _Stream:
-        if part.start == 0 and part.end == self._source.size and not part.prefix:
+        # soundfile takes a file called .raw for samples without a header, whatever it holds.
+        headerless = self._path.suffix.lower() == ".raw"
+        if part.start == 0 and part.end == self._source.size and not part.prefix and not headerless:
             # By its name, which is faster; as bytes, because soundfile refuses names that are no UTF-8.
             return _Stream(os.fsencode(self._path))
         stream = PartStream(self._source, part)
