@@ -17,6 +17,8 @@ from serlab.core import UserError
 from serlab.training import processes
 
 # Either is understood wherever one of them is.
+# An empty list is for the command to judge.
+_LISTS = ("--recipes", "--recipe", "--folds", "--fold", "--seeds", "--seed")
 _EMPTY_OPTION = re.compile(r"--[\w-]+=")
 _SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
@@ -51,6 +53,8 @@ def _options(
 def _check_filled(words: list[str]) -> None:
     """Refuse empty words: most often a shell's variable that is not set, and never what was meant."""
     for before, word in zip(["", *words], words, strict=False):
+        if before in _LISTS:
+            continue
         if not word or _EMPTY_OPTION.fullmatch(word):
             what = word.rstrip("=") or (before if before.startswith("-") else "")
             raise UserError(
