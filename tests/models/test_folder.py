@@ -228,6 +228,15 @@ def test_what_serlab_json_says_is_checked(tiny_models, tmp_path, case):
     assert str(folder) in str(caught.value)
 
 
+def test_a_serlab_json_that_was_not_fetched_does_not_make_a_plain_folder(tiny_models, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_models["tiny-wav2vec2"], folder)
+    (folder / "serlab.json").unlink()
+    (folder / "serlab.json").symlink_to(tmp_path / "absent")
+    with pytest.raises(UserError, match=r"serlab\.json is missing or not a file"):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     "reliance",
     [{}, [], {"temperature": 0, "thresholds": []}, {"temperature": 1.0, "thresholds": [0.5]}, {"temperature": "x"}],

@@ -7,6 +7,7 @@ a second of sound before it is handed on.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -110,7 +111,8 @@ def load(folder: Path | str, precision: str = "auto") -> Classifier:
 def _loaded(folder: Path, chosen: Precision) -> Classifier:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    if (folder / FILE).is_file():
+    # A link whose target was not fetched is no reason to take the folder for one of another kind.
+    if os.path.lexists(folder / FILE):
         return _own(folder, Content.read(folder), chosen)
     if (folder / "config.json").is_file():
         return _ready(*plain.from_folder(folder), chosen)

@@ -130,8 +130,9 @@ def _check(data: Mapping[str, Any], where: str, family: Family, config: Mapping[
     if kind is None and not data.get("auto_map"):
         kind = name
     if kind != name:
-        code = ", code of its own (auto_map), which serlab never runs" if data.get("auto_map") else ""
-        raise UserError(f"{where}: feature_extractor_type is {shown(kind)}{code}; expected {name}.")
+        if data.get("auto_map"):
+            raise UserError(f"{where} asks for code of its own (auto_map), which serlab never runs; expected {name}.")
+        raise UserError(f"{where}: feature_extractor_type is {shown(kind)}; expected {name}.")
     rate = data.get("sampling_rate", SAMPLE_RATE)
     if isinstance(rate, bool) or rate != SAMPLE_RATE:
         raise UserError(
