@@ -21,7 +21,8 @@ from serlab.core import SerlabError
 from serlab.corpora import load_corpus
 from serlab.files import write_text
 from serlab.progress import say
-from serlab.recipes import load_recipe, preset_names, recipe_from_signature
+from serlab.recipes import load_recipe, preset_names
+from serlab.recipes.variants import replaced
 from serlab.report import build_overview
 from serlab.report.overview import members_of, survey
 from serlab.report.summary import summarise
@@ -38,8 +39,14 @@ def main() -> None:
     runs = read_protocols(RESULTS)
     clips = corpus_clips()
     overview, report = judge(runs, clips)
+    if clips is not None:
+        copy_figures(report)
+    # What another recipe has replaced stands in the reports and beside its successor, not among the present ones.
+    former = {run.path.parent.name for each in runs.values() for run in each if replaced(run.signature["recipe"])}
+    bodies = {"repaired": tables.repaired(overview, former)}
+    overview, report = tables.without(overview, former), tables.without(report, former)
     main_runs = runs[tables.MAIN]
-    bodies = {
+    bodies |= {
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
         "differences": tables.differences(report),
         "premiums": tables.premiums(overview),
@@ -56,10 +63,9 @@ def main() -> None:
         **{name: getattr(trust, name)(report) for name in ("calibration", "abstention", "sets")},
     }
     if clips is not None:
-        copy_figures(report)
         bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
         bodies |= {"targets": targets(main_runs, clips), "example": example(main_runs, clips)}
-    for name in ("README.md", "docs/cremad.md", "docs/reproduce.md"):
+    for name in ("README.md", "docs/cremad.md", "docs/recipes.md", "docs/reproduce.md"):
         fill(HOME / name, bodies)
     print(RESULTS / "report" / "index.html")
 
@@ -70,17 +76,10 @@ def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tupl
     They are written below ``results/`` only where the corpus's table is at hand: a report that lacks votes and
     demographics would replace one that has them.
     """
-    # Recipes that a setting was changed of are for the table of that setting, not for the main ones. A preset that
-    # another has replaced stays, in the folder of a variant.
-    presets = [load_recipe(name) for name in preset_names()]
-    names = {preset.name for preset in presets}
-    settings = [preset.settings() for preset in presets if not preset.preset]
+    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
+    names = {load_recipe(name).name for name in preset_names()}
     shown = {
-        name: [
-            run
-            for run in each
-            if run.path.parent.name in names or recipe_from_signature(run.signature).settings() in settings
-        ]
+        name: [run for run in each if run.path.parent.name in names or replaced(run.signature["recipe"])]
         for name, each in runs.items()
     }
     there = {run.path.parent.name for run in shown[tables.MAIN]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +33,32 @@ def titles(overview: Overview) -> dict[str, str]:
     """Title of each recipe of the main protocol by folder name, best first."""
     protocol = protocol_of(overview, MAIN)
     return {recipe["name"]: recipe["title"] for recipe in protocol["recipes"]} if protocol else {}
+
+
+def without(summary: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """A report or an overview without some recipes, by the names of their folders; pairs of a report stay."""
+    kept = dict(summary)
+    if "protocols" in summary:
+        kept["protocols"] = [without(protocol, names) for protocol in summary["protocols"]]
+        kept["between"] = [pair for pair in summary["between"] if pair["recipe"] not in names]
+    else:
+        kept["recipes"] = [recipe for recipe in summary["recipes"] if recipe["name"] not in names]
+    return kept
+
+
+def repaired(overview: Overview, names: Collection[str]) -> str:
+    """Each recipe that another has replaced, by folder name, beside its successor, under every protocol of both."""
+    rows = []
+    for protocol in overview["protocols"]:
+        found = {recipe["name"]: recipe for recipe in protocol["recipes"]}
+        for former in found.keys() & names:
+            name = former.rpartition("-")[0]
+            if now := found.get(name):
+                each = [recipe["scores"]["uar"] for recipe in (found[former], now)]
+                rows.append([f"`{name}`", f"`{protocol['name']}`", f"{spans(now['folds'])}; {spans(now['seeds'])}"])
+                rows[-1] += [f"{percent(score['value'])} ({interval_text(score)})" for score in each]
+    head = ("Recipe", "Protocol", "Folds; seeds", "UAR before (95 % over actors)", "UAR now (95 % over actors)")
+    return table(head, sorted(rows), left=3)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serlab.core import UserError
-from serlab.recipes import KINDS, load_recipe, preset_names, recipe_from_signature
+from serlab.recipes import KINDS, Recipe, load_recipe, preset_names, recipe_from_signature
 from serlab.recipes.changes import flat
 
 _FREE = "model.config"
@@ -43,6 +43,20 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         del new["model.checkpoint"]
     gone = {name: None for name in old if name.startswith(f"{_FREE}.") and name not in new}
     return {name: value for name, value in new.items() if name not in old or old[name] != value} | gone
+
+
+def replaced(recipe: Mapping[str, Any]) -> Recipe | None:
+    """The preset that a run's recipe was, if another has replaced it since.
+
+    Args:
+        recipe: of a run's signature.
+    """
+    if "model" not in recipe["config"]:
+        return None
+    former = [preset for preset in map(load_recipe, preset_names()) if not preset.preset]
+    near = [preset for preset in former if preset.name == recipe["name"]]
+    settings = recipe_from_signature({"recipe": recipe}).settings() if near else None
+    return next((preset for preset in near if preset.settings() == settings), None)
 
 
 def base_of(name: str) -> str | None:

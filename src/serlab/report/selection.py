@@ -13,6 +13,7 @@ import pandas as pd
 from serlab.core import UserError
 from serlab.evaluation.outcomes import Called, check_labels, predicted_of
 from serlab.recipes.changes import flat
+from serlab.recipes.variants import replaced
 from serlab.tables import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
@@ -132,7 +133,8 @@ def _titles(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Titles by name; recipes of one title are told apart by the settings in which they differ, else by their names."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name, recipe in recipes.items():
-        alike[recipe["title"]].append(name)
+        former = replaced(recipe)
+        alike[former.title if former else recipe["title"]].append(name)
     found: dict[str, str] = {}
     for title, names in alike.items():
         parts = _differing({name: flat(recipes[name]["config"]) for name in names})
