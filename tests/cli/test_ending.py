@@ -171,7 +171,7 @@ def test_a_lost_standard_error_ends_no_work(serlab_process):
 def test_a_name_that_is_no_text_is_written_as_it_was(tmp_path):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(folder)  # noqa: PTH102
-    script = "from serlab.cli.ending import _prepare; _prepare(); import sys; print(sys.argv[1], '\u00e9')"
+    script = "from serlab.cli.ending import prepare; prepare(); import sys; print(sys.argv[1], '\u00e9')"
     for encoding, wanted in (("utf-8", folder + " é\n".encode()), ("ascii", folder + b" \\xe9\n")):
         environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "1"}
         ended = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, env=environment, check=True)

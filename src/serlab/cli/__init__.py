@@ -7,6 +7,6 @@ from serlab.cli import early
 # Before anything else is imported: Ctrl-C may come at once.
 sys.excepthook = early.hook
 
-from serlab.cli.ending import main  # noqa: E402
+from serlab.cli.entry import main  # noqa: E402
 
 __all__ = ["main"]

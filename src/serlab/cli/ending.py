@@ -23,25 +23,9 @@ if TYPE_CHECKING:
     from serlab.core import MachineError
 
 INTERRUPTED = 130
-_USAGE, _MACHINE, _OWN_FAULT = 2, 3, 4
+_USAGE, _MACHINE, OWN_FAULT = 2, 3, 4
 _A_MOMENT_S = 0.01
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-
-
-def main() -> None:
-    """Run the command line and end the process with the right exit code."""
-    code = _OWN_FAULT
-    try:
-        _prepare()
-        from serlab.cli.app import run
-
-        run()
-        code = 0
-    except SystemExit as told:
-        code = told.code if isinstance(told.code, int) else 0
-    except BaseException as error:
-        code = ended(error)
-    raise SystemExit(code)
 
 
 def ended(error: BaseException) -> int:
@@ -84,7 +68,7 @@ def _told(error: BaseException) -> int:
     where = _saved(error)
     details = f"{where} holds the details for a report" if where else "and its details could not be saved"
     _say(f"serlab: a fault of serlab's own ({type(error).__name__}: {_line(error)}); {details}.")
-    return _OWN_FAULT
+    return OWN_FAULT
 
 
 def _usage(error: BaseException) -> int:
@@ -184,7 +168,7 @@ class _Interrupts:
     seen = False
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Set the process up: its streams, Ctrl-C, and what of Python itself would reach the user."""
     _Interrupts.seen = False
     for number in range(3):
