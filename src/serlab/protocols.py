@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 from serlab.corpora.base import Corpus
-from serlab.recordings.copies import copies
 from serlab.recordings.units import Units, units_of
 
 _CREMA_D = "crema-d"
@@ -341,6 +340,8 @@ _known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
 
 def _units(corpus: Corpus) -> Units:
     if corpus not in _known:
+        from serlab.recordings.copies import copies
+
         _known[corpus] = units_of(corpus, copies(corpus))
     return _known[corpus]
 

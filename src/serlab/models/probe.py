@@ -35,7 +35,7 @@ class Probe(Fitted):
         bias: shape (K,).
         layer: index of the layer, as chosen.
         penalty: C (inverse strength of the L2 penalty), as chosen.
-        dev_uar: UAR on the fold's dev side that chose them.
+        dev_uar: UAR on the fold's dev side that chose them; 0 where they were fixed beforehand.
     """
 
     mean: Array

@@ -118,7 +118,7 @@ def _fit_probe(
     probe = Probe.fit(
         inputs, side.targets, inputs, side.targets, n_labels=len(corpus.labels), penalties=[fixed.penalty]
     )
-    probe = replace(probe, layer=np.asarray(fixed.layer), dev_uar=np.asarray(np.nan))
+    probe = replace(probe, layer=np.asarray(fixed.layer), dev_uar=np.asarray(0.0))
     chosen = {"layer": fixed.layer, "C": fixed.penalty}
     history: dict[str, Any] = {"epochs": [], "best_epoch": None, "selection": "fixed", "chosen": chosen}
     return ProbeClassifier(probe, frontend, corpus.labels), history, store
