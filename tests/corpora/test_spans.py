@@ -32,6 +32,7 @@ def check(clips: pd.DataFrame = CLIPS, **columns: object) -> None:
         {"start_sample": [0, 0, 0], "end_sample": [16000, 16000, 16000]},
         {"start": [0, 0, 0], "length": [1, 1, 1]},
         {"end": ["1.0", "", ""]},
+        {"onset": ["0.5", "abc", "0.5"], "offset": ["1.0", "1.0", "?"]},
     ],
 )
 def test_parts_of_files_are_refused_by_the_columns_names(columns):
