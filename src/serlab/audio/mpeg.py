@@ -32,6 +32,7 @@ _DECODER_DELAY = 529
 # Encoders that put a checksum of the tag into it.
 _SEALING = (b"LAME3.9", b"LAME3.1", b"Lavc", b"Lavf")
 _MOST_PADDING = 4096
+_MOST_STRAY = 3
 _MOST_JUNK = 1 << 16
 
 
@@ -194,7 +195,7 @@ def _check_rest(source: Source, runs: list[_Run], at: int, end: int, header: Fra
         if starts(source, more):
             raise FaultError(f"damaged: {more - at} bytes at byte {at} are no MPEG audio")
         more = source.find(b"\xff", more + 1, min(end, at + _MOST_JUNK))
-    if not told and not padded:
+    if not told and not padded and end - at > _MOST_STRAY:
         raise FaultError(f"truncated or damaged: its last {end - at} bytes are no MPEG audio")
 
 
@@ -230,12 +231,25 @@ def _parts(source: Source, run: _Run) -> list[Part]:
         _check_reservoir(run)
     if told and run.tag != b"VBRI":
         whole = max(0, told * run.first.samples - ahead - behind)
-        return [Part(run.start, run.end, frames=whole, slack=run.first.samples if slack else 0)]
+        slack_samples = run.first.samples if slack else 0
+        if size == run.end - run.start:
+            return [Part(run.start, run.end, frames=whole, slack=slack_samples)]
+        tag = _tag_of_real_size(source, run)
+        return [Part(run.start + len(tag), run.end, tag, whole, slack_samples)]
     frames = run.counted * run.first.samples
     if run.first.layer != 3:
         return [Part(run.start, run.end, frames=frames)]
     start = run.start + (run.first.length if run.tag else 0)
     return [Part(start, run.end, _start_of_known_length(source, run), frames)]
+
+
+def _tag_of_real_size(source: Source, run: _Run) -> bytes:
+    """The frame of a tag that tells another number of bytes than there are, which libmpg123 would write about."""
+    inside = bytearray(source.at(run.start, run.first.length))
+    at = run.first.start + run.first.side
+    place = at + 8 + 4 * (inside[at + 7] & 1)
+    inside[place : place + 4] = (run.end - run.start).to_bytes(4, "big")
+    return bytes(inside)
 
 
 def _start_of_known_length(source: Source, run: _Run) -> bytes:
