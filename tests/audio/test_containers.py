@@ -227,6 +227,15 @@ def test_an_mp3_whose_start_is_missing(tmp_path):
     refused(tmp_path / "clip", made("mp3")[300:], "before its first MPEG frame")
 
 
+def test_an_mp3_of_free_bit_rate_is_named(tmp_path):
+    content = bytearray(untagged(made("mp3")))
+    at = content.find(content[:2])
+    while at >= 0:
+        content[at + 2] &= 0x0F
+        at = content.find(content[:2], at + 20)
+    refused(tmp_path / "clip", content, "free bit rate is not read; convert it to WAV or FLAC")
+
+
 def test_mp3_in_wav(held, tmp_path):
     content = made("mp3")
     form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, 16000, 4000, 1, 0, 12, 1, 2, 144, 1, 0)

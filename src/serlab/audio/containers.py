@@ -89,6 +89,9 @@ def examine(source: Source) -> Container:
 
 def _refuse_headless(source: Source, start: int) -> None:
     """Tell an MP3 whose start is missing from what is no audio."""
+    head = source.at(start, 4)
+    if mpeg.is_free(head) and source.find(head[:2], start + 4, min(source.size, start + _START)) >= 0:
+        raise FaultError("an MP3 of free bit rate is not read; convert it to WAV or FLAC")
     at = source.find(b"\xff", start, min(source.size, start + _START))
     while at >= 0:
         first = mpeg.frame(source.at(at, 4))

@@ -79,7 +79,7 @@ class _Run:
 
 @lru_cache(maxsize=4096)
 def frame(head: bytes) -> Frame | None:
-    """Read a frame's header; ``None`` where four bytes are none (or one of free bit rate, which nobody makes)."""
+    """Read a frame's header; ``None`` where four bytes are none (or one of free bit rate, which few make)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, bitrate, rate = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
@@ -97,6 +97,11 @@ def frame(head: bytes) -> Frame | None:
     channels = 1 if head[3] >> 6 == 3 else 2
     side = (17 if mpeg1 else 9) if channels == 1 else (32 if mpeg1 else 17)
     return Frame(length, samples, (hertz, layer, mpeg1, channels), 4 if head[1] & 1 else 6, side)
+
+
+def is_free(head: bytes) -> bool:
+    """Whether four bytes are the header of a frame of free bit rate, whose length they don't tell."""
+    return len(head) == 4 and head[2] >> 4 == 0 and frame(head[:2] + bytes([head[2] | 0x10, head[3]])) is not None
 
 
 def starts(source: Source, at: int) -> bool:
