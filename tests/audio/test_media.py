@@ -168,6 +168,7 @@ def test_flac_of_bits_that_libsndfile_does_not_read(tmp_path, bits):
     path.write_bytes(content)
     np.testing.assert_allclose(audio.read(path), WAVE[:4096], atol=2 ** (2 - bits) + 1e-6)
     refused(path, content[:-10])
+    refused(path, content + bytes(1 << 21), "far more bytes")
 
 
 def test_a_video_without_sound(tmp_path):

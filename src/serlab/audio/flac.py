@@ -8,6 +8,8 @@ from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
+# FFmpeg keeps in memory all that it takes for one frame.
+_MOST_BEHIND = 1 << 20
 _READ_BITS = (8, 16, 24)
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _CRC8 = [0] * 256
@@ -57,6 +59,8 @@ def examine(source: Source, start: int) -> list[Part] | Fraction:
     if total and counted != total:
         raise FaultError(f"truncated: header says {total / rate:.1f} s, holds {counted / rate:.1f} s")
     if bits not in _READ_BITS:
+        if source.size - first > counted * channels * 5 + _MOST_BEHIND:
+            raise FaultError("damaged: it holds far more bytes than its samples need")
         return Fraction(counted, rate)
     # libsndfile does not read to the end of a file whose header leaves the number of samples out, so it is put in.
     told = bytearray(source.at(start, first - start))

@@ -88,7 +88,8 @@ class Source:
         length = 64
         while start < end:
             block = self.at(start, min(length, end - start))
-            rest = len(block.lstrip(bytes([byte])))
+            # To compare is far faster than to strip, and padding may be gigabytes long.
+            rest = 0 if block == bytes([byte]) * len(block) else len(block.lstrip(bytes([byte])))
             start += len(block) - rest
             if rest or not block:
                 break
