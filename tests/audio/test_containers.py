@@ -153,16 +153,48 @@ def test_joined_streams_of_different_rates(tmp_path):
         b"\xff" * 700,
         b"\x20" * 100,
         b"APETAGEX" + struct.pack("<IIII8x", 2000, 32, 0, 0),
+        b"title=of the first version".ljust(40) + b"APETAGEX" + struct.pack("<IIII8x", 1000, 72, 1, 0),
+        b"title".ljust(40) + b"APETAGEX" + struct.pack("<IIII8x", 1000, 72, 1, 0) + b"TAG" + bytes(125),
+        b"\r\n",
         b"LYRICSBEGININD0000200LYRICS200" + b"TAG" + bytes(125),
         b"ID3\x04\x00\x10" + bytes([0, 0, 0, 5]) + bytes(5) + b"3DI\x04\x00\x10" + bytes([0, 0, 0, 5]),
     ],
-    ids=["ID3v1", "extended ID3v1", "zeros", "ones", "spaces", "APE", "Lyrics3", "ID3v2 with a footer"],
+    ids=[
+        "ID3v1",
+        "extended ID3v1",
+        "zeros",
+        "ones",
+        "spaces",
+        "APE",
+        "APE 1",
+        "APE 1 and ID3v1",
+        "line end",
+        "Lyrics3",
+        "ID3v2 with a footer",
+    ],
 )
 def test_tags_and_padding_behind_an_mp3(held, kind, behind, capfd):
     content = made(kind)
     whole = held(content)
     np.testing.assert_array_equal(held(content + behind), whole)
     assert len(whole) == LENGTH
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("behind", [b"\r\n", b"title".ljust(40) + b"APETAGEX" + struct.pack("<IIII8x", 1000, 72, 1, 0)])
+def test_what_stands_behind_an_mp3_that_tells_no_length(held, behind):
+    bare = untagged(made("mp3"))
+    np.testing.assert_array_equal(held(bare + behind), held(bare))
+
+
+def test_an_mp3_whose_tag_tells_another_number_of_bytes(held, capfd):
+    content = bytearray(made("mp3"))
+    at = content.index(b"Xing")
+    lame = content.index(b"LAME", at)
+    content[lame : lame + 36] = bytes(36)  # An encoder that seals nothing, counts its frames but not that of the tag.
+    whole = held(content)
+    content[at + 12 : at + 16] = (len(content) - 1000).to_bytes(4, "big")
+    np.testing.assert_array_equal(held(content), whole)
     assert capfd.readouterr().err == ""
 
 
@@ -193,6 +225,15 @@ def test_an_mp3_that_changes_its_bit_rate_without_saying_so(held):
 
 def test_an_mp3_whose_start_is_missing(tmp_path):
     refused(tmp_path / "clip", made("mp3")[300:], "before its first MPEG frame")
+
+
+def test_an_mp3_of_free_bit_rate_is_named(tmp_path):
+    content = bytearray(untagged(made("mp3")))
+    at = content.find(content[:2])
+    while at >= 0:
+        content[at + 2] &= 0x0F
+        at = content.find(content[:2], at + 20)
+    refused(tmp_path / "clip", content, "free bit rate is not read; convert it to WAV or FLAC")
 
 
 def test_mp3_in_wav(held, tmp_path):
@@ -246,6 +287,48 @@ def test_chunks_behind_the_data_of_a_wav(held, behind):
     content = bytearray(made("wav") + behind)
     content[4:8] = (len(content) - 8).to_bytes(4, "little")
     np.testing.assert_array_equal(held(content), held(made("wav")))
+
+
+def chunk(name: bytes, content: bytes, order: str = "<") -> bytes:
+    """A chunk as programs write it that leave out the byte which makes its length even."""
+    return name + struct.pack(order + "I", len(content)) + content
+
+
+def test_two_odd_chunks_without_their_last_byte_behind_the_data_of_a_wav(held):
+    content = bytearray(made("wav") + chunk(b"JUNK", b"q" * 333) + chunk(b"LIST", b"q" * 333))
+    content[4:8] = (len(content) - 8).to_bytes(4, "little")
+    np.testing.assert_array_equal(held(content), held(made("wav")))
+
+
+def test_odd_chunks_without_their_last_byte_in_an_aiff(held):
+    content = made("aiff")
+    inside = b"AIFF" + chunk(b"NAME", b"abc", ">") + content[12:] + chunk(b"ANNO", b"abc", ">")
+    np.testing.assert_array_equal(held(chunk(b"FORM", inside, ">")), held(content))
+
+
+@pytest.mark.parametrize("kind", ["wav", "rf64", "w64", "aiff", "au", "caf"])
+def test_a_tag_before_other_containers(held, kind, tmp_path):
+    content = made(kind)
+    tag = b"ID3\x04\0\0\0\0\x01\0" + bytes(128)
+    np.testing.assert_array_equal(held(tag + content), held(content))
+    refused(tmp_path / "clip", tag + content[:-2000], "truncated")
+
+
+def test_much_before_the_sound_of_a_caf(held):
+    content = made("caf")
+    at = content.index(b"data")
+    free = b"free" + struct.pack(">Q", 100_000) + bytes(100_000)
+    np.testing.assert_array_equal(held(content[:at] + free + content[at:]), held(content))
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "caf"])
+def test_sound_in_two_pieces_is_not_read_by_half(tmp_path, kind):
+    content = bytearray(made(kind))
+    at = content.index(b"SSND" if kind == "aiff" else b"data")
+    content += content[at:]
+    if kind != "caf":
+        content[4:8] = (len(content) - 8).to_bytes(4, "little" if kind == "wav" else "big")
+    refused(tmp_path / "clip", content)
 
 
 def test_a_wav_whose_data_is_longer_than_its_header_says(tmp_path):

@@ -188,3 +188,20 @@ def test_a_folder_that_the_system_refuses_is_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     assert reasons(tmp_path) == {"a": "no permission to open this folder"}
     assert find_audio([tmp_path]).files == [f"{tmp_path}/b/2.wav"]
+
+
+def test_copies_under_other_names_and_archives_are_listed(tmp_path):
+    names = ("a.wav.1", "b.wav~", "c.mp3.bak", "d.wav.tmp", "e.m4a?dl=1", "f.wav ", "g.flac (1)", "h.wav\n")
+    archives = ("sad.zip", "deep/all.tar.gz", "more.tgz", "all.7z", "old.tar")
+    beside = ("calm.zip", "calm/x.wav", "x.wav", "x.wav.bak", "x.wav.lab", "notes.txt~", "table.csv.gz", "a.b.json")
+    touch(tmp_path, *names, *archives, *beside)
+    found = reasons(tmp_path)
+    assert sorted(found) == sorted((*names, *archives))
+    assert {found[name] for name in names} == {"its name does not end as that of a recording; rename it"}
+    assert {found[name] for name in archives} == {"an archive; unpack it"}
+
+
+def test_suffixes_of_telephony_and_toolkits_are_recordings(tmp_path):
+    names = ("a.sox", "b.g722", "c.ulaw", "d.loas", "e.oma")
+    touch(tmp_path, *names)
+    assert [Path(name).name for name in find_audio([tmp_path]).files] == list(names)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import io
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,9 @@ KINDS = {
 }
 
 
-def made(kind: str, *, channels: int = 1, pictures: bool = False, sounds: int = 1, **options: str) -> bytes:
+def made(
+    kind: str, *, channels: int = 1, layout: str = "", pictures: bool = False, sounds: int = 1, **options: str
+) -> bytes:
     """A file with the wave in it, at half its height in each further stream."""
     av = pytest.importorskip("av", reason="the extra media is not installed")
     container, codec, rate, _ = KINDS[kind]
@@ -43,11 +47,11 @@ def made(kind: str, *, channels: int = 1, pictures: bool = False, sounds: int = 
         except av.codec.codec.UnknownCodecError:
             pytest.skip(f"this build of FFmpeg has no {codec}")
         for sound in streams:
-            sound.layout = "mono" if channels == 1 else "stereo"
+            sound.layout = layout or ("mono" if channels == 1 else "stereo")
         video = output.add_stream("mpeg4", rate=10) if pictures else None
         packets = []
         for number, sound in enumerate(streams):
-            heights = np.array([1, 0.5][:channels]) / (number + 1)
+            heights = np.array([1, *[0.5] * (channels - 1)]) / (number + 1)
             samples = (np.outer(WAVE, heights) * 32767).astype("<i2")
             frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=sound.layout.name)
             frame.sample_rate = 16000
@@ -125,6 +129,46 @@ def test_channels_are_averaged_and_the_first_sound_of_a_video_taken(tmp_path):
     path.write_bytes(made("mov", channels=2, pictures=True, sounds=2))
     np.testing.assert_allclose(audio.read(path), 0.75 * WAVE, atol=1e-4)
     assert audio.info(path).channels == 2
+
+
+@pytest.mark.parametrize("kind", ["m4a", "mka", "wv"])
+def test_eight_channels(tmp_path, kind):
+    (tmp_path / "clip").write_bytes(made(kind, channels=8, layout="7.1"))
+    samples = audio.read(tmp_path / "clip")
+    assert abs(len(samples) - len(WAVE)) <= KINDS[kind][3]
+    np.testing.assert_allclose(samples[2000:30000], 4.5 / 8 * WAVE[2000:30000], atol=0.05 if kind == "m4a" else 0.01)
+
+
+def plain_flac(bits: int, samples: list[int]) -> bytes:
+    """A FLAC of one frame that holds its samples as they are."""
+    width = -(-bits // 8)
+    md5 = hashlib.md5(b"".join(each.to_bytes(width, "little", signed=True) for each in samples)).digest()
+    figures = (16000 << 44 | bits - 1 << 36 | len(samples)).to_bytes(8, "big")
+    info = struct.pack(">HH6x", 4096, 4096) + figures + md5
+    head = bytes([0xFF, 0xF8, 0x75, {12: 2, 20: 5, 32: 7}[bits] << 1, 0]) + struct.pack(">H", len(samples) - 1)
+    text = "00000010" + "".join(f"{each % (1 << bits):0{bits}b}" for each in samples)
+    frame = head + remainder(head, 0x107, 8) + int(text, 2).to_bytes(len(text) // 8, "big")
+    return b"fLaC\x80\0\0\x22" + info + frame + remainder(frame, 0x18005, 16)
+
+
+def remainder(data: bytes, polynomial: int, width: int) -> bytes:
+    value = 0
+    for byte in data:
+        value ^= byte << width - 8
+        for _ in range(8):
+            value = value << 1 ^ (polynomial if value >> width - 1 else 0)
+    return value.to_bytes(width // 8, "big")
+
+
+@pytest.mark.parametrize("bits", [12, 20, 32])
+def test_flac_of_bits_that_libsndfile_does_not_read(tmp_path, bits):
+    pytest.importorskip("av", reason="the extra media is not installed")
+    path = tmp_path / "clip.flac"
+    content = plain_flac(bits, [int(each * (1 << bits - 1)) for each in WAVE[:4096]])
+    path.write_bytes(content)
+    np.testing.assert_allclose(audio.read(path), WAVE[:4096], atol=2 ** (2 - bits) + 1e-6)
+    refused(path, content[:-10])
+    refused(path, content + bytes(1 << 21), "far more bytes")
 
 
 def test_a_video_without_sound(tmp_path):

@@ -24,7 +24,11 @@ _PCM, _FLOAT, _ALAW, _ULAW, _MP2, _MP3, _EXTENSIBLE = 1, 3, 6, 7, 0x50, 0x55, 0x
 # Microsoft's and IMA's ADPCM, GSM 6.10 and others, whose samples per block libsndfile knows.
 _BLOCKS = (2, 0x11, 0x31, 0x38, 0x40)
 _W64_NAME = bytes.fromhex("f3acd3118cd100c04f8edb8a")
-_KNOWN = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"PEAK", b"JUNK", b"iXML", b"_PMX", b"afsp")
+_KNOWN = (
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"cue ", b"smpl", b"fact", b"PEAK", b"JUNK", b"iXML", b"_PMX", b"afsp",
+    b"acid", b"inst", b"DISP", b"axml", b"chna", b"umid", b"FLLR", b"PAD ", b"plst", b"NAME", b"ANNO", b"AUTH", b"(c) ",
+    b"COMT", b"MARK", b"INST", b"APPL",
+)  # fmt: skip
 _AIFF_WIDTHS = {
     b"NONE": 0, b"twos": 0, b"sowt": 0, b"raw ": 1, b"in24": 3, b"42ni": 3, b"in32": 4, b"23ni": 4,
     b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8, b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1,
@@ -63,10 +67,15 @@ class _Chunks:
         """Where the next one begins; some programs leave out the byte that makes a length even."""
         end = chunk.start + chunk.length
         padded = end + -chunk.length % self._align
-        if padded != end and padded < self._source.size and self.at(padded) is None and self.at(end) is not None:
-            self.odd = True
-            return end
+        if padded != end and padded < self._source.size:
+            even, odd = self.at(padded), self.at(end)
+            if odd is not None and (even is None or (self._fits(odd) and not self._fits(even))):
+                self.odd = True
+                return end
         return padded
+
+    def _fits(self, chunk: _Chunk) -> bool:
+        return chunk.start + chunk.length <= self._source.size
 
     def walk(self, at: int) -> Iterator[_Chunk]:
         """All chunks from ``at`` on, as far as they look like such."""
@@ -84,9 +93,9 @@ class _Chunks:
             if at >= self._source.size:
                 return True
             chunk = self.at(at)
-            if chunk is None or chunk.name == self._source.at(0, 4):
+            if chunk is None or chunk.name in (self._source.at(0, 4), b"data", b"SSND"):
                 return False
-            if chunk.start + chunk.length > self._source.size:
+            if not self._fits(chunk):
                 return chunk.name in _KNOWN
             at = self.behind(chunk)
         return False
@@ -146,6 +155,8 @@ def aiff(source: Source) -> list[Part] | None:
         if chunk.name == b"COMM":
             common = source.at(chunk.start, min(chunk.length, _MOST_HEADER))
         elif chunk.name == b"SSND":
+            if sound is not None:
+                raise FaultError("damaged, or its sound is in several pieces; convert it to WAV or FLAC")
             sound = chunk
             if chunk.length == 0 or chunk.start + chunk.length > source.size:
                 break
@@ -162,9 +173,9 @@ def aiff(source: Source) -> list[Part] | None:
     width = channels * (_AIFF_WIDTHS[coding] or -(-bits // 8))
     start, end = sound.start + 8 + offset, span.check(width * _extended(common[8:18]))
     frames = max(0, end - start) // width if width else 0
-    if span.closed and told == frames:
+    if span.regular and told == frames:
         return [Part(0, source.size, frames=frames)]
-    if span.closed and told not in (0, 0xFFFFFFFF):
+    if span.closed and told not in (0, 0xFFFFFFFF, frames):
         raise FaultError(f"damaged: its header contradicts itself ({told} samples in {end - start} bytes)")
     common = common[:2] + frames.to_bytes(4, "big") + common[6:]
     body = source.at(8, 4) + b"COMM" + len(common).to_bytes(4, "big") + common + bytes(len(common) % 2)
@@ -200,8 +211,10 @@ def caf(source: Source) -> list[Part] | None:
         elif chunk.name == b"pakt":
             valid = int.from_bytes(source.at(chunk.start + 8, 8), "big")
         elif chunk.name == b"data":
+            if data is not None:
+                raise FaultError("damaged, or its sound is in several pieces; convert it to WAV or FLAC")
             data = chunk
-    if len(form) < 32 or data is None or data.start > _MOST_HEADER:
+    if len(form) < 32 or data is None:
         raise FaultError("damaged: its CAF header lacks its format or its sound")
     rate, coding, _, packet, per_packet, channels, bits = struct.unpack(">d4s5I", form)
     if coding in (b"aac ", b"ima4", b"opus", b".mp3"):
@@ -216,10 +229,15 @@ def caf(source: Source) -> list[Part] | None:
         )
     span = _Span(source, chunks, data.start, data.length, 0, unknown=_UNKNOWN_64, ahead=4)
     end = span.check(int(packet * rate) if linear and 0 < rate < 1e9 else 0)
-    if span.closed:
-        return [Part(0, source.size, frames=(end - data.start - 4) // packet if linear else valid)]
-    head = source.at(0, data.start - 8) + (end - data.start).to_bytes(8, "big")
-    return [Part(data.start, end, head, (end - data.start - 4) // packet if linear else valid)]
+    frames = (end - data.start - 4) // packet if linear else valid
+    far = data.start > _MOST_HEADER
+    if span.closed and not far:
+        return [Part(0, source.size, frames=frames)]
+    if far and not linear:
+        raise FaultError("its kind of sound is not read behind a header so long; convert it to WAV or FLAC")
+    # libsndfile takes other bytes for the sound where much stands before it.
+    ahead = b"caff\0\1\0\0" + b"desc" + len(form).to_bytes(8, "big") + form if far else source.at(0, data.start - 12)
+    return [Part(data.start, end, ahead + b"data" + (end - data.start).to_bytes(8, "big"), frames)]
 
 
 def nist(source: Source) -> list[Part] | None:

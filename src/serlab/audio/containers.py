@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from serlab.audio import chunks, flac, mpeg, ogg, signatures, tags
@@ -56,18 +56,19 @@ def examine(source: Source) -> Container:
     """
     if reason := why_pointer(source.at(0, LONGEST_HEAD)):
         raise FaultError(reason)
-    kind = source.at(0, 4)
-    form = source.at(8, 4)
-    if kind in _CHUNKED and not (kind == b"RIFF" and form != b"WAVE") and not (kind == b"FORM" and form[:3] != b"AIF"):
-        parse, media = _CHUNKED[kind]
-        parts = parse(source)
-        if parts is None and not media:
-            raise FaultError("its kind of sound is not read; convert it to WAV or FLAC")
-        return Container(tuple(parts or ()), media="" if parts else media)
     start = tags.skip(source, 0, source.size)
     kind = source.at(start, 4)
+    form = source.at(start + 8, 4)
+    if kind in _CHUNKED and not (kind == b"RIFF" and form != b"WAVE") and not (kind == b"FORM" and form[:3] != b"AIF"):
+        parse, media = _CHUNKED[kind]
+        parts = parse(source.behind(start) if start else source)
+        if parts is None and (start or not media):
+            raise FaultError("its kind of sound is not read; convert it to WAV or FLAC")
+        moved = [replace(part, start=part.start + start, end=part.end + start) for part in parts or ()]
+        return Container(tuple(moved), media="" if parts else media)
     if kind == b"fLaC":
-        return Container(tuple(flac.examine(source, start)))
+        found = flac.examine(source, start)
+        return Container(media="flac", seconds=found) if isinstance(found, Fraction) else Container(tuple(found))
     if kind == b"OggS":
         links = ogg.examine(source, start)
         codecs = {stream.codec for link in links for stream in link.streams.values()}
@@ -77,9 +78,9 @@ def examine(source: Source) -> Container:
         if len(links) > 1:
             raise FaultError("several Ogg files joined end to end; split them")
         return Container(media="ogg")
-    found = signatures.media(source)
-    if found is not None:
-        return Container(media=found[0], seconds=found[1])
+    other = signatures.media(source)
+    if other is not None:
+        return Container(media=other[0], seconds=other[1])
     if mpeg.starts(source, start):
         return Container(tuple(mpeg.examine(source, start, source.size)))
     _refuse_headless(source, start)
@@ -88,6 +89,9 @@ def examine(source: Source) -> Container:
 
 def _refuse_headless(source: Source, start: int) -> None:
     """Tell an MP3 whose start is missing from what is no audio."""
+    head = source.at(start, 4)
+    if mpeg.is_free(head) and source.find(head[:2], start + 4, min(source.size, start + _START)) >= 0:
+        raise FaultError("an MP3 of free bit rate is not read; convert it to WAV or FLAC")
     at = source.find(b"\xff", start, min(source.size, start + _START))
     while at >= 0:
         first = mpeg.frame(source.at(at, 4))

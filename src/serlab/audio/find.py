@@ -26,6 +26,9 @@ _LEFTOVERS = {
     **dict.fromkeys((".part", ".partial", ".crdownload", ".download", ".filepart"), "an unfinished download"),
     **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"), "compressed; unpack it"),
 }
+# What programs put behind the name of a copy, and of a download whose name was taken or came with a query.
+_COPIES = re.compile(r"(.+\.\w+?)(\.\d+|\.(?:bak|old|orig|copy|tmp|temp)|[~?\s].*)", re.DOTALL | re.IGNORECASE)
+_ARCHIVE = re.compile(r"(.+?)\.(?:zip|rar|7z|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst|lzma))", re.DOTALL | re.IGNORECASE)
 _DVC = ".dvc"
 # Folders of systems and tools, whose content is no part of what the user has put there. Trash has several names.
 # fmt: off
@@ -216,7 +219,13 @@ def _why_leftover(name: str, beside: Iterable[str]) -> str:
     whole = name[: len(name) - len(suffix)]
     if suffix == _DVC:
         return "" if whole in beside else "a DVC pointer without its data (dvc pull fetches it)"
-    return _LEFTOVERS.get(suffix, "") if looks_like_audio(whole) and whole not in beside else ""
+    if reason := _LEFTOVERS.get(suffix, ""):
+        if looks_like_audio(whole):
+            return reason if whole not in beside else ""
+    elif (copy := _COPIES.fullmatch(name)) and looks_like_audio(copy[1]):
+        return "its name does not end as that of a recording; rename it" if copy[1] not in beside else ""
+    archive = _ARCHIVE.fullmatch(name)
+    return "an archive; unpack it" if archive and archive[1] not in beside else ""
 
 
 def _why_shut(error: OSError) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
+# FFmpeg keeps in memory all that it takes for one frame.
+_MOST_BEHIND = 1 << 20
+_READ_BITS = (8, 16, 24)
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _CRC8 = [0] * 256
 for _byte in range(256):
@@ -15,7 +20,7 @@ for _byte in range(256):
     _CRC8[_byte] = _value
 
 
-def examine(source: Source, start: int) -> list[Part]:
+def examine(source: Source, start: int) -> list[Part] | Fraction:
     """Read a FLAC file's figures.
 
     Args:
@@ -23,7 +28,8 @@ def examine(source: Source, start: int) -> list[Part]:
         start: where ``fLaC`` stands in it.
 
     Returns:
-        Its one part, with the number of samples and their checksum.
+        Its one part, with the number of samples and their checksum; or its seconds, counted, where its samples have a
+        number of bits that libsndfile doesn't read.
 
     Raises:
         FaultError: the file contradicts itself, is cut off, or is several files in one.
@@ -47,11 +53,15 @@ def examine(source: Source, start: int) -> list[Part]:
     # The length of the first block is always 34, so this is a second file, as "cat a.flac b.flac" makes it.
     if source.find(b"fLaC\0\0\0\x22", first, source.size) >= 0:
         raise FaultError("several FLAC files joined end to end; split them")
-    if md5 is not None and total:
+    if md5 is not None and total and bits in _READ_BITS:
         return [Part(start, source.size, frames=total, md5=md5, bits=bits)]
     counted = _count(source, first, (rate, channels, bits))
     if total and counted != total:
         raise FaultError(f"truncated: header says {total / rate:.1f} s, holds {counted / rate:.1f} s")
+    if bits not in _READ_BITS:
+        if source.size - first > counted * channels * 5 + _MOST_BEHIND:
+            raise FaultError("damaged: it holds far more bytes than its samples need")
+        return Fraction(counted, rate)
     # libsndfile does not read to the end of a file whose header leaves the number of samples out, so it is put in.
     told = bytearray(source.at(start, first - start))
     told[21:26] = (int.from_bytes(told[21:26], "big") & ~((1 << 36) - 1) | counted).to_bytes(5, "big")

@@ -19,5 +19,7 @@ MEDIA_SUFFIXES = (
 UNREAD_SUFFIXES = (
     ".aa", ".aax", ".dff", ".dsf", ".ds2", ".dss", ".dvf", ".htk", ".iff", ".8svx", ".msv", ".nsp", ".ofr", ".paf",
     ".pcm", ".pvf", ".raw", ".sd2", ".vox", ".wve",
+    ".aa3", ".alaw", ".at3", ".avr", ".cda", ".dv", ".g722", ".g723", ".g726", ".g729", ".ircam", ".la", ".latm",
+    ".loas", ".m2t", ".m4s", ".mulaw", ".oma", ".sln", ".sox", ".thd", ".ulaw", ".vqf", ".wav49",
 )  # fmt: skip
 """Recordings too, but nothing here reads them; they are found so that each can be listed with a reason."""

@@ -19,6 +19,8 @@ from serlab.audio.source import FaultError, Part, PartStream, Source
 _MISSING = "needs the extra media: pip install 'serlab[media]'"
 # Seconds between packets, and at the end, that rounded times explain.
 _SLACK = 0.1
+# PyAV counts a frame's planes up to a null pointer, which FFmpeg's array of eight lacks when it is full: it crashes.
+_MOST_PLANES = 8
 
 
 class MediaFile:
@@ -125,10 +127,23 @@ def _continued(position: Fraction | None, frame: Any) -> Fraction | None:
 
 
 def _samples(frame: Any) -> NDArray[np.float32]:
-    data = frame.to_ndarray()
-    data = data.T if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels)
+    channels = frame.layout.nb_channels
+    planar = frame.format.is_planar
+    if planar and channels >= _MOST_PLANES:
+        data = _interleaved(frame)
+    else:
+        data = frame.to_ndarray()
+        data = data.T if planar else data.reshape(-1, channels)
     if data.dtype == np.uint8:
         return np.asarray((data.astype(np.float32) - 128) / 128, np.float32)
     if data.dtype.kind == "i":
         return np.asarray(data / -float(np.iinfo(data.dtype).min), np.float32)
     return np.ascontiguousarray(data, dtype=np.float32)
+
+
+def _interleaved(frame: Any) -> NDArray[Any]:
+    """Samples of a planar frame without a look at its planes, shape ``(samples, channels)``."""
+    from av.audio.resampler import AudioResampler
+
+    packed = AudioResampler(format=frame.format.packed, layout=frame.layout).resample(frame)
+    return np.concatenate([each.to_ndarray().reshape(-1, frame.layout.nb_channels) for each in packed])

@@ -32,6 +32,7 @@ _DECODER_DELAY = 529
 # Encoders that put a checksum of the tag into it.
 _SEALING = (b"LAME3.9", b"LAME3.1", b"Lavc", b"Lavf")
 _MOST_PADDING = 4096
+_MOST_STRAY = 3
 _MOST_JUNK = 1 << 16
 
 
@@ -78,7 +79,7 @@ class _Run:
 
 @lru_cache(maxsize=4096)
 def frame(head: bytes) -> Frame | None:
-    """Read a frame's header; ``None`` where four bytes are none (or one of free bit rate, which nobody makes)."""
+    """Read a frame's header; ``None`` where four bytes are none (or one of free bit rate, which few make)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, bitrate, rate = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
@@ -96,6 +97,11 @@ def frame(head: bytes) -> Frame | None:
     channels = 1 if head[3] >> 6 == 3 else 2
     side = (17 if mpeg1 else 9) if channels == 1 else (32 if mpeg1 else 17)
     return Frame(length, samples, (hertz, layer, mpeg1, channels), 4 if head[1] & 1 else 6, side)
+
+
+def is_free(head: bytes) -> bool:
+    """Whether four bytes are the header of a frame of free bit rate, whose length they don't tell."""
+    return len(head) == 4 and head[2] >> 4 == 0 and frame(head[:2] + bytes([head[2] | 0x10, head[3]])) is not None
 
 
 def starts(source: Source, at: int) -> bool:
@@ -194,7 +200,7 @@ def _check_rest(source: Source, runs: list[_Run], at: int, end: int, header: Fra
         if starts(source, more):
             raise FaultError(f"damaged: {more - at} bytes at byte {at} are no MPEG audio")
         more = source.find(b"\xff", more + 1, min(end, at + _MOST_JUNK))
-    if not told and not padded:
+    if not told and not padded and end - at > _MOST_STRAY:
         raise FaultError(f"truncated or damaged: its last {end - at} bytes are no MPEG audio")
 
 
@@ -230,12 +236,25 @@ def _parts(source: Source, run: _Run) -> list[Part]:
         _check_reservoir(run)
     if told and run.tag != b"VBRI":
         whole = max(0, told * run.first.samples - ahead - behind)
-        return [Part(run.start, run.end, frames=whole, slack=run.first.samples if slack else 0)]
+        slack_samples = run.first.samples if slack else 0
+        if size == run.end - run.start:
+            return [Part(run.start, run.end, frames=whole, slack=slack_samples)]
+        tag = _tag_of_real_size(source, run)
+        return [Part(run.start + len(tag), run.end, tag, whole, slack_samples)]
     frames = run.counted * run.first.samples
     if run.first.layer != 3:
         return [Part(run.start, run.end, frames=frames)]
     start = run.start + (run.first.length if run.tag else 0)
     return [Part(start, run.end, _start_of_known_length(source, run), frames)]
+
+
+def _tag_of_real_size(source: Source, run: _Run) -> bytes:
+    """The frame of a tag that tells another number of bytes than there are, which libmpg123 would write about."""
+    inside = bytearray(source.at(run.start, run.first.length))
+    at = run.first.start + run.first.side
+    place = at + 8 + 4 * (inside[at + 7] & 1)
+    inside[place : place + 4] = (run.end - run.start).to_bytes(4, "big")
+    return bytes(inside)
 
 
 def _start_of_known_length(source: Source, run: _Run) -> bytes:

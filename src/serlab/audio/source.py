@@ -51,8 +51,9 @@ class Part:
 class Source:
     """Random access to an open file through a window that is kept, so that small steps cost no system call."""
 
-    def __init__(self, stream: BinaryIO, size: int) -> None:
+    def __init__(self, stream: BinaryIO, size: int, base: int = 0) -> None:
         self.size = size
+        self._base = base
         self._stream = stream
         self._start = 0
         self._window = b""
@@ -63,10 +64,14 @@ class Source:
         if begin < 0 or begin + length > len(self._window):
             if offset >= self.size or length <= 0:
                 return b""
-            self._stream.seek(offset)
+            self._stream.seek(self._base + offset)
             self._window = self._stream.read(min(max(length, _WINDOW), self.size - offset))
             self._start, begin = offset, 0
         return self._window[begin : begin + length]
+
+    def behind(self, start: int) -> Source:
+        """What lies behind a tag at the file's beginning, as if it were a file of its own."""
+        return Source(self._stream, self.size - start, self._base + start)
 
     def find(self, wanted: bytes, start: int, end: int) -> int:
         """Find ``wanted`` between two offsets; -1 where it is not."""
@@ -83,7 +88,8 @@ class Source:
         length = 64
         while start < end:
             block = self.at(start, min(length, end - start))
-            rest = len(block.lstrip(bytes([byte])))
+            # To compare is far faster than to strip, and padding may be gigabytes long.
+            rest = 0 if block == bytes([byte]) * len(block) else len(block.lstrip(bytes([byte])))
             start += len(block) - rest
             if rest or not block:
                 break

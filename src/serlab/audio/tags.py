@@ -36,6 +36,8 @@ def skip(source: Source, at: int, end: int) -> int:
             at = _behind_lyrics(source, at, end)
         elif head[:1] == b"\0":
             at = source.run_of(0, at, end)
+        else:
+            at = _behind_bare_ape(source, at, end)
         if at <= start:
             return start
     return min(at, end)
@@ -60,4 +62,14 @@ def _behind_lyrics(source: Source, at: int, end: int) -> int:
         found = source.find(mark, at, min(end, at + _LONGEST_LYRICS))
         if found >= 0:
             return found + len(mark)
+    return at
+
+
+def _behind_bare_ape(source: Source, at: int, end: int) -> int:
+    """Go over an APE tag of the first version, which only a footer marks: at the end, or before a tag ID3v1."""
+    for footer in (end - 32, end - 32 - 128):
+        if footer >= at:
+            head = source.at(footer, 32)
+            if head[:8] == b"APETAGEX" and footer + 32 - int.from_bytes(head[12:16], "little") == at:
+                return footer + 32
     return at
