@@ -79,7 +79,8 @@ def prepare_all(
 ) -> list[Judged]:
     """Read tables that are judged beside each other: they name clips alike, and have one label list.
 
-    Without a corpus, a clip is called as the first table that has it calls it. Labels and speakers that look the same
+    Where a table names no speakers, they come from the others if these know those of all its clips. Without a corpus, a
+    clip is called as the first table that has it calls it. Labels and speakers that look the same
     (another Unicode form, ``1.0`` for ``1``) are spelt as the corpus, or else the first table, spells them.
 
     Args:
@@ -100,7 +101,7 @@ def prepare_all(
     reads = _spelt_alike(reads, corpus, labels or ())
     scored = next((labels_of(read.table) for read in reads if labels_of(read.table)), None)
     known = tuple(labels or (corpus.labels if corpus else scored or _said(reads, side)))
-    return [_prepared(read, corpus, clips, known, side) for read in reads]
+    return _with_speakers([_prepared(read, corpus, clips, known, side) for read in reads])
 
 
 def _read(table: Path | str | pd.DataFrame, named: Mapping[str, str]) -> _Read:
@@ -159,6 +160,24 @@ def _spelt_alike(reads: Sequence[_Read], corpus: Corpus | None, labels: Sequence
     label_of = _first_spellings([*labels, *(corpus.labels if corpus else ()), *said])
     speaker_of = _first_spellings([*(corpus.clips["speaker"].unique() if corpus else ()), *speakers])
     return [_spelt(read, label_of, speaker_of) for read in reads]
+
+
+def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
+    """Tables without speakers with those that the other tables give all their clips."""
+    sides = [side for each in judged if each.speakers_known for side in (each.rows, each.dev)]
+    if not sides or all(each.speakers_known for each in judged):
+        return list(judged)
+    named = pd.concat([side[["clip", "speaker"]] for side in sides]).drop_duplicates().query("speaker != ''")
+    speaker = named.drop_duplicates("clip", keep=False).set_index("clip")["speaker"].to_dict()
+
+    def completed(each: Judged) -> Judged:
+        both = (each.rows, each.dev)
+        if each.speakers_known or not all(rows["clip"].isin(speaker).all() for rows in both):
+            return each
+        rows, dev = (rows.assign(speaker=rows["clip"].map(speaker)) for rows in both)
+        return replace(each, rows=rows, dev=dev, speakers_known=True)
+
+    return [completed(each) for each in judged]
 
 
 def _cells(table: pd.DataFrame, key: str) -> list[str]:
