@@ -100,6 +100,11 @@ def _odd_sentence(error: Exception, tree: Tree, where: str) -> Iterator[Fault]:
     yield from sentence_faults(str(error), where, quotes=" ".join(map(repr, tree.media)) + " ".join(tree.how))
 
 
+def _shown(path: Path) -> str:
+    """A path as serlab shows one that is not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def _unaccounted(tree: Tree, usable: Iterable[str], listed: Iterable[str], where: str) -> Iterator[Fault]:
     """Entries that are neither used nor listed, and bad ones that are used."""
     used, named = (
@@ -111,7 +116,7 @@ def _unaccounted(tree: Tree, usable: Iterable[str], listed: Iterable[str], where
         cause = tree.causes.get(path, "sound").replace(": ", " ")
         if wrong and there & used:
             yield Fault("unlisted", f"{path.name!r} is used although {wrong}", f"{where}: {wrong} used, {cause}")
-        elif not there & (used | named) and path.name not in said:
+        elif not there & (used | named) and path.name not in said and _shown(path) not in named:
             yield Fault(
                 "unlisted",
                 f"{path.relative_to(tree.root)!s} is neither used nor listed",

@@ -92,7 +92,7 @@ def keep(found: Tried, place: Place, kept: dict[str, int]) -> None:
     _remove(folder)
     folder.mkdir(parents=True)
     lines = [found.text, *(f"{fault.column}: {fault.text} [{fault.where}]" for fault in found.faults)]
-    (folder / "found.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "found.txt").write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
     (place.work / "input").rename(folder / "input")
 
 

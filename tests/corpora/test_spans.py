@@ -34,6 +34,7 @@ def check(clips: pd.DataFrame = CLIPS, **columns: object) -> None:
         {"end": ["1.0", "", ""]},
         {"offset": [0, 0, 0], "num_frames": [8000, 8000, 8000]},
         {"start": ["0,5", "0,25", "1"], "end": ["1,5", "1,25", "2"]},
+        {"onset": ["0.5", "abc", "0.5"], "offset": ["1.0", "1.0", "?"]},
     ],
 )
 def test_parts_of_files_are_refused_by_the_columns_names(columns):

@@ -33,8 +33,8 @@ def span_columns(table: pd.DataFrame, others: Sequence[str]) -> dict[str, NDArra
         others: columns that are used for something else.
 
     Returns:
-        The numbers of each such column, by its name; NaN where a cell is empty. Columns of anything but numbers and
-        clock times are none.
+        The numbers of each such column, by its name; NaN where a cell is empty, infinite where it is no number.
+        Columns that hold fewer numbers and clock times than other text are none.
     """
     kinds = [_STARTS, _ENDS, _DURATIONS]
     if any(_STARTS.fullmatch(_bare(name)) for name in table.columns):
@@ -44,9 +44,9 @@ def span_columns(table: pd.DataFrame, others: Sequence[str]) -> dict[str, NDArra
         if name in others or not any(kind.fullmatch(_bare(name)) for kind in kinds):
             continue
         values = [_number(cell) for cell in table.iloc[:, place]]
-        if any(value is None for value in values) or np.isnan(known := np.array(values, np.float64)).all():
-            continue
-        found[str(name)] = known
+        known = np.array([np.inf if value is None else value for value in values])
+        if np.isfinite(known).sum() > np.isinf(known).sum():
+            found[str(name)] = known
     return found
 
 
