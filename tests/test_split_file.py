@@ -129,6 +129,13 @@ def test_a_split_takes_the_columns_and_names_that_predictions_take(corpus: Corpu
         read_split(corpus, written(tmp_path, ("S0/Calm_1.wav", "test")))
 
 
+def test_columns_of_a_split_that_are_not_used_are_said(corpus: Corpus, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("clip,side,fold,note\ns0/calm_1,test,1,\ns1/calm_0,train,1,x\n", encoding="utf-8")
+    read_split(corpus, path)
+    assert "mine.csv: columns not used: fold, note." in capsys.readouterr().err
+
+
 def test_what_is_written_is_read_back(corpus: Corpus, tmp_path: Path) -> None:
     fold = find_split(corpus, "speaker-3").folds[1]
     write_split(tmp_path / "fold.csv", fold)

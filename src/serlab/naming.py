@@ -215,6 +215,15 @@ def _owned(names: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: clips.pop() for name, clips in owners.items() if len(clips) == 1}
 
 
+def stem(name: str) -> str:
+    r"""The name of a clip's file without folders and ending, in one Unicode form.
+
+    >>> stem("C:\\data\\a.wav"), stem("s01/a")
+    ('a', 'a')
+    """
+    return posixpath.basename(_bare_path(_form(name.replace("\\", "/"))))
+
+
 def _bare(name: str) -> str:
     """A column's name as it is compared."""
     return re.sub(r"[\s_-]", "", str(name)).casefold()

@@ -20,6 +20,7 @@ from serlab.recordings.units import units_of
 from serlab.table_file import read_table
 
 SIDES = ("train", "dev", "test")
+_MOST_NAMED = 8
 _SHARES = (0.6, 0.2, 0.2)
 
 
@@ -77,14 +78,18 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 def _columns(path: Path) -> tuple[pd.Series, pd.Series]:
     """The names of clips and the sides, as text."""
     table = read_table(path, "split")
-    found = []
+    found, taken = [], []
     for role in (CLIP, ("side",)):
         name = column(table.columns, role, str(path))
         if name is None:
             there = ", ".join(map(str, table.columns))
             near = alike(table.columns, role)
             raise UserError(f"the split {path} has no column {role[0]} (it has: {there}){near}.")
+        taken.append(name)
         found.append(text_of(table[name], f"the split {path}"))
+    if spare := [name for name in table.columns if name not in taken]:
+        more = f" and {len(spare) - _MOST_NAMED:,} more" if len(spare) > _MOST_NAMED else ""
+        say(f"{path}: columns not used: {', '.join(spare[:_MOST_NAMED])}{more}.")
     return found[0], found[1]
 
 

@@ -219,7 +219,8 @@ def understood(
     spare = [name for name in names if name not in scored and name not in keys.values()]
     if spare and not quiet:
         more = f" and {len(spare) - _MOST_NAMED:,} more" if len(spare) > _MOST_NAMED else ""
-        say(f"{source}: columns not used: {', '.join(spare[:_MOST_NAMED])}{more}.")
+        hint = alike(spare, ("side",)) if "side" not in keys else ""
+        say(f"{source}: columns not used: {', '.join(spare[:_MOST_NAMED])}{more}{hint}.")
     kept = pd.DataFrame({key: text_of(table[name], source) for key, name in keys.items()})
     if (unnamed := kept["clip"] == "").any():
         row = table.index[int(unnamed.to_numpy().argmax())]

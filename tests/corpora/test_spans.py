@@ -32,6 +32,8 @@ def check(clips: pd.DataFrame = CLIPS, **columns: object) -> None:
         {"start_sample": [0, 0, 0], "end_sample": [16000, 16000, 16000]},
         {"start": [0, 0, 0], "length": [1, 1, 1]},
         {"end": ["1.0", "", ""]},
+        {"offset": [0, 0, 0], "num_frames": [8000, 8000, 8000]},
+        {"start": ["0,5", "0,25", "1"], "end": ["1,5", "1,25", "2"]},
         {"onset": ["0.5", "abc", "0.5"], "offset": ["1.0", "1.0", "?"]},
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serlab.core import UserError
-from serlab.corpora.spelling import check_case, joined, named_like_people, same_but_for_case
+from serlab.corpora.spelling import check_labels_differ, joined, named_like_people, nearly_same
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,19 @@ def test_a_name_that_stands_alone_keeps_its_spelling():
 
 def test_labels_that_differ_by_capitals_are_refused_by_name():
     with pytest.raises(UserError, match=r"'Happy' \(2 clips\) and 'happy' \(1 clip\); write them alike"):
-        check_case(["Happy", "happy", "Happy", "sad"], "t.csv")
-    check_case(["happy", "sad"], "t.csv")
-    assert same_but_for_case(["S1", "s1", "s2"]) == [["S1", "s1"]]
+        check_labels_differ(["Happy", "happy", "Happy", "sad"], "t.csv")
+    check_labels_differ(["happy", "sad"], "t.csv")
+    assert nearly_same(["S1", "s1", "s2"]) == [["S1", "s1"]]
+
+
+@pytest.mark.parametrize("labels", [["very sad", "very_sad"], ["no-anger", "noanger"], ["01", "1"]])
+def test_labels_that_differ_by_marks_or_zeros_are_refused_by_name(labels):
+    with pytest.raises(UserError, match=f"'{labels[0]}' .1 clip. and '{labels[1]}'"):
+        check_labels_differ([*labels, "calm"], "t.csv")
+
+
+def test_numbers_and_their_signs_are_labels_of_their_own():
+    check_labels_differ(["-1", "1", "10", "1-0", "0.1", "0.01", "a1", "a-1"], "t.csv")
 
 
 @pytest.mark.parametrize(

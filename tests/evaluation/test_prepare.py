@@ -157,6 +157,66 @@ def test_tables_without_a_corpus_are_joined_whatever_they_call_the_clips(tmp_pat
     assert one.rows["clip"].tolist() == other.rows["clip"].tolist()
 
 
+def test_tables_that_share_no_more_than_file_names_are_joined_by_these_and_that_is_said(tmp_path, capsys):
+    clips = corpus_of(3).clips
+    table = probabilities(clips).assign(label=clips["label"])
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    table.assign(clip=[f"C:\\mine\\{clip}.wav" for clip in table["clip"]]).to_csv(first, index=False)
+    table.assign(clip=[f"/audio/{clip}.flac" for clip in table["clip"]]).to_csv(second, index=False)
+    one, other = prepare_all([first, second], None, None, "test")
+    assert one.rows["clip"].tolist() == other.rows["clip"].tolist()
+    assert "second.csv: clips are taken for those of the same file name" in capsys.readouterr().err
+
+
+def test_file_names_that_several_clips_have_join_nothing(tmp_path):
+    clips = corpus_of(3).clips
+    table = probabilities(clips).assign(label=clips["label"])
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    table.assign(clip=[f"/a/{clip}/take.wav" for clip in table["clip"]]).to_csv(first, index=False)
+    table.assign(clip=[f"/b/{clip}/take.wav" for clip in table["clip"]]).to_csv(second, index=False)
+    one, other = prepare_all([first, second], None, None, "test")
+    assert not set(one.rows["clip"]) & set(other.rows["clip"])
+
+
+def test_labels_and_speakers_are_spelt_as_the_corpus_spells_them(tmp_path):
+    rows = [(f"c{n}", str(n), ("w\u00fctend", "0")[n % 2]) for n in range(4)]
+    clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    corpus = Corpus("mine", clips, ("0", "w\u00fctend"), "none", "none", "f" * 64, "the user's own files")
+    table = pd.DataFrame({"clip": clips["clip"], "speaker": [f"{n}.0" for n in range(4)]})
+    table = table.assign(label=clips["label"].replace({"0": "0.0", "w\u00fctend": "wu\u0308tend"}))
+    table.assign(**{"prob_0.0": 0.4, "prob_wu\u0308tend": 0.6}).to_csv(tmp_path / "scored.csv", index=False)
+    table.assign(predicted="wu\u0308tend").to_csv(tmp_path / "said.csv", index=False)
+    for name in ("scored.csv", "said.csv"):
+        judged = prepare(tmp_path / name, corpus, None, "test")
+        assert (judged.rows["label"].tolist(), judged.labels) == (clips["label"].tolist(), corpus.labels)
+    alone = prepare(tmp_path / "said.csv", None, None, "test")
+    assert alone.labels == ("0.0", "wu\u0308tend")
+
+
+def test_two_spellings_of_a_label_have_no_two_scores(tmp_path):
+    table = probabilities(corpus_of(3).clips).rename(columns={"prob_sad": "prob_w\u00fctend"})
+    table["prob_wu\u0308tend"] = 0.0
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match=r"theirs\.csv has two columns for the scores of"):
+        prepare(tmp_path / "theirs.csv", None, None, "test")
+
+
+def test_rows_of_other_sides_are_counted(tmp_path, capsys):
+    corpus = corpus_of(3)
+    side = ["test"] * 9 + ["dev"] * 3 + ["validation"] * (len(corpus.clips) - 14) + [""] * 2
+    probabilities(corpus.clips).assign(side=side).to_csv(tmp_path / "theirs.csv", index=False)
+    assert len(prepare(tmp_path / "theirs.csv", corpus, None, "test").rows) == 9
+    counted = f"rows of the side test are judged; not used: {side.count('validation')} of validation, 2 of no side."
+    assert counted in capsys.readouterr().err
+
+
+def test_a_column_that_looks_like_sides_is_named_with_the_remedy(tmp_path, capsys):
+    corpus = corpus_of(3)
+    probabilities(corpus.clips).assign(split="test").to_csv(tmp_path / "theirs.csv", index=False)
+    prepare(tmp_path / "theirs.csv", corpus, None, "test")
+    assert "columns not used: split; the column 'split' looks like side: rename it side." in capsys.readouterr().err
+
+
 def test_speakers_come_from_whoever_knows_them(tmp_path):
     corpus = corpus_of(3)
     table = probabilities(corpus.clips).assign(speaker=corpus.clips["speaker"].where(corpus.clips.index > 2, ""))

@@ -138,6 +138,18 @@ def test_without_speakers_the_report_says_so(tmp_path: Path) -> None:
     assert report["recipes"][0]["scores"]["uar"]["low"] is None
 
 
+@pytest.mark.parametrize("clips", [CLIPS, CLIPS - 1])
+def test_a_table_without_speakers_is_compared_with_one_that_names_them(tmp_path: Path, clips: int) -> None:
+    mine, theirs = tmp_path / "mine.csv", tmp_path / "theirs.csv"
+    predictions(mine, 0.8).drop(columns="speaker").to_csv(mine, index=False)
+    predictions(theirs, 0.9, seed=1)[:clips].to_csv(theirs, index=False)
+    page = build_foreign([mine, theirs], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert report["pairs"][0]["clips"] == clips
+    # Every speaker of the one table is known to the other, or else none counts.
+    assert [recipe["scores"]["uar"]["low"] is not None for recipe in report["recipes"]] == [clips == CLIPS] * 2
+
+
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     paper = tmp_path / "paper"
     (paper / "figures").mkdir(parents=True)

@@ -161,11 +161,12 @@ def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
         clips[column], notes = spelling.joined(clips[column].tolist())
         for note in notes:
             say_once(f"{source}: the {column} {note}, which looks the same.")
-    spelling.check_case(clips["label"].tolist(), source)
+    spelling.check_labels_differ(clips["label"].tolist(), source)
     if "speaker" in clips.columns:
-        for group in spelling.same_but_for_case(clips["speaker"].unique()):
+        for group in spelling.nearly_same(clips["speaker"].unique()):
             listed = " and ".join(map(repr, group))
-            say_once(f"warning: {source} has speakers that differ only by capitals and count as several: {listed}.")
+            apart = spelling.difference(group)
+            say_once(f"warning: {source} has speakers that differ only by {apart} and count as several: {listed}.")
     return clips
 
 

@@ -21,7 +21,7 @@ _STARTS = re.compile(rf"{_AROUND}(?:start|begin|beginning|onset|offset|from){_UN
 _ENDS = re.compile(rf"{_AROUND}(?:end|stop|finish|to){_UNIT}|[tx]max")
 _DURATIONS = re.compile(rf"{_AROUND}(?:duration|dur){_UNIT}")
 # Of words or bytes, unless a start stands beside it.
-_LENGTHS = re.compile(rf"{_AROUND}(?:length|len){_UNIT}")
+_LENGTHS = re.compile(rf"{_AROUND}(?:length|len){_UNIT}|(?:n|num|numberof)(?:samples|frames)")
 _SLACK_SECONDS, _SLACK_SHARE = 0.1, 0.02
 
 
@@ -102,6 +102,6 @@ def _number(cell: object) -> float | None:
         hours, minutes, seconds = match.groups()
         return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
     try:
-        return float(text)
+        return float(text.replace(",", ".") if re.fullmatch(r"\d+,\d+", text) else text)
     except ValueError:
         return None

@@ -14,6 +14,8 @@ _PEOPLE = re.compile(
     r"pat|patients?|clients?|child|male|female|man|woman|prof|session|sess?|id|m|f|s|p|sp|u)[\s_.-]*0*\d+[a-z]?",
     re.IGNORECASE,
 )
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+_ZEROS = re.compile(r"(?<!\d)(?<!\d\.)0+(?=\d)")
 _NUMBER = re.compile(r"\d+")
 _FROM_SO_MANY_DIGITS_A_PERSON = 3
 _MOST_NUMBERED_EMOTIONS = 9
@@ -74,24 +76,39 @@ def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return [spelling.get(name, name) for name in names], notes
 
 
-def same_but_for_case(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only by capitals, each sorted."""
+def nearly_same(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that differ only by capitals, by marks between words, or by zeros before numbers; each sorted.
+
+    >>> nearly_same(["very sad", "Very_sad", "01", "1", "-1"])
+    [['01', '1'], ['Very_sad', 'very sad']]
+    """
     alike: dict[str, set[str]] = defaultdict(set)
     for name in names:
-        alike[plain(name).casefold()].add(name)
+        joined_up = _BETWEEN_WORDS.sub("", plain(name).casefold())
+        alike[_ZEROS.sub("", joined_up)].add(name)
     return [sorted(group) for _, group in sorted(alike.items()) if len(group) > 1]
 
 
-def check_case(labels: Sequence[str], source: object) -> None:
-    """Refuse labels that differ only by capitals.
+def difference(group: Sequence[str]) -> str:
+    """What tells names of a group of :func:`nearly_same` apart.
+
+    >>> difference(["Sad", "sad"]), difference(["01", "1"])
+    ('capitals', 'capitals, marks between words or zeros before numbers')
+    """
+    alike = len({plain(name).casefold() for name in group}) == 1
+    return "capitals" if alike else "capitals, marks between words or zeros before numbers"
+
+
+def check_labels_differ(labels: Sequence[str], source: object) -> None:
+    """Refuse labels that are nearly the same.
 
     Raises:
         UserError: some do.
     """
     counts = Counter(labels)
-    for group in same_but_for_case(counts):
+    for group in nearly_same(counts):
         listed = " and ".join(f"{name!r} ({_clips(counts[name])})" for name in group)
-        raise UserError(f"{source} has labels that differ only by capitals: {listed}; write them alike.")
+        raise UserError(f"{source} has labels that differ only by {difference(group)}: {listed}; write them alike.")
 
 
 def named_like_people(labels: Sequence[str]) -> bool:

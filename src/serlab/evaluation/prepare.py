@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from serlab.core import UserError
+from serlab.corpora.spelling import plain
 from serlab.evaluation.outcomes import Called, check_labels
-from serlab.naming import LABEL, ClipNames, alike
+from serlab.naming import LABEL, ClipNames, alike, stem
+from serlab.progress import say
 from serlab.table_file import content_of, parse
-from serlab.tables import PREDICTED, check_table, labels_of, understood
+from serlab.tables import PREDICTED, PREFIX, check_table, labels_of, understood
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -77,7 +79,9 @@ def prepare_all(
 ) -> list[Judged]:
     """Read tables that are judged beside each other: they name clips alike, and have one label list.
 
-    Without a corpus, a clip is called as the first table that has it calls it.
+    Where a table names no speakers, they come from the others if these know those of all its clips. Without a corpus, a
+    clip is called as the first table that has it calls it. Labels and speakers that look the same
+    (another Unicode form, ``1.0`` for ``1``) are spelt as the corpus, or else the first table, spells them.
 
     Args:
         tables: as for :func:`serlab.evaluation.judge.evaluate`, all prepared already or none.
@@ -94,9 +98,10 @@ def prepare_all(
     reads = [_read(table, named or {}) for table in tables if not isinstance(table, Judged)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
+    reads = _spelt_alike(reads, corpus, labels or ())
     scored = next((labels_of(read.table) for read in reads if labels_of(read.table)), None)
     known = tuple(labels or (corpus.labels if corpus else scored or _said(reads, side)))
-    return [_prepared(read, corpus, clips, known, side) for read in reads]
+    return _with_speakers([_prepared(read, corpus, clips, known, side) for read in reads])
 
 
 def _read(table: Path | str | pd.DataFrame, named: Mapping[str, str]) -> _Read:
@@ -124,8 +129,77 @@ def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
     for read in reads[1:]:
         there = [(name, str(each.home.absolute() / name)) for each in done for name in each.table["clip"].unique()]
         clips = pd.DataFrame(there, columns=["clip", "path"]).drop_duplicates("clip")
-        done.append(_named(read, ClipNames(clips)))
+        named = _named(read, ClipNames(clips))
+        shared = named.table["clip"].isin(clips["clip"]).any()
+        done.append(named if shared else _named_by_file(named, clips["clip"].tolist()))
     return done
+
+
+def _named_by_file(read: _Read, known: Sequence[str]) -> _Read:
+    """The table with the names of another that has none of its clips, where file names tell clips apart in both."""
+    own = list(read.table["clip"].unique())
+    ours, theirs = ({stem(name): name for name in names} for names in (own, known))
+    shared = [name for name in own if stem(name) in theirs]
+    if not shared or len(ours) < len(own) or len(theirs) < len(known):
+        return read
+    say(
+        f"{read.name}: clips are taken for those of the same file name in the other table, which calls "
+        f"{shared[0]!r} {theirs[stem(shared[0])]!r}."
+    )
+    return replace(read, table=read.table.assign(clip=[theirs.get(stem(name), name) for name in read.table["clip"]]))
+
+
+def _spelt_alike(reads: Sequence[_Read], corpus: Corpus | None, labels: Sequence[str]) -> list[_Read]:
+    """Labels and speakers spelt in one way where they look the same."""
+    said = (
+        label
+        for read in reads
+        for label in (*labels_of(read.table), *_cells(read.table, "label"), *_cells(read.table, PREDICTED))
+    )
+    speakers = (speaker for read in reads for speaker in _cells(read.table, "speaker"))
+    label_of = _first_spellings([*labels, *(corpus.labels if corpus else ()), *said])
+    speaker_of = _first_spellings([*(corpus.clips["speaker"].unique() if corpus else ()), *speakers])
+    return [_spelt(read, label_of, speaker_of) for read in reads]
+
+
+def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
+    """Tables without speakers with those that the other tables give all their clips."""
+    sides = [side for each in judged if each.speakers_known for side in (each.rows, each.dev)]
+    if not sides or all(each.speakers_known for each in judged):
+        return list(judged)
+    named = pd.concat([side[["clip", "speaker"]] for side in sides]).drop_duplicates().query("speaker != ''")
+    speaker = named.drop_duplicates("clip", keep=False).set_index("clip")["speaker"].to_dict()
+
+    def completed(each: Judged) -> Judged:
+        both = (each.rows, each.dev)
+        if each.speakers_known or not all(rows["clip"].isin(speaker).all() for rows in both):
+            return each
+        rows, dev = (rows.assign(speaker=rows["clip"].map(speaker)) for rows in both)
+        return replace(each, rows=rows, dev=dev, speakers_known=True)
+
+    return [completed(each) for each in judged]
+
+
+def _cells(table: pd.DataFrame, key: str) -> list[str]:
+    return list(table[key].dropna().unique()) if key in table else []
+
+
+def _first_spellings(names: Iterable[str]) -> dict[str, str]:
+    """Name -> the first that looks the same."""
+    first: dict[str, str] = {}
+    return {name: first.setdefault(plain(name), name) for name in names}
+
+
+def _spelt(read: _Read, label_of: Mapping[str, str], speaker_of: Mapping[str, str]) -> _Read:
+    table, labels = read.table, labels_of(read.table)
+    spelt = [label_of[label] for label in labels]
+    if twice := next((label for label in spelt if spelt.count(label) > 1), None):
+        raise UserError(f"{read.name} has two columns for the scores of {twice!r}; each label needs one.")
+    table = table.rename(columns={PREFIX + label: PREFIX + one for label, one in zip(labels, spelt, strict=True)})
+    for key, one in (("label", label_of), (PREDICTED, label_of), ("speaker", speaker_of)):
+        if key in table:
+            table = table.assign(**{key: table[key].map(lambda name, one=one: one.get(name, name))})
+    return replace(read, table=table)
 
 
 def _said(reads: Sequence[_Read], side: str) -> list[str]:
@@ -151,6 +225,8 @@ def _misspelt(label: str, other: str) -> bool:
 def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str) -> Judged:
     name, whole = read.name, read.table
     rows = _on_side(whole, side, name)
+    if read.digest:
+        _say_other_sides(whole, side, name)
     if corpus is not None:
         rows = _join(rows, corpus, name)
     elif "label" not in rows:
@@ -228,6 +304,18 @@ def _on_side(rows: pd.DataFrame, side: str, name: str) -> pd.DataFrame:
         there = ", ".join(sorted(text or "empty cells" for text in rows["side"].unique()))
         raise UserError(f"{name} has no rows of the side {side!r}; it has {there}.")
     return chosen
+
+
+def _say_other_sides(whole: pd.DataFrame, side: str, name: str) -> None:
+    """Say which rows are not judged; those of dev are what calibration is fitted on."""
+    if "side" not in whole:
+        return
+    others = whole.loc[~whole["side"].isin([side, "dev"] if side == "test" else [side]), "side"]
+    if others.empty:
+        return
+    counts = others.value_counts(sort=False)
+    listed = ", ".join(f"{count:,} of {text or 'no side'}" for text, count in counts.items())
+    say(f"{name}: rows of the side {side} are judged; not used: {listed}.")
 
 
 def _join(rows: pd.DataFrame, corpus: Corpus, name: str) -> pd.DataFrame:

@@ -33,6 +33,11 @@ def foreign_runs(tables: Sequence[Path | Judged], corpus: Corpus | None = None, 
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
     prepared = prepare_all(tables, corpus, None, side)
+    if not all(each.speakers_known for each in prepared):
+        # A page knows all speakers or none: pairs of its tables are compared speaker by speaker.
+        prepared = [
+            replace(each, rows=each.rows.assign(speaker=""), dev=each.dev.assign(speaker="")) for each in prepared
+        ]
     judged = _with_folds(dict(zip(_names(prepared), prepared, strict=True)))
     one_seed = all(each.rows["seed"].nunique() == 1 for each in judged.values())
     numbers = _numbers(list(judged.values()))
