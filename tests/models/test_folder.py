@@ -40,6 +40,10 @@ def test_probe_folder_repeats_the_runs_own_table(tiny_checkpoint, tiny_corpus, t
     table = pd.read_parquet(folder.with_name("fold1-seed0.parquet"))
     logits = score(load(str(folder), "fp32"), [tiny_corpus.parent / f"{clip}.wav" for clip in table["clip"]])
     np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
+    arrays = load_file(folder / "model.safetensors")
+    save_file({**arrays, "layer": np.array(-1)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"the weight layer of .* is no number of a layer"):
+        load(folder)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,6 +156,8 @@ ARRAYS = {
     "a support vector more": lambda s: s.update(support=np.vstack([s["support"], s["support"][:1]])),
     "a deviation for all": lambda s: s.update(scale=s["scale"][:1]),
     "a deviation of zero": lambda s: s["scale"].fill(0),
+    "a temperature that turns the scores round": lambda s: s["temperature"].fill(-1),
+    "a kernel that grows with distance": lambda s: s["gamma"].fill(-0.01),
     "NaN": lambda s: s["mean"].fill(np.nan),
     "an offset less": lambda s: s.update(offset=s["offset"][:-1]),
     "a temperature for each label": lambda s: s.update(temperature=np.ones(2)),

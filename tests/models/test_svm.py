@@ -130,10 +130,20 @@ def test_a_label_without_clips_is_an_error():
         SupportVectorClassifier.fit(features, targets, speakers, n_labels=4, seed=0, **FEW)
 
 
-def test_speakers_with_one_label_each_are_an_error():
+@pytest.mark.parametrize("owners", [1, 2])
+def test_a_label_whose_speakers_cannot_be_held_out_is_learned_and_uncalibrated(owners, capsys):
     features, targets, _ = blobs(60, 2)
-    with pytest.raises(UserError, match="one label only"):
-        SupportVectorClassifier.fit(features, targets, [f"s{target}" for target in targets], n_labels=2, seed=0, **FEW)
+    # Either each label has one speaker, or several share one label and one owns the other.
+    speakers = [f"s{target}" if target or owners == 1 else f"t{clip % 6}" for clip, target in enumerate(targets)]
+    model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=2, seed=0, **FEW)
+    assert model.chosen["temperature"] is None
+    said = capsys.readouterr().err
+    assert "too few training speakers own a label to hold them out" in said
+    assert "uncalibrated (temperature 1)" in said
+    new, truth, _ = blobs(200, 2, seed=1)
+    answers = model.logits(new).argmax(axis=1)
+    assert recall_mean(truth, answers, 2) > 0.8
+    assert np.array_equal(answers, machine_of(model, features, targets).predict((new - model.mean) / model.scale))
 
 
 def test_features_that_are_not_finite_or_of_another_width_are_errors():

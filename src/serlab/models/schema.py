@@ -17,6 +17,8 @@ from serlab.recipes import Recipe, recipe_from_signature
 
 FILE = "serlab.json"
 FORMAT = 1
+_POSITIVE = ("scale", "gamma", "penalty", "temperature")
+"""Arrays that would turn the scores round, or make none, if they were 0 or negative."""
 _WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 
 
@@ -76,10 +78,10 @@ def check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping
             raise UserError(f"the weight {name} of {folder} is of type {array.dtype}; expected 64 bits.")
         if not np.isfinite(array).all():
             raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
-        if name == "scale" and (array <= 0).any():
-            raise UserError(
-                f"the weight scale of {folder} holds deviations that are not above 0; the model is damaged."
-            )
+        if name in _POSITIVE and (array <= 0).any():
+            raise UserError(f"the weight {name} of {folder} is not above 0; the model is damaged.")
+        if name == "layer" and (array.dtype != np.int64 or (array < 0).any()):
+            raise UserError(f"the weight layer of {folder} is no number of a layer; the model is damaged.")
         if name not in axes:
             continue
         wanted = axes[name]

@@ -19,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.core import UserError
 from serlab.evaluation.calibration import TEMPERATURES, fit_temperature
 from serlab.evaluation.metrics import confusion, uar
 from serlab.models.classical import (
@@ -81,7 +80,8 @@ class SupportVectors(Fitted):
         """Choose C and gamma on held-out training speakers, calibrate on the same, fit on all clips.
 
         Up to three inner folds, grouped by speaker and stratified by label; by label alone where fewer than two
-        speakers are known. The machine weighs labels equally (``class_weight="balanced"``).
+        speakers are known, or where some of them own all clips of all labels but one: then no temperature is fitted.
+        The machine weighs labels equally (``class_weight="balanced"``).
 
         Args:
             features: of the training clips, shape (n, d).
@@ -97,13 +97,12 @@ class SupportVectors(Fitted):
             The fitted model.
 
         Raises:
-            UserError: a label has fewer than two clips, an inner fold is left with one label, or a feature is not
-                finite.
+            UserError: a label has fewer than two clips, or a feature is not finite.
         """
         check_training(features, targets, n_labels, at_least=2)
         mean, scale = statistics(features)
         grid = [(penalty, gamma) for penalty in penalties for gamma in gammas]
-        folds = _inner_folds(targets, speakers, n_labels, seed)
+        folds, grouped = _inner_folds(targets, speakers, n_labels, seed)
         seen = np.zeros((len(targets), n_labels), bool)
         for held in folds:
             seen[np.ix_(held, np.unique(targets[~held]))] = True
@@ -122,7 +121,7 @@ class SupportVectors(Fitted):
             penalty=np.array(penalty),
             gamma=np.array(gamma),
             inner_uar=scores[best],
-            **cls._calibrate(decisions[best], seen, targets),
+            **cls._calibrate(decisions[best], seen & grouped, targets),
         )
 
     @property
@@ -169,7 +168,7 @@ class SupportVectors(Fitted):
     @staticmethod
     @abstractmethod
     def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
-        """Fields of the subclass, fitted on held-out clips."""
+        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false where their speakers were known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,19 +323,31 @@ def _held_out(
     return decisions
 
 
-def _inner_folds(targets: Targets, speakers: Sequence[str], n_labels: int, seed: int) -> list[NDArray[np.bool_]]:
-    """Masks of the clips that each inner fold holds out; together they hold out every clip once."""
+def _inner_folds(
+    targets: Targets, speakers: Sequence[str], n_labels: int, seed: int
+) -> tuple[list[NDArray[np.bool_]], bool]:
+    """Masks of the clips that each inner fold holds out, and whether these are held out with their speakers.
+
+    Together the folds hold out every clip once. Each leaves at least two labels to learn from.
+    """
+    groups = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
+    alone = np.arange(len(targets))
+    if groups.max() == 0:
+        return _deal(targets, alone, n_labels, seed), True
+    folds = _deal(targets, groups, n_labels, seed)
+    if all(len(np.unique(targets[~held])) > 1 for held in folds):
+        return folds, True
+    say("too few training speakers own a label to hold them out; C and gamma are chosen on clips of known speakers.")
+    return _deal(targets, alone, n_labels, seed), False
+
+
+def _deal(targets: Targets, groups: Targets, n_labels: int, seed: int) -> list[NDArray[np.bool_]]:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
-    if groups.max() == 0:
-        groups = np.arange(len(targets))
     number = min(_INNER_FOLDS, int(groups.max()) + 1, int(np.bincount(targets, minlength=n_labels).min()))
     splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
     folds = []
-    for kept, held in splitter.split(targets, targets, groups):
-        if len(np.unique(targets[kept])) < 2:
-            raise UserError("without some of its speakers the training side has one label only; use more speakers.")
+    for _, held in splitter.split(targets, targets, groups):
         mask = np.zeros(len(targets), bool)
         mask[held] = True
         folds.append(mask)
