@@ -261,3 +261,8 @@ def test_the_first_version_answers_by_a_regression_over_pairs():
     assert sorted(model.chosen) == ["C", "gamma", "inner_uar"]
     again = RegressedSupportVectorClassifier.from_arrays(model.arrays())
     assert np.array_equal(again.logits(new), model.logits(new))
+
+
+def test_a_kernel_of_no_width_gives_finite_scores():
+    features, _, _ = blobs(240, 4)
+    assert np.isfinite(fit(gammas=(1e300,)).logits(features)).all()

@@ -143,6 +143,7 @@ class SupportVectors(Fitted):
         for start in range(0, len(inputs), _KERNEL_ROWS):
             rows = inputs[start : start + _KERNEL_ROWS]
             distances = np.square(rows).sum(axis=1, keepdims=True) - 2 * rows @ self.support.T + norms
+            np.maximum(distances, 0, out=distances)  # Below zero by rounding alone.
             values[start : start + _KERNEL_ROWS] = np.exp(-self.gamma * distances) @ self.dual + self.offset
         return values
 
