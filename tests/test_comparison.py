@@ -224,7 +224,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
 def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"fold1-seed0\.json is no signature"):
+    with pytest.raises(UserError, match=r"fold1-seed0\.json is not a signature"):
         compare("mfcc-svm")
 
 

@@ -58,7 +58,7 @@ def _check_filled(words: list[str]) -> None:
         if not word or _EMPTY_OPTION.fullmatch(word):
             what = word.rstrip("=") or (before if before.startswith("-") else "")
             raise UserError(
-                f"{what or 'a word of the command'} is empty (a variable that is not set?); fill it, or leave it out."
+                f"{what or 'a word of the command'} is empty (is a variable unset?); fill it, or leave it out."
             )
 
 
