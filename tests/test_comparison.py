@@ -224,7 +224,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
 def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"fold1-seed0\.json is no signature"):
+    with pytest.raises(UserError, match=r"fold1-seed0\.json is not a signature"):
         compare("mfcc-svm")
 
 
@@ -389,3 +389,9 @@ def test_a_configuration_that_transformers_cannot_use_is_a_sentence(compare, tin
         compare(recipe)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+def test_masks_for_a_recipe_that_reads_the_waveform_are_refused(compare, tiny_recipes):
+    changes = ["augmentation.time_masks=2", "augmentation.time_width=9"]
+    with pytest.raises(UserError, match="tiny-wav2vec2 reads the waveform"):
+        compare(load_recipe(tiny_recipes["tiny-wav2vec2"], changes))

@@ -73,3 +73,9 @@ def test_a_smoke_run_is_small_whatever_the_corpus(corpus):
     many = corpus.clips.loc[corpus.clips.index.repeat(100)].reset_index(drop=True)
     many["speaker"] = [f"s{number}" for number in range(len(many))]
     assert smoke_limit(type(corpus)("many", many, corpus.labels, "", "", "", "")) == 1
+
+
+def test_a_smoke_run_has_clips_to_train_on_where_the_speakers_are_unknown(corpus):
+    one = corpus.clips.assign(speaker="")
+    limit = smoke_limit(type(corpus)("one", one, corpus.labels, "", "", "", ""))
+    assert limit * len(corpus.labels) > 50

@@ -67,7 +67,7 @@ def test_csv_as_programs_write_it(tmp_path: Path, content: str) -> None:
         (b"PAR1", "t.parquet", "cannot read the table .*; expected Parquet or CSV with commas"),
         ("a,b\n1,2\n", "t.parquet", "expected Parquet or CSV with commas"),
         ('{"a": 1}\n{"a": \n', "t.jsonl", "line 2: .*; expected one JSON object per line"),
-        ("[1]\n", "t.jsonl", "entry 1 is no object"),
+        ("[1]\n", "t.jsonl", "entry 1 is not an object"),
         ("[" * 100_000, "t.jsonl", "expected one JSON object per line"),
         ('{"a": 1, "a": 2}', "t.jsonl", "line 1: it names a key twice"),
         ('{"a": ' + "9" * 5000 + "}", "t.jsonl", "expected one JSON object per line"),
@@ -179,7 +179,7 @@ def test_a_column_of_parquet_that_is_no_text_is_refused_where_it_is_used_alone(
     assert text_of(table["clip"], "t").tolist() == ["a"]
     with pytest.raises(UserError, match="the column 'column' of t holds values of the type"):
         text_of(table["column"], "t")
-    with pytest.raises(UserError, match="t has a score that is no number: values of the type"):
+    with pytest.raises(UserError, match="t has a score that is not a number: values of the type"):
         numbers_of(table, ["column"], "t")
 
 
@@ -220,5 +220,5 @@ def test_a_text_longer_than_any_name_is_refused_without_repeating_it(tmp_path: P
 )
 def test_a_number_that_is_none_is_named_with_its_row(cell: str, remedy: str) -> None:
     table = pd.DataFrame({"p": ["0.1", cell]}, index=[0, 4])
-    with pytest.raises(UserError, match=rf"no number: '{cell}' in the column 'p', row 5{remedy}"):
+    with pytest.raises(UserError, match=rf"not a number: '{cell}' in the column 'p', row 5{remedy}"):
         numbers_of(table, ["p"], "t.csv")

@@ -86,7 +86,7 @@ def test_a_run_without_its_signature_says_so(tmp_path):
         read_run(path)
     for text, lacking in (("[]", "serlab"), ('{"serlab": "0.1.0"}', "recipe")):
         path.with_suffix(".json").write_text(text)
-        with pytest.raises(UserError, match=f"is no signature of a run: it has no {lacking}"):
+        with pytest.raises(UserError, match=f"is not a signature of a run: it has no {lacking}"):
             read_run(path)
 
 
@@ -128,10 +128,10 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
             "do not sum to 1 over prob_happy, prob_sad, first those of clip b \\(0.7\\)",
         ),
         ("clip,prob_sad\na,\n", "not finite, first for clip a"),
-        ("clip,prob_sad\na,much\n", "no number"),
-        ("clip,prob_sad,seed\na,1,x\n", "has a seed that is no whole number"),
-        ("clip,prob_sad,fold\na,1,1e30\n", "has a fold that is no whole number"),
-        ("clip,prob_sad,fold\na,1,\nb,1,2\n", "has a fold that is no whole number"),
+        ("clip,prob_sad\na,much\n", "not a number"),
+        ("clip,prob_sad,seed\na,1,x\n", "has a seed that is not a whole number"),
+        ("clip,prob_sad,fold\na,1,1e30\n", "has a fold that is not a whole number"),
+        ("clip,prob_sad,fold\na,1,\nb,1,2\n", "has a fold that is not a whole number"),
         ("", "expected CSV with commas"),
     ],
 )
@@ -150,11 +150,11 @@ def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):
         ("clip,p_sad,p_calm\na,1,0\n", "rename 'p_sad' prob_sad"),
         ("clip,prob_sad,Prob_sad\na,1,0\n", "two columns for the scores of 'sad'"),
         ("clip,prob_\na,1\n", "a column 'prob_' that names no label"),
-        ('clip,prob_sad\na,"0,5"\n', "no number: '0,5' in the column 'prob_sad', row 1; write 0.5"),
+        ('clip,prob_sad\na,"0,5"\n', "not a number: '0,5' in the column 'prob_sad', row 1; write 0.5"),
         ("clip,prob_sad,prob_calm\na,40,60\n", "outside 0 to 1, first for clip a; divide them by 100"),
         ("clip,logit_sad\na,1e300\n", "not finite, first for clip a"),
-        ("clip,prob_sad,seed\na,1,99999999999999999999\n", "a seed that is no whole number"),
-        ("clip,prob_sad,fold\na,1,0.5\n", "a fold that is no whole number: '0.5' for clip a"),
+        ("clip,prob_sad,seed\na,1,99999999999999999999\n", "a seed that is not a whole number"),
+        ("clip,prob_sad,fold\na,1,0.5\n", "a fold that is not a whole number: '0.5' for clip a"),
     ],
 )
 def test_near_misses_and_absurd_values_are_named(tmp_path, text, sentence):

@@ -73,7 +73,7 @@ def numbers_of(table: pd.DataFrame, names: Sequence[str], source: str) -> NDArra
                     found[row, place] = math.nan if missing(value) else float(value)
                 except (TypeError, ValueError, OverflowError):
                     raise UserError(
-                        f"{source} has a score that is no number: {_shown(value)} in the column {name!r}, row "
+                        f"{source} has a score that is not a number: {_shown(value)} in the column {name!r}, row "
                         f"{table.index[row] + 1}{_remedy(value)}."
                     ) from None
     return found

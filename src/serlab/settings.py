@@ -68,13 +68,13 @@ def read_yaml(text: str, where: str) -> Any:
         where: what to call it in an error.
 
     Raises:
-        UserError: it is no valid YAML, too large (aliases counted as often as they are used), too deep, or has a key
+        UserError: it is not valid YAML, too large (aliases counted as often as they are used), too deep, or has a key
             twice.
     """
     import yaml
 
     if len(text) > MOST_CHARACTERS:
-        raise UserError(f"{where} has more than {MOST_CHARACTERS:,} characters; that is no recipe.")
+        raise UserError(f"{where} has more than {MOST_CHARACTERS:,} characters; that is not a recipe.")
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -86,7 +86,7 @@ def read_yaml(text: str, where: str) -> Any:
         raise _too_deep(where) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # ValueError: the 31st of February, an integer of 5,000 digits.
-        raise UserError(f"{where} is no valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
 def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: int) -> int:
@@ -107,13 +107,13 @@ def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: i
             raise UserError(f"{where} has the key {most[0]!r} twice in one section; keep one of them.")
     total = 1 + sum(_count_values(part, where, counted, depth + 1) for part in inside)
     if total > _MOST_VALUES:
-        raise UserError(f"{where} holds more than {_MOST_VALUES:,} values, its aliases counted; that is no recipe.")
+        raise UserError(f"{where} holds more than {_MOST_VALUES:,} values, its aliases counted; that is not a recipe.")
     counted[id(node)] = total
     return total
 
 
 def _too_deep(where: str) -> UserError:
-    return UserError(f"{where} is nested more than {_DEEPEST} levels deep; that is no recipe.")
+    return UserError(f"{where} is nested more than {_DEEPEST} levels deep; that is not a recipe.")
 
 
 _SAME = object()

@@ -15,6 +15,8 @@ from serlab.recipes import EncoderModel, Recipe, ResNetModel
 
 _SMOKE_CLIPS = 300
 _SMOKE_MOST, _SMOKE_EPOCHS = 3, 1
+_SMOKE_LABEL = 20
+"""Clips of a label that a smoke run has where few or unknown speakers would leave too few to train on."""
 
 
 def limited(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) -> tuple[Corpus, Split]:
@@ -52,9 +54,10 @@ def limited(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) ->
 
 
 def smoke_limit(corpus: Corpus) -> int:
-    """Clips per label and speaker of a smoke run: about 300 in all, at least one and at most three."""
-    groups = len(corpus.clips[["label", "speaker"]].drop_duplicates())
-    return min(_SMOKE_MOST, max(1, _SMOKE_CLIPS // groups))
+    """Clips per label and speaker of a smoke run: about 300 in all, at least one; more than three of few speakers."""
+    groups = corpus.clips[["label", "speaker"]].drop_duplicates()
+    most = max(_SMOKE_MOST, _SMOKE_LABEL // int(groups.groupby("label").size().min()))
+    return min(most, max(1, _SMOKE_CLIPS // len(groups)))
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:

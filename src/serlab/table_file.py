@@ -172,7 +172,7 @@ def _json(text: str, ending: str) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {}
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UserError(f"entry {number + 1} is no object")
+            raise UserError(f"entry {number + 1} is not an object")
         for name, value in _flat(row).items():
             column = columns.setdefault(name, [])
             column += [None] * (number - len(column))

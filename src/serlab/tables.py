@@ -95,12 +95,12 @@ def check_table(table: pd.DataFrame, name: str) -> None:
     missing = [key for key in KEYS if key not in table.columns]
     if missing or not (labels_of(table) or PREDICTED in table.columns):
         wanted = ", ".join(missing) or "logit_<label>"
-        raise UserError(f"{name} is no prediction table: it has no column {wanted}.")
+        raise UserError(f"{name} is not a prediction table: it has no column {wanted}.")
     scores = [PREFIX + label for label in labels_of(table)]
     wrong = [key for key in ("fold", "seed") if table[key].dtype.kind not in "iu"]
     wrong += [key for key in scores if table[key].dtype.kind not in "fiu"]
     if wrong:
-        raise UserError(f"{name} is no prediction table: its column {wrong[0]} does not hold numbers alone.")
+        raise UserError(f"{name} is not a prediction table: its column {wrong[0]} does not hold numbers alone.")
     bad = ~np.isfinite(logits_of(table)).all(axis=1)
     if bad.any():
         clip = table.loc[bad, "clip"].iloc[0]
@@ -145,9 +145,9 @@ def _with_texts(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _check_signature(signature: Any, path: Path) -> None:
     for key, kinds in _SIGNATURE.items():
         if not isinstance(signature, dict) or key not in signature:
-            raise UserError(f"{path} is no signature of a run: it has no {key}; restore it or move the run.")
+            raise UserError(f"{path} is not a signature of a run: it has no {key}; restore it or move the run.")
         if not (signature[key] is None or isinstance(signature[key], kinds)):
-            raise UserError(f"{path} is no signature of a run: its {key} is damaged; restore it or move the run.")
+            raise UserError(f"{path} is not a signature of a run: its {key} is damaged; restore it or move the run.")
 
 
 def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
@@ -314,7 +314,7 @@ def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
         if any(bad):
             row = bad.index(True)
             raise UserError(
-                f"{source} has a {key} that is no whole number: {texts.iloc[row][:_MOST_SHOWN]!r} for clip "
+                f"{source} has a {key} that is not a whole number: {texts.iloc[row][:_MOST_SHOWN]!r} for clip "
                 f"{kept['clip'].iloc[row]}; give every row one, or remove the column."
             )
         if None not in numbers:

@@ -71,3 +71,9 @@ def test_a_setting_needs_its_recipe(serlab):
     ended = serlab("recipes", "--set", "training.epochs=3")
     assert ended.code == 2
     assert "--set changes a recipe" in ended.sentence
+
+
+def test_a_refused_setting_of_one_recipe_is_shown_as_written(serlab):
+    ended = serlab("recipes", "mfcc-svm", "--set", "mfcc-svm:training.epochs=3")
+    assert ended.code == 2
+    assert "--set mfcc-svm:training.epochs=3: training.epochs is for networks" in ended.err

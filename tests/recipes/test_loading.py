@@ -394,3 +394,23 @@ def test_the_grids_of_a_support_vector_machine_are_settings():
     assert identify(wider)[0] != identify(load_recipe("mfcc-svm"))[0]
     with pytest.raises(UserError, match=r"model.gamma is \[-1.0\]; it must list numbers above 0"):
         load_recipe("mfcc-svm", ["model.gamma=[-1]"])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "needs"),
+    [
+        ("resnet18", "training.schedule_factor=0.5", "training.schedule=step"),
+        ("wav2vec2-tiny", "augmentation.time_width=20", "augmentation.time_masks"),
+        ("wav2vec2-tiny", "augmentation.band_masks=2", "augmentation.band_width"),
+        ("wav2vec2-base", "augmentation.use=all", "several augmentation.views"),
+    ],
+)
+def test_what_does_nothing_alone_makes_no_variant(name, change, needs, capsys):
+    assert f"does nothing in {name} without {needs}." in refused(change, recipe=name)
+    assert load_variant(name, [Change(change, shared=True)]) == load_recipe(name)
+    assert f"--set {change} is left out for {name}" in capsys.readouterr().err
+
+
+def test_what_does_nothing_alone_counts_beside_what_it_needs():
+    changed = load_recipe("resnet18", ["training.schedule_factor=0.5", "training.schedule=step"])
+    assert (changed.training.schedule_factor, changed.preset) == (0.5, False)

@@ -228,3 +228,12 @@ def test_folds_and_seeds_keep_the_names_that_tables_give_them(tmp_path: Path) ->
     report, _, _ = shown(build_foreign(paths[:1], tmp_path / "again"))
     assert report["recipes"][0]["folds"] == [0, 1]
     assert [run["fold"] for run in report["recipes"][0]["runs"]] == [0, 1]
+
+
+def test_chance_is_of_the_labels_that_have_clips_everywhere(tmp_path: Path) -> None:
+    table = predictions(tmp_path / "mine.csv", 0.9)
+    table.assign(prob_sad=0.0).to_csv(tmp_path / "mine.csv", index=False)
+    page = build_foreign([tmp_path / "mine.csv"], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert report["chance"] == report["recipes"][0]["chance"] == 0.5
+    assert "33.3" not in page.with_name("report.md").read_text(encoding="utf-8")

@@ -161,7 +161,7 @@ def aiff(source: Source) -> list[Part] | None:
             if chunk.length == 0 or chunk.start + chunk.length > source.size:
                 break
     if len(common) < 18 or sound is None:
-        raise FaultError("damaged: its AIFF header lacks its format or its sound")
+        raise FaultError("damaged: its AIFF header has no format or no sound")
     channels, told, bits = struct.unpack(">HIH", common[:8])
     coding = common[18:22] if source.at(8, 4) == b"AIFC" else b"NONE"
     outer = int.from_bytes(source.at(4, 4), "big") + 8
@@ -215,7 +215,7 @@ def caf(source: Source) -> list[Part] | None:
                 raise FaultError("damaged, or its sound is in several pieces; convert it to WAV or FLAC")
             data = chunk
     if len(form) < 32 or data is None:
-        raise FaultError("damaged: its CAF header lacks its format or its sound")
+        raise FaultError("damaged: its CAF header has no format or no sound")
     rate, coding, _, packet, per_packet, channels, bits = struct.unpack(">d4s5I", form)
     if coding in (b"aac ", b"ima4", b"opus", b".mp3"):
         _Span(source, chunks, data.start, data.length, 0, unknown=_UNKNOWN_64, ahead=4).check(0)
@@ -249,7 +249,7 @@ def nist(source: Source) -> list[Part] | None:
         frames, channels, width = (int(fields[name]) for name in ("sample_count", "channel_count", "sample_n_bytes"))
         rate = int(float(fields["sample_rate"]))
     except (IndexError, KeyError, ValueError, OverflowError):
-        raise FaultError("damaged: its NIST header lacks a figure") from None
+        raise FaultError("damaged: a number is missing from its NIST header") from None
     if "shorten" in fields.get("sample_coding", ""):
         raise FaultError("compressed NIST SPHERE (shorten) is not read; convert it to WAV or FLAC")
     if min(start, channels, width) <= 0 or frames < 0:
@@ -310,7 +310,7 @@ def truncated(promised: int, held: int, byte_rate: int) -> str:
 
 def _wave_parts(source: Source, form: bytes, order: str, fact: bytes, span: _Span) -> list[Part] | None:
     if len(form) < 14:
-        raise FaultError("damaged: its header lacks its format")
+        raise FaultError("damaged: its header does not name its format")
     tag, channels, rate, byte_rate, align = struct.unpack(order + "HHIIH", form[:14])
     bits = struct.unpack(order + "H", form[14:16])[0] if len(form) > 15 else 0
     if tag == _EXTENSIBLE and len(form) >= 26:

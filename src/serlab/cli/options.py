@@ -87,7 +87,7 @@ def changes_of(
     for setting in settings or ():
         name, colon, rest = setting.partition(":")
         if colon and name in shares:
-            shares[name].append(Change(rest))
+            shares[name].append(Change(rest, option=f"--set {setting}"))
         elif colon and "=" not in name:
             raise UserError(f"--set {setting}: {name} is not one of the recipes {', '.join(recipes)}.")
         else:

@@ -116,7 +116,7 @@ def _loaded(folder: Path, chosen: Precision) -> Classifier:
         return _own(folder, Content.read(folder), chosen)
     if (folder / "config.json").is_file():
         return _ready(*plain.from_folder(folder), chosen)
-    raise UserError(f"{folder} is no model folder: it has neither {FILE} nor config.json.")
+    raise UserError(f"{folder} is not a model folder: it has neither {FILE} nor config.json.")
 
 
 def load_reliance(folder: Path) -> Reliance:

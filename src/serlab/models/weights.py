@@ -97,7 +97,7 @@ def _nearby(name: str) -> str | None:
 
 def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} is no model folder: it has no config.json.")
+        raise UserError(f"{folder} is not a model folder: it has no config.json.")
     if not any((folder / name).is_file() for name in FILES):
         raise UserError(f"{folder} has no weights: expected {' or '.join(FILES)}.")
     return folder

@@ -13,7 +13,7 @@ from serlab.core import UserError, unknown
 from serlab.files import absent
 from serlab.progress import say
 from serlab.recipes.changes import Change, apply, flat
-from serlab.recipes.recipe import KINDS, SECTIONS, Recipe
+from serlab.recipes.recipe import KINDS, NEEDS, SECTIONS, Recipe
 from serlab.settings import MOST_CHARACTERS, build, read_yaml
 
 
@@ -84,8 +84,26 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     changed = copy.deepcopy(data)
     apply(changed, changes, stem, KINDS)
     recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
+    idle = _idle(recipe, plain_one, changes)
+    if idle:
+        return load_variant(name, [change for change in changes if change not in idle])
     # A value that was there already changes nothing, however it is written (0 and 0.0).
     return plain_one if recipe == plain_one else replace(recipe, preset=False)
+
+
+def _idle(recipe: Recipe, plain_one: Recipe, changes: Sequence[Change]) -> list[Change]:
+    """Changes that do nothing because another setting is lacking: said if shared, otherwise refused."""
+    new, old = flat(recipe.settings()), flat(plain_one.settings())
+    found = []
+    for change in changes:
+        path = ".".join(change.parsed()[0])
+        for need in NEEDS:
+            if need.path == path and new[path] != old[path] and not need.met(recipe):
+                if not change.shared:
+                    raise UserError(f"{change.shown}: {path} does nothing in {recipe.name} without {need.words}.")
+                say(f"{change.shown} is left out for {recipe.name}: {path} does nothing without {need.words}.")
+                found.append(change)
+    return found
 
 
 def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> Recipe:

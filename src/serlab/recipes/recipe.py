@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -127,6 +127,21 @@ KINDS = Kinds(
 
 
 @dataclass(frozen=True)
+class Need:
+    """A setting that does something only beside another one.
+
+    Attributes:
+        path: the setting, dotted.
+        words: what must be set as well.
+        met: whether it is.
+    """
+
+    path: str
+    words: str
+    met: Callable[[Recipe], bool]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One approach, fully configured.
 
@@ -176,3 +191,14 @@ class Recipe:
     def folder(self, recipe_hash: str) -> str:
         """Name of the recipe's results folder: the plain name is the preset as shipped."""
         return self.name if self.preset else f"{self.name}-{recipe_hash[:6]}"
+
+
+NEEDS = (
+    Need("training.schedule_factor", "training.schedule=step", lambda recipe: recipe.training.schedule == "step"),
+    Need("augmentation.time_width", "augmentation.time_masks", lambda recipe: recipe.augmentation.time_masks > 0),
+    Need("augmentation.time_masks", "augmentation.time_width", lambda recipe: recipe.augmentation.time_width > 0),
+    Need("augmentation.band_width", "augmentation.band_masks", lambda recipe: recipe.augmentation.band_masks > 0),
+    Need("augmentation.band_masks", "augmentation.band_width", lambda recipe: recipe.augmentation.band_width > 0),
+    Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
+)
+"""Settings that change nothing alone."""

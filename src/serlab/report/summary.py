@@ -73,7 +73,7 @@ def summarise(
             "corpus": corpus,
             "protocol": protocol,
             "signature": _signature(corpus, protocol, groups),
-            "chance": 1 / len(corpus["labels"]),
+            "chance": _chance(recipes, corpus),
             "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
             "over_seeds": all(len(recipe["seeds"]) > 1 and recipe["seeds_comparable"] for recipe in recipes),
             "margin": MARGIN,
@@ -88,6 +88,12 @@ def summarise(
         }
     )
     return found
+
+
+def _chance(recipes: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]) -> float:
+    """Chance of the labels that have clips, where that is the same for all recipes; otherwise of all labels."""
+    found = {float(recipe["chance"]) for recipe in recipes}
+    return found.pop() if len(found) == 1 else 1 / len(corpus["labels"])
 
 
 def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any] | None:

@@ -136,7 +136,8 @@ def chance_text(recipe: Mapping[str, Any]) -> str:
     >>> chance_text({"chance": 0.25, "absent": []})
     'chance is 25.0 %'
     """
-    among = f" for {round(1 / recipe['chance'])} labels with clips" if recipe["absent"] else ""
+    heard = round(1 / recipe["chance"])
+    among = f" for {heard} label{'s' * (heard > 1)} with clips" if recipe["absent"] else ""
     return f"chance is {percent(recipe['chance'])} %{among}"
 
 

@@ -245,6 +245,12 @@ def _fit_network(
     rank, world = processes.share()
     with own_randomness(keyed_seed(seed, "initial weights")):
         network, store = _network(recipe, model, corpus, train, stores, precision, title)
+        masks = recipe.augmentation.time_masks or recipe.augmentation.band_masks
+        if masks and network.frontend.config.get("frontend") == "waveform":
+            raise UserError(
+                f"augmentation.time_masks and augmentation.band_masks hide parts of a spectrogram, but {recipe.name} "
+                "reads the waveform; leave them out for it."
+            )
         batches = TrainingBatches(
             store,
             train.files,

@@ -154,4 +154,4 @@ def read_signature(path: Path) -> dict[str, Any]:
         why = "it lacks keys"
     except (OSError, ValueError) as error:
         why = str(error)
-    raise UserError(f"{path} is no signature of a run: {why}; move it away, or choose another --out.")
+    raise UserError(f"{path} is not a signature of a run: {why}; move it away, or choose another --out.")
