@@ -105,13 +105,6 @@ def test_an_empty_word_is_refused(serlab, arguments, said):
     assert said in ended.sentence
 
 
-@pytest.mark.parametrize("twice", [("--recipes", "a", "--recipe", "b"), ("--seeds=0", "--seeds", "1")])
-def test_an_option_given_twice_is_refused(serlab, twice):
-    ended = serlab("compare", "synthetic", *twice)
-    assert ended.code == 2
-    assert "given 2 times; give it once" in ended.err
-
-
 def test_set_may_be_given_as_often_as_one_likes(serlab):
     ended = serlab("recipes", "resnet18", "--set", "training.epochs=3", "--set", "training.batch_size=4")
     assert ended.code == 0

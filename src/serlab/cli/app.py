@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 
 import typer
 
@@ -21,7 +20,6 @@ from serlab.training import processes
 # An empty list is for the command to judge.
 _LISTS = ("--recipes", "--recipe", "--folds", "--fold", "--seeds", "--seed")
 _EMPTY_OPTION = re.compile(r"--[\w-]+=")
-_MANY = ("set", "fuse")
 _SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
 app = typer.Typer(
@@ -52,17 +50,6 @@ def _options(
     del version  # its callback has printed it
 
 
-def _check_once(words: list[str]) -> None:
-    """Refuse an option that is given twice: only the last one would count."""
-    options = [word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--") and word != "--"]
-    counts = Counter(_SAME.get(name, name) for name in options)
-    for name, times in counts.items():
-        if times > 1 and name not in _MANY:
-            raise UserError(
-                f"--{name} is given {times} times; give it once (a list with commas, where it takes several)."
-            )
-
-
 def _check_filled(words: list[str]) -> None:
     """Refuse empty words: most often a shell's variable that is not set, and never what was meant."""
     for before, word in zip(["", *words], words, strict=False):
@@ -80,7 +67,6 @@ def run() -> None:
     """Run the command that the arguments name; what ends it is told, and ends the process with its exit code."""
     try:
         _check_filled(sys.argv[1:])
-        _check_once(sys.argv[1:])
         code = typer.main.get_command(app)(standalone_mode=False)
     except BaseException as error:
         code = ended(error)
