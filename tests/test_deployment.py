@@ -60,6 +60,7 @@ def test_it_is_trained_on_every_clip_and_says_that_it_is_untested(train, tiny_co
 def test_without_a_quotation_the_card_gives_no_figure_but_that_of_training(train):
     card = (train("mfcc-svm") / "README.md").read_text()
     assert "No comparison is quoted" in card
+    assert "All settings are those of the preset `mfcc-svm`." in card
     assert "%" not in card.replace("`", "")
 
 

@@ -351,10 +351,6 @@ def _check_form(tag: int, channels: int, rate: int, byte_rate: int, align: int, 
         raise FaultError(f"damaged: its header contradicts itself ({rate} Hz, but {byte_rate} bytes per second)")
 
 
-def _contradiction(channels: int, bits: int, width: int) -> str:
-    return f"damaged: its header contradicts itself ({channels} channels of {bits} bits in {width} bytes)"
-
-
 def _extended(data: bytes) -> int:
     """An 80-bit float that holds a sample rate, as an integer; 0 where it is none."""
     shift = 16383 + 63 - (int.from_bytes(data[:2], "big") & 0x7FFF)

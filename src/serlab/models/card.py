@@ -46,34 +46,39 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         signature: as beside the prediction table.
         needs_serlab: whether plain transformers cannot use the folder.
     """
-    recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]
+    protocol = signature["protocol"]
+    answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
+    return _CARD.format(
+        **_about(signature, needs_serlab), fold=signature["fold"], protocol=protocol["name"], disjoint=answer
+    )
+
+
+def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
+    """What the card of every model says: recipe, corpus, origin, settings and use."""
+    recipe, corpus = signature["recipe"], signature["corpus"]
     weights = signature.get("weights_sha256")
     known = f" (SHA-256 {weights})" if weights else ""
     origin = f"Started from the pretrained weights {recipe['pretrained']}{known}."
-    answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
-    return _CARD.format(
-        library="serlab" if needs_serlab else "transformers",
-        title=recipe["title"],
-        labels=", ".join(corpus["labels"]),
-        version=signature["serlab"],
-        name=recipe["name"],
-        hash=recipe["hash"],
-        fold=signature["fold"],
-        protocol=protocol["name"],
-        corpus=corpus["name"],
-        copy=corpus["copy"],
-        track=corpus["label_track"],
-        seed=signature["seed"],
-        precision=signature["precision"],
-        origin=origin if recipe["pretrained"] else "Trained from scratch.",
-        settings=_settings(recipe),
-        disjoint=answer,
-        train_uar=signature["training"]["train_uar"],
-        how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
+    return {
+        "library": "serlab" if needs_serlab else "transformers",
+        "title": recipe["title"],
+        "labels": ", ".join(corpus["labels"]),
+        "version": signature["serlab"],
+        "name": recipe["name"],
+        "hash": recipe["hash"],
+        "corpus": corpus["name"],
+        "copy": corpus["copy"],
+        "track": corpus["label_track"],
+        "seed": signature["seed"],
+        "precision": signature["precision"],
+        "origin": origin if recipe["pretrained"] else "Trained from scratch.",
+        "settings": _settings(recipe),
+        "train_uar": signature["training"]["train_uar"],
+        "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
         + ("" if needs_serlab else " It also loads in plain transformers."),
-        licence=corpus["licence"],
-        citation=corpus["citation"],
-    )
+        "licence": corpus["licence"],
+        "citation": corpus["citation"],
+    }
 
 
 _DEPLOYED = """---
@@ -86,6 +91,7 @@ pipeline_tag: audio-classification
 Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on all {clips:,} clips of {corpus}
 ({copy}), labels: {track}; seed {seed}, precision {precision}, {length}.
 {origin}
+{settings}
 
 **Untested: it has heard every speaker of this corpus.** No clip of {corpus} can say how good this model is; its UAR on
 the clips that it was trained on, {train_uar:.3f}, says nothing about other speakers.
@@ -108,29 +114,12 @@ def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         signature: the run's; its identity holds what is quoted.
         needs_serlab: whether plain transformers cannot use the folder.
     """
-    recipe, corpus, training = signature["recipe"], signature["corpus"], signature["training"]
-    pretrained, epochs = recipe["pretrained"], len(training["epochs"])
+    epochs = len(signature["training"]["epochs"])
     return _DEPLOYED.format(
-        library="serlab" if needs_serlab else "transformers",
-        title=recipe["title"],
-        labels=", ".join(corpus["labels"]),
-        version=signature["serlab"],
-        name=recipe["name"],
-        hash=recipe["hash"],
-        clips=corpus["clips"] - len(signature["exclusions"]),
-        corpus=corpus["name"],
-        copy=corpus["copy"],
-        track=corpus["label_track"],
-        seed=signature["seed"],
-        precision=signature["precision"],
+        **_about(signature, needs_serlab),
+        clips=signature["corpus"]["clips"] - len(signature["exclusions"]),
         length=f"{epochs} epochs" if epochs else "settings fixed beforehand or found among its own training speakers",
-        origin=f"Started from the pretrained weights {pretrained}." if pretrained else "Trained from scratch.",
-        train_uar=training["train_uar"],
         quoted=_quoted(signature["identity"]["quoted"]),
-        how="Use it with `serlab predict --model THIS_FOLDER FILE...`."
-        + ("" if needs_serlab else " It also loads in plain transformers."),
-        licence=corpus["licence"],
-        citation=corpus["citation"],
     )
 
 
