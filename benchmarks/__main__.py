@@ -21,7 +21,7 @@ from benchmarks.harness import RESULTS, SIZES, Size, Skipped, code_version, load
 from benchmarks.materials import corpus
 from benchmarks.rows import ROWS, Row
 from serlab.core import SerlabError, unknown
-from serlab.progress import clock, say
+from serlab.core.progress import clock, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,12 +27,12 @@ from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.population import Population, fit, outcomes_of
 from benchmarks.trainings import SETTINGS, with_trainings
+from serlab.core.files import write_json
+from serlab.core.progress import bar
 from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.significance import mcnemar, swap_test
-from serlab.files import write_json
-from serlab.progress import bar
-from serlab.tables import labels_of, read_run
+from serlab.tables.predictions import labels_of, read_run
 
 SPEAKERS = (20, 30, 50, 91)
 TRIALS = 10_000

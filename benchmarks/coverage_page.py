@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness import HOME
 from benchmarks.trainings import REPLICATES
-from serlab.files import write_text
+from serlab.core.files import write_text
 
 PAGE = HOME.parent / "docs" / "method.md"
 PICTURE = HOME.parent / "docs" / "images" / "coverage.svg"

@@ -16,11 +16,11 @@ from torch import nn
 
 from benchmarks.harness import Size, Timing
 from benchmarks.materials import Clips, corpus, empty_cache, scratch
-from serlab.models import encoder
-from serlab.models.network import Network
-from serlab.models.resnet import ResNet
-from serlab.models.weights import quiet
-from serlab.precision import device, resolve
+from serlab.approaches import encoder
+from serlab.approaches.network import Network
+from serlab.approaches.resnet import ResNet
+from serlab.approaches.weights import quiet
+from serlab.core.precision import device, resolve
 from serlab.recipes import EncoderModel, Recipe, ResNetModel
 from serlab.training.batches import Batch, TrainingBatches
 from serlab.training.trainer import fit, own_randomness

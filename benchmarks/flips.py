@@ -15,11 +15,11 @@ import numpy as np
 from scipy.special import softmax
 
 from serlab.audio import read
+from serlab.core.files import write_json
+from serlab.core.progress import bar
 from serlab.corpora import load_corpus
 from serlab.evaluation.metrics import confusion, uar
-from serlab.files import write_json
-from serlab.models.folder import load
-from serlab.progress import bar
+from serlab.model.folder import load
 from serlab.protocols import split
 
 PRECISIONS = ("fp32", "bf16", "int8")

@@ -13,7 +13,7 @@ from benchmarks import materials
 from benchmarks.harness import Outcome, Size, seconds
 from benchmarks.prediction import predicted
 from serlab.audio import SAMPLE_RATE
-from serlab.progress import say
+from serlab.core.progress import say
 from serlab.recipes import LogMelSettings
 
 _COUNTS = {"tiny": (4, 8), "quick": (150, 450, 1050), "full": (1000, 3000, 7000)}

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import ROWS
-from serlab.files import write_json
-from serlab.progress import say
+from serlab.core.files import write_json
+from serlab.core.progress import say
 
 FORMAT = 1
 HOME = Path(__file__).parent

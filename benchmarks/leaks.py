@@ -22,10 +22,10 @@ from benchmarks.harness import RESULTS, machine, seconds, versions
 from benchmarks.leaks_page import publish
 from benchmarks.materials import empty_cache
 from serlab.audio import SAMPLE_RATE, read, resample
+from serlab.core.files import write_json
+from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.files import write_json
-from serlab.progress import bar, say
 from serlab.recordings.duplicates import SAME, aligned, same_recordings
 from serlab.recordings.fingerprints import RATE, Print, fingerprint
 from serlab.recordings.index import candidates

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import HOME
-from serlab.files import write_text
+from serlab.core.files import write_text
 from serlab.report.words import counted
 
 PAGE = HOME.parent / "docs" / "audit.md"

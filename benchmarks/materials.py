@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from benchmarks.harness import Size
 from serlab.audio import read
 from serlab.core import EMOTIONS, SerlabError
+from serlab.core.files import CACHE_VARIABLE, cache_folder
+from serlab.core.progress import say
 from serlab.corpora import Corpus, load_corpus
-from serlab.files import CACHE_VARIABLE, cache_folder
 from serlab.frontends.store import ClipFile
-from serlab.progress import say
 
 W2V2_TOY = {
     "hidden_size": 64,
@@ -136,7 +136,7 @@ def wav2vec2_base(size: Size) -> Path:
 
 def whisper_base(size: Size) -> tuple[Path, str]:
     """Folder of Whisper-base, and what it is: the real one where ``SERLAB_MODELS`` has it, else a random one."""
-    from serlab.models.weights import VARIABLE, find
+    from serlab.approaches.weights import VARIABLE, find
 
     hf = transformers()
     if not size.tiny and os.environ.get(VARIABLE):
@@ -158,7 +158,7 @@ def whisper_base(size: Size) -> tuple[Path, str]:
 
 def small_model() -> Path:
     """A folder of the preset wav2vec2-tiny with random weights, which plain transformers can read too."""
-    from serlab.models import encoder
+    from serlab.approaches import encoder
     from serlab.recipes import EncoderModel, load_recipe
 
     def make(folder: Path) -> None:
@@ -185,7 +185,7 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
     """The folder ``name`` of the cache, made by ``make`` if it is not there; whole or not at all."""
     import torch
 
-    from serlab.models.weights import quiet
+    from serlab.approaches.weights import quiet
     from serlab.training.trainer import own_randomness
 
     folder = cache_folder() / "benchmarks" / name

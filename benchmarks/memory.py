@@ -14,7 +14,7 @@ import soundfile
 from benchmarks import materials
 from benchmarks.harness import Outcome, Size, Skipped, Timing
 from serlab.audio import SAMPLE_RATE, read
-from serlab.progress import say
+from serlab.core.progress import say
 
 _COUNTS, _COUNTS_TOY = (10_000, 100_000), (50, 200)
 _SOURCES = 16

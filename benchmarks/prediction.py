@@ -18,10 +18,10 @@ import serlab
 from benchmarks import materials
 from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
 from benchmarks.materials import Clips
+from serlab.approaches.weights import quiet
 from serlab.audio import SAMPLE_RATE
 from serlab.core import SerlabError
-from serlab.models.weights import quiet
-from serlab.progress import say
+from serlab.core.progress import say
 
 _PRECISION = {"w2v2-predict-fp32": "fp32", "w2v2-predict-bf16": "bf16", "w2v2-predict-int8": "int8"}
 _PEAK = "matrix-peak"

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.harness import HOME, RESULTS, load
 from benchmarks.rows import AT_LEAST, ROWS, UNITS, Figure, Goal
-from serlab.files import write_bytes, write_text
+from serlab.core.files import write_bytes, write_text
 
 PAGE = HOME.parent / "docs" / "performance.md"
 PICTURE = HOME.parent / "docs" / "images" / "performance.svg"

@@ -12,9 +12,9 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 from benchmarks.population import Population, outcomes_of
+from serlab.core.progress import bar
 from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.outcomes import Outcomes
-from serlab.progress import bar
 
 REPLICATES = 1000
 

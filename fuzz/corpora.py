@@ -19,8 +19,8 @@ from fuzz.table_changes import GENERAL, Made, untouched, write
 WARM = (
     "pandas",
     "sklearn.svm",
-    "serlab.comparison",
-    "serlab.prediction",
+    "serlab.experiments.compare",
+    "serlab.inference.files",
     "serlab.corpora.own",
     "serlab.corpora.screening",
 )

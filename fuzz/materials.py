@@ -120,7 +120,7 @@ def recipes(folder: Path, checkpoint: Path) -> dict[str, Path]:
 
 def trained(seeds: Path, names: tuple[str, ...] = tuple(_RECIPES)) -> dict[str, Path]:
     """Train a small model of each kind; returns the model folders by kind."""
-    from serlab.comparison import compare
+    from serlab.experiments.compare import compare
 
     table = corpus(seeds / "corpus")
     checkpoint = foreign(seeds / "foreign", "whisper") if {"whisper", "probe"} & set(names) else Path("none")

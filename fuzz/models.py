@@ -16,9 +16,9 @@ from fuzz.model_files import Harm
 from fuzz.model_harm import HARMS
 
 WARM = (
-    "serlab.models.folder",
-    "serlab.prediction",
-    "serlab.comparison",
+    "serlab.model.folder",
+    "serlab.inference.files",
+    "serlab.experiments.compare",
     "transformers",
     *(
         f"transformers.models.{name}.modeling_{name}"

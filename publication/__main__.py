@@ -18,15 +18,15 @@ from publication.goals import goals
 from publication.seeds import seeds
 from publication.targets import targets
 from serlab.core import SerlabError
+from serlab.core.files import write_text
+from serlab.core.progress import say
 from serlab.corpora import load_corpus
-from serlab.files import write_text
-from serlab.progress import say
 from serlab.recipes import load_recipe, preset_names
 from serlab.recipes.variants import replaced
 from serlab.report import build_overview
 from serlab.report.overview import members_of, survey
 from serlab.report.summary import summarise
-from serlab.tables import Run, read_protocols
+from serlab.tables.predictions import Run, read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"

@@ -11,7 +11,7 @@ from serlab.evaluation.outcomes import count_outcomes
 from serlab.report.recipe import compare_pair
 from serlab.report.selection import RecipeRuns, cell_of, full_grid, group_runs
 from serlab.report.words import interval_text, percent, points, spans
-from serlab.tables import Run, labels_of
+from serlab.tables.predictions import Run, labels_of
 
 
 def ablations(runs: Sequence[Run]) -> str:

@@ -12,7 +12,7 @@ from publication.tables import table
 from serlab.evaluation.calibration import at_temperature, fit_temperature
 from serlab.evaluation.conformal import nonconformity, sets, threshold
 from serlab.report.words import percent
-from serlab.tables import Run, labels_of, logits_of
+from serlab.tables.predictions import Run, labels_of, logits_of
 
 TRUE, CALLED = "neutral", "fear"
 _LEVELS = (0.8, 0.9)

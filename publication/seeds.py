@@ -13,7 +13,7 @@ from serlab.evaluation.spread import over_seeds
 from serlab.report.fused import fuse_seeds
 from serlab.report.selection import RecipeRuns, cell_of, full_grid
 from serlab.report.words import interval_text, percent, spans
-from serlab.tables import Run, labels_of
+from serlab.tables.predictions import Run, labels_of
 
 
 def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:

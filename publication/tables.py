@@ -14,7 +14,7 @@ from serlab.evaluation.metrics import uar
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.report.verdict import said
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
 DEVELOPED_ON = 4

@@ -15,7 +15,7 @@ from serlab.evaluation.outcomes import Outcomes, count_outcomes
 from serlab.evaluation.soft import soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
 from serlab.report.words import counted, interval_text, numbered, percent, points
-from serlab.tables import Run, labels_of, probabilities_of
+from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 _TRACKS = ("intended", "perceived")
 _KINDS = ("hard", "soft", "both")

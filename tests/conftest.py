@@ -18,7 +18,7 @@ import pytest
 import soundfile
 
 if TYPE_CHECKING:
-    from serlab.comparison import Comparison
+    from serlab.experiments.compare import Comparison
 
 MakeTone = Callable[..., Path]
 
@@ -211,7 +211,7 @@ def tiny_comparison(
     tiny_corpus: Path, tiny_recipes: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Comparison:
     """A comparison of both tiny networks and an SVM on fold 1 of ``speaker-2``, models kept; not to be written to."""
-    from serlab.comparison import compare
+    from serlab.experiments.compare import compare
 
     recipes = [*tiny_recipes.values(), "mfcc-svm"]
     out = tmp_path_factory.mktemp("runs")
@@ -223,7 +223,7 @@ def tiny_comparison(
 def compare(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., Comparison]:
     """Compare on the tiny corpus, quickly: an SVM on fold 1 of two unless told otherwise."""
 
-    from serlab.comparison import compare as run
+    from serlab.experiments.compare import compare as run
 
     def call(*recipes: Any, corpus: Path = tiny_corpus, out: Path = tmp_path / "out", **how: Any) -> Comparison:
         how = {"protocol": "speaker-2", "folds": [1], **how}

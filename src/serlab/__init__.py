@@ -15,27 +15,27 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from typing import Any
 
-    from serlab.comparison import Comparison, compare
     from serlab.core import SerlabError
     from serlab.corpora import load_corpus
     from serlab.evaluation.judge import evaluate
-    from serlab.models.folder import load as load_model
-    from serlab.prediction import predict
+    from serlab.experiments.compare import Comparison, compare
+    from serlab.inference.files import predict
+    from serlab.model.folder import load as load_model
     from serlab.protocols import split
     from serlab.recipes import load_recipe
     from serlab.report import build as build_report
 
 _HOMES = {
-    "Comparison": ("serlab.comparison", "Comparison"),
+    "Comparison": ("serlab.experiments.compare", "Comparison"),
     "SerlabError": ("serlab.core", "SerlabError"),
     "audit": ("serlab.leaks", "audit"),
     "build_report": ("serlab.report", "build"),
-    "compare": ("serlab.comparison", "compare"),
+    "compare": ("serlab.experiments.compare", "compare"),
     "evaluate": ("serlab.evaluation.judge", "evaluate"),
     "load_corpus": ("serlab.corpora", "load_corpus"),
-    "load_model": ("serlab.models.folder", "load"),
+    "load_model": ("serlab.model.folder", "load"),
     "load_recipe": ("serlab.recipes", "load_recipe"),
-    "predict": ("serlab.prediction", "predict"),
+    "predict": ("serlab.inference.files", "predict"),
     "split": ("serlab.protocols", "split"),
 }
 

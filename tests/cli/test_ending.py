@@ -194,7 +194,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("name", ["serlab.cli.ending", "typer", "serlab.cli.app", "serlab.progress", "serlab.corpora"])
+@pytest.mark.parametrize(
+    "name", ["serlab.cli.ending", "typer", "serlab.cli.app", "serlab.core.progress", "serlab.corpora"]
+)
 def test_ctrl_c_during_the_imports_is_one_line(name):
     line = [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING.format(name=name)]
     ended = subprocess.run(line, capture_output=True, text=True, check=False)

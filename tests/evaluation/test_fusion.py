@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from serlab.core import UserError
 from serlab.evaluation.fusion import fit_weights, fuse
-from serlab.tables import logits_of, probabilities_of
+from serlab.tables.predictions import logits_of, probabilities_of
 
 LABELS = ("angry", "happy", "sad")
 

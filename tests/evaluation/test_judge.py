@@ -8,7 +8,7 @@ from serlab.core import EMOTIONS, UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.judge import evaluate, evaluate_pair
 from serlab.evaluation.lines import evaluation_lines, pair_lines
-from serlab.tables import make_table
+from serlab.tables.predictions import make_table
 
 
 def corpus_of(speakers: int = 12) -> Corpus:

@@ -22,7 +22,7 @@ from serlab.evaluation.people import (
     raters_outcomes,
 )
 from serlab.evaluation.tracks import votes_of
-from serlab.tables import make_table
+from serlab.tables.predictions import make_table
 
 LABELS = ("happy", "neutral", "sad")
 

@@ -7,7 +7,7 @@ import pytest
 from serlab.core import EMOTIONS, UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.prepare import prepare, prepare_all
-from serlab.tables import make_table
+from serlab.tables.predictions import make_table
 
 
 def corpus_of(speakers: int = 12) -> Corpus:

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 from serlab.core import EMOTIONS
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.trust import ATTRIBUTES, TRACKS, people_of, trust
-from serlab.tables import make_table
+from serlab.tables.predictions import make_table
 
 
 def clips_of(speakers: int = 24) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serlab.augment import View
-from serlab.files import sha256_file
+from serlab.audio.augment import View
+from serlab.core.files import sha256_file
 from serlab.frontends.base import rounded
 from serlab.frontends.store import ClipFile, FeatureStore
 

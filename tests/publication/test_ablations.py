@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from publication.ablations import ablations
 
-from serlab.tables import Run, make_table
+from serlab.tables.predictions import Run, make_table
 
 LABELS = ("happy", "sad")
 CORPUS = {"fingerprint": "0", "labels": list(LABELS), "speakers_known": True}

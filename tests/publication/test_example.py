@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from publication.example import example
 
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 LABELS = ("fear", "neutral", "sad")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from publication.seeds import seeds
 
-from serlab.tables import Run, make_table
+from serlab.tables.predictions import Run, make_table
 
 LABELS = ("happy", "sad")
 TITLES = {"small": "Small", "other": "Other"}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from publication.targets import targets
 
-from serlab.tables import Run, make_table
+from serlab.tables.predictions import Run, make_table
 
 LABELS = ("happy", "sad")
 MEANT = ["happy", "happy", "sad", "sad"]

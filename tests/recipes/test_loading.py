@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serlab.core import UserError
+from serlab.experiments.run import identify
 from serlab.recipes import (
     EncoderModel,
     ResNetModel,
@@ -19,7 +20,6 @@ from serlab.recipes import (
     recipe_from_signature,
 )
 from serlab.recipes.changes import Change
-from serlab.training.run import identify
 
 PRESETS = (
     "egemaps-svm", "hubert-base", "mfcc-svm", "resnet18", "resnet18-imagenet", "resnet18-small", "seed-resnet18",

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from serlab.core import EMOTIONS
-from serlab.files import write_json
-from serlab.tables import make_table, write_table
+from serlab.core.files import write_json
+from serlab.tables.predictions import make_table, write_table
 
 FOLDS = 3
 SPEAKERS = 24

@@ -8,7 +8,7 @@ import pyvips
 from serlab.report import summarise
 from serlab.report.figures import draw_all
 from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports
-from serlab.tables import read_runs
+from serlab.tables.predictions import read_runs
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 from sklearn.metrics import recall_score
 from tests.report.conftest import PROTOCOL, write_run
 
-from serlab import ledger
 from serlab.core import UserError
 from serlab.evaluation.fusion import fit_weights
 from serlab.report import build_overview
 from serlab.report.overview import survey
-from serlab.tables import labels_of, read_protocols
+from serlab.tables import ledger
+from serlab.tables.predictions import labels_of, read_protocols
 
 LEAKY = PROTOCOL | {"name": "clip-random-3", "speaker_disjoint": False}
 

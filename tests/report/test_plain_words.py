@@ -8,7 +8,7 @@ import pytest
 
 from serlab.report import build, summarise
 from serlab.report.figures import draw_all
-from serlab.tables import read_runs
+from serlab.tables.predictions import read_runs
 
 PROBE, RESNET, SVM = "whisper-base-probe", "resnet18", "mfcc-svm"
 

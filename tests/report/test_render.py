@@ -13,7 +13,7 @@ import pytest
 from serlab.core import MachineError, UserError
 from serlab.report import build, build_overview, render
 from serlab.report.svg import exports
-from serlab.tables import read_runs, write_table
+from serlab.tables.predictions import read_runs, write_table
 
 
 class Page(html.parser.HTMLParser):

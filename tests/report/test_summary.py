@@ -6,12 +6,12 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from serlab.core import EMOTIONS, UserError
+from serlab.core.files import write_json
 from serlab.evaluation.outcomes import predicted_of
-from serlab.files import write_json
 from serlab.recipes import load_recipe
 from serlab.report import build, summarise
 from serlab.report.selection import full_grid
-from serlab.tables import probabilities_of, read_protocols, read_runs
+from serlab.tables.predictions import probabilities_of, read_protocols, read_runs
 
 BEST, SECOND, THIRD = "whisper-base-probe", "resnet18", "mfcc-svm"
 LEAKY = {

@@ -6,7 +6,7 @@ import pytest
 
 from serlab.core import EMOTIONS
 from serlab.report import build
-from serlab.tables import read_runs
+from serlab.tables.predictions import read_runs
 
 
 def corpus_clips(folder) -> pd.DataFrame:

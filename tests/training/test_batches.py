@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from serlab.audio import AudioError
-from serlab.augment import View
+from serlab.audio.augment import View
 from serlab.frontends.encoders import Waveform
 from serlab.frontends.logmel import LogMel
 from serlab.frontends.store import ClipFile, FeatureStore

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serlab.comparison import compare
+from serlab.experiments.compare import compare
 from serlab.recipes import Recipe, load_recipe
 
 VIEWS = "augmentation.views=[{speed: 0.9}, {}, {noise: 0.01}]"

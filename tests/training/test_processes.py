@@ -17,8 +17,9 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from serlab import comparison, progress
-from serlab.ranks import rank, world
+from serlab.core import progress
+from serlab.core.ranks import rank, world
+from serlab.experiments import compare as comparison
 from serlab.training import processes
 
 Torchrun = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,7 +32,7 @@ STILL = dict.fromkeys(
 STEPS = """
 import os, signal, sys
 from serlab.core import UserError
-from serlab.ranks import rank
+from serlab.core.ranks import rank
 from serlab.training import processes
 
 def gather(factor):
@@ -93,7 +94,7 @@ COMPARE = """
 import os, sys
 import serlab
 from serlab.core import UserError
-from serlab.ranks import rank
+from serlab.core.ranks import rank
 from serlab.training import run
 
 table, recipe, out, fails_after = sys.argv[1:]

@@ -14,11 +14,11 @@ import pytest
 import soundfile
 import torch
 
+from serlab.approaches import encoder
+from serlab.approaches.network import Network, score
+from serlab.approaches.resnet import ResNet
 from serlab.core import FindingsError, MachineError
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.models import encoder
-from serlab.models.network import Network, score
-from serlab.models.resnet import ResNet
 from serlab.recipes import Augmentation, EncoderModel, LogMelSettings, ResNetModel, Training
 from serlab.training import trainer
 from serlab.training.batches import TrainingBatches

@@ -56,7 +56,7 @@ def audit(
     from serlab.leaks import audit as examine
     from serlab.leaks import left_out
     from serlab.leaks.findings import verdict
-    from serlab.split_file import find_split, read_split
+    from serlab.protocols.files import find_split, read_split
 
     chosen = read_split(found, split) if split else find_split(found, protocol) if protocol else None
     chosen = chosen or _default_split(found)
@@ -97,10 +97,10 @@ def make_split(
         serlab compare my-clips.csv --protocol split.csv
     """
     found = options.load(corpus, data, path_column, label_column, speaker_column)
+    from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
-    from serlab.files import is_stream
     from serlab.leaks import copies, left_out
-    from serlab.split_file import find_split, sound_split, write_split
+    from serlab.protocols.files import find_split, sound_split, write_split
 
     if out.resolve() == Path(corpus).resolve():
         raise UserError(f"--out {out} is the corpus's own table; name another file.")
@@ -120,7 +120,7 @@ def make_split(
 
 def _default_split(corpus: Corpus) -> Split | None:
     """The corpus's default protocol, or another that fits it; none where it is too small for any."""
-    from serlab.progress import say
+    from serlab.core.progress import say
     from serlab.protocols import default_protocol, protocol_names, split
 
     # All protocols are tried only where the usual one does not fit: on a large corpus that takes seconds.

@@ -32,8 +32,8 @@ def show() -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from serlab.core.progress import clock, shown
     from serlab.frontends.cache import features_folder, holdings, limit_bytes
-    from serlab.progress import clock, shown
 
     held = holdings()
     table = Table("front end", "entries", "size", "last used", box=None)

@@ -10,10 +10,10 @@ import typer
 
 from serlab.cli import options, output
 from serlab.core import UserError
-from serlab.progress import say
+from serlab.core.progress import say
 
 if TYPE_CHECKING:
-    from serlab.comparison import Comparison
+    from serlab.experiments.compare import Comparison
     from serlab.report.render import Audio
 
 
@@ -141,7 +141,7 @@ def train(
             if given:
                 raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
         options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
-        from serlab.deployment import train_on_everyone
+        from serlab.experiments.deployment import train_on_everyone
         from serlab.recipes import load_variant
 
         loaded = load_variant(recipe, options.changes_of([recipe], settings, precision)[recipe])
@@ -204,9 +204,9 @@ def _compare(
 ) -> Comparison:
     options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
-    from serlab import comparison
+    from serlab.experiments import compare as comparison
+    from serlab.experiments.jobs import check_jobs
     from serlab.recipes import load_variant
-    from serlab.training.jobs import check_jobs
 
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)

@@ -55,7 +55,7 @@ def ended(error: BaseException) -> int:
 
 
 def _told(error: BaseException) -> int:
-    from serlab.core import MachineError, SerlabError
+    from serlab.core import MachineError, SerlabError, as_options
 
     if hasattr(error, "format_message"):
         return _usage(error)
@@ -63,7 +63,7 @@ def _told(error: BaseException) -> int:
     if known is None and isinstance(error, ImportError) and not (error.name or "").startswith("serlab"):
         known = MachineError(f"a library that serlab needs cannot be loaded ({_line(error)}); install serlab again.")
     if known is not None:
-        _say(f"serlab: {known}")
+        _say(f"serlab: {as_options(known)}")
         return known.exit_code
     where = _saved(error)
     details = f"{where} holds the details for a report" if where else "and its details could not be saved"
@@ -110,7 +110,7 @@ def _saved(error: BaseException) -> str | None:
     from pathlib import Path
 
     from serlab import __version__
-    from serlab.files import cache_folder
+    from serlab.core.files import cache_folder
 
     about = f"serlab {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv}\n\n"
     text = about + "".join(traceback.format_exception(error))
@@ -133,7 +133,7 @@ def _line(error: BaseException) -> str:
 
 def _say(message: str) -> None:
     # The module imports a little, and Ctrl-C may have come before it could.
-    from serlab.progress import say
+    from serlab.core.progress import say
 
     say(message)
 

@@ -104,7 +104,7 @@ def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> No
 
 def say_left_out(excluded: Sequence[Exclusion]) -> None:
     """List on standard error what was left out, and why."""
-    from serlab.progress import say
+    from serlab.core.progress import say
 
     for entry in excluded:
         say(f"left out: {entry.path or entry.clip} ({entry.reason})")

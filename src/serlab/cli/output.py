@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from serlab.progress import shown
+from serlab.core.progress import shown
 
 
 def lines(texts: Iterable[str]) -> None:

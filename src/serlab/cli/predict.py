@@ -12,14 +12,14 @@ import typer
 
 from serlab.cli import options, output
 from serlab.core import UserError
-from serlab.progress import say, shown
+from serlab.core.progress import say, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serlab.audio import Found
-    from serlab.models.classifier import Classifier
-    from serlab.prediction import Predictions
+    from serlab.inference.files import Predictions
+    from serlab.model.classifier import Classifier
 
 FORMATS = ("table", "json", "jsonl", "csv")
 _WIDE = 100_000
@@ -77,7 +77,7 @@ def predict(
 
 def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Classifier]:
     from serlab.audio import find_audio
-    from serlab.models.folder import load
+    from serlab.model.folder import load
 
     return find_audio(paths), load(model, precision)
 
@@ -85,8 +85,8 @@ def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, 
 def _to_file(
     model: Path, paths: Sequence[Path], precision: str, abstain: float | None, out: Path, form: str | None
 ) -> int:
-    from serlab.prediction import answers_of, stream
-    from serlab.prediction_file import ENDINGS, opened
+    from serlab.inference.files import answers_of, stream
+    from serlab.inference.table import ENDINGS, opened
 
     if out.suffix.lower() not in ENDINGS:
         raise UserError(f"--out {out} must end in {' or '.join(ENDINGS)}.")
@@ -113,8 +113,8 @@ def _to_file(
 
 def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str) -> int:
     from serlab.core import Exclusion
-    from serlab.prediction import FilePrediction, answers_of, stream
-    from serlab.prediction_file import as_csv, csv_header, lines
+    from serlab.inference.files import FilePrediction, answers_of, stream
+    from serlab.inference.table import as_csv, csv_header, lines
 
     found, classifier = _loaded(model, paths, precision)
     answered = answers_of(model, abstain)
@@ -133,7 +133,7 @@ def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: f
 
 
 def _at_the_end(model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str | None) -> int:
-    from serlab.prediction import predict as run
+    from serlab.inference.files import predict as run
 
     result = run(model, paths, precision=precision, abstain=abstain)
     if form == "json":

@@ -60,12 +60,12 @@ def evaluate(
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
     options.check_choice(form, ("table", "json"), "--format")
+    from serlab.core.progress import bar
     from serlab.evaluation.judge import evaluate as judge
     from serlab.evaluation.judge import evaluate_pair
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.paired import adjust
     from serlab.evaluation.prepare import prepare_all
-    from serlab.progress import bar
     from serlab.report import build_foreign
 
     # Only a corpus that is a table itself has columns to be named.

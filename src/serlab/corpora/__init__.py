@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 from serlab.core import UserError, unknown
+from serlab.core.files import absent
 from serlab.corpora.base import Columns, Corpus
-from serlab.files import absent
 
 __all__ = ["Columns", "Corpus", "corpus_names", "load_corpus"]
 

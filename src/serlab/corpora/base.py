@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serlab.core import Exclusion
-from serlab.files import sha256_json
+from serlab.core.files import sha256_json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.cells import text_of
 from serlab.core import UserError
+from serlab.core.progress import say_once
 from serlab.corpora.base import Columns
 from serlab.corpora.spans import span_columns
-from serlab.naming import FILE, LABEL, SPEAKER, alike, column
-from serlab.progress import say_once
-from serlab.table_file import read_table
+from serlab.tables.cells import text_of
+from serlab.tables.naming import FILE, LABEL, SPEAKER, alike, column
+from serlab.tables.reading import read_table
 
 _USUAL = {"path": FILE, "label": LABEL, "speaker": SPEAKER, "sentence": ("sentence",)}
 _SPLITS = frozenset({"split", "side", "fold", "partition", "subset", "set"})

@@ -11,12 +11,12 @@ import pandas as pd
 
 from serlab.audio import find_audio
 from serlab.core import Exclusion, UserError
+from serlab.core.progress import say, say_once
 from serlab.corpora import spelling
 from serlab.corpora.base import Columns, Corpus, fingerprint
 from serlab.corpora.listed import Listed, read_listed
 from serlab.corpora.scan import describe_files, scan
 from serlab.corpora.spans import check_spans
-from serlab.progress import say, say_once
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
 _WITHOUT_AUDIO = "a folder without audio"

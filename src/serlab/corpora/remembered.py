@@ -19,8 +19,8 @@ from typing import Any
 
 from serlab.audio import DECODER
 from serlab.core import MachineError
-from serlab.files import cache_folder, writing
-from serlab.progress import say
+from serlab.core.files import cache_folder, writing
+from serlab.core.progress import say
 
 _FORMAT = 1
 _anew: ContextVar[bool] = ContextVar("anew", default=False)

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from serlab import audio
+from serlab.core.files import sha256_file
+from serlab.core.progress import bar
 from serlab.corpora.remembered import home_of, recall, remember
-from serlab.files import sha256_file
-from serlab.progress import bar
 
 _MOST_THREADS = 8
 # Handing over one file at a time costs more than looking at it.

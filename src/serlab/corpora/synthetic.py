@@ -31,11 +31,11 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
 from serlab.core import EMOTIONS, MachineError, UserError
+from serlab.core.files import cache_folder, sha256_file, write_json, writing
+from serlab.core.progress import bar, say
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
-from serlab.files import cache_folder, sha256_file, write_json, writing
-from serlab.progress import bar, say
 
 VERSION = "2"
 """Part of the cache folder's name and of every clip's random seed; a change of the sound is a new version."""

@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from serlab.core import UserError
-from serlab.tables import PREFIX, labels_of, probabilities_of
+from serlab.tables.predictions import PREFIX, labels_of, probabilities_of
 
 Rule = Literal["log-probabilities", "probabilities"]
 

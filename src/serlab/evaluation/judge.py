@@ -36,7 +36,7 @@ def evaluate(
     """Judge a table of predictions, serlab's own or another's.
 
     Args:
-        table: a file for :func:`serlab.tables.read_foreign`, such a table, or one that is prepared already.
+        table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that is prepared already.
         corpus: where speaker and label of each clip come from when the table lacks them.
         labels: the full label list; by default the corpus's, else the labels that the table scores, else those that
             its clips have and its model says.

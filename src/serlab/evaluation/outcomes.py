@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 from serlab.evaluation.metrics import confusion
-from serlab.tables import PREDICTED, labels_of, logits_of
+from serlab.tables.predictions import PREDICTED, labels_of, logits_of
 
 Called = Mapping[int, int | str | None]
 """What the user calls folds or seeds, by the number that rows have; None for rows that name none."""

@@ -22,7 +22,7 @@ from serlab.evaluation.bootstrap import REPLICATES, Interval, interval, interval
 from serlab.evaluation.metrics import recall
 from serlab.evaluation.outcomes import Outcomes, check_labels
 from serlab.evaluation.tracks import plurality, votes_for, votes_of
-from serlab.tables import PREDICTED, labels_of, probabilities_of
+from serlab.tables.predictions import PREDICTED, labels_of, probabilities_of
 
 AGREE = 0.8
 FAIL = 0.2

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from serlab.core import UserError
+from serlab.core.progress import say
 from serlab.corpora.spelling import plain
 from serlab.evaluation.outcomes import Called, check_labels
-from serlab.naming import LABEL, ClipNames, alike, stem
-from serlab.progress import say
-from serlab.table_file import content_of, parse
-from serlab.tables import PREDICTED, PREFIX, check_table, labels_of, understood
+from serlab.tables.naming import LABEL, ClipNames, alike, stem
+from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
+from serlab.tables.reading import content_of, parse
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus

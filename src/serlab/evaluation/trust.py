@@ -24,7 +24,7 @@ from serlab.evaluation.outcomes import Called, Outcomes, count_outcomes
 from serlab.evaluation.people import agree_and_fail, likeness, people, raters_outcomes
 from serlab.evaluation.soft import ceiling, soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
-from serlab.tables import PREFIX, labels_of
+from serlab.tables.predictions import PREFIX, labels_of
 
 TRACKS = ("perceived", "perceived-face", "perceived-both", "agreement>=0.8", "level-LO", "level-MD", "level-HI")
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")

@@ -31,9 +31,9 @@ from safetensors.torch import save_file
 from serlab import __version__
 from serlab.audio import DECODER
 from serlab.core import MachineError, UserError
-from serlab.files import cache_folder, sha256_json, writing
+from serlab.core.files import cache_folder, sha256_json, writing
+from serlab.core.progress import say
 from serlab.frontends.base import Features
-from serlab.progress import say
 
 LIMIT_VARIABLE = "SERLAB_CACHE_GB"
 DEFAULT_LIMIT_GB = 20.0

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from serlab.audio import SAMPLE_RATE
+from serlab.core.precision import Precision, autocast, device
 from serlab.frontends.base import Features, Samples
-from serlab.precision import Precision, autocast, device
 
 _VARIANCE_FLOOR = 1e-7
 

@@ -14,11 +14,11 @@ from itertools import product
 from pathlib import Path
 
 from serlab.audio import read
-from serlab.augment import VERSION, View, apply
+from serlab.audio.augment import VERSION, View, apply
+from serlab.core.progress import bar
+from serlab.core.randomness import keyed
 from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.frontends.cache import FeatureCache
-from serlab.progress import bar
-from serlab.randomness import keyed
 
 BUDGET_BYTES = 4 * 2**30
 _READERS = 2

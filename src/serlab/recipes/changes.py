@@ -10,8 +10,8 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from serlab.core import UserError
-from serlab.progress import say
-from serlab.settings import plain, read_yaml
+from serlab.core.progress import say
+from serlab.core.settings import plain, read_yaml
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 _Parsed = tuple["Change", list[str], Any]

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from serlab.core import UserError, unknown
-from serlab.files import absent
-from serlab.progress import say
+from serlab.core.files import absent
+from serlab.core.progress import say
+from serlab.core.settings import MOST_CHARACTERS, build, read_yaml
 from serlab.recipes.changes import Change, apply, flat
 from serlab.recipes.recipe import KINDS, NEEDS, SECTIONS, Recipe
-from serlab.settings import MOST_CHARACTERS, build, read_yaml
 
 
 def preset_names() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from serlab.audio import SAMPLE_RATE
 from serlab.core import UserError
-from serlab.settings import added, check_at_least, check_at_most, check_share
+from serlab.core.settings import added, check_at_least, check_at_most, check_share
 
 _HEAD_FIELDS = {"num_labels", "id2label", "label2id", "classifier_proj_size", "use_weighted_layer_sum"}
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from serlab.augment import View
+from serlab.audio.augment import View
 from serlab.core import UserError
-from serlab.files import sha256_json
+from serlab.core.files import sha256_json
+from serlab.core.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
 from serlab.recipes.changes import Kinds
 from serlab.recipes.models import EncoderModel, Model, ProbeModel, ResNetModel, SvmModel
-from serlab.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
 

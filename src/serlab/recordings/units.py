@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from serlab.core.files import sha256_json
 from serlab.corpora.base import Corpus
-from serlab.files import sha256_json
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from serlab import __version__
 from serlab.evaluation.prepare import Judged, prepare_all
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -25,7 +25,7 @@ def foreign_runs(tables: Sequence[Path | Judged], corpus: Corpus | None = None, 
     signature as ``called``, with None for what a table does not name.
 
     Args:
-        tables: files for :func:`serlab.tables.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
         corpus: where speaker and label of each clip come from when the tables lack them.
         side: which rows to judge where a table has a column ``side``.
 

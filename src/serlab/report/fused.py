@@ -9,7 +9,7 @@ from serlab.core import UserError
 from serlab.evaluation.fusion import Rule, fit_weights, fuse
 from serlab.report.selection import Cell, RecipeRuns, cell_of, full_grid
 from serlab.report.words import counted
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 FITTED = "@dev"
 """Ends the name of a fusion whose weights were fitted on dev sides."""

@@ -17,7 +17,7 @@ from serlab.evaluation.paired import compare
 from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
 from serlab.report.recipe import compare_pair, describe
 from serlab.report.selection import RecipeRuns, group_runs
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 
 def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) -> dict[str, Any]:

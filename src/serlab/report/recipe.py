@@ -20,7 +20,7 @@ from serlab.evaluation.trust import trust
 from serlab.recipes.variants import changed_settings
 from serlab.report.selection import Cell, RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
-from serlab.tables import Run, labels_of, probabilities_of
+from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 WORST = 12
 _WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")

@@ -19,10 +19,9 @@ from urllib.parse import quote
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from serlab import files, ledger
-from serlab.core import UserError
+from serlab.core import UserError, files
+from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.progress import clock
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
@@ -32,7 +31,8 @@ from serlab.report.summary import summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
-from serlab.tables import read_protocols, read_runs
+from serlab.tables import ledger
+from serlab.tables.predictions import read_protocols, read_runs
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -86,7 +86,7 @@ def build_foreign(
     """Write the report of tables of predictions, whoever made them.
 
     Args:
-        tables: files for :func:`serlab.tables.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
         folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.

@@ -14,7 +14,7 @@ from serlab.core import UserError
 from serlab.evaluation.outcomes import Called, check_labels, predicted_of
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
-from serlab.tables import Run, labels_of, probabilities_of
+from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
 Cell = tuple[int, int]

@@ -10,17 +10,17 @@ import pandas as pd
 
 import serlab.evaluation.bootstrap as bootstrap
 from serlab.core import UserError
+from serlab.core.progress import bar
+from serlab.core.settings import plain
 from serlab.evaluation.paired import adjust
 from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import people_of
-from serlab.progress import bar
 from serlab.report.notices import notices
 from serlab.report.recipe import compare_pair, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.verdict import answer
 from serlab.report.words import signature_line
-from serlab.settings import plain
-from serlab.tables import Run
+from serlab.tables.predictions import Run
 
 
 def summarise(

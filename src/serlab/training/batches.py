@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from serlab.augment import View, mix, spec_augment
+from serlab.audio.augment import View, mix, spec_augment
+from serlab.core.randomness import keyed
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.randomness import keyed
 from serlab.recipes import Augmentation
 
 _AHEAD = 3

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from serlab.core import MachineError
-from serlab.ranks import rank, world
+from serlab.core.ranks import rank, world
 
 _INTERRUPTED = 130
 _LONGEST_WAIT = timedelta(days=7)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.models.classifier import Classifier
+from serlab.model.classifier import Classifier
 
 HELD_BYTES = 2**29
 

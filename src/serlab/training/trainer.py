@@ -26,13 +26,13 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from serlab.approaches.network import Network
+from serlab.approaches.weights import quiet
 from serlab.core import FindingsError, causes
-from serlab.files import unwritable, write_json
-from serlab.models.network import Network
-from serlab.models.weights import quiet
-from serlab.precision import Precision
-from serlab.progress import Bar, bar
-from serlab.randomness import keyed_seed
+from serlab.core.files import unwritable, write_json
+from serlab.core.precision import Precision
+from serlab.core.progress import Bar, bar
+from serlab.core.randomness import keyed_seed
 from serlab.recipes import Training
 from serlab.training import processes
 from serlab.training.batches import Batch, TrainingBatches

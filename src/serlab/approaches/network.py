@@ -1,0 +1,142 @@
+"""What a network is, and how it scores clips: batches of exactly one length, so that nothing is ever padded.
+
+Only such batches make a clip's prediction independent of its neighbours for every encoder: group normalisation over
+time, stacked positional convolutions and Whisper's missing mask all let padding change the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.parametrize import cached
+
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+from serlab.core.precision import Precision, autocast, device
+from serlab.frontends.base import Features, FrontEnd, Samples
+
+_MAX_BATCH = 32
+
+
+class Network(nn.Module):
+    """The trained part of an approach: features of a batch to logits.
+
+    Attributes:
+        frontend: computes the features of one clip.
+        window: number of time steps of every input, or None where the network takes any length.
+        fill: feature value that stands for silence (for clips shorter than the window).
+        longest: seconds of the longest input that it takes; longer clips are scored in pieces.
+        needs_serlab: whether the saved folder cannot be used by plain transformers.
+        most_values: numbers in a batch, beyond which memory would grow too large.
+    """
+
+    frontend: FrontEnd
+    window: int | None = None
+    fill: float = 0.0
+    longest: float = math.inf
+    needs_serlab: bool = True
+    most_values: int = 4_000_000
+
+    def segments(self, features: Features) -> list[Features]:
+        """Split a clip's features into the pieces that are scored; their logits are averaged."""
+        if self.window is None:
+            return [features]
+        return windows(features, self.window, self.fill)
+
+    def depth_of(self, name: str) -> int | None:
+        """How far below the top layer a parameter lies (0 = top), or None for a freshly initialised head."""
+        raise NotImplementedError
+
+    def save_weights(self, folder: Any) -> None:
+        """Write configuration, weights and preprocessor into ``folder``."""
+        raise NotImplementedError
+
+
+def windows(features: Features, length: int, fill: float) -> list[Features]:
+    """Cover (frames, bands) by evenly spaced windows of ``length`` frames that overlap by at least half.
+
+    A shorter clip becomes one window, filled at its end with ``fill``.
+
+    >>> import numpy as np
+    >>> [w[:, 0].tolist() for w in windows(np.arange(5, dtype="f4")[:, None], 4, -1.0)]
+    [[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]]
+    >>> windows(np.ones((1, 1), "f4"), 3, -1.0)[0][:, 0].tolist()
+    [1.0, -1.0, -1.0]
+    """
+    spare = len(features) - length
+    if spare <= 0:
+        filler = np.full((-spare, *features.shape[1:]), fill, features.dtype)
+        return [np.concatenate([features, filler])]
+    count = 1 + -(-spare // (length // 2))
+    starts = np.linspace(0, spare, count).round().astype(int)
+    return [features[start : start + length] for start in starts]
+
+
+def score(network: Network, clips: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
+    """Logits of clips.
+
+    Args:
+        network: the network; it is put into evaluation mode.
+        clips: features of each clip, time first.
+        precision: of the matrix products.
+
+    Returns:
+        Array of shape (clips, labels), in the order of ``clips``.
+    """
+    network.eval()
+    pieces = [(owner, piece) for owner, clip in enumerate(clips) for piece in network.segments(clip)]
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, (_, piece) in enumerate(pieces):
+        by_shape[piece.shape].append(index)
+    rows: dict[int, NDArray[np.float32]] = {}
+    # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward pass.
+    with cached():
+        for shape, members in by_shape.items():
+            size = max(1, min(_MAX_BATCH, network.most_values // int(np.prod(shape))))
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
+    sums = np.zeros((len(clips), next(iter(rows.values())).shape[0] if rows else 0), np.float64)
+    counts = np.zeros((len(clips), 1))
+    for index, (owner, _) in enumerate(pieces):
+        sums[owner] += rows[index]
+        counts[owner] += 1
+    return (sums / counts).astype(np.float32)
+
+
+def trial_sound() -> Samples:
+    """A second of a buzz in a little noise: something to try a model with."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    sound: Samples = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(np.float32)
+    return sound
+
+
+def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
+    """Refuse a model whose scores of one clip are not a finite number for each label.
+
+    Args:
+        folder: where it comes from, for errors.
+        scores: what it gave, shape (1, labels).
+        count: number of labels.
+    """
+    if scores.shape != (1, count):
+        given = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(f"{folder} gives {given} scores for {count} labels; it is damaged.")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
+
+
+def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
+    values = torch.from_numpy(np.stack(batch)).to(device())
+    with torch.inference_mode(), autocast(precision):
+        logits: NDArray[np.float32] = network(values).float().cpu().numpy()
+    return logits

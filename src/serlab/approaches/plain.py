@@ -1,0 +1,129 @@
+"""Audio classifiers that transformers has trained or shipped: scored as its own pipeline scores them.
+
+The front end is the checkpoint's own feature extractor, called as ``transformers.pipeline`` calls it; the network is
+the checkpoint's own model. Both see one clip as the pipeline does, so probabilities agree with it to rounding.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    ASTFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    WhisperFeatureExtractor,
+)
+
+from serlab.approaches import checkpoint, preprocessor, stored
+from serlab.approaches.network import Network
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+from serlab.core.progress import say
+from serlab.frontends.base import Features, Samples
+
+_SPECTRAL_SAMPLES = 640
+"""Two frames of a spectral extractor, fewer than which it cannot normalise."""
+
+
+class Inputs:
+    """Front end: a feature extractor of transformers, as its pipeline calls it.
+
+    Args:
+        extractor: the extractor.
+        shortest: fewest samples that the model can be given.
+        longest: samples of a clip that the model hears; the pipeline leaves out what comes after.
+    """
+
+    def __init__(self, extractor: Any, *, shortest: int, longest: int | None) -> None:
+        self.extractor, self.shortest, self.longest = extractor, shortest, longest
+        self.name = str(extractor.model_input_names[0])
+        self.told = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that changes the output."""
+        settings = {k: v for k, v in self.extractor.to_dict().items() if isinstance(v, (bool, int, float, str))}
+        return {"frontend": "transformers", **settings}
+
+    def __call__(self, samples: Samples) -> Features:
+        """Compute the model's input for one clip; its shape is the model's own."""
+        if len(samples) < self.shortest:
+            raise UserError(f"shorter than the {self.shortest / SAMPLE_RATE:g} s that the model needs")
+        if self.longest and len(samples) > self.longest and not self.told:
+            self.told = True
+            say(
+                f"the model hears the first {self.longest / SAMPLE_RATE:g} s of a clip; longer ones are judged by that."
+            )
+        batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np")
+        values = batch[self.name][0]
+        if isinstance(self.extractor, SeamlessM4TFeatureExtractor) and "attention_mask" in batch:
+            # It fills the last of its double frames and masks it; without that frame no mask is needed.
+            values = values[: int(batch["attention_mask"][0].sum())]
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+class PlainClassifier(Network):
+    """An audio classifier of transformers: what its feature extractor gives to logits (batch, labels).
+
+    Args:
+        hf: transformers' classification model, in fp32.
+        frontend: its feature extractor.
+    """
+
+    needs_serlab = False
+    # A waveform's convolutional features take a hundred times its memory.
+    most_values = 640_000
+
+    def __init__(self, hf: Any, frontend: Inputs) -> None:
+        super().__init__()
+        self.hf = hf
+        self.frontend = frontend
+        stacks = (part for name, part in hf.named_modules() if name.rpartition(".")[2] in ("layer", "layers"))
+        # A plain tuple: as a module of its own it would stand twice in the state.
+        self.layers = tuple(next(part for part in stacks if isinstance(part, nn.ModuleList)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score a batch of one shape."""
+        logits: Tensor = self.hf(features).logits
+        return logits
+
+
+def from_folder(folder: Path) -> tuple[PlainClassifier, tuple[str, ...]]:
+    """Load a checkpoint of transformers' for audio classification.
+
+    Returns:
+        The network, and its labels in the order of the logits.
+
+    Raises:
+        UserError: (inside :func:`serlab.approaches.weights.loading`) the folder is no such classifier, is damaged, or
+            asks for something that serlab does not do.
+    """
+    config = checkpoint.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
+    labels = checkpoint.labels_of(folder, config)
+    fields = preprocessor.read(folder, config)
+    models = MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
+    hf = checkpoint.build(folder, config, models, stored.read(folder), fields={})
+    extractor = preprocessor.extractor(config["model_type"], fields)
+    frontend = Inputs(extractor, shortest=_shortest(hf.config), longest=_longest(extractor))
+    return PlainClassifier(hf, frontend), labels
+
+
+def _shortest(config: Any) -> int:
+    """Samples that give the fewest frames a model can do with, by the length formula of its convolutions."""
+    if not hasattr(config, "conv_kernel"):
+        return _SPECTRAL_SAMPLES
+    length = int(getattr(config, "squeeze_factor", 1))
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        length = (length - 1) * stride + kernel
+    return length
+
+
+def _longest(extractor: Any) -> int | None:
+    if isinstance(extractor, WhisperFeatureExtractor):
+        return int(extractor.n_samples)
+    # A frame is 25 ms long, and one begins every 10 ms.
+    return 160 * (int(extractor.max_length) - 1) + 400 if isinstance(extractor, ASTFeatureExtractor) else None

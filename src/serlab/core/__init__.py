@@ -1,0 +1,31 @@
+"""What every room needs: errors, settings, files, progress, randomness."""
+
+from serlab.core.errors import (
+    EMOTIONS,
+    Exclusion,
+    FindingsError,
+    MachineError,
+    SerlabError,
+    UserError,
+    argument,
+    as_options,
+    causes,
+    lacks_memory,
+    setting,
+    unknown,
+)
+
+__all__ = [
+    "EMOTIONS",
+    "Exclusion",
+    "FindingsError",
+    "MachineError",
+    "SerlabError",
+    "UserError",
+    "argument",
+    "as_options",
+    "causes",
+    "lacks_memory",
+    "setting",
+    "unknown",
+]

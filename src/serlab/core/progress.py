@@ -1,0 +1,139 @@
+"""Progress with time left, on standard error: a live bar on a terminal, a line now and then in a log.
+
+Standard output stays free for results. Of several processes the first one speaks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Protocol
+
+from serlab.core.ranks import rank
+
+_FIRST_LINE_AFTER_S = 2.0
+_LINE_EVERY_S = 15.0
+_LOOK_BACK_S = 1800.0
+# Control characters, soft hyphen, marks that are not seen or that turn the direction of writing, tags, and surrogates.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+class Bar(Protocol):
+    """What a running task calls: one step done, and what to say beside the bar."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count ``steps`` as done and show ``note``."""
+
+
+def say(message: str) -> None:
+    """Print one line to standard error; work goes on where nobody reads it any more."""
+    if rank() == 0:
+        with suppress(OSError):
+            print(shown(message), file=sys.stderr, flush=True)
+
+
+def shown(text: str) -> str:
+    r"""Text for a person's eyes: characters that steer a terminal, or that nobody sees, as escapes.
+
+    File names, labels and speakers come from anywhere; a name must not clear a screen, turn a line round or fake a
+    second one. Formats for programs keep names as they are.
+
+    >>> print(shown("a\x1b[31mb.wav"))
+    a\x1b[31mb.wav
+    """
+    return _UNSEEN.sub(lambda found: _escape(found[0]), text)
+
+
+def _escape(sign: str) -> str:
+    if "\udc80" <= sign <= "\udcff":
+        # A byte of a file name that is no text.
+        return f"\\x{ord(sign) - 0xDC00:02x}"
+    return sign.encode("unicode_escape").decode()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> clock(7.4), clock(75), clock(7384)
+    ('7 s', '1 min 15 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@cache
+def say_once(message: str) -> None:
+    """Print a line to standard error unless this process has printed it before."""
+    say(message)
+
+
+@contextmanager
+def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """Show the progress of a task of ``total`` steps while the block runs.
+
+    Args:
+        title: what is being done.
+        total: number of steps.
+        done: steps that an earlier, interrupted process has done already.
+
+    Yields:
+        A :class:`Bar`.
+    """
+    if sys.stderr.isatty() and rank() == 0:
+        with _live(title, total, done) as live:
+            yield live
+    else:
+        yield _Lines(title, total, done)
+
+
+class _Lines:
+    """Plain lines for logs: the first after two seconds, then one every fifteen."""
+
+    def __init__(self, title: str, total: int, done: int) -> None:
+        self.title, self.total, self.done, self.before = title, total, done, done
+        self.start = time.monotonic()
+        self.next_line = self.start + _FIRST_LINE_AFTER_S
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now < self.next_line or not self.total:
+            return
+        self.next_line = now + _LINE_EVERY_S
+        left = (now - self.start) / max(1, self.done - self.before) * (self.total - self.done)
+        text = f"{self.title}: {self.done}/{self.total} ({100 * self.done // self.total} %), {clock(left)} left"
+        say(f"{text}, {note}" if note else text)
+
+
+@contextmanager
+def _live(title: str, total: int, done: int) -> Iterator[Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left {task.fields[note]}", markup=False),
+    )
+    # Steps may come in lots that are minutes apart; Rich looks back 30 s by itself, and would know no time left.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=_LOOK_BACK_S) as progress:
+        task = progress.add_task(shown(title), total=total, completed=done, note="")
+
+        class _Rich:
+            def advance(self, steps: int = 1, note: str = "") -> None:
+                progress.update(task, advance=steps, note=shown(note))
+
+        yield _Rich()

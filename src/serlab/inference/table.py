@@ -1,0 +1,242 @@
+"""A file of predictions that grows while they are made, and goes on where a killed process left it.
+
+For ``predictions.csv`` (or ``.jsonl``) there are:
+
+    predictions.csv            a row a predicted file
+    predictions.excluded.csv   a row a file that was left out, with the reason; absent where there is none
+    predictions.csv.json       the model and the precision that the rows come from
+
+Rows are appended as they come. A kill can tear the last line and no other; whoever opens the file next cuts it off, and
+its clip is predicted again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serlab import __version__
+from serlab.core import Exclusion, UserError
+from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
+from serlab.inference.files import FilePrediction
+from serlab.model.classifier import Classifier
+
+ENDINGS = (".csv", ".jsonl")
+
+_FORMAT = 1
+_MODEL_FILES = (".json", ".safetensors", ".bin")
+_EXCLUDED_HEADER = ("path", "reason")
+
+
+def csv_header(labels: Iterable[str]) -> tuple[str, ...]:
+    """Columns of predictions as CSV."""
+    return "path", "predicted", *(f"prob_{label}" for label in labels)
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Lines of CSV, quoted where a value needs it."""
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
+def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
+    r"""Predictions or exclusions as lines of ``csv``, without the header, or ``jsonl``.
+
+    >>> lines([FilePrediction("a,b.wav", "sad", {"calm": 0.25, "sad": 0.75})], "csv")
+    '"a,b.wav",sad,0.25,0.75\r\n'
+    >>> lines([Exclusion("a.wav", "a.wav", "silent")], "jsonl")
+    '{"path": "a.wav", "reason": "silent"}\n'
+    """
+    if form == "csv":
+        return as_csv(
+            (found.path, found.label or "", *found.probabilities.values())
+            if isinstance(found, FilePrediction)
+            else (found.path, found.reason)
+            for found in results
+        )
+    rows = (
+        vars(found) if isinstance(found, FilePrediction) else {"path": found.path, "reason": found.reason}
+        for found in results
+    )
+    return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+class PredictionFile:
+    """The open file; made by :func:`opened`.
+
+    Attributes:
+        path: where the predictions are.
+        excluded_path: where the exclusions are.
+        excluded: the files that were left out, by this process or an earlier one.
+    """
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        self.path = path
+        self.form = path.suffix.lower()[1:]
+        self.header = csv_header(labels)
+        self.excluded_path = path.with_suffix(f".excluded{path.suffix}")
+        self.excluded: set[str] = set()
+
+    def left(self, files: Iterable[str]) -> list[str]:
+        """Those of ``files`` that have no row yet, in neither file."""
+        done = set(self._paths(self.path, self.header)) | self.excluded
+        return [file for file in files if file not in done]
+
+    def add(self, results: Sequence[FilePrediction | Exclusion]) -> None:
+        """Append what became of some files, and see it to the disk.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        predicted = [found for found in results if isinstance(found, FilePrediction)]
+        excluded = [found for found in results if isinstance(found, Exclusion)]
+        if predicted:
+            _append(self.path, lines(predicted, self.form))
+        if excluded:
+            header = "" if self.excluded_path.exists() else self._head(_EXCLUDED_HEADER)
+            _append(self.excluded_path, header + lines(excluded, self.form))
+            self.excluded.update(found.path for found in excluded)
+
+    def start(self) -> None:
+        """Write the header."""
+        _append(self.path, self._head(self.header))
+
+    def repair(self) -> None:
+        """Cut off what a kill has torn, and read what was left out."""
+        _cut_torn_line(self.path, self.form)
+        if self.excluded_path.exists():
+            if not _cut_torn_line(self.excluded_path, self.form):
+                self.excluded_path.unlink()
+                return
+            self.excluded.update(self._paths(self.excluded_path, _EXCLUDED_HEADER))
+
+    def _head(self, header: Sequence[str]) -> str:
+        return as_csv([header]) if self.form == "csv" else ""
+
+    def _paths(self, path: Path, header: Sequence[str]) -> Iterator[str]:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            if self.form == "csv":
+                rows = csv.reader(stream)
+                if next(rows, None) != list(header):
+                    raise UserError(f"the columns of {path} are not {', '.join(header)}; name another --out.")
+                for row in rows:
+                    if len(row) != len(header):
+                        raise _damaged(path, rows.line_num)
+                    yield row[0]
+            else:
+                for number, line in enumerate(stream, 1):
+                    try:
+                        yield json.loads(line)["path"]
+                    except (ValueError, TypeError, KeyError):
+                        raise _damaged(path, number) from None
+
+
+@contextmanager
+def opened(path: Path, model: Path, classifier: Classifier, abstain: float | None = None) -> Iterator[PredictionFile]:
+    """Start a file of predictions, or go on with one.
+
+    Args:
+        path: the file; its name ends in ``.csv`` or ``.jsonl``.
+        model: the model's folder.
+        classifier: the model, loaded from there.
+        abstain: as for :func:`serlab.inference.files.predict`.
+
+    Yields:
+        The file, which no other process can open meanwhile.
+
+    Raises:
+        UserError: the file holds something else, or predictions of another model, precision or abstention; or another
+            process is writing it.
+        MachineError: it cannot be written.
+    """
+    side = path.with_name(f"{path.name}.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("ab")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"another process is writing {path} right now; wait for it.") from None
+        file = PredictionFile(path, classifier.labels)
+        source = _source(model, classifier) | {"abstain": abstain}
+        if path.stat().st_size:
+            _check_source(path, side, source)
+            file.repair()
+        if not path.stat().st_size:
+            # In this order, so that a kill between leaves an empty file, with which everything starts anew.
+            file.excluded_path.unlink(missing_ok=True)
+            write_json(side, source)
+            file.start()
+        yield file
+
+
+def _source(model: Path, classifier: Classifier) -> dict[str, Any]:
+    """What rows come from: every file of the model's folder that can change them, and the precision."""
+    found = (path for pattern in ("*", "encoder/*") for path in model.glob(pattern) if path.suffix in _MODEL_FILES)
+    return {
+        "format": _FORMAT,
+        "model": str(model),
+        "sha256": sha256_json({path.relative_to(model).as_posix(): sha256_file(path) for path in found}),
+        "precision": classifier.precision,
+        "serlab": __version__,
+    }
+
+
+def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
+    try:
+        known = json.loads(side.read_text(encoding="utf-8"))
+        model, sha256, precision = known["model"], known["sha256"], known["precision"]
+    except FileNotFoundError:
+        raise UserError(f"{path} is no file of serlab's, for there is no {side}; name another --out.") from None
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{side} is damaged, so nobody knows whose rows {path} holds; name another --out.") from None
+    if sha256 != source["sha256"]:
+        there = f"from {model}" if model != source["model"] else f"from {model} as it was then"
+        raise UserError(f"{path} holds rows of another model ({there}); name another --out, or delete {path}.")
+    if precision != source["precision"]:
+        raise UserError(
+            f"{path} holds rows at {precision}, not {source['precision']}; add --precision {precision}, name another "
+            f"--out, or delete {path}."
+        )
+    if known.get("abstain") != source["abstain"]:
+        raise UserError(f"{path} holds rows of another --abstain ({known.get('abstain')}); name another --out.")
+
+
+def _append(path: Path, text: str) -> None:
+    """Add text to a file; file names that are no UTF-8 get back the bytes that they have on disk."""
+    try:
+        with path.open("ab") as stream:
+            stream.write(text.encode("utf-8", "surrogateescape"))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _cut_torn_line(path: Path, form: str) -> int:
+    """Cut a file after its last whole line and return its size; within quotes, a line of CSV goes on."""
+    whole = position = quotes = 0
+    with path.open("rb") as stream:
+        for line in stream:
+            position += len(line)
+            quotes += line.count(b'"') if form == "csv" else 0
+            if line.endswith(b"\n") and quotes % 2 == 0:
+                whole = position
+    if whole < position:
+        os.truncate(path, whole)
+    return whole
+
+
+def _damaged(path: Path, number: int) -> UserError:
+    return UserError(f"line {number} of {path} is no row of serlab's; repair it, or name another --out.")

@@ -1,1 +1,0 @@
-"""Networks and classical models: registry, training targets, save and load."""

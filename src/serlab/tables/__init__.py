@@ -1,0 +1,1 @@
+"""Tables: reading any, naming their columns and clips, and the prediction table."""

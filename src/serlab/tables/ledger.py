@@ -1,0 +1,73 @@
+"""The ledger of a results folder: one JSON line for every evaluation of a configuration on a test side.
+
+Lines are only ever added. What a line says is up to who adds it; ``corpus``, ``protocol``, ``recipe``, ``hash``,
+``fold`` and ``seed`` are always there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serlab.core import UserError
+from serlab.core.files import unwritable
+
+_NAME = "ledger.jsonl"
+
+
+def now() -> str:
+    """The time, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def enter(out: Path, entry: Mapping[str, Any]) -> None:
+    """Add a line, before the test side is read.
+
+    Args:
+        out: the results folder.
+        entry: what is evaluated; the time is put in front.
+
+    Raises:
+        MachineError: the line cannot be written.
+    """
+    path = out / _NAME
+    line = json.dumps({"time": now(), **entry}).encode() + b"\n"
+    try:
+        with path.open("a+b", buffering=0) as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            end = stream.seek(0, os.SEEK_END)
+            try:
+                if stream.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+            except OSError:
+                # Half a line would swallow the next one.
+                stream.truncate(end)
+                raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """All lines of a results folder's ledger, the first one first; none where there is no ledger.
+
+    Raises:
+        UserError: a line is not JSON.
+    """
+    path = out / _NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise UserError(
+            f"{path} has a line that is not JSON: {error}; restore it, for it counts the readings of test data."
+        ) from error

@@ -1,0 +1,346 @@
+"""The prediction table: the only bridge from models to statistics.
+
+One row a clip and side; columns ``clip``, ``speaker``, ``label``, ``side`` (``dev`` or ``test``), ``fold`` (from 1),
+``seed``, and one ``logit_<label>`` a class: finite natural-log scores, float32, whose softmax is the model's
+probability. Beside each table lies its signature, a JSON file that says what exactly was run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serlab.core import UserError
+from serlab.core.files import writing
+from serlab.core.progress import say
+from serlab.tables.cells import numbers_of, text_of
+from serlab.tables.naming import CLIP, LABEL, SPEAKER, alike, column
+from serlab.tables.reading import read_table
+
+KEYS = ("clip", "speaker", "label", "side", "fold", "seed")
+PREFIX = "logit_"
+PREDICTED = "predicted"
+"""Column of the labels that a model said, in tables of others; all there is where they have no scores."""
+_SIGNATURE: dict[str, type] = {
+    "serlab": str, "recipe": dict, "corpus": dict, "protocol": dict, "fold": int, "seed": int, "precision": str,
+    "training": dict, "cost": dict, "exclusions": list, "versions": dict, "machine": dict,
+}  # fmt: skip
+_PROBABILITY = "prob_"
+_SMALLEST_PROBABILITY = 1e-12
+# Probabilities written with two digits of six labels are off by so much.
+_SUM_TOLERANCE = 0.03
+# Scores are float32 in tables of serlab's own; sums of larger ones would not be finite.
+_LARGEST_SCORE = float(np.finfo(np.float32).max)
+_LIKE_SCORE = re.compile(r"(p|proba|probability|score|softmax|conf|confidence|logits)[ _.:-]", re.IGNORECASE)
+_MOST_NAMED = 8
+_MOST_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's prediction table and its signature."""
+
+    table: pd.DataFrame
+    signature: dict[str, Any]
+    path: Path
+
+
+def labels_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Labels that the table has a logit for, in its column order."""
+    return tuple(str(name)[len(PREFIX) :] for name in table.columns if str(name).startswith(PREFIX))
+
+
+def logits_of(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Logits as an array of shape (clips, labels)."""
+    logits: NDArray[np.float64] = table[[PREFIX + label for label in labels_of(table)]].to_numpy(np.float64)
+    return logits
+
+
+def probabilities_of(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Softmax of the logits, shape (clips, labels)."""
+    logits = logits_of(table)
+    scores: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores /= scores.sum(axis=1, keepdims=True)
+    return scores
+
+
+def make_table(
+    clips: pd.DataFrame, logits: NDArray[np.floating[Any]], labels: Sequence[str], *, side: str, fold: int, seed: int
+) -> pd.DataFrame:
+    """Build a prediction table from clips (columns ``clip``, ``speaker``, ``label``) and logits (clips, labels)."""
+    table = clips[["clip", "speaker", "label"]].reset_index(drop=True).astype(str)
+    table = table.assign(side=side, fold=np.int32(fold), seed=np.int32(seed))
+    scores = pd.DataFrame(np.asarray(logits, np.float32), columns=[PREFIX + label for label in labels])
+    return pd.concat([table, scores], axis=1)
+
+
+def check_table(table: pd.DataFrame, name: str) -> None:
+    """Refuse a table that breaks the contract.
+
+    Args:
+        table: the prediction table.
+        name: what to call it in the error.
+
+    Raises:
+        UserError: a column is missing, a logit is not finite, or a clip appears twice for one side, fold and seed.
+    """
+    missing = [key for key in KEYS if key not in table.columns]
+    if missing or not (labels_of(table) or PREDICTED in table.columns):
+        wanted = ", ".join(missing) or "logit_<label>"
+        raise UserError(f"{name} is not a prediction table: it has no column {wanted}.")
+    scores = [PREFIX + label for label in labels_of(table)]
+    wrong = [key for key in ("fold", "seed") if table[key].dtype.kind not in "iu"]
+    wrong += [key for key in scores if table[key].dtype.kind not in "fiu"]
+    if wrong:
+        raise UserError(f"{name} is not a prediction table: its column {wrong[0]} does not hold numbers alone.")
+    bad = ~np.isfinite(logits_of(table)).all(axis=1)
+    if bad.any():
+        clip = table.loc[bad, "clip"].iloc[0]
+        raise UserError(f"{name} has a logit that is not finite, first for clip {clip}; such a run cannot be judged.")
+    twice = table.duplicated(["clip", "side", "fold", "seed"])
+    if twice.any():
+        raise UserError(f"{name} names clip {table.loc[twice, 'clip'].iloc[0]} twice; each clip may stand once.")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Check a prediction table and write it as Parquet, atomically."""
+    check_table(table, path.name)
+    with writing(path) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def read_run(path: Path) -> Run:
+    """Read the table at ``path`` (Parquet) with the signature beside it.
+
+    Raises:
+        UserError: one of them is missing or damaged.
+    """
+    signature_path = path.with_suffix(".json")
+    table = _with_texts(read_table(path), str(path))
+    try:
+        signature = json.loads(signature_path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename} is missing: a run is a .parquet table with a .json signature.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read the run {path}: {error}.") from error
+    check_table(table, str(path))
+    _check_signature(signature, signature_path)
+    return Run(table, signature, path)
+
+
+def _with_texts(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """A table of serlab's own with text as text."""
+    there = [key for key in ("clip", "speaker", "label", "side") if key in table.columns]
+    return table.assign(**{key: text_of(table[key], name).astype(str) for key in there})
+
+
+def _check_signature(signature: Any, path: Path) -> None:
+    for key, kinds in _SIGNATURE.items():
+        if not isinstance(signature, dict) or key not in signature:
+            raise UserError(f"{path} is not a signature of a run: it has no {key}; restore it or move the run.")
+        if not (signature[key] is None or isinstance(signature[key], kinds)):
+            raise UserError(f"{path} is not a signature of a run: its {key} is damaged; restore it or move the run.")
+
+
+def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
+    """Read the runs below ``<out>/<corpus>/<protocol>``, in order of recipe, fold and seed.
+
+    Args:
+        folder: the protocol's folder.
+        recipes: folder names of the recipes to read; all where none is named.
+    """
+    paths = sorted(folder.glob("*/fold*-seed*.parquet"))
+    return [read_run(path) for path in paths if not recipes or path.parent.name in recipes]
+
+
+def read_protocols(folder: Path, recipes: Collection[str] = ()) -> dict[str, list[Run]]:
+    """Read the runs below ``<out>/<corpus>``, as :func:`read_runs`, by the name of their protocol."""
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    return {path.name: runs for path in inner if (runs := read_runs(path, recipes))}
+
+
+def read_foreign(path: Path) -> pd.DataFrame:
+    """Read predictions that serlab did not make, or that ``serlab predict`` made.
+
+    Args:
+        path: CSV, JSON lines or Parquet with a column that names clips (see :mod:`serlab.tables.naming`) and one
+            ``logit_<label>`` or ``prob_<label>`` a class, or ``predicted`` alone; speaker, label, ``side``, ``fold``
+            and ``seed`` are optional (they may come from the corpus).
+
+    Returns:
+        As :func:`understood`.
+
+    Raises:
+        UserError: the file cannot be read, or columns are missing or hold impossible values.
+    """
+    return understood(read_table(path), str(path))
+
+
+def understood(
+    table: pd.DataFrame, source: str, named: Mapping[str, str] | None = None, *, quiet: bool = False
+) -> pd.DataFrame:
+    """Take from a table what can be judged.
+
+    Args:
+        table: cells as :func:`serlab.tables.reading.read_table` gives them, or a table made in Python.
+        source: what to call it.
+        named: columns that stand for ``clip``, ``label`` or ``speaker`` where the table has them.
+        quiet: whether to say nothing of columns that are not used.
+
+    Returns:
+        ``clip``; of ``speaker``, ``label`` (None where empty), ``side``, ``fold`` (whole numbers, or else text) and
+        ``seed`` those that are there; and the scores: ``logit_<label>`` columns, the labels in alphabetical order
+        (probabilities become natural logarithms, floored at 1e-12), or where there are none ``predicted``.
+
+    Raises:
+        UserError: columns are missing or hold impossible values.
+    """
+    names = [str(name) for name in table.columns]
+    table = table.set_axis(names, axis=1)
+    if len(set(names)) < len(names):
+        raise UserError(f"{source} has two columns of one name; each needs a name of its own.")
+    keys = {role[0]: found for role in _ROLES if (found := column(names, role, source, quiet=quiet))}
+    keys |= {key: name for key, name in (named or {}).items() if name in names and name not in CLIP}
+    kinds = {kind: _scores(names, kind, source) for kind in (PREFIX, _PROBABILITY)}
+    kinds = {kind: columns for kind, columns in kinds.items() if columns}
+    if "clip" not in keys or len(kinds) > 1 or not (kinds or PREDICTED in keys):
+        raise UserError(_lacking(names, keys, source))
+    if table.empty:
+        raise UserError(f"{source} has no rows; give it one per clip.")
+    scored = {name for columns in kinds.values() for name in columns.values()}
+    spare = [name for name in names if name not in scored and name not in keys.values()]
+    if spare and not quiet:
+        more = f" and {len(spare) - _MOST_NAMED:,} more" if len(spare) > _MOST_NAMED else ""
+        hint = alike(spare, ("side",)) if "side" not in keys else ""
+        say(f"{source}: columns not used: {', '.join(spare[:_MOST_NAMED])}{more}{hint}.")
+    kept = pd.DataFrame({key: text_of(table[name], source) for key, name in keys.items()})
+    if (unnamed := kept["clip"] == "").any():
+        row = table.index[int(unnamed.to_numpy().argmax())]
+        raise UserError(f"{source} has a row without a clip, first row {_row(row)}.")
+    if "label" in kept:
+        kept["label"] = kept["label"].where(kept["label"] != "", None)
+    if "side" in kept:
+        kept["side"] = kept["side"].str.lower()
+    kept = _numbered(kept, source)
+    if not kinds:
+        return kept
+    ((kind, columns),) = kinds.items()
+    scores = _logarithms(table, columns, kind, kept["clip"], source)
+    logits = pd.DataFrame(scores, columns=[PREFIX + label for label in columns], index=kept.index)
+    found = pd.concat([kept.drop(columns=PREDICTED, errors="ignore"), logits], axis=1)
+    if PREDICTED in kept and not quiet:
+        best = np.array(list(columns), object)[scores.argmax(axis=1)]
+        other = int(((kept[PREDICTED] != "") & (kept[PREDICTED] != best)).sum())
+        if other:
+            say(f"{source}: predicted is not the most probable label in {other:,} rows; the probabilities are judged.")
+    return found
+
+
+_ROLES = (CLIP, SPEAKER, LABEL, ("side",), ("fold",), ("seed",), (PREDICTED,))
+
+
+def _scores(names: Sequence[str], kind: str, source: str) -> dict[str, str]:
+    """Label -> column of its score, in alphabetical order of the labels."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name.casefold().startswith(kind):
+            label = name[len(kind) :].strip()
+            if not label or label in found:
+                what = f"two columns for the scores of {label!r}" if label else f"a column {name!r} that names no label"
+                raise UserError(f"{source} has {what}; each label needs one {kind}<label>.")
+            found[label] = name
+    return dict(sorted(found.items()))
+
+
+def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
+    """The sentence for a table that lacks clips or scores."""
+    there = ", ".join(names[:_MOST_NAMED])
+    hint = "" if "clip" in keys else alike(names, CLIP, "--path-column")
+    like = next((name for name in names if _LIKE_SCORE.match(name)), None)
+    if not hint and "clip" in keys:
+        hint = alike(names, (PREDICTED,)) or (f"; rename {like!r} prob_{_LIKE_SCORE.sub('', like)}" if like else "")
+    return (
+        f"{source} needs a column clip (or {', '.join(CLIP[1:4])}) and, for each label, either logit_<label> or "
+        f"prob_<label>, or else the column predicted; it has {there}{hint}."
+    )
+
+
+def _logarithms(
+    table: pd.DataFrame, columns: Mapping[str, str], kind: str, clips: pd.Series, source: str
+) -> NDArray[np.float64]:
+    """The scores as finite natural logarithms, shape (rows, labels)."""
+    scores = numbers_of(table, list(columns.values()), source)
+    if (bad := ~(np.abs(scores) <= _LARGEST_SCORE).all(axis=1)).any():
+        raise UserError(f"{source} has a score that is not finite, first for clip {clips[bad].iloc[0]}.")
+    if kind == PREFIX:
+        return scores
+    sums = scores.sum(axis=1)
+    outside = ((scores < 0) | (scores > 1 + 1e-6)).any(axis=1)
+    if outside.any():
+        cents = "; divide them by 100" if np.allclose(sums, 100, rtol=_SUM_TOLERANCE) else ""
+        raise UserError(f"{source} has a probability outside 0 to 1, first for clip {clips[outside].iloc[0]}{cents}.")
+    if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
+        raise UserError(
+            f"{source} has probabilities that do not sum to 1 over {', '.join(columns.values())}, first those of clip "
+            f"{clips[wrong].iloc[0]} ({sums[wrong][0]:.3g}); correct them, or add the column of the label that is "
+            "missing."
+        )
+    logarithms: NDArray[np.float64] = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
+    return logarithms
+
+
+def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Seeds as whole numbers; folds too where all are, else as the text that they are called. Empty columns go."""
+    for key in ("fold", "seed"):
+        if key not in kept:
+            continue
+        texts = kept[key]
+        if (texts == "").all():
+            kept = kept.drop(columns=key)
+            continue
+        numbers = [_whole(text) for text in texts]
+        bad = [
+            text == "" or (number is None and (key == "seed" or _is_number(text)))
+            for text, number in zip(texts, numbers, strict=True)
+        ]
+        if any(bad):
+            row = bad.index(True)
+            raise UserError(
+                f"{source} has a {key} that is not a whole number: {texts.iloc[row][:_MOST_SHOWN]!r} for clip "
+                f"{kept['clip'].iloc[row]}; give every row one, or remove the column."
+            )
+        if None not in numbers:
+            kept[key] = np.array(numbers, np.int64)
+    return kept
+
+
+def _whole(text: str) -> int | None:
+    """A whole number of moderate size, also written with zeros behind its point.
+
+    >>> _whole("3"), _whole("3.0"), _whole("1e30"), _whole("Session1")
+    (3, 3, None, None)
+    """
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", text):
+        return None
+    return int(float(text))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _row(place: object) -> object:
+    """A row's number as a person counts it."""
+    return place + 1 if isinstance(place, int) else place

@@ -1,0 +1,104 @@
+"""ResNet18: transformers' own network, image weights, saving."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    AutoModelForImageClassification,
+    BertConfig,
+    BertModel,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
+
+from serlab.approaches.resnet import ResNet
+from serlab.core import UserError
+from serlab.recipes import LogMelSettings, ResNetModel
+
+LABELS = ("angry", "sad")
+
+
+def build(**settings) -> ResNet:
+    torch.manual_seed(0)
+    model = ResNetModel(logmel=LogMelSettings(bands=32), **settings)
+    return ResNet(model, LABELS, torch.full((32,), -40.0), torch.full((32,), 15.0)).eval()
+
+
+def test_the_standard_network_is_resnet18() -> None:
+    image = ResNetForImageClassification(
+        ResNetConfig(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], embedding_size=64, layer_type="basic")
+    )
+    ours, theirs = (sum(p.numel() for p in m.resnet.parameters()) for m in (build().net, image))
+
+    assert theirs == 11_176_512  # torchvision's resnet18 without its last layer
+    assert theirs - ours == 2 * 64 * 49  # one input channel instead of three
+
+
+def test_saved_folder_loads_in_plain_transformers_with_equal_logits(tmp_path: Path) -> None:
+    network = build()
+    features = torch.randn(2, 60, 32) * 15 - 40
+    with torch.no_grad():
+        ours = network(features)
+
+    network.save_weights(tmp_path)
+
+    plain = AutoModelForImageClassification.from_pretrained(tmp_path).eval()
+    pre = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    pixels = (features - torch.tensor(pre["mean_db"])) / torch.tensor(pre["std_db"])
+    with torch.no_grad():
+        theirs = plain(pixels.transpose(1, 2)[:, None]).logits
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_image_weights_see_a_grey_image_as_the_image_network_does(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    config = ResNetConfig(depths=[2, 2, 2, 2], hidden_sizes=[64, 128, 256, 512], embedding_size=64, layer_type="basic")
+    image = ResNetForImageClassification(config).eval()
+    image.save_pretrained(tmp_path)
+    network = build()
+
+    network.load_image_weights(tmp_path)
+
+    grey = torch.randn(1, 1, 32, 64)
+    with torch.no_grad():
+        ours = network.net.resnet(grey).pooler_output
+        theirs = image.resnet(grey.expand(1, 3, 32, 64)).pooler_output
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_other_image_weights_are_refused(tmp_path: Path) -> None:
+    config = ResNetConfig(depths=[1, 1], hidden_sizes=[8, 16], embedding_size=8, layer_type="basic")
+    ResNetForImageClassification(config).save_pretrained(tmp_path / "other")
+    with pytest.raises(UserError, match="is no ResNet18"):
+        build().load_image_weights(tmp_path / "other")
+    BertModel(
+        BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
+    ).save_pretrained(tmp_path / "bert")
+    with pytest.raises(UserError, match="cannot be loaded as a ResNet18"):
+        build().load_image_weights(tmp_path / "bert")
+
+
+def test_statistics_of_a_constant_map_have_a_gradient() -> None:
+    network = build(stem="small", pooling="mean+std").train()
+    silent = torch.full((2, 40, 32), -100.0)
+
+    network(silent).sum().backward()
+
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("settings", [{"stem": "small"}, {"pooling": "mean+std"}, {"dropout": 0.1}])
+def test_combinations_that_cannot_be_built_are_refused(settings: dict) -> None:
+    with pytest.raises(UserError, match=r"model\."):
+        ResNetModel(**settings)
+
+
+def test_bands_that_never_change_do_not_divide_by_zero() -> None:
+    network = ResNet(ResNetModel(logmel=LogMelSettings(bands=32)), LABELS, torch.zeros(32), torch.zeros(32)).eval()
+    with torch.no_grad():
+        assert np.isfinite(network(torch.zeros(1, 40, 32)).numpy()).all()

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from serlab.core import Exclusion, MachineError, UserError
+from serlab.inference.files import FilePrediction
+from serlab.inference.table import opened
+
+LABELS = ("calm", "sad")
+NAMES = [
+    "a.wav", "b, c.wav", 'the "d".wav', "two\nlines.wav", "grün.wav", "no-utf8-\udcff.wav", "silent.wav", "z\r.wav",
+]  # fmt: skip
+
+
+def found(name: str) -> FilePrediction | Exclusion:
+    if name == "silent.wav":
+        return Exclusion(name, name, 'silent, "so to say"')
+    return FilePrediction(name, "sad", {"calm": 0.1 + 0.2, "sad": len(name) / 7})
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "encoder").mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "encoder/model.safetensors", "README.md"):
+        (folder / name).write_text(name)
+    return folder
+
+
+@pytest.fixture
+def going(model):
+    """Predict what a file lacks of ``NAMES``, as the command does; return what it lacked."""
+
+    def go(path: Path, precision: str = "fp32", names: list[str] = NAMES) -> list[str]:
+        classifier = SimpleNamespace(labels=LABELS, precision=precision)
+        with opened(path, model, classifier) as file:
+            rest = file.left(names)
+            for start in range(0, len(rest), 3):
+                file.add([found(name) for name in rest[start : start + 3]])
+            assert file.left(names) == []
+            assert file.excluded == {"silent.wav"} & set(names)
+        return rest
+
+    return go
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.parent.glob("p*")}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_what_is_written(going, model, tmp_path, ending):
+    path = tmp_path / "out" / f"p.{ending}"
+    assert going(path) == NAMES
+    how = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    excluded = path.with_name(f"p.excluded.{ending}")
+    with path.open(**how) as rows, excluded.open(**how) as reasons:
+        if ending == "csv":
+            table, left_out = list(csv.reader(rows)), list(csv.reader(reasons))
+            assert table.pop(0) == ["path", "predicted", "prob_calm", "prob_sad"]
+            assert left_out.pop(0) == ["path", "reason"]
+            got = [FilePrediction(a, b, {"calm": float(c), "sad": float(d)}) for a, b, c, d in table]
+        else:
+            got, left_out = [FilePrediction(**json.loads(row)) for row in rows], [json.loads(row) for row in reasons]
+            left_out = [[row["path"], row["reason"]] for row in left_out]
+    assert got == [found(name) for name in NAMES if name != "silent.wav"]
+    assert left_out == [["silent.wav", 'silent, "so to say"']]
+    side = json.loads(path.with_name(f"p.{ending}.json").read_text())
+    assert (side["model"], side["precision"], len(side["sha256"])) == (str(model), "fp32", 64)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, monkeypatch, ending):
+    monkeypatch.setattr("os.fsync", lambda _: None)  # It would take most of the time.
+    path = tmp_path / f"p.{ending}"
+    going(path)
+    whole = contents(path)
+    lacked = set()
+    for name in (path.name, f"p.excluded.{ending}"):
+        for length in range(len(whole[name])):
+            torn = tmp_path / name
+            torn.write_bytes(whole[name][:length])
+            # What a kill has kept from being written is lacking too: rows come before the exclusions of their chunk.
+            if name == path.name and length < len(whole[name]) // 2:
+                (tmp_path / f"p.excluded.{ending}").unlink()
+            rest = going(path)
+            lacked.add(tuple(rest))
+            assert contents(path) == whole, (name, length)
+    assert len(lacked) > len(NAMES) - 2
+    assert going(path) == []
+
+
+def test_more_files_are_added_to_those_that_are_there(going, tmp_path):
+    path = tmp_path / "p.csv"
+    going(path, names=NAMES[:3])
+    assert going(path, names=NAMES[1:5]) == NAMES[3:5]
+    assert going(path) == NAMES[5:]
+
+
+@pytest.mark.parametrize("changed", ["model.safetensors", "config.json", "encoder/model.safetensors"])
+def test_another_models_file_is_refused_and_left_as_it_is(going, model, tmp_path, changed):
+    path = tmp_path / "p.csv"
+    going(path)
+    before = contents(path)
+    (model / changed).write_text("other")
+    with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); name another --out"):
+        going(path)
+    assert contents(path) == before
+
+
+def test_a_model_that_was_moved_is_the_same(going, model, tmp_path):
+    path = tmp_path / "p.csv"
+    going(path)
+    with opened(path, model.rename(tmp_path / "moved"), SimpleNamespace(labels=LABELS, precision="fp32")) as file:
+        assert file.left(NAMES) == []
+
+
+def test_another_precision_is_refused(going, tmp_path):
+    path = tmp_path / "p.csv"
+    going(path)
+    with pytest.raises(UserError, match="holds rows at fp32, not bf16; add --precision fp32, name another"):
+        going(path, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "phrase"),
+    [
+        ("p.csv.json", None, "no file of serlab's"),
+        ("p.csv.json", "{", "is damaged"),
+        ("p.csv.json", "[]", "is damaged"),
+        ("p.csv", "path,predicted\r\na.wav,sad\r\n", "the columns of .* are not path, predicted, prob_calm"),
+        ("p.csv", "path,predicted,prob_calm,prob_sad\r\na.wav,sad,1\r\nb.wav,sad,1,0\r\n", "line 2 of"),
+    ],
+)
+def test_what_is_not_ours_is_refused_and_left_as_it_is(going, tmp_path, name, text, phrase):
+    path = tmp_path / "p.csv"
+    going(path)
+    (tmp_path / name).unlink()
+    if text is not None:
+        (tmp_path / name).write_text(text, newline="")
+    before = contents(path)
+    with pytest.raises(UserError, match=phrase):
+        going(path)
+    assert contents(path) == before
+
+
+def test_a_file_that_the_user_wrote_is_not_cut(going, tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("my notes, without a line end")
+    with pytest.raises(UserError, match="no file of serlab's"):
+        going(path)
+    assert path.read_text() == "my notes, without a line end"
+
+
+def test_without_their_list_excluded_files_are_tried_again(going, tmp_path):
+    path = tmp_path / "p.csv"
+    going(path)
+    before = contents(path)
+    (tmp_path / "p.excluded.csv").unlink()
+    assert going(path) == ["silent.wav"]
+    assert contents(path) == before
+
+
+def test_once_deleted_it_starts_anew_with_any_model(going, model, tmp_path):
+    path = tmp_path / "p.csv"
+    going(path)
+    path.unlink()
+    (model / "model.safetensors").write_text("other")
+    assert going(path, precision="bf16") == NAMES
+
+
+def test_only_one_process_writes(going, model, tmp_path):
+    path = tmp_path / "p.csv"
+    with (
+        opened(path, model, SimpleNamespace(labels=LABELS, precision="fp32")),
+        pytest.raises(UserError, match="another process is writing"),
+    ):
+        going(path)
+    going(path)
+
+
+def test_a_full_disk_is_the_machines_fault_and_the_next_try_goes_on(going, tmp_path, monkeypatch):
+    path = tmp_path / "p.csv"
+    going(path, names=NAMES[:2])
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(MachineError, match=r"p\.csv: No space left on device"):
+            going(path)
+    going(path)
+    with path.open(errors="surrogateescape", newline="") as stream:
+        paths = [row[0] for row in csv.reader(stream)]
+    assert paths[1:] == [name for name in NAMES if name != "silent.wav"]
+
+
+def test_a_place_that_cannot_be_written(going, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match="cannot write"):
+        going(tmp_path / "file" / "p.csv")
