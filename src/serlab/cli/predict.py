@@ -17,9 +17,9 @@ from serlab.core.progress import say, shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serlab.approaches.base import Fitted
     from serlab.audio import Found
     from serlab.inference.files import Predictions
-    from serlab.model.classifier import Classifier
 
 FORMATS = ("table", "json", "jsonl", "csv")
 _WIDE = 100_000
@@ -75,7 +75,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Classifier]:
+def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Fitted]:
     from serlab.audio import find_audio
     from serlab.model.folder import load
 

@@ -20,17 +20,18 @@ from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight, check_usable, screen
 from serlab.experiments.jobs import check_jobs, spread
-from serlab.experiments.run import Stores, identify, precision_of, run
+from serlab.experiments.run import run
 from serlab.experiments.signature import Cell, read_signature, sign
 from serlab.experiments.subset import limited, smoke_limit, smoke_recipe
 from serlab.experiments.workspace import locked, workspace_of
+from serlab.frontends.store import FeatureStores
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split, default_protocol
 from serlab.protocols.files import find_split
-from serlab.recipes import Recipe, load_recipe
+from serlab.recipes import Recipe, identify, load_recipe, precision_of
 from serlab.report import build
 from serlab.report.render import AUDIT, Audio
 from serlab.tables import ledger
@@ -141,7 +142,7 @@ def compare(
         say(f"{len(cells) - len(waiting)} of {len(cells)} runs are there already in {folder}.")
     if waiting or not (folder / AUDIT).is_file():
         _audit(found, chosen, folder)
-    stores = Stores(cached=cache)
+    stores = FeatureStores(cached=cache)
     calls = []
     for number, (cell, _) in enumerate(waiting, 1):
         title = f"[{number}/{len(waiting)}] {cell.recipe.name} fold {cell.fold.number} seed {cell.seed}"
@@ -255,7 +256,7 @@ def _plan(folder: Path, cell: Cell, dev_only: bool, keep_model: bool) -> _Plan:
 def _do_locked(
     cell: Cell,
     exclusions: Sequence[Exclusion],
-    stores: Stores,
+    stores: FeatureStores,
     folder: Path,
     dev_only: bool,
     keep_model: bool,
@@ -272,7 +273,7 @@ def _do(
     cell: Cell,
     plan: _Plan,
     exclusions: Sequence[Exclusion],
-    stores: Stores,
+    stores: FeatureStores,
     folder: Path,
     keep_model: bool,
     title: str,
@@ -293,8 +294,8 @@ def _do(
     )
     signature = sign(cell, outcome, exclusions, started)
     if keep_model:
-        card = model_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, target.with_suffix(""), signature, card)
+        card = model_card(signature, needs_serlab=outcome.fitted.needs_serlab)
+        save(outcome.fitted, target.with_suffix(""), signature, card)
     if plan is not _Plan.MODEL:
         # The table comes last: a run is there where it has one, for a report that is made meanwhile or after a kill.
         target.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from serlab import approaches
+from serlab.approaches.base import Fixed
 from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
@@ -21,14 +23,14 @@ from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.experiments.compare import check_seeds, exclusions_of
-from serlab.experiments.everyone import Fixed, fit_everyone
-from serlab.experiments.run import Stores, identify
+from serlab.experiments.everyone import fit_everyone
 from serlab.experiments.signature import Cell, sign
 from serlab.experiments.workspace import locked, workspace_of
+from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe, identify
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
@@ -108,21 +110,21 @@ def train_on_everyone(
             corpus,
             excluded=frozenset(exclusion.clip for exclusion in exclusions),
             seed=seed,
-            stores=Stores(cached=cache),
+            stores=FeatureStores(cached=cache),
             workspace=workspace,
             fixed=fixed,
             title=title,
         )
         signature = {**sign(cell, outcome, exclusions, started), "identity": identity}
-        card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, target, signature, card)
+        card = deployment_card(signature, needs_serlab=outcome.fitted.needs_serlab)
+        save(outcome.fitted, target, signature, card)
         shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}; it is untested: it has heard every speaker.")
     return target
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
-    if not isinstance(recipe.model, (EncoderModel, ResNetModel)):
+    if not approaches.get(recipe.model.kind).supports.epochs:
         raise UserError(f"{recipe.name} has no epochs; leave --epochs out.")
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from serlab import __version__
-from serlab.approaches.weights import public_name
+from serlab.checkpoints.weights import public_name
 from serlab.core import Exclusion, UserError
 from serlab.core.ranks import world
 from serlab.corpora.base import Corpus
-from serlab.experiments.run import Outcome, precision_of
+from serlab.experiments.run import Outcome
 from serlab.protocols import Fold, Split
-from serlab.recipes import Recipe
+from serlab.recipes import Recipe, precision_of
 from serlab.tables import ledger
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.approaches.base import Fitted
 from serlab.audio import SAMPLE_RATE, AudioError, find_audio, read
 from serlab.core import Exclusion, UserError
 from serlab.core.progress import bar
 from serlab.frontends.base import Features, FrontEnd
-from serlab.model.classifier import Classifier
 from serlab.model.folder import load, load_reliance
 
 _READERS = min(8, os.cpu_count() or 1)
@@ -125,7 +125,7 @@ def answers_of(model: Path, abstain: float | None) -> Answered:
 
 
 def stream(
-    classifier: Classifier, files: Sequence[str], *, done: int = 0, answered: Answered = lambda _: True
+    classifier: Fitted, files: Sequence[str], *, done: int = 0, answered: Answered = lambda _: True
 ) -> Generator[list[FilePrediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 
@@ -250,7 +250,7 @@ def _chunks(clips: Iterable[_Clip]) -> Iterator[list[_Clip]]:
         yield chunk
 
 
-def _score(classifier: Classifier, answered: Answered, chunk: Sequence[_Clip]) -> list[FilePrediction | Exclusion]:
+def _score(classifier: Fitted, answered: Answered, chunk: Sequence[_Clip]) -> list[FilePrediction | Exclusion]:
     features: list[Features] = [clip.values for clip in chunk if clip.values is not None]
     rows = iter(classifier.logits(features).astype(np.float64) if features else ())
     return [
@@ -261,9 +261,7 @@ def _score(classifier: Classifier, answered: Answered, chunk: Sequence[_Clip]) -
     ]
 
 
-def _say(
-    classifier: Classifier, answered: Answered, file: str, logits: NDArray[np.float64]
-) -> FilePrediction | Exclusion:
+def _say(classifier: Fitted, answered: Answered, file: str, logits: NDArray[np.float64]) -> FilePrediction | Exclusion:
     if not np.isfinite(logits).all():
         return Exclusion(file, file, "the model gives no finite score for it")
     shares = np.exp(logits - logits.max())

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from serlab import __version__
+from serlab.approaches.base import Fitted
 from serlab.core import Exclusion, UserError
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
 from serlab.inference.files import FilePrediction
-from serlab.model.classifier import Classifier
 
 ENDINGS = (".csv", ".jsonl")
 
@@ -140,7 +140,7 @@ class PredictionFile:
 
 
 @contextmanager
-def opened(path: Path, model: Path, classifier: Classifier, abstain: float | None = None) -> Iterator[PredictionFile]:
+def opened(path: Path, model: Path, classifier: Fitted, abstain: float | None = None) -> Iterator[PredictionFile]:
     """Start a file of predictions, or go on with one.
 
     Args:
@@ -181,7 +181,7 @@ def opened(path: Path, model: Path, classifier: Classifier, abstain: float | Non
         yield file
 
 
-def _source(model: Path, classifier: Classifier) -> dict[str, Any]:
+def _source(model: Path, classifier: Fitted) -> dict[str, Any]:
     """What rows come from: every file of the model's folder that can change them, and the precision."""
     found = (path for pattern in ("*", "encoder/*") for path in model.glob(pattern) if path.suffix in _MODEL_FILES)
     return {
