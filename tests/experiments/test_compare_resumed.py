@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tests.test_comparison import signature_of, table_of
+from tests.experiments.test_compare import signature_of, table_of
 
 from serlab.core import UserError
 from serlab.experiments import compare as comparison
