@@ -9,36 +9,21 @@ import pandas as pd
 
 from serlab.approaches.base import Fixed, History, Subset
 from serlab.core import UserError
-from serlab.corpora.base import Corpus
+from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.run import Outcome
-from serlab.frontends.store import FeatureStores
-from serlab.recipes import Recipe
 from serlab.training.fit import FitTask, fit
 from serlab.training.memory import PeakMemory
 from serlab.training.scoring import training_uar
 
 
-def fit_everyone(
-    recipe: Recipe,
-    corpus: Corpus,
-    *,
-    excluded: frozenset[str],
-    seed: int,
-    stores: FeatureStores,
-    workspace: Path,
-    fixed: Fixed,
-    title: str,
-) -> Outcome:
+def fit_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> Outcome:
     """Fit a recipe on all clips of a corpus.
 
     Args:
-        recipe: what to train.
-        corpus: the corpus.
-        excluded: clips to leave out.
-        seed: the run's seed.
-        stores: features computed so far.
+        spec: the run, on a fold that has everything in its training subset.
+        context: the corpus, what to leave out, and features computed so far.
+        fixed: what a dev subset would choose.
         workspace: private folder for checkpoints.
-        fixed: what a dev side would choose.
         title: what progress bars call this.
 
     Returns:
@@ -48,12 +33,13 @@ def fit_everyone(
         UserError: a label has no clip left, or a probe's layer is not fixed.
         FindingsError: training diverged.
     """
-    train = Subset.of(corpus, tuple(corpus.clips["clip"]), excluded)
+    recipe, corpus, stores = spec.recipe, context.corpus, context.stores
+    train = Subset.of(corpus, spec.fold.train, context.excluded)
     lost = sorted(set(corpus.labels) - set(train.clips["label"]))
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model could learn it.")
     memory, start = PeakMemory(), time.perf_counter()
-    fitted = fit(FitTask(recipe, corpus.labels, train, None, seed, stores, workspace, title, fixed))
+    fitted = fit(FitTask(recipe, corpus.labels, train, None, spec.seed, stores, workspace, title, fixed))
     history = fitted.history or History("")
     seconds = time.perf_counter() - start + history.earlier_seconds
     uar = training_uar(fitted, stores.of(fitted.frontend), train, title)

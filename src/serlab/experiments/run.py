@@ -11,13 +11,12 @@ from typing import Any
 import pandas as pd
 
 from serlab.approaches.base import Fitted, History, Subset
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.core import UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.reliance import Reliance
-from serlab.frontends.store import FeatureStores
+from serlab.experiments.context import RunContext, RunSpec
 from serlab.protocols import Fold
-from serlab.recipes import Recipe
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
 from serlab.training.memory import PeakMemory
@@ -44,26 +43,13 @@ class Outcome:
 
 
 def run(
-    recipe: Recipe,
-    corpus: Corpus,
-    fold: Fold,
-    *,
-    excluded: frozenset[str],
-    seed: int,
-    stores: FeatureStores,
-    workspace: Path,
-    before_test: Callable[[], None] | None,
-    title: str,
+    spec: RunSpec, context: RunContext, *, workspace: Path, before_test: Callable[[], None] | None, title: str
 ) -> Outcome:
     """Train on a fold and predict its dev subset and, unless developing, its test subset.
 
     Args:
-        recipe: what to train.
-        corpus: the corpus.
-        fold: its train, dev and test clips.
-        excluded: clips to leave out.
-        seed: the run's seed.
-        stores: features computed so far.
+        spec: the recipe, the fold and the seed.
+        context: the corpus, what to leave out, and features computed so far.
         workspace: private folder for checkpoints.
         before_test: called right before the test subset is read; None means that it is not read at all.
         title: what progress bars call this run.
@@ -71,12 +57,13 @@ def run(
     Raises:
         UserError: a subset is empty, or a label has no training clip.
     """
+    corpus, fold, stores = context.corpus, spec.fold, context.stores
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
-    subsets = {name: Subset.of(corpus, clips, excluded) for name, clips in names.items()}
+    subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, corpus, fold)
     train, dev = subsets["training"], subsets["dev"]
     memory, start = PeakMemory(), time.perf_counter()
-    fitted = fit(FitTask(recipe, corpus.labels, train, dev, seed, stores, workspace, title))
+    fitted = fit(FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, stores, workspace, title))
     trained = time.perf_counter()
     store = stores.of(fitted.frontend)
     history = fitted.history or History("")
@@ -85,7 +72,7 @@ def run(
     def predict(side: str) -> pd.DataFrame:
         subset = subsets[side]
         logits = SubsetScorer(store, subset.files, f"{title}: predicting {side}").logits(fitted)
-        return make_table(subset.clips, logits, fitted.labels, side=side, fold=fold.number, seed=seed)
+        return make_table(subset.clips, logits, fitted.labels, side=side, fold=fold.number, seed=spec.seed)
 
     tables = [predict("dev")]
     training["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
@@ -109,10 +96,10 @@ def run(
 def _real_time_factor(fitted: Fitted, subset: Subset) -> float:
     """Seconds of computing per second of audio: reading, front end and network, clip by clip."""
     files = subset.files[:: max(1, len(subset.files) // _TIMED_CLIPS)][:_TIMED_CLIPS]
-    fitted.logits([fitted.frontend(read(Path(files[0].path)))])
+    fitted.logits([fitted.frontend(Audio.from_file(files[0].path).samples)])
     start = time.perf_counter()
     for file in files:
-        fitted.logits([fitted.frontend(read(Path(file.path)))])
+        fitted.logits([fitted.frontend(Audio.from_file(file.path).samples)])
     return (time.perf_counter() - start) / sum(file.duration for file in files)
 
 

@@ -16,6 +16,8 @@ from serlab.core.settings import added, check_at_least, check_at_most, check_pos
 from serlab.frontends.base import FeaturePrecision
 from serlab.recipes.changes import Kinds
 
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+
 if TYPE_CHECKING:
     Model = Any
 else:
@@ -66,7 +68,7 @@ class Training:
     max_seconds: float = 8.0
     select: Literal["best", "last"] = "best"
     patience: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: TrainingPrecision = "auto"
     features: FeaturePrecision = added("fp32")
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)

@@ -114,11 +114,11 @@ class Encoder:
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedNetwork:
         """Fine-tune, or train from scratch."""
-        from serlab.approaches.encoder.network import from_settings
+        from serlab.approaches.encoder.network import from_recipe
         from serlab.core.precision import resolve
         from serlab.frontends.base import rounded
 
-        network = from_settings(settings, context.labels, resolve(context.precision))
+        network = from_recipe(settings, context.labels, resolve(context.precision), recipe=context.recipe)
         network.frontend = rounded(network.frontend, context.features)
         return context.train(network, train, dev)
 

@@ -181,8 +181,14 @@ class SpeechEncoder(Network):
         return self.family.frontend(self.preprocessor)
 
 
-def from_settings(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:
+def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precision, *, recipe: str) -> SpeechEncoder:
     """Build the encoder of a recipe and try it on a second of silence, so that errors come before training.
+
+    Args:
+        settings: the recipe's model.
+        labels: names of the classes.
+        precision: as for :class:`SpeechEncoder`.
+        recipe: its name, for errors.
 
     Raises:
         UserError, MachineError: as for :func:`from_scratch` and :func:`from_checkpoint`; or the configuration that the
@@ -202,7 +208,7 @@ def from_settings(settings: Settings, labels: tuple[str, ...], precision: Precis
             raise
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(".")
         fields = ", ".join(map(str, settings.config))
-        raise UserError(f"model.config ({fields}) gives no network that works: {why}.") from error
+        raise UserError(f"recipe {recipe}: model.config ({fields}) gives no network that works: {why}.") from error
     return network
 
 
