@@ -94,7 +94,7 @@ def clips(count: int, part: int = 0) -> Clips:
     rows = table.iloc[np.arange(part * count, (part + 1) * count) % len(table)]
     files = tuple(map(ClipFile, rows["clip"], rows["path"], rows["duration"].astype(float), rows["sha256"]))
     index = {label: number for number, label in enumerate(corpus().labels)}
-    return Clips(files, rows["label"].map(index).to_numpy(np.intp))
+    return Clips(files, np.asarray(rows["label"].map(index), np.intp))
 
 
 @contextmanager
