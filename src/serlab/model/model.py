@@ -34,7 +34,7 @@ class QuotedUar:
         low, high: 95 % interval; None if there are too few speakers.
         clips, speakers: what it was measured on; speakers are None if unknown.
         protocol: how the corpus was split.
-        speaker_disjoint: whether the speakers of the test clips were unseen in training.
+        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if unknown.
     """
 
     value: float
@@ -43,7 +43,13 @@ class QuotedUar:
     clips: int
     speakers: int | None
     protocol: str
-    speaker_disjoint: bool
+    speaker_disjoint: bool | None
+
+    @classmethod
+    def of(cls, quoted: dict[str, Any]) -> QuotedUar:
+        """From what a signature quotes."""
+        others = ("low", "high", "clips", "speakers", "protocol", "speaker_disjoint")
+        return cls(value=quoted["uar"], **{name: quoted[name] for name in others})
 
 
 @dataclass(frozen=True)
@@ -88,17 +94,7 @@ class ModelInfo:
             fold=None if "fixed" in signature["identity"] else signature["fold"],
             seed=signature["seed"],
             trained_in=signature["precision"],
-            uar=None
-            if quoted is None
-            else QuotedUar(
-                quoted["uar"],
-                quoted["low"],
-                quoted["high"],
-                quoted["clips"],
-                quoted["speakers"],
-                quoted["protocol"],
-                quoted["speaker_disjoint"],
-            ),
+            uar=None if quoted is None else QuotedUar.of(quoted),
             licence=corpus["licence"],
             citation=corpus["citation"],
             serlab=signature["serlab"],
