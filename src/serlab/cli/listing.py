@@ -90,14 +90,14 @@ def protocols(
 def verify(
     corpus: options.CorpusName,
     data: options.Data = None,
-    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+    form: options.Format = "table",
 ) -> None:
     """Check a corpus's files: missing, extra, corrupt, or not the official ones. Exit code 1 if something is wrong.
 
     Example:
         serlab data verify crema-d --data CREMA-D
     """
-    options.check_choice(form, ("table", "json"), "--format")
+    options.check_choice(form, options.FORMATS, "--format")
     from serlab.corpora.verify import verify as check
 
     result = check(corpus, data)

@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serlab.cli.command import After, Last
 from serlab.core import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serlab.core import Exclusion
-    from serlab.corpora.base import Corpus
+    from serlab.corpora.base import Columns, Corpus
+    from serlab.recipes import Recipe
     from serlab.recipes.changes import Change
 
 CorpusName = Annotated[
     str, typer.Argument(help="A known corpus (`serlab corpora`), or the path of a folder or table.", show_default=False)
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
+Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if absent.")
+    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if absent."), After("data")
 ]
-Out = Annotated[Path, typer.Option(help="Folder of results.")]
+ReportAudio = Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set", help="Change a setting: `training.epochs=3` of all recipes, `resnet18:training.epochs=3` of one."
     ),
 ]
-Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`.")]
-MaxExcluded = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run.")
-]
-Cache = Annotated[
-    bool, typer.Option("--cache/--no-cache", help="Keep features on disk (`serlab cache show`); results are the same.")
-]
-PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")]
-LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
-SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
 
 TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
 PRECISIONS = (*TRAINING_PRECISIONS, "int8")
+
+AUDIO = ("link", "embed", "none")
+FORMATS = ("table", "json")
 
 _RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
@@ -115,11 +112,72 @@ def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
     return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
-def load(
-    name: str, data: Path | None, path_column: str = "path", label_column: str = "label", speaker: str | None = None
-) -> Corpus:
+def load(name: str, data: Path | None, columns: Columns | None = None) -> Corpus:
     """Load the corpus that a command names."""
-    from serlab.corpora import Columns, load_corpus
+    from serlab.corpora import load_corpus
 
-    columns = Columns(path=path_column, label=label_column, speaker=speaker)
-    return load_corpus(name, data=data, columns=None if columns == Columns() else columns)
+    return load_corpus(name, data=data, columns=columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnOptions:
+    """Names of a table's columns."""
+
+    path_column: Annotated[str, typer.Option(help="A table's column of file paths."), Last()] = "path"
+    label_column: Annotated[str, typer.Option(help="A table's column of labels."), Last()] = "label"
+    speaker_column: Annotated[
+        str | None, typer.Option(help="A table's column of speakers (default: speaker, if there)."), Last()
+    ] = None
+
+    @property
+    def columns(self) -> Columns | None:
+        """The columns; None if they have their usual names."""
+        from serlab.corpora import Columns
+
+        columns = Columns(path=self.path_column, label=self.label_column, speaker=self.speaker_column)
+        return None if columns == Columns() else columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions(ColumnOptions):
+    """A corpus and how its table is to be read."""
+
+    corpus: CorpusName
+    data: Data = None
+
+    def load(self) -> Corpus:
+        """Load it."""
+        return load(self.corpus, self.data, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(CorpusOptions):
+    """What ``compare`` and ``train`` have in common."""
+
+    protocol: Protocol = None
+    out: Annotated[Path, typer.Option(help="Folder of results."), After("protocol")] = Path("runs")
+    dev_only: Annotated[
+        bool, typer.Option("--dev-only", help="Develop: never predict the test side."), After("out")
+    ] = False
+    settings: Annotated[Settings, After("dev_only")] = None
+    precision: Annotated[
+        str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`."), After("settings")
+    ] = None
+    max_excluded: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run."),
+        After("precision"),
+    ] = 0.05
+    cache: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Keep features on disk (`serlab cache show`); results are the same."),
+        After("max_excluded"),
+    ] = True
+
+    def variants(self, names: Sequence[str]) -> list[Recipe]:
+        """Load recipes with the settings that are given for them."""
+        from serlab.recipes import load_variant
+
+        check_choice(self.precision, TRAINING_PRECISIONS, "--precision")
+        changes = changes_of(names, self.settings, self.precision)
+        return [load_variant(name, changes[name]) for name in names]
