@@ -36,8 +36,6 @@ Settings = Annotated[
     ),
 ]
 
-TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
-PRECISIONS = (*TRAINING_PRECISIONS, "int8")
 
 AUDIO = ("link", "embed", "none")
 FORMATS = ("table", "json")
@@ -178,6 +176,5 @@ class TrainingOptions(CorpusOptions):
         """Load recipes with the settings that are given for them."""
         from serlab.recipes import load_variant
 
-        check_choice(self.precision, TRAINING_PRECISIONS, "--precision")
         changes = changes_of(names, self.settings, self.precision)
         return [load_variant(name, changes[name]) for name in names]

@@ -140,9 +140,8 @@ def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files
     card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
     save(outcome.classifier, files.model, signature, card)
     shutil.rmtree(workspace, ignore_errors=True)
-    say(
-        f"{title}: done, training UAR {outcome.training['train_uar']:.3f}; it is untested: it was trained on every speaker."
-    )
+    uar = f"training UAR {outcome.training['train_uar']:.3f}"
+    say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
