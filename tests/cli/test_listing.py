@@ -53,7 +53,7 @@ def test_verifying_a_corpus_that_lacks_nearly_everything(serlab, tmp_path, make_
     assert ended.code == 1
     assert "missing: 7441" in ended.out
     assert "extra: 1" in ended.out
-    assert ended.out.splitlines()[-1] == "something is wrong: see above"
+    assert ended.out.splitlines()[-1] == "problems found: see above"
     found = serlab("data", "verify", "crema-d", "--data", tmp_path, "--format", "json")
     assert found.code == 1
     assert len(json.loads(found.out)["missing"]) == 7441

@@ -156,4 +156,4 @@ def test_the_command(serlab, tiny_corpus, tiny_comparison, tmp_path, one_thread)
     for more in (("--quote", tmp_path), ("--epochs", "3")):
         ended = serlab("train", tiny_corpus, "--recipe", "mfcc-svm", *more)
         assert ended.code == 2
-        assert f"{more[0]} goes with --all" in ended.sentence
+        assert f"{more[0]} needs --all" in ended.sentence

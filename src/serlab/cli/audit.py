@@ -1,4 +1,4 @@
-"""``serlab audit`` and ``serlab split``: what would make a figure unbelievable, and a split that does not."""
+"""``serlab audit`` and ``serlab split``: find leaks in a split, and make a split without any."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class AuditOptions(options.CorpusOptions):
         After("protocol"),
     ] = None
     form: Annotated[options.Format, After("split")] = "table"
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is an error."), After("form")] = (
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there is an error."), After("form")] = (
         False
     )
 
 
 def audit(args: AuditOptions) -> None:
-    """Look for leaks and faults: speakers and recordings on two sides, doubles, broken clips, telling nuisances.
+    """Look for leaks and faults: speakers or recordings in two subsets, duplicates, broken clips, confounders.
 
     Files that cannot be used are listed, and the exit code is then 1.
 
@@ -57,7 +57,7 @@ def audit(args: AuditOptions) -> None:
     """
     options.check_choice(args.form, options.FORMATS, "--format")
     if args.protocol and args.split:
-        raise UserError("--protocol and --split each name a split; give one of them.")
+        raise UserError("--protocol and --split both name a split; give only one of them.")
     found = args.load()
     from serlab.leaks import audit as examine
     from serlab.leaks import left_out
@@ -77,7 +77,7 @@ def audit(args: AuditOptions) -> None:
         print(json.dumps({**about, **said}, indent=1))
     else:
         output.lines([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)])
-    # Loading the corpus has named the others.
+    # The others were listed when the corpus was loaded.
     options.say_left_out([entry for entry in excluded if entry not in found.excluded])
     if excluded or (args.strict and any(finding["severity"] == "error" for finding in findings)):
         raise typer.Exit(1)
@@ -97,9 +97,9 @@ class SplitOptions(options.CorpusOptions):
 
 
 def make_split(args: SplitOptions) -> None:
-    """Write a split that leaks nothing: speakers apart, copies of a recording together, labels balanced.
+    """Write a split without leaks: speakers apart, duplicates together, labels balanced.
 
-    Entries of the corpus that are left out of it are listed, and the exit code is then 1.
+    Entries of the corpus that cannot be used are listed, and the exit code is then 1.
 
     Examples:
         serlab split my-clips.csv --out split.csv
@@ -114,7 +114,7 @@ def make_split(args: SplitOptions) -> None:
 
     out = args.out
     if out.resolve() == Path(args.corpus).resolve():
-        raise UserError(f"--out {out} is the corpus's own table; name another file.")
+        raise UserError(f"--out {out} is the table of the corpus; name another file.")
     excluded = left_out(found)
     check_labels(found, excluded)
     chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, copies(found))
@@ -130,16 +130,16 @@ def make_split(args: SplitOptions) -> None:
 
 
 def _default_split(corpus: Corpus) -> Split | None:
-    """The corpus's default protocol, or another that fits it; none where it is too small for any."""
+    """The corpus's default protocol, or another that fits it; None if it is too small for all of them."""
     from serlab.core.progress import say
     from serlab.protocols import default_protocol, protocol_names, split
 
-    # All protocols are tried only where the usual one does not fit: on a large corpus that takes seconds.
+    # Try all protocols only if the usual one does not fit: that takes seconds on a large corpus.
     with suppress(UserError):
         return split(corpus, default_protocol(corpus))
     if fitting := protocol_names(corpus):
         return split(corpus, fitting[0])
-    say(f"{corpus.name} is too small for any protocol, so no sides are checked; --split names a split of your own.")
+    say(f"{corpus.name} is too small for any protocol, so no split is checked; name your own with --split.")
     return None
 
 

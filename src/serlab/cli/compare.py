@@ -30,11 +30,11 @@ class CompareOptions(options.TrainingOptions):
 
     corpus: options.CorpusName = "synthetic"
     recipes: Annotated[
-        str, typer.Option(help="Presets or YAML files, with commas between (`serlab recipes`)."), After("corpus")
+        str, typer.Option(help="Presets or YAML files, separated by commas (`serlab recipes`)."), After("corpus")
     ] = "wav2vec2-tiny,resnet18-small,mfcc-svm"
-    folds: Annotated[str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if absent."), After("protocol")] = (
-        ""
-    )
+    folds: Annotated[
+        str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if omitted."), After("protocol")
+    ] = ""
     seeds: Annotated[str, typer.Option(help="Seeds to run, e.g. `0,1,2` or `0-2`."), After("folds")] = "0"
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep each run's model folder."), After("dev_only")
@@ -42,7 +42,9 @@ class CompareOptions(options.TrainingOptions):
     audio: Annotated[options.ReportAudio, After("max_excluded")] = "link"
     jobs: Annotated[
         int,
-        typer.Option(help="Runs at once, sharing the cores: for small networks and SVMs, which cannot use all."),
+        typer.Option(
+            help="Parallel runs that share the cores: for small networks and SVMs, which cannot use all of them."
+        ),
         After("cache"),
     ] = 1
     limit: Annotated[
@@ -52,7 +54,7 @@ class CompareOptions(options.TrainingOptions):
     ] = None
     smoke: Annotated[
         bool,
-        typer.Option("--smoke", help="Does it run? A few clips, one epoch, one fold, in a folder of its own."),
+        typer.Option("--smoke", help="Check that it runs: a few clips, one epoch, one fold, in a folder of its own."),
         After("limit"),
     ] = False
 
@@ -60,7 +62,7 @@ class CompareOptions(options.TrainingOptions):
 def compare(args: CompareOptions) -> None:
     """Compare recipes on the same folds; prints the path of the report.
 
-    What is there already is not done again, and an interrupted comparison goes on where it stopped.
+    Finished runs are not repeated, and an interrupted comparison goes on where it stopped.
 
     Examples:
         serlab compare                                     # the synthetic corpus, offline, a few minutes
@@ -97,25 +99,25 @@ class TrainOptions(options.TrainingOptions):
     """Options of ``serlab train``."""
 
     recipe: Annotated[str, typer.Option(help="A preset or YAML file (`serlab recipes`)."), After("corpus")] = "resnet18"
-    fold: Annotated[int | None, typer.Option(help="The fold to train on; 1 if absent."), After("protocol")] = None
+    fold: Annotated[int | None, typer.Option(help="The fold to train on; 1 if omitted."), After("protocol")] = None
     seed: Annotated[int, typer.Option(help="The run's seed."), After("fold")] = 0
     everyone: Annotated[
         bool,
-        typer.Option("--all", help="Train on every speaker, for use: nothing is left to test the model on."),
+        typer.Option("--all", help="Train on every speaker, for use: nothing is left to test the model with."),
         After("dev_only"),
     ] = False
     quote: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="With --all: a comparison, `OUT/CORPUS/PROTOCOL`, whose figures the card quotes and whose dev sides "
-            "choose the epochs.",
+            help="With --all: a comparison, `OUT/CORPUS/PROTOCOL`; its figures are quoted in the model card, and its "
+            "dev subsets choose the epochs.",
         ),
         After("everyone"),
     ] = None
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="N", help="With --all: stop after this epoch; the recipe's last if absent."),
+        typer.Option(metavar="N", help="With --all: stop after this epoch; the recipe's last if omitted."),
         After("quote"),
     ] = None
 
@@ -135,8 +137,8 @@ def train(args: TrainOptions) -> None:
         return
     for value, option in ((args.quote, "--quote"), (args.epochs, "--epochs")):
         if value is not None:
-            more = "; set training.epochs with --set" if option == "--epochs" else ""
-            raise UserError(f"{option} goes with --all{more}.")
+            more = "; use --set training.epochs to change the recipe" if option == "--epochs" else ""
+            raise UserError(f"{option} needs --all{more}.")
     fold = 1 if args.fold is None else args.fold
     result = _compare(args, [args.recipe], folds=[fold], seeds=[args.seed], keep_models=True)
     output.path(result.models[0])
@@ -145,7 +147,7 @@ def train(args: TrainOptions) -> None:
 def _train_on_everyone(args: TrainOptions) -> Path:
     for given, option in ((args.protocol, "--protocol"), (args.fold, "--fold"), (args.dev_only, "--dev-only")):
         if given:
-            raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
+            raise UserError(f"{option} is for a split, but --all trains on every clip; omit one of them.")
     from serlab.experiments.deployment import train_on_everyone
 
     (recipe,) = args.variants([args.recipe])

@@ -26,7 +26,7 @@ CorpusName = Annotated[
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
 Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if absent."), After("data")
+    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if omitted."), After("data")
 ]
 ReportAudio = Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")]
 Settings = Annotated[
@@ -45,7 +45,7 @@ _MOST_NUMBERS = 1000
 
 
 def numbers(text: str, option: str) -> list[int]:
-    """Parse ``1,3`` or ``1-3,5`` into numbers; an empty text is none.
+    """Parse ``1,3`` or ``1-3,5`` into numbers.
 
     >>> numbers("1-3,5", "--folds")
     [1, 2, 3, 5]
@@ -55,9 +55,7 @@ def numbers(text: str, option: str) -> list[int]:
         match = _RANGE.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first or last - first >= _MOST_NUMBERS:
-            raise UserError(
-                f"{option} {text} must be whole numbers with commas between, or ranges of them, e.g. 1-3,5."
-            )
+            raise UserError(f"{option} {text} must be whole numbers or ranges, separated by commas, e.g. 1-3,5.")
         found += range(first, last + 1)
     return found
 
@@ -70,7 +68,7 @@ def words(text: str) -> list[str]:
 def changes_of(
     recipes: Sequence[str], settings: Sequence[str] | None, precision: str | None = None
 ) -> dict[str, list[Change]]:
-    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all that heed it.
+    """Assign ``--set`` values: ``recipe:section.key=value`` is for that recipe, others for all that they affect.
 
     >>> {name: [change.text for change in each] for name, each in changes_of(["a", "b"], ["b:x.y=8", "x.z=3"]).items()}
     {'a': ['x.z=3'], 'b': ['x.y=8', 'x.z=3']}
@@ -92,13 +90,13 @@ def changes_of(
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:
-    """Refuse a value that an option does not know."""
+    """Refuse an unknown value of an option."""
     if value is not None and value not in choices:
         raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
 
 
 def say_left_out(excluded: Sequence[Exclusion]) -> None:
-    """List on standard error what was left out, and why."""
+    """List on standard error what was left out and why."""
     from serlab.core.progress import say
 
     for entry in excluded:
@@ -155,7 +153,7 @@ class TrainingOptions(CorpusOptions):
     protocol: Protocol = None
     out: Annotated[Path, typer.Option(help="Folder of results."), After("protocol")] = Path("runs")
     dev_only: Annotated[
-        bool, typer.Option("--dev-only", help="Develop: never predict the test side."), After("out")
+        bool, typer.Option("--dev-only", help="Develop: never predict the test subset."), After("out")
     ] = False
     settings: Annotated[Settings, After("dev_only")] = None
     precision: Annotated[
