@@ -70,7 +70,7 @@ def test_verifying_the_development_copy(serlab, cremad_root):
 def test_a_setting_needs_its_recipe(serlab):
     ended = serlab("recipes", "--set", "training.epochs=3")
     assert ended.code == 2
-    assert "--set changes a recipe" in ended.sentence
+    assert "--set needs a recipe" in ended.sentence
 
 
 def test_a_refused_setting_of_one_recipe_is_shown_as_written(serlab):

@@ -92,7 +92,7 @@ def verify(
     data: options.Data = None,
     form: options.Format = "table",
 ) -> None:
-    """Check the files of a corpus for problems: missing, extra, corrupt, or not the official ones. Exit code 1 if there are any.
+    """Check the files of a corpus: missing, extra, corrupt, or not the official ones; exit code 1 if there are any.
 
     Example:
         serlab data verify crema-d --data CREMA-D
