@@ -20,6 +20,7 @@ from serlab.corpora.base import Corpus
 from serlab.corpora.described import official_clips
 from serlab.protocols import Split, default_protocol, definitions, protocol_names, split
 
+CREMA_D = descriptions()["crema-d"]
 # Sides before exclusions: the table of CREMA-D's protocols, from the sources named in serlab.protocols.
 EMO_SUPERB_TESTS = (1463, 1470, 1476, 1476, 1557)
 TFDS_TEST = "1010 1013 1022 1026 1037 1038 1040 1045 1047 1048 1059 1065 1066 1068 1071 1073 1084 1086 1088"
@@ -46,11 +47,10 @@ def balanced(speakers: int, labels: int = 3, **more) -> Corpus:
 
 @pytest.fixture(scope="module")
 def crema_d() -> Corpus:
-    known = descriptions()["crema-d"]
-    clips = official_clips(known)[["clip"]]
+    clips = official_clips(CREMA_D)[["clip"]]
     parts = clips["clip"].str.split("_", expand=True)
     return corpus_of(
-        clips.assign(speaker=parts[0], sentence=parts[1], label=parts[2], path=""), "crema-d", description=known
+        clips.assign(speaker=parts[0], sentence=parts[1], label=parts[2], path=""), "crema-d", description=CREMA_D
     )
 
 
@@ -273,7 +273,7 @@ def test_clips_without_speakers_are_stratified():
         (balanced(2), "holdout", "at least 3 speakers and this has 2", "none fits"),
         (balanced(4), "speaker-1", "k must be 2 or more", "these fit: speaker-2, speaker-3, holdout."),
         (balanced(1, 2, speakers_known=False), "speaker-5", "at least 5 clips and this has 2", "none fits"),
-        (balanced(12, description=descriptions()["crema-d"]), "emo-superb-5", "7442 clips and this has 36", "these fit: speaker-2"),
+        (balanced(12, description=CREMA_D), "emo-superb-5", "7442 clips and this has 36", "these fit: speaker-2"),
     ],
 )  # fmt: skip
 def test_a_protocol_that_does_not_fit_names_those_that_do(corpus, name, why, fits):

@@ -38,8 +38,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
     >>> load_corpus("ravdes")
     Traceback (most recent call last):
     serlab.core.errors.UserError: unknown corpus 'ravdes'; did you mean 'ravdess'? Known: crema-d, ravdess, synthetic.
-   
-"""
+    """
     known = descriptions().get(name)
     if known is not None:
         if columns is not None:

@@ -39,8 +39,7 @@ class Files:
         folder: where they are.
         clips: clip -> its file, relative to the folder.
         extra: audio files in the folder that are not clips of the corpus, or are there twice.
-   
-"""
+    """
 
     folder: Path
     clips: dict[str, str]

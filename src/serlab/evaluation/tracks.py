@@ -44,8 +44,7 @@ class Track:
         source: where the label comes from, in words.
         labels: clip -> label, of the clips that have one on this track.
         left_out: clip -> why it has none.
-   
-"""
+    """
 
     name: str
     source: str
@@ -102,8 +101,8 @@ def track(corpus_clips: pd.DataFrame, labels: Sequence[str], name: str, tracks: 
     >>> clips = pd.DataFrame({"clip": ["a"], "label": ["sad"]})
     >>> track(clips, ["happy", "sad"], "level-weak", describe("ravdess").tracks)
     Traceback (most recent call last):
-    serlab.core.errors.UserError: unknown track 'level-weak'; did you mean 'level-normal'? Known: intended, level-normal, \
-level-strong.
+    serlab.core.errors.UserError: unknown track 'level-weak'; did you mean 'level-normal'? Known: intended, \
+level-normal, level-strong.
     """
     own = corpus_clips["label"].to_numpy(object)
     label = f"the {tracks.label} label"

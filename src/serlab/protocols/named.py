@@ -36,8 +36,7 @@ def split(corpus: Corpus, name: str) -> Split:
     Raises:
         UserError: the protocol is unknown, does not fit the corpus, or leaves a label without a
             training clip.
-   
-"""
+    """
     try:
         return _split(corpus, name)
     except MisfitError as misfit:
