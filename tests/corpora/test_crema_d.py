@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.described import find_files, official_clips
 

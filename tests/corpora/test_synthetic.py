@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, MachineError, UserError
+from serlab.core import MachineError, UserError
 from serlab.corpora import load_corpus, synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.corpora import descriptions
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.tracks import track_names

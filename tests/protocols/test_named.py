@@ -12,9 +12,10 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import EMOTIONS
 from tests.recordings.conftest import RATE, take
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.described import official_clips
