@@ -5,14 +5,15 @@ import json
 import pytest
 import yaml
 
-from serlab.protocols import PROTOCOLS
+from serlab.corpora import descriptions
+from serlab.protocols import definitions
 from serlab.recipes import load_recipe, preset_names
 
 
 def test_corpora(serlab):
     ended = serlab("corpora")
     assert ended.code == 0
-    assert [line.split()[0] for line in ended.out.splitlines()] == ["crema-d", "synthetic", "or"]
+    assert [line.split()[0] for line in ended.out.splitlines()] == [*descriptions(), "or"]
 
 
 def test_recipes(serlab):
@@ -35,7 +36,7 @@ def test_one_recipe_with_all_its_settings(serlab, tmp_path):
 def test_protocols(serlab):
     ended = serlab("protocols")
     assert ended.code == 0
-    assert [line.split()[0] for line in ended.out.splitlines()] == list(PROTOCOLS)
+    assert [line.split()[0] for line in ended.out.splitlines()] == list(definitions())
 
 
 def test_protocols_that_fit_a_corpus_with_their_sizes(serlab, tiny_corpus):

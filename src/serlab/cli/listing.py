@@ -32,9 +32,9 @@ def corpora() -> None:
     Example:
         serlab corpora
     """
-    from serlab.corpora import corpus_names
+    from serlab.corpora import descriptions
 
-    _columns(corpus_names().items())
+    _columns((name, known.summary) for name, known in descriptions().items())
     output.lines(["or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker"])
 
 
@@ -73,10 +73,10 @@ def protocols(
 
         serlab protocols crema-d
     """
-    from serlab.protocols import PROTOCOLS, default_protocol, protocol_names, split
+    from serlab.protocols import default_protocol, definitions, protocol_names, split
 
     if corpus is None:
-        _columns(PROTOCOLS.items())
+        _columns(definitions().items())
         return
     loaded = options.load(corpus, data)
     for name in protocol_names(loaded):

@@ -151,9 +151,9 @@ def report(
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
     """The corpus's table where it is at hand; a report of published tables does not need it."""
-    from serlab.corpora import corpus_names
+    from serlab.corpora import descriptions
 
-    if name not in corpus_names():
+    if name not in descriptions():
         return None
     try:
         return options.load(name, data).clips
