@@ -21,6 +21,7 @@ from serlab.checkpoints.trial import check_scores, trial_sound
 from serlab.checkpoints.weights import loading
 from serlab.core import UserError
 from serlab.core.files import read_json, unwritable, write_json, write_text
+from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
 from serlab.model.schema import FILE, FORMAT, Content
 
@@ -67,6 +68,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
     Raises:
         UserError: the folder is not a model, is damaged, lacks a weight, or cannot predict in int8.
     """
+    check_precision(precision)
     folder = Path(folder)
     try:
         with loading(folder):
