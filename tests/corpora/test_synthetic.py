@@ -15,8 +15,8 @@ from serlab.core import EMOTIONS, MachineError, UserError
 from serlab.corpora import synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics
-from serlab.leaks.auditing import copies
 from serlab.protocols import split
+from serlab.recordings.duplicates import find_duplicates
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
 
 
 def test_the_leak_audit_takes_no_two_clips_for_one_recording(corpus):
-    assert not copies(corpus)
+    assert not find_duplicates(corpus)
 
 
 def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):

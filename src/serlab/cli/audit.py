@@ -99,14 +99,14 @@ def make_split(
     found = options.load(corpus, data, path_column, label_column, speaker_column)
     from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
-    from serlab.leaks import copies, left_out
+    from serlab.leaks import find_duplicates, left_out
     from serlab.protocols.files import find_split, sound_split, write_split
 
     if out.resolve() == Path(corpus).resolve():
         raise UserError(f"--out {out} is the corpus's own table; name another file.")
     excluded = left_out(found)
     check_labels(found, excluded)
-    chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))
+    chosen = find_split(found, protocol) if protocol else sound_split(found, find_duplicates(found))
     folds = {each.number: each for each in chosen.folds}
     if fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")

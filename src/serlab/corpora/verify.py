@@ -8,8 +8,9 @@ from typing import Any
 
 from serlab.core import Exclusion
 from serlab.corpora import cremad, load_corpus
+from serlab.corpora.measures import MISSING
 from serlab.corpora.remembered import anew
-from serlab.corpora.screening import MISSING, screen
+from serlab.corpora.screening import screen
 
 
 @dataclass(frozen=True)
