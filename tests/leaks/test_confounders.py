@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.corpora.base import Corpus
 from serlab.corpora.measures import ClipMeasures
 from serlab.leaks.confounders import binned, check_confounders, how_well
