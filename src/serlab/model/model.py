@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.core import UserError
-from serlab.core.precision import check_precision, on_device
+from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
 from serlab.model import folder as folders
 from serlab.model.card import LIMITS
@@ -261,7 +261,6 @@ class Model:
         self._answered(abstain)
 
     def _classifier(self, precision: str, device: str | None) -> Classifier:
-        check_precision(precision)  # Classical models compute in one precision, whatever is asked.
         key = (precision, device)
         with self._loading, on_device(device):
             if key not in self._loaded:
