@@ -54,7 +54,7 @@ def test_verifying_a_corpus_that_lacks_nearly_everything(serlab, tmp_path, make_
     assert ended.code == 1
     assert "missing: 7441" in ended.out
     assert "extra: 1" in ended.out
-    assert ended.out.splitlines()[-1] == "something is wrong: see above"
+    assert ended.out.splitlines()[-1] == "problems found: see above"
     found = serlab("data", "verify", "crema-d", "--data", tmp_path, "--format", "json")
     assert found.code == 1
     assert len(json.loads(found.out)["missing"]) == 7441
@@ -71,7 +71,7 @@ def test_verifying_the_development_copy(serlab, cremad_root):
 def test_a_setting_needs_its_recipe(serlab):
     ended = serlab("recipes", "--set", "training.epochs=3")
     assert ended.code == 2
-    assert "--set changes a recipe" in ended.sentence
+    assert "--set needs a recipe" in ended.sentence
 
 
 def test_a_refused_setting_of_one_recipe_is_shown_as_written(serlab):
