@@ -99,6 +99,7 @@ def shipped(name: str) -> str:
         ("(?P<level>", "(?P<lever>", "codes has 'level', which is not a group of files: pattern"),
         (r"(?P<level>\d\d)", r"(?P<level>\d\d", "pattern is not a regular expression"),
         ('level: {"01": normal', "level: {01: normal", "a key of .* codes: level is 1; it must be of type str"),
+        ("      speaker: 01 02", "      actor: 01 02", "files: every: speaker has no values; give them, or codes"),
         ("  pattern: ", "  official: ", "pattern is missing; write how a file name gives speaker"),
     ],
 )

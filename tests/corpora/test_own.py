@@ -234,7 +234,9 @@ def test_labels_and_speakers_that_look_the_same_are_one_and_that_is_said(audio_f
     assert "differ only in capitals" in refused(audio_files / "u.csv")
     table.assign(label=["x", "y", "x"], speaker=["Ann", "ann", "bob"]).to_csv(audio_files / "v.csv", index=False)
     load_corpus(str(audio_files / "v.csv"))
-    assert "speakers that differ only in capitals and count as different ones: 'Ann' and 'ann'" in capsys.readouterr().err
+    assert (
+        "speakers that differ only in capitals and count as different ones: 'Ann' and 'ann'" in capsys.readouterr().err
+    )
 
 
 def test_folders_of_people_taken_for_labels_are_warned_about(tmp_path, make_tone, table, audio_files, capsys):

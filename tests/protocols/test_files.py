@@ -64,7 +64,10 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
         ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
         ([("calm_0", "train")], "which matches 6 clips"),
         ([("s0/calm_0", "training")], "expected a clip and a side: train, dev .for validation. or test"),
-        ([("s0/calm_0", "val")], "has the side 'val' in row 1 .* expected a clip and a side: train, dev .for validation. or test"),
+        (
+            [("s0/calm_0", "val")],
+            "has the side 'val' in row 1 .* expected a clip and a side: train, dev .for validation. or test",
+        ),
         ([("s0/calm_0", "train"), ("", "train")], "has no clip in row 2"),
         ([(".", "train")], "names the clip '.', which is not in own"),
         ([("s9/calm_0.wav", "train")], "names the clip 's9/calm_0.wav', which is not in own"),

@@ -8,7 +8,6 @@ empty path.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -115,10 +114,9 @@ def official_clips(description: Description) -> pd.DataFrame:
 
 
 def _every(every: Every, codes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    fields = list(dict.fromkeys(re.findall(r"{(\w+)}", every.name)))
-    values = [every.values[name].split() if name in every.values else list(codes[name]) for name in fields]
+    values = [every.values[name].split() if name in every.values else list(codes[name]) for name in every.fields]
     for each in product(*values):
-        name = every.name.format(**dict(zip(fields, each, strict=True)))
+        name = every.name.format(**dict(zip(every.fields, each, strict=True)))
         if not any(fnmatchcase(name, pattern) for pattern in every.without):
             yield name
 

@@ -47,6 +47,11 @@ class Every:
     values: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 
+    @property
+    def fields(self) -> list[str]:
+        """The parts of a name that vary, in order."""
+        return list(dict.fromkeys(re.findall(r"{(\w+)}", self.name)))
+
 
 @dataclass(frozen=True)
 class Files:
@@ -261,6 +266,8 @@ def _contradictions(described: Description) -> Iterator[str]:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:
         yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+    if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
+        yield f"files: every: {min(unsaid)} has no values; give them, or codes"
     if "label" in files.codes and set(files.codes["label"].values()) != set(described.labels):
         yield f"files: codes: label must name each of the labels {', '.join(described.labels)} and no other"
 
