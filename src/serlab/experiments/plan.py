@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:
-        """Runs of which something is left to do."""
+        """Runs that are not complete."""
         return tuple(run.spec for run in self.runs if run.todo is not Todo.NOTHING)
 
     @property
