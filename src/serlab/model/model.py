@@ -14,12 +14,12 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.approaches.base import Fitted
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
 from serlab.model import folder as folders
 from serlab.model.card import LIMITS
-from serlab.model.classifier import Classifier
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Answered, Scorer, Sound
@@ -117,9 +117,9 @@ class Model:
         self.folder = Path(folder)
         self._precision, self._device = precision, device
         self._loading = threading.Lock()
-        self._loaded: dict[tuple[str, str | None], Classifier] = {}
-        classifier = self._classifier(precision, device)
-        self.labels, self.precision = classifier.labels, classifier.precision
+        self._loaded: dict[tuple[str, str | None], Fitted] = {}
+        fitted = self._fitted(precision, device)
+        self.labels, self.precision = fitted.labels, fitted.precision
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -253,14 +253,14 @@ class Model:
         answered = self._answered(abstain)
         precision = self._precision if precision in (None, self.precision) else precision
         device = self._device if device is None else device
-        classifier = self._classifier(precision, device)
-        return Scorer(classifier, device, answered).results(sounds, sample_rate)
+        fitted = self._fitted(precision, device)
+        return Scorer(fitted, device, answered).results(sounds, sample_rate)
 
     def check_abstain(self, abstain: float | None) -> None:
         """Raise a UserError if :meth:`predict` could not abstain like that."""
         self._answered(abstain)
 
-    def _classifier(self, precision: str, device: str | None) -> Classifier:
+    def _fitted(self, precision: str, device: str | None) -> Fitted:
         key = (precision, device)
         with self._loading, on_device(device):
             if key not in self._loaded:
