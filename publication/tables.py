@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from publication.literature import EVAR, PEOPLE, SEED, Published
+from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import uar
-from serlab.evaluation.outcomes import count_outcomes
 from serlab.report.verdict import said
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text
 from serlab.tables.predictions import Run
@@ -210,7 +210,7 @@ def folds(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
 def _pooled_without(recipe: Mapping[str, Any], runs: Sequence[Run], labels: Sequence[str]) -> float | None:
     rows = judged(recipe, runs)
     rows = rows[rows["fold"] != DEVELOPED_ON]
-    return float(uar(count_outcomes(rows, labels).by_seed).mean()) if len(rows) else None
+    return float(uar(count_by_speaker(rows, labels).by_seed).mean()) if len(rows) else None
 
 
 def judged(recipe: Mapping[str, Any], runs: Sequence[Run]) -> pd.DataFrame:
@@ -266,7 +266,7 @@ def levels(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
 def _accuracy(rows: pd.DataFrame, labels: Sequence[str]) -> float | None:
     if rows.empty:
         return None
-    counts = count_outcomes(rows, labels).by_seed.sum(axis=0)
+    counts = count_by_speaker(rows, labels).by_seed.sum(axis=0)
     return float(counts.trace() / counts.sum())
 
 

@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from serlab.core import EMOTIONS, UserError
 from serlab.core.files import write_json
-from serlab.evaluation.outcomes import predicted_of
+from serlab.evaluation.counts import predicted_of
 from serlab.recipes import load_recipe
 from serlab.report import build, summarise
 from serlab.report.selection import full_grid

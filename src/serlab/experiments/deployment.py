@@ -19,7 +19,8 @@ from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
 from serlab.experiments.compare import check_seeds, exclusions_of
 from serlab.experiments.everyone import Fixed, fit_everyone
 from serlab.experiments.run import Stores, identify
@@ -163,15 +164,15 @@ def _quote(folder: Path, cell: Cell) -> Quote:
     if group.side != "test":
         raise UserError(f"--quote {folder} has no test side of {cell.folder}; run it without --dev-only.")
     corpus = group.signature["corpus"]
-    outcomes = count_outcomes(group.rows, corpus["labels"])
-    score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
+    counts = count_by_speaker(group.rows, corpus["labels"])
+    score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
     figures = {
         "protocol": group.signature["protocol"]["name"],
         "speaker_disjoint": group.signature["protocol"]["speaker_disjoint"],
         "folds": group.folds,
         "seeds": group.seeds,
         "clips": int(group.rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if corpus["speakers_known"] else None,
+        "speakers": len(counts.speakers) if corpus["speakers_known"] else None,
         "uar": score.value,
         "low": score.low,
         "high": score.high,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from serlab.corpora.base import Corpus
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.leaks.findings import Finding, Severity
 from serlab.protocols import Fold, Split
 from serlab.recordings.listening import Heard

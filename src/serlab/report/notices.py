@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
 

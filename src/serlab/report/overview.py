@@ -12,8 +12,10 @@ from itertools import combinations
 from typing import Any
 
 from serlab.core import UserError
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.core.settings import plain
+from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.paired import compare
+from serlab.evaluation.resampling import Resampling
 from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
 from serlab.report.recipe import compare_pair, describe
 from serlab.report.selection import RecipeRuns, group_runs
@@ -87,7 +89,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] |
     if both.empty:
         return None
     corpus = first.signature["corpus"]
-    one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
+    one, other = (count_by_speaker(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
     disjoint = [recipe.signature["protocol"]["speaker_disjoint"] for recipe in (first, second)]
     return {
         "recipe": first.name,
@@ -95,7 +97,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any] |
         "first": first.signature["protocol"]["name"],
         "second": second.signature["protocol"]["name"],
         "leak": disjoint == [True, False],
-        **compare(other, one, speakers_known=corpus["speakers_known"]),
+        **plain(compare(other, one, resampling=Resampling(known=corpus["speakers_known"]))),
         "clips": int(both["clip"].nunique()),
         "seeds": sorted({int(seed) for seed in both["seed"]}),
         "speakers": len(one.speakers) if corpus["speakers_known"] else None,

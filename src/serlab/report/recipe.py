@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from serlab.evaluation.bootstrap import Interval, intervals
-from serlab.evaluation.judge import per_class
+from serlab.core.settings import plain
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import Names, count_by_speaker
+from serlab.evaluation.judge import per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
-from serlab.evaluation.outcomes import Called, count_outcomes
 from serlab.evaluation.paired import compare
+from serlab.evaluation.prepare import PreparedTable
+from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.spread import over_folds, over_seeds, student
 from serlab.evaluation.trust import trust
 from serlab.recipes.variants import changed_settings
-from serlab.report.selection import Cell, RecipeRuns, called, full_grid
+from serlab.report.selection import FoldSeed, RecipeRuns, called, full_grid
 from serlab.report.words import interval_text, percent
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
@@ -30,12 +33,12 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
     """Everything the report says of one recipe, as plain data."""
     corpus = recipe.signature["corpus"]
     labels, known = corpus["labels"], corpus["speakers_known"]
-    outcomes = count_outcomes(recipe.rows, labels)
-    scores = intervals(outcomes, speakers_known=known)
-    fold_wise = over_folds(outcomes)
+    counts = count_by_speaker(recipe.rows, labels)
+    scores = intervals(counts, resampling=Resampling(known=known))
+    fold_wise = over_folds(counts)
     runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
     train_uar = _mean([run["train_uar"] for run in runs])
-    without = absent(outcomes.by_seed, labels)
+    without = absent(counts.by_seed, labels)
     heard = len(labels) - len(without)
     learned = has_learned(scores["uar"], heard, side=recipe.side)
     return {
@@ -50,11 +53,11 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "side": recipe.side,
         "folds": recipe.folds,
         "seeds": recipe.trained_seeds,
-        "seeds_comparable": len(recipe.seeds) == 1 or outcomes.seeds_comparable,
+        "seeds_comparable": len(recipe.seeds) == 1 or counts.seeds_comparable,
         "left_out": [{"fold": fold, "seed": seed} for fold, seed in recipe.left_out],
         "clips": int(recipe.rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if known else None,
-        "scores": {metric: asdict(score) for metric, score in scores.items()},
+        "speakers": len(counts.speakers) if known else None,
+        "scores": plain(scores),
         "train_uar": train_uar,
         "dev_uar": _mean([run["dev_uar"] for run in runs]),
         "chance": chance_of(heard),
@@ -62,10 +65,10 @@ def describe(recipe: RecipeRuns) -> dict[str, Any]:
         "not_learned": [_at_chance(scores["uar"], heard)] if learned is False else [],
         "fit_caution": fit_caution(train_uar, scores["uar"].value, heard),
         "absent": without,
-        "per_class": per_class(outcomes.by_seed, recipe.rows, labels),
-        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
-        "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
-        "over_seeds": asdict(over_seeds(outcomes)),
+        "per_class": plain(per_class(counts.by_seed, recipe.rows, labels)),
+        "confusion": plain(summed_confusion(counts)),
+        "per_speaker": _per_speaker(counts.speakers, uar(counts.by_speaker)) if known else [],
+        "over_seeds": asdict(over_seeds(counts)),
         "over_folds": asdict(fold_wise) | {"student": student(fold_wise)},
         "runs": runs,
         "curves": _curves(recipe),
@@ -79,17 +82,20 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, 
     corpus = recipe.signature["corpus"]
     tables = [run.table for run in recipe.runs]
     dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
-    outcomes = count_outcomes(recipe.rows, corpus["labels"])
+    counts = count_by_speaker(recipe.rows, corpus["labels"])
     fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
-    return trust(
-        recipe.rows,
-        fitted_on,
-        outcomes,
-        clips,
+    table = PreparedTable(
+        name=recipe.name,
+        rows=recipe.rows,
+        dev=fitted_on,
+        labels=counts.labels,
         speakers_known=corpus["speakers_known"],
+        exclusions=[],
         folds=recipe.fold_names,
         seeds=recipe.seed_names,
     )
+    found: dict[str, Any] = plain(trust(table, counts, clips))
+    return found
 
 
 def _at_chance(score: Interval, labels: int) -> str:
@@ -101,7 +107,7 @@ def _at_chance(score: Interval, labels: int) -> str:
 def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     """The paired difference ``first - second`` on the clips, folds and seeds that both have."""
     pair: dict[str, Any] = {"first": first.name, "second": second.name, "differences": None, "reason": ""}
-    shared = _shared_cells(first, second)
+    shared = _shared_runs(first, second)
     if first.side != second.side:
         return pair | {"reason": f"one is judged on {first.side}, the other on {second.side}"}
     if not shared:
@@ -113,26 +119,26 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
     both = first.rows[keys].merge(second.rows[keys], on=keys).merge(cells)
     if both.empty:
         return pair | {"reason": "they have no clip in common"}
-    one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
+    one, other = (count_by_speaker(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
     return pair | {
-        **compare(one, other, speakers_known=corpus["speakers_known"]),
+        **plain(compare(one, other, resampling=Resampling(known=corpus["speakers_known"]))),
         "folds": _shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
         "seeds": _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
         "clips": int(both["clip"].nunique()),
         "speakers": len(one.speakers) if corpus["speakers_known"] else None,
-        "partial": set(shared) != set(first.cells) or set(shared) != set(second.cells),
+        "partial": set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds),
     }
 
 
-def _shared_cells(first: RecipeRuns, second: RecipeRuns) -> list[Cell]:
+def _shared_runs(first: RecipeRuns, second: RecipeRuns) -> list[FoldSeed]:
     """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
     if "called" in first.signature:
         seeds = set(first.seeds) & set(second.seeds)
-        return sorted({cell for cell in (*first.cells, *second.cells) if cell[1] in seeds})
-    return full_grid(set(first.cells) & set(second.cells))
+        return sorted({cell for cell in (*first.fold_seeds, *second.fold_seeds) if cell[1] in seeds})
+    return full_grid(set(first.fold_seeds) & set(second.fold_seeds))
 
 
-def _shared_names(first: Called, second: Called, numbers: Collection[int]) -> list[int | str]:
+def _shared_names(first: Names, second: Names, numbers: Collection[int]) -> list[int | str]:
     """What both call the folds or seeds of these numbers, in order; nothing where they call them differently."""
     named = {number: first.get(number) for number in sorted(numbers)}
     return [name for number, name in named.items() if name is not None and name == second.get(number)]
@@ -157,7 +163,7 @@ def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
     training = run.signature["training"]
     judged = run.table[run.table["side"] == side]
     dev = run.table[run.table["side"] == "dev"]
-    counts = count_outcomes(judged, labels).by_seed[0]
+    counts = count_by_speaker(judged, labels).by_seed[0]
     return {
         "fold": called(run)["fold"],
         "seed": called(run)["seed"],
@@ -165,7 +171,7 @@ def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
         "uar": float(uar(counts)),
         "wa": float(wa(counts)),
         "absent": absent(counts, labels),
-        "dev_uar": float(uar(count_outcomes(dev, labels).by_seed[0])) if len(dev) else None,
+        "dev_uar": float(uar(count_by_speaker(dev, labels).by_seed[0])) if len(dev) else None,
         "train_uar": training["train_uar"],
         "best_epoch": training.get("best_epoch"),
         "selection": training["selection"],

@@ -36,7 +36,7 @@ from serlab.tables.predictions import read_protocols, read_runs
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
-    from serlab.evaluation.prepare import Judged
+    from serlab.evaluation.prepare import PreparedTable
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
@@ -76,7 +76,7 @@ def build(
 
 
 def build_foreign(
-    tables: Sequence[Path | Judged],
+    tables: Sequence[Path | PreparedTable],
     folder: Path,
     corpus: Corpus | None = None,
     *,

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-import serlab.evaluation.bootstrap as bootstrap
 from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
-from serlab.evaluation.paired import adjust
+from serlab.evaluation.paired import adjusted
+from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN
-from serlab.evaluation.trust import people_of
+from serlab.evaluation.trust import human_reference
 from serlab.report.notices import notices
 from serlab.report.recipe import compare_pair, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
@@ -63,7 +63,8 @@ def summarise(
         for first, second in couples:
             pairs.append(compare_pair(first, second))
             progress.advance()
-    adjust(pairs)
+    p_holm = adjusted([pair.get("p") for pair in pairs])
+    pairs = [pair | {"p_holm": p} for pair, p in zip(pairs, p_holm, strict=True)]
     exclusions = _exclusions(runs)
     found: dict[str, Any] = plain(
         {
@@ -74,7 +75,12 @@ def summarise(
             "protocol": protocol,
             "signature": _signature(corpus, protocol, groups),
             "chance": _chance(recipes, corpus),
-            "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
+            "bootstrap": {
+                "replicates": STANDARD.replicates,
+                "level": LEVEL,
+                "over": "speakers",
+                "seed": STANDARD.seed,
+            },
             "over_seeds": all(len(recipe["seeds"]) > 1 and recipe["seeds_comparable"] for recipe in recipes),
             "margin": MARGIN,
             "recipes": recipes,
@@ -100,7 +106,9 @@ def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any]
     """People on all clips that any recipe is judged on."""
     corpus = groups[0].signature["corpus"]
     judged = pd.concat([group.rows[["clip"]] for group in groups]).drop_duplicates()
-    found: dict[str, Any] | None = people_of(judged, clips, corpus["labels"], speakers_known=corpus["speakers_known"])
+    found: dict[str, Any] | None = plain(
+        human_reference(judged, clips, corpus["labels"], resampling=Resampling(known=corpus["speakers_known"]))
+    )
     return found
 
 
