@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.models.test_encoder import ARCHITECTURES, build, clips
+from tests.approaches.test_encoder import ARCHITECTURES, build, clips
 from torch import nn
 from transformers import AttentionInterface
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.models.test_encoder import ARCHITECTURES, LABELS, TINY, WHISPER, build, clips
+from tests.approaches.test_encoder import ARCHITECTURES, LABELS, TINY, WHISPER, build, clips
 from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
 from serlab.approaches import encoder, frozen, whisper

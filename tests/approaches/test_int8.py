@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.models.test_encoder import ARCHITECTURES, build, clips
+from tests.approaches.test_encoder import ARCHITECTURES, build, clips
 
 from serlab.approaches.int8 import Int8Linear, quantise
 from serlab.approaches.network import score

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
-from tests.models.conftest import blobs, recall_mean, softmax
+from tests.approaches.conftest import blobs, recall_mean, softmax
 
 from serlab.approaches.probe import Probe
 from serlab.core import UserError

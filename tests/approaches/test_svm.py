@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from sklearn.svm import SVC
-from tests.models.conftest import blobs, recall_mean, softmax
+from tests.approaches.conftest import blobs, recall_mean, softmax
 
 from serlab.approaches.svm import RegressedSupportVectorClassifier, SupportVectorClassifier
 from serlab.core import UserError

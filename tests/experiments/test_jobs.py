@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from serlab.core import MachineError, UserError
+from serlab.experiments import jobs
 from serlab.recipes import load_recipe
-from serlab.training import jobs
 
 # Of two cores that are one: each of two workers gets one thread, on any machine.
-TWO = "from serlab.training import jobs; jobs.cores = lambda core=jobs.cores()[0]: [core, core]\n"
+TWO = "from serlab.experiments import jobs; jobs.cores = lambda core=jobs.cores()[0]: [core, core]\n"
 SLEEPERS = """
 code = "import time; print('asleep', flush=True); time.sleep(600)"
 jobs.spread(exec, [(f"[{n}/3] sleeper", (code,)) for n in (1, 2, 3)], 2)

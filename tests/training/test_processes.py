@@ -95,7 +95,7 @@ import os, sys
 import serlab
 from serlab.core import UserError
 from serlab.core.ranks import rank
-from serlab.training import run
+from serlab.experiments import run
 
 table, recipe, out, fails_after = sys.argv[1:]
 score, scored = run.uar, []

@@ -43,7 +43,7 @@ class View:
     >>> View(speed=3.0)
     Traceback (most recent call last):
         ...
-    serlab.core.UserError: speed of an augmentation view must lie between 0.5 and 2.0, got 3.0.
+    serlab.core.errors.UserError: speed of an augmentation view must lie between 0.5 and 2.0, got 3.0.
     """
 
     speed: float = 1.0

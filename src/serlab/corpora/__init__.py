@@ -56,7 +56,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
 
     >>> load_corpus("cremad")
     Traceback (most recent call last):
-    serlab.core.UserError: unknown corpus 'cremad'; did you mean 'crema-d'? Known: crema-d, synthetic.
+    serlab.core.errors.UserError: unknown corpus 'cremad'; did you mean 'crema-d'? Known: crema-d, synthetic.
     """
     if name in _KNOWN:
         if columns is not None:

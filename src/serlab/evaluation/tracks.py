@@ -85,8 +85,8 @@ def track(corpus_clips: pd.DataFrame, labels: Sequence[str], name: str) -> Track
 
     >>> track(pd.DataFrame({"clip": ["a"], "label": ["sad"]}), ["happy", "sad"], "percieved")
     Traceback (most recent call last):
-    serlab.core.UserError: unknown track 'percieved'; did you mean 'perceived'? Known: agreement>=0.8, intended, \
-level-HI, level-LO, level-MD, perceived, perceived-both, perceived-face.
+    serlab.core.errors.UserError: unknown track 'percieved'; did you mean 'perceived'? Known: agreement>=0.8, \
+intended, level-HI, level-LO, level-MD, perceived, perceived-both, perceived-face.
     """
     intended = corpus_clips["label"].to_numpy(object)
     if name == "intended":
