@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from publication.tables import MAIN, protocol_of, table
+from serlab.evaluation.metrics import METRICS
 from serlab.report.words import interval_text, numbered, percent, points
 
 
@@ -39,7 +40,6 @@ GOALS = (
 )
 ABOVE_MEMBERS = "resnet18+whisper-base"
 """The fusion that was to be above each of its members, paired."""
-_SCORES = {"uar": "UAR", "wa": "accuracy"}
 
 
 def goals(overview: Mapping[str, Any]) -> str:
@@ -69,7 +69,7 @@ def _entry(overview: Mapping[str, Any], protocol: str, name: str) -> Mapping[str
 
 
 def _row(goal: Goal, entry: Mapping[str, Any] | None) -> list[str]:
-    asked = f"{_SCORES[goal.score]} {percent(goal.level)} on `{goal.protocol}`"
+    asked = f"{METRICS[goal.score].title} {percent(goal.level)} on `{goal.protocol}`"
     if entry is None:
         return [f"`{goal.name}`", asked, "not trained yet", "–"]
     score = entry["scores"][goal.score]

@@ -11,14 +11,15 @@ import pandas as pd
 from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import uar
+from serlab.evaluation.metrics import METRICS, UAR, uar
 from serlab.report.verdict import said
-from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text
+from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
 DEVELOPED_ON = 4
 """The fold whose test block is the dev side of fold 3, on which recipes were developed."""
+_OTHERS = [metric for metric in METRICS.values() if metric is not UAR]
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high"}
 
 Overview = Mapping[str, Any]
@@ -74,7 +75,7 @@ def scores(overview: Overview, name: str = MAIN) -> str:
         return "There are no results yet.\n"
     planned = protocol["recipes"] + [fusion for fusion in protocol["fusions"] if not fusion["weights"]]
     entries = sorted(planned, key=lambda entry: -entry["scores"]["uar"]["value"])
-    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1"]
+    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", *(metric.heading for metric in _OTHERS)]
     head += ["UAR in training", "Parameters", "Training, a fold"]
     return table(head, [_row(entry) for entry in entries], left=3)
 
@@ -88,8 +89,7 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
         entry["pretrained"] or "no",
         f"{spans(entry['folds'])}; {spans(entry['seeds'])}",
         f"**{percent(score['uar']['value'])}** ({interval_text(score['uar'])})",
-        percent(score["wa"]["value"]),
-        percent(score["macro_f1"]["value"]),
+        *(written(score[metric.key]["value"], metric.format) for metric in _OTHERS),
         percent(entry["train_uar"]),
         f"{cost['parameters'] / 1e6:.2f} M",
         f"{max(1, round(cost['train_seconds'] / 60))} min",

@@ -8,11 +8,10 @@ from serlab.evaluation.calibration import Calibration
 from serlab.evaluation.confidence import SetLevel
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import METRICS, Format
+from serlab.evaluation.metrics import METRICS, PERCENT, Format
 from serlab.evaluation.resampling import Interval
 from serlab.evaluation.trust import Trust
 
-_PERCENT = Format()
 _SEEDS_DIFFER = (
     "the seeds judge different clips, so training again cannot be told from other clips: the intervals speak of these "
     "trained models only"
@@ -149,7 +148,7 @@ def _error(found: Calibration) -> str:
     return f"ECE {_percent(found.ece)}; debiased RMS {_percent(rms.value)} ({_interval(rms)})"
 
 
-def _interval(score: Interval, form: Format = _PERCENT) -> str:
+def _interval(score: Interval, form: Format = PERCENT) -> str:
     if score.low is None or score.high is None:
         return f"no interval: {score.reason}"
     return f"95 % interval {form(score.low)} to {form(score.high)}"

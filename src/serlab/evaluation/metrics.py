@@ -102,6 +102,9 @@ class Format:
         return f"{self.factor * value:{sign}.{self.digits}f}"
 
 
+PERCENT = Format()
+
+
 def whole_matrices(matrices: Counts) -> Counts:
     """The confusion matrices themselves: the statistics of a score of pooled counts."""
     return matrices
@@ -137,7 +140,7 @@ class Metric:
     score: Callable[[Counts], Scores]
     range: tuple[float, float] = (0.0, 1.0)
     statistics: Callable[[Counts], Counts] = whole_matrices
-    format: Format = Format()
+    format: Format = PERCENT
 
     @property
     def heading(self) -> str:

@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from serlab.core import UserError, files
 from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
+from serlab.evaluation.metrics import METRICS
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
@@ -226,11 +227,12 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["not_shown"] = NOT_SHOWN
+    environment.globals |= {"not_shown": NOT_SHOWN, "metrics": list(METRICS.values())}
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
         "interval": words.interval_text,
+        "written": words.written,
         "p_value": words.p_value,
         "spans": words.spans,
         "attained": words.attained_text,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from serlab.evaluation.metrics import PERCENT, Format
+
 MINUS = "\u2212"
 _TITLES = {"crema-d": ("CREMA-D", "actors"), "synthetic": ("the synthetic corpus", "synthetic voices")}
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
@@ -36,7 +38,16 @@ def points(value: float) -> str:
     >>> points(-0.0421)
     '−4.2'
     """
-    return _signed(f"{100 * value:.1f}")
+    return written(value)
+
+
+def written(value: float, form: Format = PERCENT) -> str:
+    """A score or a difference as its metric is written, without the unit, with a true minus sign.
+
+    >>> written(-0.0421), written(0.5, Format(1, 2))
+    ('−4.2', '0.50')
+    """
+    return _signed(form(value))
 
 
 def p_value(value: float | None) -> str:
@@ -50,7 +61,7 @@ def p_value(value: float | None) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
-def interval_text(interval: Mapping[str, Any]) -> str:
+def interval_text(interval: Mapping[str, Any], form: Format = PERCENT) -> str:
     """An interval's ends, or why there is none.
 
     >>> interval_text({"value": 0.5, "low": 0.45, "high": 0.551, "reason": ""})
@@ -58,7 +69,7 @@ def interval_text(interval: Mapping[str, Any]) -> str:
     """
     if interval["low"] is None:
         return f"no interval: {interval['reason']}"
-    return f"{points(interval['low'])} to {points(interval['high'])}"
+    return f"{written(interval['low'], form)} to {written(interval['high'], form)}"
 
 
 def correlation_text(interval: Mapping[str, Any]) -> str:
