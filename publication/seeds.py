@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 
 from publication.tables import table
@@ -63,7 +62,7 @@ def _row(recipe: RecipeRuns) -> list[str]:
         ", ".join(map(percent, spread.values)),
         percent(spread.sd),
         f"{percent(_agreement(recipe))} %",
-        *(f"**{percent(score.value)}** ({interval_text(asdict(score))})" for score in scores),
+        *(f"**{percent(score.value)}** ({interval_text(score)})" for score in scores),
     ]
 
 

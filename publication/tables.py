@@ -12,6 +12,7 @@ from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, UAR, uar
+from serlab.evaluation.resampling import Interval
 from serlab.report.verdict import said
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
@@ -57,7 +58,7 @@ def repaired(overview: Overview, names: Collection[str]) -> str:
             if now := found.get(name):
                 each = [recipe["scores"]["uar"] for recipe in (found[former], now)]
                 rows.append([f"`{name}`", f"`{protocol['name']}`", f"{spans(now['folds'])}; {spans(now['seeds'])}"])
-                rows[-1] += [f"{percent(score['value'])} ({interval_text(score)})" for score in each]
+                rows[-1] += [f"{percent(score['value'])} ({ends_text(score)})" for score in each]
     head = ("Recipe", "Protocol", "Folds; seeds", "UAR before (95 % over actors)", "UAR now (95 % over actors)")
     return table(head, sorted(rows), left=3)
 
@@ -66,6 +67,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     """A Markdown table whose first ``left`` columns are text and whose others are numbers."""
     rule = ["---" if column < left else "--:" for column in range(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*head], rule, *rows)) + "\n"
+
+
+def ends_text(score: Mapping[str, Any]) -> str:
+    """The ends of an interval of a report's JSON, or why there is none."""
+    return interval_text(Interval(score["value"], score["low"], score["high"], score["reason"]))
 
 
 def scores(overview: Overview, name: str = MAIN) -> str:
@@ -88,7 +94,7 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
         f"{entry['title']}{flag} (`{entry['name']}`)",
         entry["pretrained"] or "no",
         f"{spans(entry['folds'])}; {spans(entry['seeds'])}",
-        f"**{percent(score['uar']['value'])}** ({interval_text(score['uar'])})",
+        f"**{percent(score['uar']['value'])}** ({ends_text(score['uar'])})",
         *(written(score[metric.key]["value"], metric.format) for metric in _OTHERS),
         percent(entry["train_uar"]),
         f"{cost['parameters'] / 1e6:.2f} M",
@@ -119,8 +125,12 @@ def differences(report: Mapping[str, Any]) -> str:
     for first, second in pairwise(report["recipes"]):
         pair = pairs[first["name"], second["name"]]
         gain = pair["differences"]["uar"]
-        rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({interval_text(gain)})"])
-        rows[-1] += [said(pair), p_value(pair["p_holm"]), f"{spans(pair['folds'])}; {spans(pair['seeds'])}"]
+        rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({ends_text(gain)})"])
+        rows[-1] += [
+            said(pair["answer"], len(pair["seeds"])),
+            p_value(pair["p_holm"]),
+            f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
+        ]
     head = ("Recipe", "less", "Points of UAR (95 % over actors)", "The first is", "p after Holm", "Folds; seeds")
     return table(head, rows, left=2)
 
@@ -133,7 +143,7 @@ def premiums(overview: Overview) -> str:
     rows = []
     for pair in sorted(pairs, key=lambda pair: -pair["differences"]["uar"]["value"]):
         premium = pair["differences"]["uar"]
-        rows.append([pair["title"], f"**{points(premium['value'])}** ({interval_text(premium)})"])
+        rows.append([pair["title"], f"**{points(premium['value'])}** ({ends_text(premium)})"])
         rows[-1] += [f"{pair['clips']:,}", spans(pair["seeds"])]
     return table(("Recipe", "Leak premium, points of UAR (95 % over actors)", "Clips", "Seeds"), rows)
 
@@ -156,7 +166,7 @@ def _own(overview: Overview, name: str, split: str, *, apart: bool) -> list[list
     return [
         [
             f"{recipe['title']} (`{recipe['name']}`)",
-            f"**{percent(recipe['scores']['wa']['value'])}** ({interval_text(recipe['scores']['wa'])})",
+            f"**{percent(recipe['scores']['wa']['value'])}** ({ends_text(recipe['scores']['wa'])})",
             "accuracy",
             split,
             _apart(apart),
@@ -178,9 +188,9 @@ def gains(overview: Overview) -> str:
         [
             f"`{fusion['name']}`",
             weights_text(fusion["weights"]) if fusion["weights"] else "equal",
-            f"{percent(fusion['scores']['uar']['value'])} ({interval_text(fusion['scores']['uar'])})",
+            f"{percent(fusion['scores']['uar']['value'])} ({ends_text(fusion['scores']['uar'])})",
             f"`{pair['second']}`",
-            f"{points(d['value'])} ({interval_text(d)})",
+            f"{points(d['value'])} ({ends_text(d)})",
             f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
         ]
         for pair in (protocol["gains"] if protocol else ())

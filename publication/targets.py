@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -72,17 +71,17 @@ def _judged(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _uars(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
     each = [intervals(found[kind])["uar"] for found in counts]
-    return [f"{percent(score.value)} ({interval_text(asdict(score))})" for score in each]
+    return [f"{percent(score.value)} ({interval_text(score)})" for score in each]
 
 
 def _gains(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
     each = [differences(found[kind], found["hard"])["uar"] for found in counts]
-    return [f"{points(gain.value)} ({interval_text(asdict(gain))})" for gain in each]
+    return [f"{points(gain.value)} ({interval_text(gain)})" for gain in each]
 
 
 def _by_votes(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     votes = votes_for(votes_of(clips, labels), rows["clip"])
     speaker, training = (pd.factorize(rows[name])[0] for name in ("speaker", "seed"))
     found: Any = soft_scores(probabilities_of(rows), votes, speaker, training=training)
-    scores = [f"{percent(found.macro_f1.value)} ({interval_text(asdict(found.macro_f1))})"] if found.macro_f1 else ["–"]
+    scores = [f"{percent(found.macro_f1.value)} ({interval_text(found.macro_f1)})"] if found.macro_f1 else ["–"]
     return [*scores, *(f"{score.value:.3f}" for score in (found.divergence, found.cross_entropy))]

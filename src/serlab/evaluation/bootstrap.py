@@ -180,7 +180,7 @@ def _of_trainings(term: SpeakerCounts, metric: Metric) -> Scores:
     It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere, divided
     by the number of seeds; zero if the seeds did not judge the same clips.
     """
-    if not term.seeds_comparable:
+    if len(term.seeds) == 1 or not term.seeds_comparable:
         return np.zeros(len(term.folds))
     by_fold = term.of_folds(metric)
     mean = by_fold.mean(axis=0)

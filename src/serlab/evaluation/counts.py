@@ -68,9 +68,9 @@ class SpeakerCounts:
 
     @cached_property
     def seeds_comparable(self) -> bool:
-        """Whether several seeds judged the same clips, so that how far they lie apart is due to training again."""
+        """Whether all seeds judged the same clips, so that how far they lie apart is due to training again."""
         clips = self.matrices.sum(axis=-1)
-        return len(self.seeds) > 1 and bool((clips == clips[:1]).all())
+        return bool((clips == clips[:1]).all())
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:

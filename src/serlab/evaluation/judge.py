@@ -176,7 +176,7 @@ def evaluate(
         clips=int(rows["clip"].nunique()),
         speakers=len(counts.speakers) if judged.speakers_known else None,
         seeds=None if None in judged.seeds.values() else len(counts.seeds),
-        seeds_comparable=_seeds_comparable(counts),
+        seeds_comparable=counts.seeds_comparable,
         scores=scores,
         per_class=per_class(counts.by_seed, rows, known),
         confusion=summed_confusion(counts),
@@ -271,7 +271,7 @@ def evaluate_pair(
         names=(names[0], names[1]),
         clips=int(both["clip"].nunique()),
         speakers=int(one["speaker"].nunique()) if any(known) else None,
-        seeds_comparable=_seeds_comparable(counts[0]),
+        seeds_comparable=counts[0].seeds_comparable,
         only=(only[0], only[1]),
     )
 
@@ -306,10 +306,6 @@ def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) 
 def summed_confusion(counts: SpeakerCounts) -> tuple[tuple[int, ...], ...]:
     """The confusion matrix over all seeds, rows the true label."""
     return tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0))
-
-
-def _seeds_comparable(counts: SpeakerCounts) -> bool:
-    return len(counts.seeds) == 1 or counts.seeds_comparable
 
 
 def _number(value: float) -> float | None:
