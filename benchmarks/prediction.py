@@ -18,8 +18,8 @@ import serlab
 from benchmarks import materials
 from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
 from benchmarks.materials import Clips
-from serlab.approaches.weights import quiet
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints.weights import quiet
 from serlab.core import SerlabError
 from serlab.core.progress import say
 
@@ -77,7 +77,7 @@ def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipelin
 
 def _possible(model: Path, name: str) -> bool:
     try:
-        serlab.load_model(model, _PRECISION[name])
+        serlab.load_model(model, precision=_PRECISION[name])
     except SerlabError as error:
         say(f"{name} is skipped: {error}")
         return False

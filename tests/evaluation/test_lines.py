@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.evaluation.abstention import Selective
 from serlab.evaluation.confidence import FoldCoverage, SetLevel
 from serlab.evaluation.judge import Evaluation, evaluate

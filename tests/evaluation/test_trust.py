@@ -4,14 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.core.settings import plain
+from serlab.corpora import descriptions
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.resampling import Resampling
-from serlab.evaluation.trust import ATTRIBUTES, TRACKS, human_reference, trust
+from serlab.evaluation.tracks import track_names
+from serlab.evaluation.trust import ATTRIBUTES, human_reference, trust
 from serlab.tables.predictions import make_table
+
+TRACKS = descriptions()["crema-d"].tracks
 
 
 def clips_of(speakers: int = 24) -> pd.DataFrame:
@@ -46,7 +50,7 @@ def rows_of(clips: pd.DataFrame, side: str, seed: int = 0, *, sureness: float = 
 
 def judged(rows: pd.DataFrame, dev: pd.DataFrame, clips: pd.DataFrame | None = None, *, known: bool = True):
     table = PreparedTable("mine", rows, dev, EMOTIONS, known, [])
-    return trust(table, count_by_speaker(rows, EMOTIONS), clips)
+    return trust(table, count_by_speaker(rows, EMOTIONS), clips, tracks=TRACKS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ def found():
 def test_everything_is_there_and_json_can_hold_it(found):
     assert None not in vars(found).values()
     json.dumps(plain(found), allow_nan=False)
-    assert [entry.name for entry in found.tracks] == list(TRACKS)
+    assert [entry.name for entry in found.tracks] == list(track_names(TRACKS))
     assert list(found.groups) == list(ATTRIBUTES)
 
 

@@ -183,7 +183,12 @@ def evaluate(
         corpus={"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
         unpredicted=len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
         exclusions=tuple(judged.exclusions),
-        trust=trust(judged, counts, corpus.clips if corpus else None),
+        trust=trust(
+            judged,
+            counts,
+            corpus.clips if corpus else None,
+            tracks=corpus.description.tracks if corpus and corpus.description else None,
+        ),
     )
 
 

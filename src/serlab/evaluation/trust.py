@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -30,10 +30,12 @@ from serlab.evaluation.raters import (
 )
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 from serlab.evaluation.soft import Ceiling, SoftScores, ceiling, soft_scores
-from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
+from serlab.evaluation.tracks import on_track, track, track_names, votes_for, votes_of
 from serlab.tables.predictions import labels_of
 
-TRACKS = ("perceived", "perceived-face", "perceived-both", "agreement>=0.8", "level-LO", "level-MD", "level-HI")
+if TYPE_CHECKING:
+    from serlab.corpora.description import Tracks
+
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")
 _LISTED = 12
 
@@ -114,7 +116,13 @@ class HumanReference:
     ceiling: Ceiling
 
 
-def trust(table: PreparedTable, counts: SpeakerCounts, clips: pd.DataFrame | None = None) -> Trust:
+def trust(
+    table: PreparedTable,
+    counts: SpeakerCounts,
+    clips: pd.DataFrame | None = None,
+    *,
+    tracks: Tracks | None = None,
+) -> Trust:
     """Judge how far one recipe's answers can be trusted.
 
     Args:
@@ -122,6 +130,7 @@ def trust(table: PreparedTable, counts: SpeakerCounts, clips: pd.DataFrame | Non
             prediction sets are fitted; there may be none.
         counts: the confusion counts of the judged rows.
         clips: the corpus's table, with votes and what it knows of the speakers; None if it is not at hand.
+        tracks: other labels of a clip, from the corpus's description.
     """
     table = replace(table, rows=table.rows.reset_index(drop=True))
     rows, labels, resampling = table.rows, table.labels, table.resampling
@@ -134,7 +143,7 @@ def trust(table: PreparedTable, counts: SpeakerCounts, clips: pd.DataFrame | Non
         sets=confidence.sets if confidence else None,
         soft=_soft(rows, clips, labels, resampling) if confidence and clips is not None and voted else None,
         groups=None if clips is None or not resampling.known else _groups(counts, clips, resampling),
-        tracks=None if clips is None else _tracks(rows, clips, labels, resampling),
+        tracks=None if clips is None or tracks is None else _tracks(rows, clips, labels, tracks, resampling),
         people=_beside_raters(rows, counts, clips, resampling) if clips is not None and voted else None,
     )
 
@@ -178,15 +187,15 @@ def _groups(counts: SpeakerCounts, clips: pd.DataFrame, resampling: Resampling) 
 
 
 def _tracks(
-    rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], resampling: Resampling
+    rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], tracks: Tracks, resampling: Resampling
 ) -> tuple[TrackScores, ...] | None:
     votes, levels = _voted_on(clips, labels), "level" in clips
     found = []
-    for name in TRACKS:
+    for name in track_names(tracks):
         if not (levels if name.startswith("level") else votes):
             continue
         try:
-            chosen = track(clips, labels, name)
+            chosen = track(clips, labels, name, tracks)
         except UserError:  # no judged clip has a label on it
             continue
         judged = on_track(rows, chosen)

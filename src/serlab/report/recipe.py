@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from serlab.core.settings import plain
+from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
@@ -256,7 +257,8 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
         folds=recipe.fold_names,
         seeds=recipe.seed_names,
     )
-    return trust(table, counts, clips)
+    known = describe_corpus(corpus["name"])
+    return trust(table, counts, clips, tracks=known.tracks if known else None)
 
 
 def _at_chance(score: Interval, labels: int) -> str:
