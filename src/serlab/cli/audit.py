@@ -104,7 +104,7 @@ def make_split(args: SplitOptions) -> None:
     found = args.load()
     from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
-    from serlab.leaks import copies, left_out
+    from serlab.leaks import find_duplicates, left_out
     from serlab.protocols.files import find_split, sound_split, write_split
 
     out = args.out
@@ -112,7 +112,7 @@ def make_split(args: SplitOptions) -> None:
         raise UserError(f"--out {out} is the table of the corpus; name another file.")
     excluded = left_out(found)
     check_labels(found, excluded)
-    chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, copies(found))
+    chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, find_duplicates(found))
     folds = {each.number: each for each in chosen.folds}
     if args.fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {args.fold}; it has 1 to {len(folds)}.")
