@@ -137,7 +137,7 @@ def wav2vec2_base(size: Size) -> Path:
 
 def whisper_base(size: Size) -> tuple[Path, str]:
     """Return a folder of Whisper-base and its description: the real one from ``SERLAB_MODELS``, else a random one."""
-    from serlab.approaches.weights import VARIABLE, find
+    from serlab.checkpoints.weights import VARIABLE, find
 
     hf = transformers()
     if not size.tiny and os.environ.get(VARIABLE):
@@ -159,14 +159,15 @@ def whisper_base(size: Size) -> tuple[Path, str]:
 
 def small_model() -> Path:
     """Return a folder of the preset wav2vec2-tiny with random weights that plain transformers can read."""
-    from serlab.approaches import encoder
-    from serlab.recipes import EncoderModel, load_recipe
+    from serlab.approaches.encoder import Settings
+    from serlab.approaches.encoder.network import from_scratch
+    from serlab.recipes import load_recipe
 
     def make(folder: Path) -> None:
         model = load_recipe("wav2vec2-tiny").model
-        assert isinstance(model, EncoderModel)
+        assert isinstance(model, Settings)
         folder.mkdir(parents=True, exist_ok=True)
-        encoder.from_scratch(model, LABELS).save_weights(folder)
+        from_scratch(model, LABELS).save_weights(folder)
 
     return _made("wav2vec2-tiny-random", make)
 
@@ -186,7 +187,7 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
     """Return the folder ``name`` of the cache; ``make`` creates it atomically if needed."""
     import torch
 
-    from serlab.approaches.weights import quiet
+    from serlab.checkpoints.weights import quiet
     from serlab.training.trainer import own_randomness
 
     folder = cache_folder() / "benchmarks" / name
