@@ -72,7 +72,7 @@ def prepare(seeds: Path) -> None:
         f"s{speaker:02}_{label}_{take},{'train' if speaker < 8 else 'dev' if speaker < 10 else 'test'}\n"
         for speaker in range(materials.SPEAKERS) for label in materials.LABELS for take in range(materials.TAKES)
     ))  # fmt: skip
-    (place / "bad-split.csv").write_text("clip,side\nnobody,train\n")
+    (place / "bad-split.csv").write_text("clip,side\nunknown,train\n")
     (place / "empty.csv").write_text("")
     (place / "not.parquet").write_text("nothing")
     rows = "".join(f"s{n:02}_calm_0,s{n:02},calm,{n / 20 + 0.1},{0.9 - n / 20}\n" for n in range(12))
