@@ -44,13 +44,16 @@ class PairedComparison:
     speakers_needed: int | None
 
 
-def compare(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD) -> PairedComparison:
+def compare(
+    first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD, margin: float = MARGIN
+) -> PairedComparison:
     """Compare two models on the same clips.
 
     Args:
         first: confusion counts.
         second: counts of the same speakers, seeds and true labels.
         resampling: how speakers are resampled; if they are unknown, there is only the difference.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         ValueError: the two do not judge the same clips.
@@ -59,16 +62,36 @@ def compare(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampli
     known = found["uar"].low is not None
     return PairedComparison(
         differences=found,
-        answer=answer_of(found["uar"]),
-        margin=MARGIN,
-        within_margin=within(found["uar"]),
+        answer=answer_of(found["uar"], margin),
+        margin=margin,
+        within_margin=within(found["uar"], margin),
         p=swap_test(first, second) if known else None,
         mcnemar=mcnemar(first, second) if known else None,
-        speakers_needed=speakers_needed(first, second, MARGIN) if known else None,
+        speakers_needed=speakers_needed(first, second, margin) if known else None,
     )
 
 
-def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
+@dataclass(frozen=True)
+class AfterHolm:
+    """A pair's p values, adjusted for the number of pairs; None for what has none.
+
+    Attributes:
+        p_holm: of UAR.
+        p_wa_holm: McNemar's of WA, after Obuchowski.
+    """
+
+    p_holm: float | None
+    p_wa_holm: float | None
+
+
+def after_holm(pairs: Sequence[PairedComparison | None]) -> list[AfterHolm]:
+    """Adjust the p values of all pairs of a comparison after Holm."""
+    of_uar = _adjusted([pair and pair.p for pair in pairs])
+    of_wa = _adjusted([pair and pair.mcnemar and pair.mcnemar.obuchowski_p for pair in pairs])
+    return [AfterHolm(p, p_wa) for p, p_wa in zip(of_uar, of_wa, strict=True)]
+
+
+def _adjusted(p_values: Sequence[float | None]) -> list[float | None]:
     """Each p adjusted after Holm for the number of pairs that have one; None stays None."""
     of_tested = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(of_tested) for p in p_values]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from serlab.core.settings import plain
-from serlab.evaluation.counts import Names, count_by_speaker
-from serlab.evaluation.paired import PairedComparison, compare
-from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.counts import Names
+from serlab.evaluation.judge import judge_pair
+from serlab.evaluation.paired import PairedComparison
+from serlab.evaluation.prepare import PreparedTable
+from serlab.evaluation.significance import MARGIN
 from serlab.report.selection import FoldSeed, RecipeRuns, full_grid
 
 
@@ -28,8 +30,12 @@ class PairReport:
         seeds: likewise.
         clips: that both have.
         speakers: of these clips, None if they are unknown.
-        partial: whether one of them has more folds or seeds.
-        p_holm: p adjusted for the number of pairs, None without p.
+        seeds_comparable: False if the seeds judge different clips, so that intervals leave training again out.
+        only: how many clips of these folds and seeds only the first, and only the second, has.
+        not_of_all_seeds: clips left out because not every seed judges them.
+        partial: whether one of them has more folds, seeds or clips.
+        p_holm: p of UAR adjusted for the number of pairs, None without p.
+        p_wa_holm: McNemar's p of WA, likewise.
     """
 
     first: str
@@ -40,56 +46,67 @@ class PairReport:
     seeds: tuple[int | str, ...] = ()
     clips: int = 0
     speakers: int | None = None
+    seeds_comparable: bool = True
+    only: tuple[int, int] = (0, 0)
+    not_of_all_seeds: int = 0
     partial: bool = False
     p_holm: float | None = None
+    p_wa_holm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, with the comparison's fields among the pair's."""
         head: dict[str, Any] = {"first": self.first, "second": self.second, "differences": None, "reason": self.reason}
         if self.comparison is None:
-            return head | {"p_holm": None}
+            return head | {"p_holm": None, "p_wa_holm": None}
         found: dict[str, Any] = plain(self)
         compared: dict[str, Any] = found.pop("comparison")
         return head | compared | {key: value for key, value in found.items() if key not in head}
 
 
-def compare_pair(first: RecipeRuns, second: RecipeRuns) -> PairReport:
-    """Compare ``first`` with ``second`` on the clips, folds and seeds that both have."""
-    shared = _shared_runs(first, second)
+def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGIN) -> PairReport:
+    """Compare ``first`` with ``second`` on the clips, folds and seeds that both have.
+
+    Raises:
+        UserError: others' tables cannot be compared, as :func:`serlab.evaluation.judge.judge_pair`.
+    """
     if first.side != second.side:
         reason = f"one is judged on {first.side}, the other on {second.side}"
         return PairReport(first.name, second.name, reason=reason)
-    if not shared:
-        return PairReport(first.name, second.name, reason="they have no fold and seed in common")
-    corpus = first.signature["corpus"]
-    # Others may have put their clips into folds in different ways.
-    keys = ["clip", "seed"] if "called" in first.signature else ["clip", "fold", "seed"]
-    grid = pd.DataFrame(shared, columns=["fold", "seed"])[keys[1:]].drop_duplicates()
-    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(grid)
-    if both.empty:
-        return PairReport(first.name, second.name, reason="they have no clip in common")
-    one, other = (count_by_speaker(each.rows.merge(both, on=keys), corpus["labels"]) for each in (first, second))
+    tables, shared = (first.table, second.table), first.fold_seeds
+    if not first.foreign:
+        shared = tuple(full_grid(set(first.fold_seeds) & set(second.fold_seeds)))
+        if not shared:
+            reason = "they have no fold and seed in common"
+            return PairReport(first.name, second.name, reason=reason, partial=True)
+        tables = (_of_runs(first.table, shared), _of_runs(second.table, shared))
+        if not set(tables[0].rows["clip"]) & set(tables[1].rows["clip"]):
+            return PairReport(first.name, second.name, reason="they have no clip in common", partial=True)
+    found = judge_pair(*tables, by_fold=not first.foreign, margin=margin)
+    partial = len(first.seeds) != len(second.seeds) or 0 < len(found.seeds) < len(first.seeds)
+    if not first.foreign:
+        partial = set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds)
     return PairReport(
         first.name,
         second.name,
-        compare(one, other, resampling=Resampling(known=corpus["speakers_known"])),
-        folds=_shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
-        seeds=_shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
-        clips=int(both["clip"].nunique()),
-        speakers=len(one.speakers) if corpus["speakers_known"] else None,
-        partial=set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds),
+        found.comparison,
+        folds=_shared_names(first.fold_names, second.fold_names, shared),
+        seeds=found.seeds,
+        clips=found.clips,
+        speakers=found.speakers,
+        seeds_comparable=found.seeds_comparable,
+        only=found.only,
+        not_of_all_seeds=found.not_of_all_seeds,
+        partial=partial or any(found.only),
     )
 
 
-def _shared_runs(first: RecipeRuns, second: RecipeRuns) -> list[FoldSeed]:
-    """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
-    if "called" in first.signature:
-        seeds = set(first.seeds) & set(second.seeds)
-        return sorted({each for each in (*first.fold_seeds, *second.fold_seeds) if each[1] in seeds})
-    return full_grid(set(first.fold_seeds) & set(second.fold_seeds))
+def _of_runs(table: PreparedTable, shared: Collection[FoldSeed]) -> PreparedTable:
+    """The rows of these folds and seeds."""
+    grid = pd.DataFrame(shared, columns=["fold", "seed"])
+    return replace(table, rows=table.rows.merge(grid))
 
 
-def _shared_names(first: Names, second: Names, numbers: Collection[int]) -> tuple[int | str, ...]:
-    """What both call the folds or seeds of these numbers, in order; nothing if they call them differently."""
-    named = {number: first.get(number) for number in sorted(numbers)}
+def _shared_names(first: Names, second: Names, shared: Collection[FoldSeed]) -> tuple[int | str, ...]:
+    """What both call the folds, in order; empty if they call them differently."""
+    named = {number: first.get(number) for number in sorted({fold for fold, _ in shared})}
     return tuple(name for number, name in named.items() if name is not None and name == second.get(number))

@@ -31,7 +31,7 @@ from serlab.report.overview import Overview, survey
 from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
-from serlab.report.verdict import said
+from serlab.report.verdict import of_recipes, said
 from serlab.tables import ledger
 from serlab.tables.predictions import read_protocols, read_runs
 
@@ -238,7 +238,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "spans": words.spans,
         "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
         "correlation": lambda score: words.interval_text(score, _CORRELATION),
-        "said": lambda pair: said(pair.comparison.answer, len(pair.seeds)),
+        "said": lambda pair: said(pair.comparison.answer, recipes=of_recipes(pair)),
+        "sentence": words.sentence,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,

@@ -12,16 +12,16 @@ import pandas as pd
 from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
-from serlab.evaluation.paired import adjusted
+from serlab.evaluation.paired import after_holm
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
-from serlab.report.notices import Notice, notices
+from serlab.report.notices import Notice, at_head, notices
 from serlab.report.pairs import PairReport, compare_pair
 from serlab.report.recipe import RecipeReport, describe, describe_trust
-from serlab.report.selection import RecipeRuns, group_runs
+from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
-from serlab.report.words import signature_line
+from serlab.report.words import listed, people, signature_line
 from serlab.tables.predictions import Run
 
 
@@ -74,14 +74,14 @@ class Report:
         signature: what the figures are of, in a line.
         chance: of UAR.
         bootstrap: how intervals were made.
-        over_seeds: whether intervals speak of training again.
+        over_seeds: whether all intervals include what training again changes.
         margin: differences of UAR up to this are called equivalent.
         recipes: best first.
         pairs: of all recipes.
         exclusions: clips that were left out.
         people: human raters of the same clips, None without votes.
         audit: what the leak audit found, None if it was not made.
-        ledger: how often the test subsets have been read.
+        ledger: how often the test subsets have been read, None of others' tables.
         machines: that made the runs.
         versions: of what they used.
     """
@@ -101,9 +101,33 @@ class Report:
     exclusions: tuple[Exclusion, ...]
     people: HumanReference | None
     audit: Mapping[str, Any] | None
-    ledger: LedgerCount
+    ledger: LedgerCount | None
     machines: tuple[Mapping[str, Any], ...]
     versions: tuple[Mapping[str, Any], ...]
+
+    @property
+    def head(self) -> tuple[Notice, ...]:
+        """Notices that stand above the figures: the gravest."""
+        return self.notices[: at_head(self.notices)]
+
+    @property
+    def further(self) -> tuple[Notice, ...]:
+        """The other notices, which are folded, or stand at the end."""
+        return self.notices[at_head(self.notices) :]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the tables are others', so that nothing is known of training."""
+        return self.ledger is None
+
+    @property
+    def scope(self) -> str:
+        """What the intervals speak of."""
+        who = people(self.corpus["name"])
+        widened = [recipe.title for recipe in self.recipes if recipe.widened]
+        if self.over_seeds:
+            return f"of other {who} and of training again"
+        return f"of other {who}, not of training again" + (f", except for {listed(widened)}" if widened else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, without NaN: ``report.json``."""
@@ -116,6 +140,8 @@ def summarise(
     ledger: Iterable[Mapping[str, Any]] = (),
     audit: Mapping[str, Any] | None = None,
     clips: pd.DataFrame | None = None,
+    *,
+    margin: float = MARGIN,
 ) -> Report:
     """Judge runs of one corpus and protocol.
 
@@ -124,6 +150,7 @@ def summarise(
         ledger: the lines of ``ledger.jsonl``.
         audit: what the leak audit found: ``verdict`` and ``findings``.
         clips: the corpus's table, for votes and what it knows of the speakers.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -131,7 +158,8 @@ def summarise(
     if not runs:
         raise UserError("there are no runs to report on; make some with serlab compare.")
     signature = runs[0].signature
-    corpus, protocol = signature["corpus"], signature["protocol"]
+    known = all(run.signature["corpus"]["speakers_known"] for run in runs)
+    corpus, protocol = signature["corpus"] | {"speakers_known": known}, signature["protocol"]
     groups = group_runs(runs)
     by_name = {group.name: group for group in groups}
     with bar("judging recipes", len(groups)) as progress:
@@ -144,28 +172,28 @@ def summarise(
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
-            pairs.append(compare_pair(first, second))
+            pairs.append(compare_pair(first, second, margin=margin))
             progress.advance()
-    p_holm = adjusted([pair.comparison.p if pair.comparison else None for pair in pairs])
-    pairs = [replace(pair, p_holm=p) for pair, p in zip(pairs, p_holm, strict=True)]
+    adjusted = after_holm([pair.comparison for pair in pairs])
+    pairs = [replace(pair, **vars(each)) for pair, each in zip(pairs, adjusted, strict=True)]
     exclusions = _exclusions(runs)
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
         answer=answer(corpus, protocol, recipes, pairs),
-        notices=tuple(notices(corpus, protocol, recipes, exclusions, audit)),
+        notices=tuple(notices(corpus, protocol, recipes, pairs, exclusions, audit)),
         corpus=corpus,
         protocol=protocol,
         signature=_signature(corpus, protocol, groups),
         chance=_chance(recipes, corpus),
         bootstrap=Bootstrap(),
-        over_seeds=all(len(recipe.seeds) > 1 and recipe.seeds_comparable for recipe in recipes),
-        margin=MARGIN,
+        over_seeds=all(recipe.widened for recipe in recipes),
+        margin=margin,
         recipes=tuple(recipes),
         pairs=tuple(pairs),
         exclusions=exclusions,
         people=None if clips is None else _human_reference(groups, clips),
         audit=audit,
-        ledger=_ledger(ledger, corpus, protocol, set(by_name)),
+        ledger=None if is_foreign(signature) else _ledger(ledger, corpus, protocol, set(by_name)),
         machines=_distinct(run.signature["machine"] for run in runs if run.signature["machine"]),
         versions=_distinct(run.signature["versions"] for run in runs if run.signature["versions"]),
     )
@@ -201,7 +229,7 @@ def _exclusions(runs: Sequence[Run]) -> tuple[Exclusion, ...]:
     for run in runs:
         for entry in run.signature["exclusions"]:
             key = (entry["fold"], entry["side"], entry["clip"], entry["reason"])
-            found.setdefault(key, set()).add(run.path.parent.name)
+            found.setdefault(key, set()).add(recipe_of(run))
     return tuple(
         Exclusion(fold, side, clip, reason, tuple(sorted(found[fold, side, clip, reason])))
         for fold, side, clip, reason in sorted(found, key=_place)

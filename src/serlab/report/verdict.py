@@ -11,7 +11,7 @@ from serlab.evaluation.paired import PairedComparison
 from serlab.evaluation.resampling import Interval
 from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
-from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
+from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points, side_title
 
 SEEDS_FOR_RECIPES = 3
 """From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
@@ -69,25 +69,21 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Recip
     folds = "all folds" if len(ground.folds) == protocol["folds"] else numbered("fold", ground.folds)
     if protocol["folds"] <= 1 or not ground.folds:
         folds = ""
-    where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
+    on = "" if side == "test" else f"{side_title(side)} side, not test"
+    where = ", ".join(part for part in (protocol["name"], folds, on) if part)
     heard = {
         True: "",
         False: ", who may have been heard in training too",
-        None: _unknown(corpus),
+        None: _unknown(ground),
     }[protocol["speaker_disjoint"]]
-    seeds = len(ground.seeds)
-    subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
+    subject = f"each recipe trained with {len(ground.seeds)} seeds" if of_recipes(ground) else "these trained models"
     loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
     return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
 
 
-def _unknown(corpus: Mapping[str, Any]) -> str:
-    if corpus["speakers_known"]:
-        return ", who may have been heard in training too (what that was is not known)"
-    return ", whose speakers may have been heard in training too (the corpus does not say)"
-
-
-_SIDES = {"test": "", "dev": "development side, not test"}
+def _unknown(ground: RecipeReport | PairReport) -> str:
+    who = "whose speakers" if ground.speakers is None else "who"
+    return f", {who} may have been heard in training too"
 
 
 def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedComparison) -> str:
@@ -113,17 +109,22 @@ def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedCompariso
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
-    less = f", less than the {points(found.margin)} that were called equivalent beforehand"
-    verb = "is better than" if len(pair.seeds) >= SEEDS_FOR_RECIPES else "is ahead of"
+    less = f", less than the equivalence margin of {points(found.margin)} points"
+    verb = "is better than" if of_recipes(pair) else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"
         f"{less if found.within_margin else ''}."
     )
 
 
-def said(answer: str, seeds: int) -> str:
-    """The answer of a pair in a word or two; of few seeds it is about these models, not about recipes."""
-    return answer if seeds >= SEEDS_FOR_RECIPES else {"better": "ahead", "worse": "behind"}.get(answer, answer)
+def of_recipes(ground: RecipeReport | PairReport) -> bool:
+    """Whether a finding is about recipes: enough seeds, all judged on the same clips; else about these models."""
+    return len(ground.seeds) >= SEEDS_FOR_RECIPES and ground.seeds_comparable
+
+
+def said(answer: str, *, recipes: bool) -> str:
+    """The answer of a pair in a word or two, about recipes or about these trained models."""
+    return answer if recipes else {"better": "ahead", "worse": "behind"}.get(answer, answer)
 
 
 def _cannot_compare(titles: Mapping[str, str], pair: PairReport) -> str:
