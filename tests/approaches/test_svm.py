@@ -139,7 +139,7 @@ def test_a_label_whose_speakers_cannot_be_held_out_is_learned_and_uncalibrated(o
     model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=2, seed=0, **FEW)
     assert model.chosen["temperature"] is None
     said = capsys.readouterr().err
-    assert "too few training speakers own a label to hold them out" in said
+    assert "too few training speakers have each label" in said
     assert "uncalibrated (temperature 1)" in said
     new, truth, _ = blobs(200, 2, seed=1)
     answers = model.logits(new).argmax(axis=1)

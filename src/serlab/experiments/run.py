@@ -12,7 +12,7 @@ import pandas as pd
 
 from serlab.approaches.base import Fitted, History, Subset
 from serlab.audio import Audio
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.corpora.base import Corpus
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
@@ -106,10 +106,8 @@ def _real_time_factor(fitted: Fitted, subset: Subset) -> float:
 def _check(subsets: Mapping[str, Subset], corpus: Corpus, fold: Fold) -> None:
     for name, subset in subsets.items():
         if not len(subset.clips):
-            instead = "choose another protocol" + ", or --dev-only" * (name == "test")
-            raise UserError(
-                f"the {name} side of fold {fold.number} of {corpus.name} has no clip that can be used; {instead}."
-            )
+            instead = "choose another protocol" + f", or use {argument('dev_only')}" * (name == "test")
+            raise UserError(f"the {name} subset of fold {fold.number} of {corpus.name} has no usable clip; {instead}.")
     absent = sorted(set(corpus.labels) - set(subsets["training"].clips["label"]))
     if absent:
         raise UserError(

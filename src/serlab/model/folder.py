@@ -1,4 +1,4 @@
-"""Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
+"""Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing is pickled.
 
 ``serlab.json`` holds labels and signature (and in it the recipe). A folder without it is taken for a plain transformers
 audio-classification checkpoint. Either is checked against what it says of itself before anything is built, and scores
@@ -19,7 +19,7 @@ from serlab import approaches
 from serlab.approaches.base import Fitted, Saved
 from serlab.checkpoints.trial import check_scores, trial_sound
 from serlab.checkpoints.weights import loading
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.files import read_json, unwritable, write_json, write_text
 from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
@@ -49,7 +49,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
-            path.chmod(0o644)  # Safetensors keeps its files from everybody else.
+            path.chmod(0o644)  # Safetensors makes its files readable by their owner only.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -75,7 +75,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
             fitted = _loaded(folder, precision)
             _try_out(fitted, folder)
     except UserError as error:
-        # What a recipe or its arrays say of themselves does not name the folder that they stand in.
+        # Errors about a recipe or its arrays do not name the folder.
         if str(folder) in str(error):
             raise
         raise UserError(f"{folder} is damaged: {error}") from error
@@ -85,7 +85,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
 def _loaded(folder: Path, precision: str) -> Fitted:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    # A link whose target was not fetched is no reason to take the folder for one of another kind.
+    # A link whose target was not fetched still marks a folder of serlab.
     if os.path.lexists(folder / FILE):
         return _own(folder, precision)
     if (folder / "config.json").is_file():
@@ -101,7 +101,8 @@ def _own(folder: Path, precision: str) -> Fitted:
     approach = approaches.get(recipe.model.kind)
     if precision == "int8" and not approach.supports.int8:
         raise UserError(
-            f"int8 needs a fine-tuned speech encoder; {folder} is {approach.titles[0]}; use --precision fp32."
+            f"int8 needs a fine-tuned speech encoder; {folder} is {approach.titles[0]}; use "
+            f"{argument('precision', 'fp32')}."
         )
     weights = content.signature.get("weights_sha256") or ""
     saved = Saved(folder, content.labels, precision, recipe.training.features, weights)
@@ -109,14 +110,14 @@ def _own(folder: Path, precision: str) -> Fitted:
 
 
 def _try_out(fitted: Fitted, folder: Path) -> None:
-    """Score a second of sound, so that parts that do not fit one another are found before the first clip."""
+    """Score a second of sound, so that parts that do not fit together are found before the first clip."""
     with np.errstate(all="ignore"):
         scores = fitted.logits([fitted.frontend(trial_sound())])
     check_scores(folder, scores, len(fitted.labels))
 
 
 def load_reliance(folder: Path) -> Reliance:
-    """When the model of a folder should say that it cannot tell.
+    """When the model of a folder abstains.
 
     Raises:
         UserError: the folder does not say, or is damaged.
@@ -126,5 +127,6 @@ def load_reliance(folder: Path) -> Reliance:
         return Reliance.of(content["signature"]["training"]["reliance"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} does not say when to abstain; train the model with this version of serlab, or leave --abstain."
+            f"{folder} does not say when to abstain; train the model with this version of serlab, or omit "
+            f"{argument('abstain')}."
         ) from error

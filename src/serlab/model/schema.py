@@ -1,4 +1,4 @@
-"""What has to stand in a model folder of serlab's: ``serlab.json``."""
+"""The content of ``serlab.json`` in a model folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 
 @dataclass(frozen=True)
 class Content:
-    """What ``serlab.json`` says.
+    """The content of ``serlab.json``.
 
     Attributes:
         recipe: what was trained.
@@ -42,14 +42,15 @@ class Content:
         data = read_json(path)
         if data.get("format", FORMAT) != FORMAT:
             raise UserError(
-                f"{path} has format {shown(data['format'])}; this serlab reads {FORMAT}, so use the one that wrote it."
+                f"{path} has format {shown(data['format'])}; this version of serlab reads {FORMAT}; use the version "
+                "that wrote it."
             )
         signature = _part(path, data, "signature", dict)
         labels = tuple(_part(path, data, "labels", list))
         check_labels(f"{path}: labels", labels)
         corpus = _part(path, signature, "corpus", dict)
         if list(labels) != corpus.get("labels"):
-            raise UserError(f"{folder} is damaged: the labels of {FILE} are not those that the model was trained on.")
+            raise UserError(f"{folder} is damaged: {FILE} names other labels than those that the model was trained on.")
         recipe = _part(path, signature, "recipe", dict)
         for name, kind in (("name", str), ("title", str), ("config", dict)):
             _part(path, recipe, name, kind)
