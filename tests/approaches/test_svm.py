@@ -153,7 +153,7 @@ def test_features_that_are_not_finite_or_of_another_width_are_errors():
     with pytest.raises(UserError, match="clip number 42 of 60 is not finite"):
         SupportVectorClassifier.fit(features, targets, speakers, n_labels=3, seed=0, **FEW)
     model = fit()
-    with pytest.raises(UserError, match=r"\(10,\) a clip, got \(9,\)"):
+    with pytest.raises(UserError, match=r"\(10,\) per clip, got \(9,\)"):
         model.logits(np.zeros((2, 9)))
     with pytest.raises(UserError, match="clip number 2 of 2 is not finite"):
         model.logits(np.array([[0.0] * 10, [np.inf] * 10]))
