@@ -1,8 +1,8 @@
 """Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing is pickled.
 
-``serlab.json`` holds labels and signature (and in it the recipe). A folder without it is taken for a plain transformers
-audio-classification checkpoint. Either is checked against what it says of itself before anything is built, and scores
-a second of sound before it is handed on.
+``serlab.json`` holds labels and signature, which contains the recipe. Any other folder is read as a plain transformers
+audio-classification checkpoint. The parts of both are checked against each other before anything is built, and a loaded
+model has to score one second of sound before it is returned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
 
     Args:
         fitted: the trained model.
-        folder: where; an older folder is replaced.
+        folder: the model folder; an older one is replaced.
         signature: the run's signature, which holds the recipe.
         card: the model card, in Markdown.
     """
@@ -49,7 +49,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
-            path.chmod(0o644)  # Safetensors makes its files readable by their owner only.
+            path.chmod(0o644)  # Safetensors lets only the owner read its files.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -85,7 +85,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
 def _loaded(folder: Path, precision: str) -> Fitted:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    # A link whose target was not fetched still marks a folder of serlab.
+    # A link whose target was not fetched counts too: the folder is still one of serlab's.
     if os.path.lexists(folder / FILE):
         return _own(folder, precision)
     if (folder / "config.json").is_file():
@@ -110,17 +110,17 @@ def _own(folder: Path, precision: str) -> Fitted:
 
 
 def _try_out(fitted: Fitted, folder: Path) -> None:
-    """Score a second of sound, so that parts that do not fit together are found before the first clip."""
+    """Score one second of sound, to find parts that do not fit each other before the first clip."""
     with np.errstate(all="ignore"):
         scores = fitted.logits([fitted.frontend(trial_sound())])
     check_scores(folder, scores, len(fitted.labels))
 
 
 def load_reliance(folder: Path) -> Reliance:
-    """When the model of a folder abstains.
+    """Abstention thresholds of the model in a folder.
 
     Raises:
-        UserError: the folder does not say, or is damaged.
+        UserError: the folder has none, or is damaged.
     """
     try:
         content = read_json(folder / FILE) if (folder / FILE).is_file() else {}
