@@ -20,7 +20,8 @@ from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
@@ -195,15 +196,15 @@ def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
 
 def _quote(group: RecipeRuns) -> Quote:
     corpus, protocol = group.signature["corpus"], group.signature["protocol"]
-    outcomes = count_outcomes(group.rows, corpus["labels"])
-    score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
+    counts = count_by_speaker(group.rows, corpus["labels"])
+    score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
     return Quote(
         protocol=protocol["name"],
         speaker_disjoint=protocol["speaker_disjoint"],
         folds=group.folds,
         seeds=group.seeds,
         clips=int(group.rows["clip"].nunique()),
-        speakers=len(outcomes.speakers) if corpus["speakers_known"] else None,
+        speakers=len(counts.speakers) if corpus["speakers_known"] else None,
         uar=score.value,
         low=score.low,
         high=score.high,
