@@ -93,12 +93,13 @@ processes.led(lambda: processes.everywhere(talk))()
 COMPARE = """
 import os, sys
 import serlab
-from serlab.core import UserError
+from serlab.core import UserError, progress
 from serlab.core.ranks import rank
 from serlab.experiments import run
 
 table, recipe, out, fails_after = sys.argv[1:]
 score, scored = run.uar, []
+progress.show()
 
 def uar(matrix):
     scored.append(matrix)

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environmen
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import errno
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 import warnings
+from functools import partial
 from types import TracebackType
 
 from serlab.cli.early import GOES_ON
@@ -133,8 +135,9 @@ def _line(error: BaseException) -> str:
 
 def _say(message: str) -> None:
     # The module imports a little, and Ctrl-C may have come before it could.
-    from serlab.core.progress import say
+    from serlab.core.progress import say, show
 
+    show()
     say(message)
 
 
@@ -153,7 +156,10 @@ def _flushed(code: int) -> int:
 
 
 def _reader_gone() -> bool:
-    """Whether nobody reads standard output any more: ``serlab predict … | head``."""
+    """Whether the reader of standard output is gone: ``serlab predict … | head``."""
+    if not hasattr(select, "poll"):
+        # Windows: a pipe that broke can only be standard output.
+        return True
     try:
         watch = select.poll()
         watch.register(sys.stdout.fileno(), select.POLLERR)
@@ -211,7 +217,9 @@ def _interrupt(_number: int, _frame: object) -> None:
 def _unraisable(found: sys.UnraisableHookArgs) -> None:
     # An interrupt that fell into a destructor would be lost; here it would only fall into this function again.
     if issubclass(found.exc_type, KeyboardInterrupt):
-        threading.Timer(_A_MOMENT_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        # On Windows os.kill would end the process at once.
+        again = _thread.interrupt_main if os.name == "nt" else partial(os.kill, os.getpid(), signal.SIGINT)
+        threading.Timer(_A_MOMENT_S, again).start()
 
 
 def _unprinted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

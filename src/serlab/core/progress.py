@@ -1,10 +1,12 @@
-"""Progress with time left, on standard error: a live bar on a terminal, a line now and then in a log.
+"""What serlab says while it works, through the logger ``serlab``: lines, and progress with the time left.
 
-Standard output stays free for results. Of several processes the first one speaks.
+As a library serlab is silent until the caller configures that logger (level INFO). The command line calls :func:`show`:
+then lines go to standard error, and on a terminal progress is a live bar. Of several processes only the first speaks.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import time
@@ -23,6 +25,9 @@ _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+LOGGER = logging.getLogger("serlab")
+LOGGER.addHandler(logging.NullHandler())
+
 
 class Bar(Protocol):
     """What a running task calls: one step done, and what to say beside the bar."""
@@ -31,11 +36,28 @@ class Bar(Protocol):
         """Count ``steps`` as done and show ``note``."""
 
 
-def say(message: str) -> None:
-    """Print one line to standard error; work goes on where nobody reads it any more."""
-    if rank() == 0:
+class _Printer(logging.Handler):
+    """Prints each message on a line of standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Work goes on if its reader is gone.
         with suppress(OSError):
-            print(shown(message), file=sys.stderr, flush=True)
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+_PRINTER = _Printer()
+
+
+def show() -> None:
+    """Print what serlab says to standard error from now on, with live bars on a terminal."""
+    LOGGER.addHandler(_PRINTER)
+    LOGGER.setLevel(logging.INFO)
+
+
+def say(message: str) -> None:
+    """Log one line, in the first process only."""
+    if rank() == 0:
+        LOGGER.info("%s", shown(message))
 
 
 def shown(text: str) -> str:
@@ -73,7 +95,7 @@ def clock(seconds: float) -> str:
 
 @cache
 def say_once(message: str) -> None:
-    """Print a line to standard error unless this process has printed it before."""
+    """Log a line unless this process has logged it before."""
     say(message)
 
 
@@ -89,7 +111,7 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     Yields:
         A :class:`Bar`.
     """
-    if sys.stderr.isatty() and rank() == 0:
+    if _PRINTER in LOGGER.handlers and sys.stderr.isatty() and rank() == 0:
         with _live(title, total, done) as live:
             yield live
     else:

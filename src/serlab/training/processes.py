@@ -13,15 +13,18 @@ import functools
 import gc
 import os
 import pickle
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from serlab.core import MachineError
+from serlab.core.progress import LOGGER
 from serlab.core.ranks import rank, world
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _INTERRUPTED = 130
 _LONGEST_WAIT = timedelta(days=7)
@@ -119,6 +122,20 @@ def exchange(value: Value) -> list[Value]:
     return _exchange(value, None)
 
 
+def parallel(network: nn.Module) -> nn.Module:
+    """The network as it is trained: it exchanges gradients if there are several processes."""
+    if share()[1] == 1:
+        return network
+    from torch.nn.parallel import DistributedDataParallel
+
+    with summing_gradients():
+        # LayerDrop, masks and added heads leave parameters without a gradient in some steps.
+        model = DistributedDataParallel(network, find_unused_parameters=True)
+    # Buffers are taken from the first process when an epoch ends.
+    model.broadcast_buffers = False
+    return model
+
+
 @contextmanager
 def summing_gradients() -> Iterator[None]:
     """Mark that the block exchanges gradients: a process that fails in it can't tell the others, and just ends."""
@@ -133,7 +150,7 @@ def _help() -> Any:
     try:
         _group()
     except MachineError as error:
-        print(f"serlab: {error}", file=sys.stderr, flush=True)
+        LOGGER.error("serlab: %s", error)
         raise SystemExit(error.exit_code) from None
     try:
         while True:
