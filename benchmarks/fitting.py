@@ -23,7 +23,7 @@ from serlab.approaches.weights import quiet
 from serlab.core.precision import device, resolve
 from serlab.recipes import EncoderModel, Recipe, ResNetModel
 from serlab.training.batches import Batch, TrainingBatches
-from serlab.training.trainer import fit, own_randomness
+from serlab.training.loop import fit, own_randomness
 
 _MAX_GRAD_NORM = 1.0
 

@@ -21,8 +21,8 @@ from serlab.experiments.run import Outcome, Side, Stores, fit_on, training_uar
 from serlab.frontends.store import FeatureStore
 from serlab.model.classifier import Classifier, PooledStates, ProbeClassifier
 from serlab.recipes import EncoderModel, ProbeModel, Recipe
+from serlab.training.loop import own_randomness
 from serlab.training.memory import PeakMemory
-from serlab.training.trainer import own_randomness
 
 
 @dataclass(frozen=True)

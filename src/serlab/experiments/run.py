@@ -38,10 +38,10 @@ from serlab.recipes import EncoderModel, ProbeModel, Recipe, ResNetModel, SvmMod
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training import processes
 from serlab.training.batches import TrainingBatches
+from serlab.training.loop import fit, own_randomness
 from serlab.training.memory import PeakMemory
 from serlab.training.scoring import SideScorer, moments
 from serlab.training.targets import targets_of
-from serlab.training.trainer import fit, own_randomness
 
 _TIMED_CLIPS = 24
 
@@ -283,7 +283,7 @@ def _fit_network(
             title=title,
             last_epoch=last_epoch,
         )
-        return classifier, history, store
+        return classifier, asdict(history), store
 
 
 def _dev_uar(classifier: Classifier, store: FeatureStore, dev: Side, title: str) -> Callable[[], float]:
