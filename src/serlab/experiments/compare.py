@@ -15,6 +15,7 @@ from pathlib import Path
 
 from serlab.core import Exclusion, UserError
 from serlab.core.files import write_json
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
@@ -23,7 +24,7 @@ from serlab.experiments.jobs import check_jobs, spread
 from serlab.experiments.run import Stores, identify, precision_of, run
 from serlab.experiments.signature import Cell, read_signature, sign
 from serlab.experiments.subset import limited, smoke_limit, smoke_recipe
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from serlab.core import UserError
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
@@ -24,7 +25,7 @@ from serlab.experiments.compare import check_seeds, exclusions_of
 from serlab.experiments.everyone import Fixed, fit_everyone
 from serlab.experiments.run import Stores, identify
 from serlab.experiments.signature import Cell, sign
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split

@@ -13,7 +13,6 @@ its clip is predicted again.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 from serlab import __version__
 from serlab.core import Exclusion, UserError
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
+from serlab.core.locks import locked
 from serlab.inference.files import FilePrediction
 from serlab.model.classifier import Classifier
 
@@ -158,16 +158,11 @@ def opened(path: Path, model: Path, classifier: Classifier, abstain: float | Non
         MachineError: it cannot be written.
     """
     side = path.with_name(f"{path.name}.json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("ab")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with lock:
+    with locked(path):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is writing {path} right now; wait for it.") from None
+            path.open("ab").close()
+        except OSError as error:
+            raise unwritable(path, error) from error
         file = PredictionFile(path, classifier.labels)
         source = _source(model, classifier) | {"abstain": abstain}
         if path.stat().st_size:

@@ -7,7 +7,6 @@ Lines are only ever added. What a line says is up to who adds it; ``corpus``, ``
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from serlab.core import UserError
 from serlab.core.files import unwritable
+from serlab.core.locks import locked
 
 _NAME = "ledger.jsonl"
 
@@ -39,8 +39,7 @@ def enter(out: Path, entry: Mapping[str, Any]) -> None:
     path = out / _NAME
     line = json.dumps({"time": now(), **entry}).encode() + b"\n"
     try:
-        with path.open("a+b", buffering=0) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with locked(path, wait=True), path.open("a+b", buffering=0) as stream:
             end = stream.seek(0, os.SEEK_END)
             try:
                 if stream.write(line) < len(line):
