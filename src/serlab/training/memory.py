@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -27,14 +26,17 @@ class PeakMemory:
         except OSError:
             return
 
-    def megabytes(self) -> int:
-        """The peak so far, in MB."""
-        try:
+    def megabytes(self) -> int | None:
+        """The peak so far, in MB; None where the system does not tell (Windows)."""
+        with suppress(OSError, StopIteration):
             lines = _STATUS.read_text().splitlines()
             return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
-        except (OSError, StopIteration):
-            unit = 1 if sys.platform == "darwin" else 1024
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
+        try:
+            import resource
+        except ImportError:
+            return None
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
 
 @contextmanager
