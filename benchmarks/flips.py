@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.core.files import write_json
 from serlab.core.progress import bar
 from serlab.corpora import load_corpus
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         start = time.perf_counter()
         with bar(f"{precision}: features", len(clips)) as progress:
             for path in clips["path"]:
-                features.append(classifier.frontend(read(Path(path))))
+                features.append(classifier.frontend(Audio.from_file(path).samples))
                 progress.advance()
         shares = softmax(classifier.logits(features).astype(np.float64), axis=1)
         seconds = time.perf_counter() - start

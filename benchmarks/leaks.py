@@ -10,18 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import soxr
 from numpy.typing import NDArray
 
 from benchmarks.copies import COPIES, TOGETHER, Sound
 from benchmarks.harness import RESULTS, machine, seconds, versions
 from benchmarks.leaks_page import publish
 from benchmarks.materials import empty_cache
-from serlab.audio import SAMPLE_RATE, read, resample
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core.files import write_json
 from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
@@ -77,12 +77,12 @@ def _recall(corpus: Corpus) -> list[dict[str, Any]]:
     """Share of planted copies that are found, and pairs that are neither planted nor the corpus's own, by kind."""
     clips, prints = _usable(corpus)
     chosen = np.sort(_order(len(clips))[ASIDE : ASIDE + PLANTED])
-    sounds = [read(Path(clips["path"][place])) for place in chosen]
+    sounds = [Audio.from_file(clips["path"][place]).samples for place in chosen]
     own: Pairs | None = None
     found = []
     with bar(f"copies in {corpus.name}", len(COPIES) + len(TOGETHER)) as progress:
         for kind, change in {**COPIES, **TOGETHER}.items():
-            copies = [resample(change(sound), SAMPLE_RATE, RATE) for sound in sounds]
+            copies = [Audio.from_array(change(sound), SAMPLE_RATE).at(RATE) for sound in sounds]
 
             def samples_of(place: int, copies: Sequence[Sound] = copies) -> Sound:
                 inside = place < len(clips)
@@ -114,9 +114,13 @@ def _distribution(corpus: Corpus) -> dict[str, list[float]]:
     copies, takes = [], []
     for place in aside:
         row = clips.loc[place]
-        original, low = read(Path(row["path"])), _low(row["path"])
-        copies += [aligned(low, resample(change(original), SAMPLE_RATE, RATE))[0] for change in COPIES.values()]
-        copies += [aligned(low, resample(change(original), SAMPLE_RATE, RATE))[0] for change in TOGETHER.values()]
+        original, low = Audio.from_file(row["path"]).samples, _low(row["path"])
+        copies += [
+            aligned(low, Audio.from_array(change(original), SAMPLE_RATE).at(RATE))[0] for change in COPIES.values()
+        ]
+        copies += [
+            aligned(low, Audio.from_array(change(original), SAMPLE_RATE).at(RATE))[0] for change in TOGETHER.values()
+        ]
         others = clips[(clips["speaker"] == row["speaker"]) & (clips["sentence"] == row["sentence"])]
         takes += [aligned(low, _low(path))[0] for path in others["path"] if path != row["path"]]
     return {"copies": sorted(copies), "takes": sorted(takes)}
@@ -138,7 +142,8 @@ def _growth(corpus: Corpus) -> list[dict[str, float]]:
 
 
 def _at_speed(paths: Sequence[str], speed: float, most: int) -> list[Print]:
-    return [fingerprint(resample(_low(path), round(RATE * speed), RATE)) for path in paths[:most]]
+    played = round(RATE / speed)
+    return [fingerprint(soxr.resample(_low(path), RATE, played, quality="HQ")) for path in paths[:most]]
 
 
 def _search(prints: list[Print]) -> tuple[float, float, int]:
@@ -148,7 +153,7 @@ def _search(prints: list[Print]) -> tuple[float, float, int]:
 
 
 def _low(path: str) -> Sound:
-    return resample(read(Path(path)), SAMPLE_RATE, RATE)
+    return Audio.from_file(path).at(RATE)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.harness import Size
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.core import EMOTIONS, SerlabError
 from serlab.core.files import CACHE_VARIABLE, cache_folder
 from serlab.core.progress import say
@@ -50,7 +50,7 @@ class Clips:
 
     def samples(self) -> list[NDArray[np.float32]]:
         """Their samples at 16 kHz."""
-        return [read(path) for path in self.paths]
+        return [Audio.from_file(path).samples for path in self.paths]
 
     def first(self, count: int) -> Clips:
         """The first ``count`` of them."""
@@ -94,7 +94,7 @@ def clips(count: int, part: int = 0) -> Clips:
     rows = table.iloc[np.arange(part * count, (part + 1) * count) % len(table)]
     files = tuple(map(ClipFile, rows["clip"], rows["path"], rows["duration"].astype(float), rows["sha256"]))
     index = {label: number for number, label in enumerate(corpus().labels)}
-    return Clips(files, rows["label"].map(index).to_numpy(np.intp))
+    return Clips(files, np.asarray(rows["label"].map(index), np.intp))
 
 
 @contextmanager

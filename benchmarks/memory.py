@@ -13,7 +13,7 @@ import soundfile
 
 from benchmarks import materials
 from benchmarks.harness import Outcome, Size, Skipped, Timing
-from serlab.audio import SAMPLE_RATE, read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core.progress import say
 
 _COUNTS, _COUNTS_TOY = (10_000, 100_000), (50, 200)
@@ -61,7 +61,7 @@ def _link(place: Path, folder: Path, count: int) -> None:
     sources = []
     for number, path in enumerate(materials.clips(_SOURCES).paths):
         source = place / f"source-{number}.wav"
-        soundfile.write(source, read(path)[-round(_SECONDS * SAMPLE_RATE) :], SAMPLE_RATE)
+        soundfile.write(source, Audio.from_file(path).samples[-round(_SECONDS * SAMPLE_RATE) :], SAMPLE_RATE)
         sources.append(source)
     for number in range(count):
         os.link(sources[number % _SOURCES], folder / f"{number:06d}.wav")

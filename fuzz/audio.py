@@ -103,7 +103,7 @@ def _heard(path: Path) -> int | str:
     from serlab import audio
 
     try:
-        return len(audio.read(path))
+        return len(audio.Audio.from_file(path).samples)
     except audio.AudioError as error:
         return error.reason
 

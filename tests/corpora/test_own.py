@@ -162,7 +162,7 @@ def test_tables_that_cannot_be_a_corpus(audio_files, table, make_tone):
 def test_tables_that_cannot_be_read(audio_files):
     path = audio_files / "t.csv"
     path.write_bytes("path,label\na/1.wav,fröhlich\n".encode("latin-1"))
-    assert "not in UTF-8" in refused(path)
+    assert "not UTF-8" in refused(path)
     path.write_bytes(b"")
     assert "cannot read the table" in refused(path)
     path.write_text("path,label\na/1.wav,happy,too,many\n")
@@ -268,7 +268,7 @@ def test_usual_names_of_columns_are_found_in_any_case(audio_files, table, capsys
     clips = load_corpus(str(path)).clips
     assert clips["path"].tolist() == [str(audio_files / name) for name, _, _ in ROWS]
     assert clips["speaker"].tolist() == ["ann", "ann", "bob"]
-    assert "the column 'File Name' is taken for the files, not 'clip'" in capsys.readouterr().err
+    assert "the column 'File Name' is used for the files, not 'clip'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

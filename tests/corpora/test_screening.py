@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from serlab import audio
-from serlab.audio import Limits
+from serlab.audio import Audio, Limits
 from serlab.core import Exclusion, FindingsError, UserError
 from serlab.corpora import cremad, load_corpus
 from serlab.corpora.screening import check_labels, check_share, screen
@@ -74,11 +74,13 @@ def decoded(monkeypatch):
     """Names of the files that are decoded."""
     names = []
 
-    def check(path, *, limits):
-        names.append(path.name)
-        return audio.check(path, limits=limits)
+    from_file = Audio.from_file
 
-    monkeypatch.setattr("serlab.corpora.screening.check", check)
+    def noted(path, *, limits):
+        names.append(Path(path).name)
+        return from_file(path, limits=limits)
+
+    monkeypatch.setattr(Audio, "from_file", noted)
     return names
 
 

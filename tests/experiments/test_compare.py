@@ -12,7 +12,7 @@ import serlab
 from serlab.core import FindingsError, MachineError, UserError
 from serlab.core.locks import locked
 from serlab.corpora import load_corpus
-from serlab.experiments import compare as comparison
+from serlab.experiments import execute
 from serlab.frontends import store
 from serlab.protocols import split
 from serlab.recipes import load_recipe
@@ -238,16 +238,16 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
 
 
 def test_a_run_that_another_process_has_done_meanwhile_is_not_done_again(compare, monkeypatch):
-    locked = comparison.locked
+    locked = execute.locked
 
     @contextmanager
-    def overtaken(target):
-        monkeypatch.setattr(comparison, "locked", locked)
+    def overtaken(files):
+        monkeypatch.setattr(execute, "locked", locked)
         compare("mfcc-svm")
-        with locked(target):
+        with locked(files):
             yield
 
-    monkeypatch.setattr(comparison, "locked", overtaken)
+    monkeypatch.setattr(execute, "locked", overtaken)
     assert len(ledger_of(compare("mfcc-svm"))) == 1
 
 

@@ -8,14 +8,13 @@ import sys
 import threading
 import weakref
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import serlab
-from serlab.audio import read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import Exclusion, UserError
 from serlab.inference.files import stream
 
@@ -81,7 +80,7 @@ def test_together_as_one_by_one(name, tiny_models, clips, one_thread):
     files = [str(path) for path in clips]
     together = [row for chunk in stream(classifier, files) for row in chunk]
     for row, file in zip(together, files, strict=True):
-        logits = classifier.logits([classifier.frontend(read(Path(file)))])[0].astype(np.float64)
+        logits = classifier.logits([classifier.frontend(Audio.from_file(file).samples)])[0].astype(np.float64)
         shares = np.exp(logits) / np.exp(logits).sum()
         assert (row.path, row.label) == (file, classifier.labels[shares.argmax()])
         np.testing.assert_allclose(list(row.probabilities.values()), shares, atol=1e-5)
@@ -127,15 +126,15 @@ def alive(monkeypatch):
         with lock:
             count["now"] -= 1
 
-    def fake_read(_: Path) -> np.ndarray:
+    def fake(_: str) -> Audio:
         samples = np.zeros(1000, np.float32)
         with lock:
             count["now"] += 1
             count["most"] = max(count.values())
         weakref.finalize(samples, forget)
-        return samples
+        return Audio(samples, SAMPLE_RATE, 1, None, silent=True)
 
-    monkeypatch.setattr("serlab.inference.files.read", fake_read)
+    monkeypatch.setattr(Audio, "from_file", fake)
     return count
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from benchmarks.copies import COPIES, TOGETHER
 
-from serlab.audio import SAMPLE_RATE, read, resample
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.corpora import cremad
 from serlab.corpora.base import Corpus
 from serlab.leaks import audit
@@ -55,9 +53,9 @@ def test_known_doubles_and_leaks(corpus: Corpus) -> None:
 @pytest.mark.parametrize("kind", ["MP3, 64 kbit/s", "Opus, 0.2 s trimmed at both ends, noise"])
 def test_planted_copies_of_real_clips_are_found(corpus: Corpus, kind: str) -> None:
     chosen = corpus.clips[corpus.clips["speaker"].isin(["1003", "1004"])]["path"].tolist()[::4]
-    sounds = [read(Path(path)) for path in chosen]
+    sounds = [Audio.from_file(path).samples for path in chosen]
     low = [
-        resample(sound, SAMPLE_RATE, LOW)
+        Audio.from_array(sound, SAMPLE_RATE).at(LOW)
         for sound in sounds + [{**COPIES, **TOGETHER}[kind](sound) for sound in sounds]
     ]
     pairs = {(p.first, p.second) for p in same_recordings([fingerprint(each) for each in low], low.__getitem__)}

@@ -62,7 +62,7 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
     ("rows", "words"),
     [
         ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
-        ([("calm_0", "train")], "6 clips are called so"),
+        ([("calm_0", "train")], "which matches 6 clips"),
         ([("s0/calm_0", "training")], "a side is train, dev .for validation. or test"),
         ([("s0/calm_0", "val")], "has the side 'val' in row 1 .* a side is train, dev .for validation. or test"),
         ([("s0/calm_0", "train"), ("", "train")], "has no clip in row 2"),
@@ -108,7 +108,7 @@ def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="semicolons between its columns"):
         read_split(corpus, written(tmp_path, ("a;dev",), head="clip;side"))
     (tmp_path / "utf16.csv").write_text("clip,side\na,dev\n", encoding="utf-16")
-    with pytest.raises(UserError, match="is not in UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8"):
         read_split(corpus, tmp_path / "utf16.csv")
     (tmp_path / "empty.csv").touch()
     with pytest.raises(UserError, match="cannot read the split"):

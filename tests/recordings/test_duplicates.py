@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 from benchmarks.copies import COPIES, TOGETHER, mp3, trimmed
 from numpy.typing import NDArray
-from tests.recordings.conftest import RATE, silent, take
+from tests.recordings.conftest import RATE, low, silent, take
 
-from serlab.audio import resample
 from serlab.recordings.duplicates import aligned, same_recordings
-from serlab.recordings.fingerprints import RATE as LOW
 from serlab.recordings.fingerprints import fingerprint
 
 VOICES = 8
 
 
 def pairs_among(sounds: list[NDArray[np.float32]]) -> set[tuple[int, int]]:
-    low = [resample(sound, RATE, LOW) for sound in sounds]
-    found = same_recordings([fingerprint(samples) for samples in low], low.__getitem__)
+    lows = [low(sound) for sound in sounds]
+    found = same_recordings([fingerprint(samples) for samples in lows], lows.__getitem__)
     return {(pair.first, pair.second) for pair in found}
 
 
@@ -60,7 +58,7 @@ def test_silence_noise_and_short_clips_are_nobodys_copy() -> None:
 
 
 def test_the_offset_is_that_of_the_silence_added() -> None:
-    sound = resample(take(3, 0), RATE, LOW)
+    sound = low(take(3, 0))
     correlation, offset = aligned(np.concatenate([silent(1200), sound]), sound)
     assert correlation == pytest.approx(1, abs=1e-6)
     assert offset == pytest.approx(0.3)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from benchmarks.copies import noisy
-from tests.recordings.conftest import RATE, take
+from tests.recordings.conftest import low, take
 
-from serlab.audio import resample
 from serlab.recordings.fingerprints import BITS, HOP, WEAKEST, fingerprint, weakest
 from serlab.recordings.fingerprints import RATE as LOW
 
-SOUND = resample(take(3, 0), RATE, LOW)
+SOUND = low(take(3, 0))
 
 
 def test_a_fingerprint_has_a_number_of_28_bits_every_8_ms() -> None:
@@ -37,7 +36,7 @@ def test_the_weak_bits_of_a_frame_are_six_different_ones() -> None:
 
 
 def test_bits_that_noise_turns_are_mostly_the_weak_ones() -> None:
-    before, after = (fingerprint(resample(sound, RATE, LOW)) for sound in (take(3, 0), noisy(take(3, 0))))
+    before, after = (fingerprint(low(sound)) for sound in (take(3, 0), noisy(take(3, 0))))
     turned = before[0] ^ after[0]
     weak = np.bitwise_or.reduce(np.stack([weakest(before[1], rank) for rank in range(WEAKEST)]))
     assert turned.any()

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from tests.recordings.conftest import RATE, silent, take
 
+from serlab.audio import Audio
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.recordings import listening
 from serlab.recordings.listening import listen
 
 
@@ -54,8 +54,8 @@ def test_measures_and_faults(corpus: Corpus) -> None:
 
 def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
-    decode = listening.decode
-    monkeypatch.setattr(listening, "decode", lambda path: (decoded.append(path.name), decode(path))[1])
+    from_file = Audio.from_file
+    monkeypatch.setattr(Audio, "from_file", lambda path: (decoded.append(Path(path).name), from_file(path))[1])
     first = listen(corpus)
     assert len(decoded) == 7
     decoded.clear()

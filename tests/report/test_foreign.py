@@ -116,7 +116,7 @@ def test_a_clip_in_two_folds_and_a_dev_row_twice_are_refused(tmp_path: Path) -> 
         foreign_runs([path])
     dev = table[:5].assign(clip="dev" + table["clip"][:5], side="dev")
     pd.concat([table.assign(side="test"), dev, dev]).to_csv(path, index=False)
-    with pytest.raises(UserError, match="twice; each clip may stand once"):
+    with pytest.raises(UserError, match="two rows for clip"):
         foreign_runs([path])
 
 

@@ -140,7 +140,6 @@ def train(
         for given, option in ((protocol, "--protocol"), (fold, "--fold"), (dev_only, "--dev-only")):
             if given:
                 raise UserError(f"{option} is about a split, and --all trains on every clip; leave one of them out.")
-        options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
         from serlab.experiments.deployment import train_on_everyone
         from serlab.recipes import load_variant
 
@@ -202,7 +201,6 @@ def _compare(
     limit: int | None = None,
     smoke: bool = False,
 ) -> Comparison:
-    options.check_choice(precision, options.TRAINING_PRECISIONS, "--precision")
     options.check_choice(audio, ("link", "embed", "none"), "--audio")
     from serlab.experiments import compare as comparison
     from serlab.experiments.jobs import check_jobs

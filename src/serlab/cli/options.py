@@ -42,9 +42,6 @@ PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")
 LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
 SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
 
-TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
-PRECISIONS = (*TRAINING_PRECISIONS, "int8")
-
 _RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
 

@@ -12,6 +12,7 @@ import typer
 
 from serlab.cli import options, output
 from serlab.core import UserError
+from serlab.core.precision import PRECISIONS
 from serlab.core.progress import say, shown
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def predict(
         Path | None, typer.Option(help="Write to this .csv or .jsonl file; if it is there, go on with what it lacks.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help=f"One of {', '.join(options.PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
+        str, typer.Option(help=f"One of {', '.join(PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
     ] = "auto",
     abstain: Annotated[
         float | None,
@@ -64,7 +65,6 @@ def predict(
         serlab predict --model MODEL recordings/ --abstain 0.1
     """
     options.check_choice(form, FORMATS, "--format")
-    options.check_choice(precision, options.PRECISIONS, "--precision")
     if out is not None:
         left_out = _to_file(model, paths, precision, abstain, out, form)
     elif form in ("csv", "jsonl"):

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from serlab.audio import DEFAULT_LIMITS, AudioError, Limits, check
+from serlab.audio import DEFAULT_LIMITS, Audio, AudioError, Limits
 from serlab.core import Exclusion, FindingsError, UserError
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
@@ -57,7 +56,7 @@ def _screen_clip(clip: tuple[str, str], limits: Limits) -> Exclusion | None:
     if not path:
         return Exclusion(name, "", MISSING)
     try:
-        check(Path(path), limits=limits)
+        Audio.from_file(path, limits=limits)
     except AudioError as error:
         return Exclusion(name, path, error.reason)
     return None

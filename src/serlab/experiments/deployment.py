@@ -12,7 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from serlab.core import UserError
 from serlab.core.locks import locked
@@ -21,10 +20,12 @@ from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.outcomes import count_outcomes
-from serlab.experiments.compare import check_seeds, exclusions_of
+from serlab.experiments.context import RunContext, RunIdentity, RunSpec
 from serlab.experiments.everyone import Fixed, fit_everyone
-from serlab.experiments.run import Stores, identify
-from serlab.experiments.signature import Cell, sign
+from serlab.experiments.layout import EVERYONE, RunFiles
+from serlab.experiments.plan import check_seeds
+from serlab.experiments.run import Stores
+from serlab.experiments.signature import sign
 from serlab.experiments.workspace import workspace_of
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
@@ -36,21 +37,46 @@ from serlab.tables import ledger
 from serlab.tables.predictions import read_runs
 from serlab.training import processes
 
-EVERYONE = "everyone"
-"""Where results of a protocol lie, models that were trained on everyone lie under this name."""
-
 
 @dataclass(frozen=True)
 class Quote:
-    """What a comparison says of a recipe.
+    """What a comparison says of a recipe, as the model's signature holds it.
 
     Attributes:
-        figures: for the model's signature: protocol, folds, seeds, speakers, UAR with its interval.
-        fixed: what its dev sides have chosen.
+        protocol: name of the comparison's protocol.
+        speaker_disjoint: whether its test speakers are unknown to its models; None if unknown.
+        folds, seeds: as they are called.
+        clips: test clips.
+        speakers: test speakers; None if unknown.
+        uar, low, high: UAR with its interval; None without an interval.
+        reason: why there is no interval.
+        where: folds and seeds in words.
     """
 
-    figures: dict[str, Any]
+    protocol: str
+    speaker_disjoint: bool | None
+    folds: list[int | str]
+    seeds: list[int]
+    clips: int
+    speakers: int | None
+    uar: float
+    low: float | None
+    high: float | None
+    reason: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class DeployedIdentity(RunIdentity):
+    """What makes two models that were trained on every speaker the same.
+
+    Attributes:
+        fixed: what dev subsets have chosen elsewhere.
+        quoted: what a comparison says of the recipe.
+    """
+
     fixed: Fixed
+    quoted: Quote | None
 
 
 @processes.led
@@ -70,8 +96,9 @@ def train_on_everyone(
     Args:
         corpus: the corpus.
         recipe: the recipe.
-        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this corpus. A
-            network is then trained to the median of the epochs that were best there, a probe as was chosen most often.
+        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this
+            corpus. A network is then trained to the median of the epochs that were best there, a probe
+            as was chosen most often.
         epochs: a network's last epoch, instead.
         seed: the run's seed.
         out: results folder; the model lies in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
@@ -87,39 +114,34 @@ def train_on_everyone(
     """
     check_seeds([seed])
     fold = Fold(1, tuple(corpus.clips["clip"]), (), ())
-    everyone = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
-    cell = Cell(recipe, *identify(recipe), corpus, everyone, fold, seed)
-    quoted = _quote(quote, cell) if quote else None
-    fixed = quoted.fixed if quoted else Fixed()
+    split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
+    context, spec = RunContext(corpus, split, out, Stores(cached=cache)), RunSpec.of(recipe, fold, seed)
+    runs = _runs_to_quote(quote, spec, corpus) if quote else None
+    fixed = _fixed(runs) if runs else Fixed()
     if epochs is not None:
         fixed = replace(fixed, epoch=_checked(epochs, recipe))
-    identity = {**cell.identity, "fixed": vars(fixed), "quoted": quoted.figures if quoted else None}
-    target = out / corpus.name / EVERYONE / cell.folder / f"seed{seed}"
-    title = f"{recipe.name} on everyone, seed {seed}"
-    with locked(target):
-        if target.is_dir():
-            _check_there(target, identity)
-            say(f"{target} is there already.")
-            return target
-        exclusions = exclusions_of(corpus)
-        check_usable(corpus, exclusions, max_excluded)
-        started, workspace = ledger.now(), workspace_of(target, identity)
-        outcome = fit_everyone(
-            recipe,
-            corpus,
-            excluded=frozenset(exclusion.clip for exclusion in exclusions),
-            seed=seed,
-            stores=Stores(cached=cache),
-            workspace=workspace,
-            fixed=fixed,
-            title=title,
-        )
-        signature = {**sign(cell, outcome, exclusions, started), "identity": identity}
-        card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, target, signature, card)
-        shutil.rmtree(workspace, ignore_errors=True)
+    quoted = _quote(runs) if runs else None
+    identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=quoted)
+    files = context.results.files(spec.folder, f"seed{seed}")
+    with locked(files.model):
+        if files.model.is_dir():
+            _check_there(files, identity)
+            say(f"{files.model} is there already.")
+        else:
+            check_usable(corpus, context.exclusions, max_excluded)
+            _train(spec, context, identity, files)
+    return files.model
+
+
+def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
+    title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
+    started, workspace = ledger.now(), workspace_of(files, identity.data())
+    outcome = fit_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
+    signature = sign(spec, context, outcome, started, identity).data()
+    card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
+    save(outcome.classifier, files.model, signature, card)
+    shutil.rmtree(workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}; it is untested: it has heard every speaker.")
-    return target
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
@@ -133,53 +155,55 @@ def _checked(epochs: int, recipe: Recipe) -> int:
     return epochs
 
 
-def _check_there(target: Path, identity: dict[str, Any]) -> None:
+def _check_there(files: RunFiles, identity: DeployedIdentity) -> None:
     try:
-        there = json.loads((target / "serlab.json").read_text(encoding="utf-8"))["signature"]["identity"]
+        there = json.loads((files.model / "serlab.json").read_text(encoding="utf-8"))["signature"]["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         there = None
-    if there != identity:
+    if there != identity.data():
         raise UserError(
-            f"{target} holds a model of another configuration or quotation; move it away, or choose another --out."
+            f"{files.model} holds a model of another configuration or quotation; move it away, or choose another --out."
         )
 
 
-def _quote(folder: Path, cell: Cell) -> Quote:
-    """What a comparison says of a recipe, once it is clear that it is of the same recipe and data."""
+def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
+    """The runs of a comparison that are of the same recipe and data."""
     if folder.name == "index.html":
         folder = folder.parent
     if folder.name == "report":
         folder = folder.parent
-    runs = read_runs(folder, {cell.folder}) if folder.is_dir() else []
+    runs = read_runs(folder, {spec.folder}) if folder.is_dir() else []
     if not runs:
         raise UserError(
-            f"--quote {folder} has no run of {cell.folder}; name a comparison's folder, OUT/CORPUS/PROTOCOL, that has."
+            f"--quote {folder} has no run of {spec.folder}; name a comparison's folder, OUT/CORPUS/PROTOCOL, that has."
         )
     (group,) = group_runs(runs)
-    wanted = {"recipe": cell.hash, "corpus": cell.corpus.fingerprint}
     for run in group.runs:
-        for key, value in wanted.items():
+        for key, value in {"recipe": spec.hash, "corpus": corpus.fingerprint}.items():
             if run.signature["identity"][key] != value:
                 raise UserError(f"--quote {folder} is of another {key}; quote a comparison of this {key}.")
     if group.side != "test":
-        raise UserError(f"--quote {folder} has no test side of {cell.folder}; run it without --dev-only.")
-    corpus = group.signature["corpus"]
+        raise UserError(f"--quote {folder} has no test side of {spec.folder}; run it without --dev-only.")
+    return group
+
+
+def _quote(group: RecipeRuns) -> Quote:
+    corpus, protocol = group.signature["corpus"], group.signature["protocol"]
     outcomes = count_outcomes(group.rows, corpus["labels"])
     score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
-    figures = {
-        "protocol": group.signature["protocol"]["name"],
-        "speaker_disjoint": group.signature["protocol"]["speaker_disjoint"],
-        "folds": group.folds,
-        "seeds": group.seeds,
-        "clips": int(group.rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if corpus["speakers_known"] else None,
-        "uar": score.value,
-        "low": score.low,
-        "high": score.high,
-        "reason": score.reason,
-        "where": f"{numbered('fold', group.folds)}, {numbered('seed', group.seeds)}",
-    }
-    return Quote(figures, _fixed(group))
+    return Quote(
+        protocol=protocol["name"],
+        speaker_disjoint=protocol["speaker_disjoint"],
+        folds=group.folds,
+        seeds=group.seeds,
+        clips=int(group.rows["clip"].nunique()),
+        speakers=len(outcomes.speakers) if corpus["speakers_known"] else None,
+        uar=score.value,
+        low=score.low,
+        high=score.high,
+        reason=score.reason,
+        where=f"{numbered('fold', group.folds)}, {numbered('seed', group.seeds)}",
+    )
 
 
 def _fixed(group: RecipeRuns) -> Fixed:

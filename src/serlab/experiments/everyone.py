@@ -17,6 +17,7 @@ from serlab.core import UserError
 from serlab.core.precision import resolve
 from serlab.core.randomness import keyed_seed
 from serlab.corpora.base import Corpus
+from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.run import Outcome, Side, Stores, fit_on, training_uar
 from serlab.frontends.store import FeatureStore
 from serlab.model.classifier import Classifier, PooledStates, ProbeClassifier
@@ -39,27 +40,14 @@ class Fixed:
     penalty: float | None = None
 
 
-def fit_everyone(
-    recipe: Recipe,
-    corpus: Corpus,
-    *,
-    excluded: frozenset[str],
-    seed: int,
-    stores: Stores,
-    workspace: Path,
-    fixed: Fixed,
-    title: str,
-) -> Outcome:
+def fit_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> Outcome:
     """Fit a recipe on all clips of a corpus.
 
     Args:
-        recipe: what to train.
-        corpus: the corpus.
-        excluded: clips to leave out.
-        seed: the run's seed.
-        stores: features computed so far.
+        spec: the run, on a fold that has everything in its training subset.
+        context: the corpus, what to leave out, and features computed so far.
+        fixed: what a dev subset would choose.
         workspace: private folder for checkpoints.
-        fixed: what a dev side would choose.
         title: what progress bars call this.
 
     Returns:
@@ -69,7 +57,8 @@ def fit_everyone(
         UserError: a label has no clip left, or a probe's layer is not fixed.
         FindingsError: training diverged.
     """
-    side = Side.of(corpus, tuple(corpus.clips["clip"]), excluded)
+    recipe, corpus, stores, seed = spec.recipe, context.corpus, context.stores, spec.seed
+    side = Side.of(corpus, spec.fold.train, context.excluded)
     lost = sorted(set(corpus.labels) - set(side.clips["label"]))
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model could learn it.")

@@ -20,7 +20,7 @@ from serlab.approaches.network import Network, score
 from serlab.approaches.probe import Probe
 from serlab.approaches.resnet import ResNet
 from serlab.approaches.weights import find, identity
-from serlab.audio import SAMPLE_RATE, read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import FindingsError, SerlabError, UserError, lacks_memory
 from serlab.core.precision import Precision, device, resolve
 from serlab.core.progress import say
@@ -386,10 +386,10 @@ def training_uar(classifier: Classifier, store: FeatureStore, side: Side, title:
 def _real_time_factor(classifier: Classifier, side: Side) -> float:
     """Seconds of computing a second of audio: reading, front end and network, one clip at a time."""
     files = side.files[:: max(1, len(side.files) // _TIMED_CLIPS)][:_TIMED_CLIPS]
-    classifier.logits([classifier.frontend(read(Path(files[0].path)))])
+    classifier.logits([classifier.frontend(Audio.from_file(files[0].path).samples)])
     start = time.perf_counter()
     for file in files:
-        classifier.logits([classifier.frontend(read(Path(file.path)))])
+        classifier.logits([classifier.frontend(Audio.from_file(file.path).samples)])
     return (time.perf_counter() - start) / sum(file.duration for file in files)
 
 

@@ -10,16 +10,17 @@ from typing import Any
 
 from serlab.core.files import write_json
 from serlab.core.progress import say
+from serlab.experiments.layout import RunFiles
 
 
-def workspace_of(target: Path, identity: Mapping[str, Any]) -> Path:
+def workspace_of(files: RunFiles, identity: Mapping[str, Any]) -> Path:
     """The run's private folder for checkpoints; one of another configuration is cleared.
 
     Args:
-        target: the run's model folder, whether it is kept or not.
+        files: the run's files.
         identity: what makes the run the same as another.
     """
-    folder = target.with_name(f".{target.name}.work")
+    folder = files.workspace
     mark = folder / "identity.json"
     try:
         if json.loads(mark.read_text(encoding="utf-8")) != identity:
@@ -27,7 +28,7 @@ def workspace_of(target: Path, identity: Mapping[str, Any]) -> Path:
     except (OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
     if mark.is_file():
-        say(f"{target.parent.name} {target.name}: going on where an interrupted run stopped.")
+        say(f"{folder.parent.name} {files.model.name}: going on where an interrupted run stopped.")
     else:
         write_json(mark, dict(identity))
     return folder

@@ -11,9 +11,8 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.audio.augment import VERSION, View, apply
 from serlab.core.progress import bar
 from serlab.core.randomness import keyed
@@ -132,5 +131,5 @@ def _key(clip: ClipFile, view: View, seed: int) -> str:
 
 
 def _samples(clip: ClipFile, view: View, seed: int) -> Samples:
-    samples = read(Path(clip.path))
+    samples = Audio.from_file(clip.path).samples
     return samples if view == _PLAIN else apply(samples, view, keyed(seed, clip.clip, repr(view)))

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.audio import SAMPLE_RATE, AudioError, find_audio, read
+from serlab.audio import SAMPLE_RATE, Audio, AudioError, find_audio
 from serlab.core import Exclusion, UserError
 from serlab.core.progress import bar
 from serlab.frontends.base import Features, FrontEnd
@@ -168,7 +168,7 @@ class _Clip:
     @classmethod
     def of(cls, file: str) -> _Clip:
         try:
-            samples = read(Path(file))
+            samples = Audio.from_file(file).samples
         except AudioError as error:
             return cls(file, fault=error.reason)
         return cls(file, len(samples) / SAMPLE_RATE, samples)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.audio import SAMPLE_RATE, read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import SerlabError
 from serlab.corpora.base import Corpus
 from serlab.leaks.findings import Finding
@@ -78,7 +78,7 @@ def _encoder(checkpoint: str) -> Any:
         extractor = preprocessor.extractor(config["model_type"], fields)
 
     def embed(path: Path) -> NDArray[np.float64]:
-        inputs = extractor(read(path), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        inputs = extractor(Audio.from_file(path).samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         with torch.inference_mode():
             vector: NDArray[np.float64] = model(**inputs).embeddings[0].double().numpy()
         return vector

@@ -14,6 +14,7 @@ from serlab.recipes.changes import Kinds
 from serlab.recipes.models import EncoderModel, Model, ProbeModel, ResNetModel, SvmModel
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
 
 SECTIONS = ("model", "training", "augmentation")
 
@@ -59,7 +60,7 @@ class Training:
     max_seconds: float = 8.0
     select: Literal["best", "last"] = "best"
     patience: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: TrainingPrecision = "auto"
     features: FeaturePrecision = added("fp32")
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)

@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.audio import decode, resample
+from serlab.audio import Audio
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.recordings.duplicates import same_recordings
@@ -43,7 +42,7 @@ def copies(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, st
 
     @lru_cache(maxsize=_CLIPS_AT_HAND)
     def samples_of(place: int) -> NDArray[np.float32]:
-        return resample(*decode(Path(paths[place])), RATE)
+        return Audio.from_file(paths[place]).at(RATE)
 
     home = home_of(paths)
     among = hashlib.sha256("\n".join([str(_VERSION), *(what.print for what in heard)]).encode()).hexdigest()

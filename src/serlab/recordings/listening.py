@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.audio import AudioError, decode, resample
+from serlab.audio import Audio, AudioError
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
@@ -90,10 +90,11 @@ def _recalled(path: str, heard: dict[str, Any], known: dict[str, Any]) -> Heard:
 
 def _hear(path: Path) -> Heard:
     try:
-        samples, rate = decode(path)
+        sound = Audio.from_file(path)
     except AudioError as error:
         return Heard(fault=error.reason)
-    prints = fingerprint(resample(samples, rate, RATE))
+    samples, rate = sound.original, sound.sample_rate
+    prints = fingerprint(sound.at(RATE))
     levels = _levels(samples, rate)
     speech = np.flatnonzero(levels >= levels.max() - _SPEECH_BELOW_PEAK_DB)
     return Heard(

@@ -1,7 +1,7 @@
-"""The ledger of a results folder: one JSON line for every evaluation of a configuration on a test side.
+"""The ledger of a results folder: one JSON line per evaluation of a configuration on a test split.
 
-Lines are only ever added. What a line says is up to who adds it; ``corpus``, ``protocol``, ``recipe``, ``hash``,
-``fold`` and ``seed`` are always there.
+Lines are only added. Every line has ``time``, ``corpus``, ``protocol``, ``recipe``, ``hash``, ``fold`` and
+``seed``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _NAME = "ledger.jsonl"
 
 
 def now() -> str:
-    """The time, in UTC."""
+    """The time in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def enter(out: Path, entry: Mapping[str, Any]) -> None:
-    """Add a line, before the test side is read.
+    """Add a line, before the test split is read.
 
     Args:
         out: the results folder.
-        entry: what is evaluated; the time is put in front.
+        entry: what is evaluated; the time is added.
 
     Raises:
         MachineError: the line cannot be written.
@@ -54,7 +54,7 @@ def enter(out: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All lines of a results folder's ledger, the first one first; none where there is no ledger.
+    """All lines of a results folder's ledger, oldest first; empty without a ledger.
 
     Raises:
         UserError: a line is not JSON.
@@ -68,5 +68,5 @@ def read(out: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
         raise UserError(
-            f"{path} has a line that is not JSON: {error}; restore it, for it counts the readings of test data."
+            f"{path} has a line that is not JSON: {error}; restore the file, because it counts the uses of test data."
         ) from error

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from serlab.approaches.network import Network
 from serlab.core import FindingsError, argument, setting
 from serlab.core.files import unwritable
-from serlab.core.precision import Precision, autocast, device
+from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar
 from serlab.core.randomness import keyed_seed
 from serlab.recipes import Training
@@ -100,7 +100,7 @@ def fit(
         checkpoint.restore(folder, network, learner.optimizer)
     epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
     done, total = len(epochs) * learner.steps_per_epoch, last_epoch * learner.steps_per_epoch
-    with bar(title, total, done) as progress, closing(batches), freed_memory_kept():
+    with bar(title, total, done) as progress, closing(batches), without_tf32(), freed_memory_kept():
         note = ""
         while len(epochs) < last_epoch and not _ran_out(epochs, training.patience):
             epoch: Epoch = {"epoch": len(epochs) + 1}

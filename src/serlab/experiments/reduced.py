@@ -1,4 +1,4 @@
-"""A part of a corpus: some clips per label and speaker, to try whether everything runs, or to spend less time.
+"""A corpus reduced to some clips per label and speaker, to try whether everything runs, or to spend less time.
 
 Folds come first, from the full list; then the same part is taken of every side. It is a corpus of its own, with its own
 name and fingerprint, so that its results never meet those of the whole.

@@ -6,7 +6,7 @@ import pytest
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.experiments.subset import limited, smoke_limit
+from serlab.experiments.reduced import limited, smoke_limit
 from serlab.protocols import split
 
 
