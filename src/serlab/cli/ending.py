@@ -1,7 +1,8 @@
 """How a command ends: always with one line and an exit code, from the first import on.
 
-Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault of serlab's own,
-130 interrupted. Only the standard library is imported here, because Ctrl-C may come during all other imports.
+Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault
+of serlab's own, 130 interrupted. Only the standard library is imported here, because Ctrl-C may
+come during all other imports.
 """
 
 from __future__ import annotations
@@ -181,7 +182,8 @@ def prepare() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # Closed by the caller (``2>&-``): the next opened file would get its number, and stray output.
+            # Closed by the caller (``2>&-``): the next opened file would get its number, and stray
+            # output.
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
@@ -215,7 +217,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    # An interrupt in a destructor would be lost, and one raised here would only come back to this function.
+    # An interrupt in a destructor would be lost, and one raised here would only come back to this
+    # function.
     if issubclass(found.exc_type, KeyboardInterrupt):
         # On Windows os.kill would end the process at once.
         again = _thread.interrupt_main if os.name == "nt" else partial(os.kill, os.getpid(), signal.SIGINT)

@@ -2,9 +2,9 @@
 
 An error is one sentence: what is wrong, where, and what to do. Each class has the exit code of the
 command line (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault; every
-other exception is a fault of serlab's own, 4). A message names a parameter with :func:`argument` and
-a recipe's setting with :func:`setting`. In Python they read ``jobs=9`` and ``training.epochs=3``; the
-command line shows ``--jobs 9`` and ``--set training.epochs=3``.
+other exception is a fault of serlab's own, 4). A message names a parameter with :func:`argument`
+and a recipe's setting with :func:`setting`. In Python they read ``jobs=9`` and
+``training.epochs=3``; the command line shows ``--jobs 9`` and ``--set training.epochs=3``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# torch raises plain RuntimeErrors if its CPU allocator fails, and Python if it cannot start a thread.
+# torch raises plain RuntimeErrors if its CPU allocator fails, and Python if it cannot start a
+# thread.
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
-
-EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
-"""The six labels of CREMA-D, in alphabetical order."""
 
 
 class SerlabError(Exception):
@@ -105,8 +103,8 @@ def _as_option(found: re.Match[str]) -> str:
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and the errors that it was raised from or during.
 
-    Libraries hide system errors behind their own: ``torch.save`` raises a plain RuntimeError while it
-    handles the OSError of a full disk.
+    Libraries hide system errors behind their own: ``torch.save`` raises a plain RuntimeError while
+    it handles the OSError of a full disk.
     """
     seen: set[int] = set()
     waiting = [error]

@@ -189,8 +189,8 @@ def read_json(path: Path) -> dict[str, Any]:
         path: a regular file, because a pipe or device may never end.
 
     Raises:
-        UserError: there is no such file, or it is not a JSON object of finite 64-bit numbers with unique
-            keys and moderate nesting.
+        UserError: there is no such file, or it is not a JSON object of finite 64-bit numbers with
+            unique keys and moderate nesting.
     """
     try:
         if not path.is_file():

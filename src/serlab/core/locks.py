@@ -16,7 +16,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     Args:
         path: a file or folder, which need not exist; missing parent folders are made.
-        wait: wait until no other process has the lock. The lock file then stays, because processes wait on it.
+        wait: wait until no other process has the lock. The lock file then stays, because processes
+            wait on it.
 
     Raises:
         UserError: another process has the lock, and ``wait`` is False.
@@ -37,7 +38,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         if not wait:
-            # Before the release: afterwards it may be another process's lock. Windows refuses, and removes it later.
+            # Before the release: afterwards it may be another process's lock. Windows refuses, and
+            # removes it later.
             with suppress(OSError):
                 file.unlink()
         lock.release()

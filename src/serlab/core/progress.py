@@ -64,8 +64,8 @@ def say(message: str) -> None:
 def shown(text: str) -> str:
     r"""Text for display, with control and invisible characters as escapes.
 
-    File names, labels and speakers may contain anything. A name must not clear the screen, reverse a
-    line or fake a second one. Formats for programs keep names as they are.
+    File names, labels and speakers may contain anything. A name must not clear the screen, reverse
+    a line or fake a second one. Formats for programs keep names as they are.
 
     >>> print(shown("a\x1b[31mb.wav"))
     a\x1b[31mb.wav
@@ -150,7 +150,8 @@ def _live(title: str, total: int, done: int) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("left {task.fields[note]}", markup=False),
     )
-    # Steps may come in groups minutes apart. By default Rich looks back 30 s and would find no speed.
+    # Steps may come in groups minutes apart. By default Rich looks back 30 s and would find no
+    # speed.
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, speed_estimate_period=_LOOK_BACK_S) as progress:
         task = progress.add_task(shown(title), total=total, completed=done, note="")

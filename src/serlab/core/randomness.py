@@ -1,7 +1,7 @@
 """Keyed randomness: the same parts give the same numbers in any process, order or worker.
 
-Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so a killed and
-resumed run sees exactly what an undisturbed one sees.
+Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so a killed
+and resumed run sees exactly what an undisturbed one sees.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def keyed_seed(*parts: int | str) -> int:
 
 
 def _digest(parts: tuple[int | str, ...]) -> bytes:
-    # JSON keeps the parts apart; operator.index makes numpy's integers equal to Python's and rejects other types.
+    # JSON keeps the parts apart; operator.index makes numpy's integers equal to Python's and
+    # rejects other types.
     text = json.dumps(parts, default=operator.index)
     return hashlib.sha256(text.encode()).digest()

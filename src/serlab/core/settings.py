@@ -30,7 +30,8 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """Build a value of the annotated type ``kind`` from plain data.
 
     Args:
-        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a plain type.
+        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a
+            plain type.
         value: the data.
         where: name of the place, for errors.
         recorded: the data is a record of settings; missing fields made by :func:`added` came later.
@@ -57,6 +58,10 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
         if value not in typing.get_args(kind):
             raise UserError(f"{where} is {_short(value)}; it must be one of {', '.join(typing.get_args(kind))}.")
         return value
+    if origin is Mapping and (inside := typing.get_args(kind)[1]) is not Any:
+        _scalar(dict, value, where)
+        keys = [_scalar(str, key, f"a key of {where}") for key in value]
+        return {key: build(inside, value[key], f"{where}: {key}", recorded=recorded) for key in keys}
     return _scalar(dict if origin is not None else kind, value, where)
 
 
@@ -68,8 +73,8 @@ def read_yaml(text: str, where: str) -> Any:
         where: name of the place, for errors.
 
     Raises:
-        UserError: it is not valid YAML, too large (every use of an alias counts), too deep, or has a
-            duplicate key.
+        UserError: it is not valid YAML, too large (every use of an alias counts), too deep, or has
+            a duplicate key.
     """
     import yaml
 
@@ -139,7 +144,8 @@ def plain(value: Any, *, omit_added: bool = False) -> Any:
 
     Args:
         value: the settings.
-        omit_added: omit fields made by :func:`added` that have the value from before the field existed.
+        omit_added: omit fields made by :func:`added` that have the value from before the field
+            existed.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {

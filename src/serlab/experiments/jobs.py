@@ -1,8 +1,8 @@
 """Several runs at once on one machine: loky's worker processes, each with its share of the cores.
 
-Every worker is an executor of its own: its thread counts are set before torch is imported, nothing of the caller's
-script runs again in it, and if the system ends it, the run it was doing is known. What a worker logs goes to the
-caller's logger. A worker ends with its caller, whatever happens to that one.
+Every worker is an executor of its own: its thread counts are set before torch is imported, nothing
+of the caller's script runs again in it, and if the system ends it, its run is known. What a worker
+logs goes to the caller's logger. A worker ends with its caller, however that one ends.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import suppress
 from typing import Any
-
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.backend import get_context
 
 from serlab.core import MachineError, UserError, argument
 from serlab.core.progress import LOGGER, say
@@ -59,13 +56,18 @@ def spread(function: Callable[..., None], calls: Sequence[tuple[str, tuple[Any, 
 
     Args:
         function: a module-level function.
-        calls: title, which prefixes everything that the call logs, and arguments of each call, in order.
+        calls: title, which prefixes everything that the call logs, and arguments of each call, in
+            order.
         jobs: number of calls at once.
 
     Raises:
         MachineError: the system ended a worker.
-        Exception: the error of the first call that failed. No further call begins, and running ones are ended.
+        Exception: the error of the first call that failed. No further call begins, and running ones
+            are ended.
     """
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.backend import get_context
+
     usable, rest = cores(), deque(calls)
     threads = max(1, len(usable) // jobs)
     context = get_context("loky")
@@ -81,9 +83,9 @@ def spread(function: Callable[..., None], calls: Sequence[tuple[str, tuple[Any, 
         )
         for start in range(0, threads * min(jobs, len(calls)), threads)
     ]
-    busy: dict[Future[None], tuple[ProcessPoolExecutor, str]] = {}
+    busy: dict[Future[None], tuple[Executor, str]] = {}
 
-    def begin(pool: ProcessPoolExecutor) -> None:
+    def begin(pool: Executor) -> None:
         if rest:
             title, arguments = rest.popleft()
             busy[pool.submit(_call, function, title, arguments)] = pool, title
@@ -104,9 +106,8 @@ def spread(function: Callable[..., None], calls: Sequence[tuple[str, tuple[Any, 
                 begin(pool)
     finally:
         for pool in pools:
-            pool.shutdown(wait=False, kill_workers=True)
-        for pool in pools:
             pool.shutdown(kill_workers=True)
+        caller.close()
         held.close()
 
 
@@ -119,8 +120,8 @@ def _gone(title: str, error: BrokenExecutor) -> MachineError:
 
 
 def _prepare(share: Sequence[int], lines: Any, caller: Any) -> None:
-    """Set a worker up: its cores, the way of its lines, and its end."""
-    # Ctrl-C on the terminal reaches all processes; the caller decides.
+    """Set up a worker: its cores, where it logs to, and when it ends."""
+    # Ctrl-C on a terminal reaches all processes; the caller handles it and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
         # Threads that ignore the environment variables stay on this worker's cores too.
@@ -133,7 +134,7 @@ def _prepare(share: Sequence[int], lines: Any, caller: Any) -> None:
 
 
 def _end_with(caller: Any) -> None:
-    """Wait for the end of the caller, which closes the other end of the pipe."""
+    """End this process with the caller, whose end closes the pipe."""
     with suppress(EOFError, OSError):
         caller.recv()
     os._exit(1)

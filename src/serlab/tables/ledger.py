@@ -1,7 +1,7 @@
 """The ledger of a results folder: one JSON line per evaluation of a configuration on a test split.
 
-Lines are only added. Every line has ``time``, ``corpus``, ``protocol``, ``recipe``, ``hash``, ``fold`` and
-``seed``.
+Lines are only added. Every line has ``time``, ``corpus``, ``protocol``, ``recipe``, ``hash``,
+``fold`` and ``seed``.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class TrainingBatches:
     """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
 
     All processes plan the same batches, and each loads its share of every batch. ``clips`` counts
-    the whole batch. A process without a clip of its own gets one of another process, with ``weight``
-    0, so that it can take part.
+    the whole batch. A process without a clip of its own gets one of another process, with
+    ``weight`` 0, so that it can take part.
 
     Args:
         store: features of the training clips.

@@ -1,9 +1,10 @@
 """The training loop: epochs of AdamW steps, each followed by a dev score and a checkpoint.
 
-Everything random in a step is keyed by (seed, step, batch, process), so an interrupted training that goes on from its
-last checkpoint equals an undisturbed one. With several processes, each computes its share of every batch, and
-DistributedDataParallel sums the gradients. Before each backward pass the processes exchange their part of the loss:
-all of them know the loss of the batch, and a failure in one stops all.
+Everything random in a step is keyed by (seed, step, batch, process), so an interrupted training
+that goes on from its last checkpoint equals an undisturbed one. With several processes, each
+computes its share of every batch, and DistributedDataParallel sums the gradients. Before each
+backward pass the processes exchange their part of the loss: all of them know the loss of the batch,
+and a failure in one stops all.
 """
 
 from __future__ import annotations
@@ -77,15 +78,16 @@ def fit(
     Args:
         network: the network, on its device; it ends with the weights of the selected epoch.
         batches: the training batches; this process's share of each.
-        score: UAR of the network on the dev split, the same number in every process. None without a dev split: the
-            last epoch is kept.
+        score: UAR of the network on the dev split, the same number in every process. None without a
+            dev split: the last epoch is kept.
         training: the recipe's settings.
         precision: of the matrix products.
         seed: the run's seed.
-        folder: private folder for checkpoints. Training goes on from the last one in it. Only the first process
-            writes there.
+        folder: private folder for checkpoints. Training goes on from the last one in it. Only the
+            first process writes there.
         title: label of the progress bar.
-        last_epoch: stop after this epoch; the learning rate still follows the schedule of all epochs.
+        last_epoch: stop after this epoch; the learning rate still follows the schedule of all
+            epochs.
 
     Raises:
         FindingsError: the loss is not finite.
@@ -133,7 +135,8 @@ def train_epoch(learner: _Learner, batches: TrainingBatches, epoch: int, progres
 def validate(network: Network, score: Callable[[], float]) -> float:
     """Score the network on the dev split.
 
-    Running statistics of batch norms differ between processes; every process takes those of the first.
+    Running statistics of batch norms differ between processes; every process takes those of the
+    first.
     """
     for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
         network.get_buffer(name).copy_(buffer)
@@ -144,7 +147,8 @@ def validate(network: Network, score: Callable[[], float]) -> float:
 class Checkpoint:
     """What an interrupted training goes on from: epochs and seconds so far, weights and optimiser state.
 
-    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. It gets its name when it is complete.
+    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. It gets its name when it is
+    complete.
     """
 
     epochs: list[Epoch]
@@ -225,7 +229,8 @@ class _Learner:
         cls, network: Network, batches: TrainingBatches, training: Training, precision: Precision, seed: int
     ) -> _Learner:
         groups = parameter_groups(network, training)
-        # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to rounding.
+        # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to
+        # rounding.
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = -(-len(batches) // training.accumulate)
         rates = [group["lr"] for group in groups]

@@ -13,7 +13,8 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # Names and values of mallopt(3).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER, _NONE = -1, 0
-# Once set, glibc no longer adjusts its thresholds; these are the values it reaches with large arrays.
+# Once set, glibc no longer adjusts its thresholds; these are the values it reaches with large
+# arrays.
 _AFTERWARDS = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 * 2**20, _TRIM_THRESHOLD: 64 * 2**20}
 
 
@@ -43,9 +44,9 @@ class PeakMemory:
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory until the block ends, if the C library is glibc.
 
-    By default glibc returns large arrays to the system at once and gets the same memory back page by
-    page, cleared. That takes a twentieth of a training step, whose arrays are as large as those of
-    the step before. No result depends on it, so it is not a setting of recipes.
+    By default glibc returns large arrays to the system at once and gets the same memory back page
+    by page, cleared. That takes a twentieth of a training step, whose arrays are as large as those
+    of the step before. No result depends on it, so it is not a setting of recipes.
     """
     try:
         library = ctypes.CDLL(None)

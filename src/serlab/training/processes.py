@@ -1,12 +1,13 @@
 """Several processes work on one command: torchrun starts them, the first leads, the others help it train.
 
 Only the first process runs the command, decides, writes and logs. The others wait until it calls a
-function :func:`everywhere`; inside it the processes :func:`exchange` values. An error in one process
-stops the function in all, and the first process raises it.
+function :func:`everywhere`; inside it the processes :func:`exchange` values. An error in one
+process stops the function in all, and the first process raises it.
 
 Messages use a process group of their own (gloo) with a timeout of days, because the first process
-may predict for hours between two trainings. accelerate's ``gather_object`` and ``broadcast_object_list``
-use the default group, whose timeout is that of a training step, so torch's own functions are called.
+may predict for hours between two trainings. accelerate's ``gather_object`` and
+``broadcast_object_list`` use the default group, whose timeout is that of a training step, so
+torch's own functions are called.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ def everywhere(function: Callable[Arguments, Result], *arguments: Arguments.args
     """Call a function in every process.
 
     Args:
-        function: a module-level function. If it fails in one process, it ends in the others at their
-            next :func:`exchange`.
+        function: a module-level function. If it fails in one process, it ends in the others at
+            their next :func:`exchange`.
         *arguments: positional arguments, pickled for the other processes.
         **named: keyword arguments, also pickled.
 
@@ -258,7 +259,8 @@ def _group() -> Any:
             raise MachineError(f"torchrun has started more processes than there are GPUs; use --nproc_per_node {gpus}.")
         torch.cuda.set_device(local)
     if not distributed.is_initialized():
-        # If imported later, its default arguments would keep the default group and its threads alive.
+        # If imported later, its default arguments would keep the default group and its threads
+        # alive.
         import torch.distributed.nn
 
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
