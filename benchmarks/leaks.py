@@ -22,14 +22,14 @@ from benchmarks.harness import RESULTS, machine, seconds, versions
 from benchmarks.leaks_page import publish
 from benchmarks.materials import empty_cache
 from serlab.audio import SAMPLE_RATE, Audio
+from serlab.audio.fingerprints import RATE, Print, fingerprint
 from serlab.core.files import write_json
 from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.recordings.duplicates import SAME, aligned, same_recordings
-from serlab.recordings.fingerprints import RATE, Print, fingerprint
+from serlab.corpora.measures import measure
 from serlab.recordings.index import candidates
-from serlab.recordings.listening import listen
+from serlab.recordings.matching import SAME, aligned, same_recordings
 from serlab.training.memory import PeakMemory
 
 PLANTED, ASIDE = 400, 100
@@ -63,7 +63,7 @@ def _whole(corpus: Corpus) -> object:
 
 
 def _usable(corpus: Corpus) -> tuple[pd.DataFrame, list[Print]]:
-    heard = listen(corpus)
+    heard = measure(corpus)
     sound = [not what.fault for what in heard]
     return corpus.clips[sound].reset_index(drop=True), [what.fingerprint for what in heard if not what.fault]
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import ClipMeasures
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
@@ -20,7 +21,6 @@ from serlab.leaks.checks import (
 )
 from serlab.leaks.findings import CODES, Finding, gravest_first, verdict
 from serlab.protocols import Fold, Split
-from serlab.recordings.listening import Heard
 
 LABELS = ("calm", "sad")
 
@@ -112,7 +112,8 @@ def test_a_clip_on_two_sides(corpus: Corpus, fair: Split) -> None:
 
 def test_faulty_sound() -> None:
     clips = ["a", "b", "c", "d", "e"]
-    heard = [Heard(), Heard(fault="silent"), Heard(clipped=0.02), Heard(), Heard(fault="silent")]
+    fine, silent = ClipMeasures(), ClipMeasures(fault="silent")
+    heard = [fine, silent, ClipMeasures(clipped=0.02), fine, silent]
     found = {finding.text: finding.clips for finding in check_sound(clips, heard)}
     assert found == {"Clipped: c.": ("c",), "Silent: 2 clips, first b.": ("b", "e")}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from serlab.core import Exclusion
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import measure
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
@@ -17,12 +18,11 @@ from serlab.leaks.checks import (
     check_sound,
     check_speakers,
 )
+from serlab.leaks.confounders import check_confounders
 from serlab.leaks.findings import Finding, gravest_first
-from serlab.leaks.nuisances import check_nuisances
 from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
-from serlab.recordings.copies import copies
-from serlab.recordings.listening import listen
+from serlab.recordings.duplicates import find_duplicates
 
 
 def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
@@ -38,16 +38,16 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
     Example:
         ``[finding.code for finding in audit(corpus, split(corpus, "seed-random")) if finding.severity == "error"]``
     """
-    heard = listen(corpus)
+    heard = measure(corpus)
     usable = {clip for clip, what in heard.items() if not what.fault}
     names = corpus.clips["clip"].tolist()
-    pairs = copies(corpus, heard)
+    pairs = find_duplicates(corpus, heard)
     used = set(names) if split is None else {c for fold in split.folds for c in (*fold.train, *fold.dev, *fold.test)}
     judged = np.isin(names, sorted(used))
     findings = [
         *check_recordings(corpus, split, pairs),
         *check_sound(names, heard.tolist()),
-        *check_nuisances(replace(corpus, clips=corpus.clips[judged]), heard[judged].tolist()),
+        *check_confounders(replace(corpus, clips=corpus.clips[judged]), heard[judged].tolist()),
         *check_speakers(corpus),
         *check_voices(corpus, usable),
         *check_faults(corpus.faults, used),
@@ -71,7 +71,7 @@ def left_out(corpus: Corpus) -> list[Exclusion]:
     Returns:
         Clips that cannot be used, and entries that are no clips, with the reason.
     """
-    heard = listen(corpus)
+    heard = measure(corpus)
     clips = [
         Exclusion(clip, path, what.fault)
         for clip, path, what in zip(corpus.clips["clip"], corpus.clips["path"], heard, strict=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import ClipMeasures
 from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
 from serlab.leaks.findings import Finding, Severity
 from serlab.protocols import Fold, Split
-from serlab.recordings.listening import Heard
 
 FEWEST_CLIPS = 10
 """Clips of a label that a test side needs for a claim about it."""
@@ -70,7 +70,7 @@ def check_recordings(corpus: Corpus, split: Split | None, pairs: Sequence[tuple[
         yield _about_pairs("SL003", "warning", contradicting, "have two labels")
 
 
-def check_sound(clips: Sequence[str], heard: Sequence[Heard]) -> Iterator[Finding]:
+def check_sound(clips: Sequence[str], heard: Sequence[ClipMeasures]) -> Iterator[Finding]:
     """SL004: clips that are silent, broken or clipped."""
     by_fault: dict[str, list[str]] = defaultdict(list)
     for clip, what in zip(clips, heard, strict=True):

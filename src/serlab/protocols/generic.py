@@ -79,9 +79,9 @@ _known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
 
 def _units(corpus: Corpus) -> Units:
     if corpus not in _known:
-        from serlab.recordings.copies import copies
+        from serlab.recordings.duplicates import find_duplicates
 
-        _known[corpus] = units_of(corpus, copies(corpus))
+        _known[corpus] = units_of(corpus, find_duplicates(corpus))
     return _known[corpus]
 
 

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from serlab.approaches.base import History
 from serlab.approaches.network import Network
 from serlab.core import FindingsError, argument, setting
 from serlab.core.files import unwritable
@@ -42,23 +43,6 @@ _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "st
 
 Epoch = dict[str, float]
 """``epoch`` (from 1), ``loss`` and, with a dev split, ``dev_uar``."""
-
-
-@dataclass(frozen=True)
-class History:
-    """How a training went.
-
-    Attributes:
-        epochs: every epoch, in order.
-        best_epoch: number of the epoch whose weights the network holds.
-        selection: why that epoch, in words.
-        earlier_seconds: training time of interrupted processes before this one.
-    """
-
-    epochs: list[Epoch]
-    best_epoch: int
-    selection: str
-    earlier_seconds: float
 
 
 def fit(
@@ -118,7 +102,8 @@ def fit(
     best = _selected(epochs, training)
     if best < len(epochs):
         network.load_state_dict(load_file(_folder_of(folder, best) / _WEIGHTS))
-    return History(epochs, best, "best dev UAR" if training.select == "best" else "last epoch", earlier)
+    selection = "best dev UAR" if training.select == "best" else "last epoch"
+    return History(selection, epochs, best, earlier_seconds=earlier)
 
 
 def train_epoch(learner: _Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:

@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import EMOTIONS
 
 from serlab.corpora.base import Corpus
-from serlab.leaks.nuisances import binned, check_nuisances, how_well
-from serlab.recordings.listening import Heard
+from serlab.corpora.measures import ClipMeasures
+from serlab.leaks.confounders import binned, check_confounders, how_well
 
 SPEAKERS, EACH = 12, 10
 
@@ -33,9 +33,9 @@ def corpus() -> Corpus:
     return Corpus("own", clips, EMOTIONS, "", "", "f" * 64, "files")
 
 
-def heard(corpus: Corpus, level: np.ndarray | None = None) -> list[Heard]:
+def heard(corpus: Corpus, level: np.ndarray | None = None) -> list[ClipMeasures]:
     levels = np.random.default_rng(1).normal(-25, 4, len(corpus.clips)) if level is None else level
-    return [Heard(level=float(value), floor=-60.0, leading=0.1) for value in levels]
+    return [ClipMeasures(level=float(value), floor=-60.0, leading=0.1) for value in levels]
 
 
 def changed(corpus: Corpus, **columns: object) -> Corpus:
@@ -43,12 +43,12 @@ def changed(corpus: Corpus, **columns: object) -> Corpus:
 
 
 def test_nothing_is_said_of_clips_that_are_alike_in_all_labels(corpus: Corpus) -> None:
-    assert check_nuisances(corpus, heard(corpus)) == []
+    assert check_confounders(corpus, heard(corpus)) == []
 
 
 def test_one_label_at_another_sample_rate(corpus: Corpus) -> None:
     rates = np.where(corpus.clips["label"] == "sad", 44100, 16000)
-    (finding,) = check_nuisances(changed(corpus, sample_rate=rates), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=rates), heard(corpus))
     assert (finding.code, finding.severity) == ("SL006", "note")
     assert "sample rate" in finding.text
     assert finding.figures["uar"] == pytest.approx(2 / 6, abs=0.06)
@@ -58,27 +58,27 @@ def test_one_label_louder_and_one_longer(corpus: Corpus) -> None:
     random = np.random.default_rng(2)
     loud = np.where(corpus.clips["label"] == "angry", -8, -25) + random.normal(0, 2, len(corpus.clips))
     long = corpus.clips["duration"] + 8 * (corpus.clips["label"] == "happy")
-    findings = check_nuisances(changed(corpus, duration=long), heard(corpus, loud))
+    findings = check_confounders(changed(corpus, duration=long), heard(corpus, loud))
     assert sorted(finding.text.split()[1] for finding in findings) == ["duration", "level"]
     assert all("may carry emotion itself" in finding.text for finding in findings)
 
 
 def test_a_container_a_label_is_an_error_and_half_of_it_a_warning(corpus: Corpus) -> None:
     number = corpus.clips["label"].map({label: index for index, label in enumerate(EMOTIONS)})
-    (finding,) = check_nuisances(changed(corpus, sample_rate=8000 + 1000 * number), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * number), heard(corpus))
     assert finding.severity == "error"
     assert finding.figures["uar"] == 1
     mixed = np.where(np.random.default_rng(3).random(len(number)) < 0.6, number, 9)
-    (finding,) = check_nuisances(changed(corpus, sample_rate=8000 + 1000 * mixed), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * mixed), heard(corpus))
     assert finding.severity == "warning"
 
 
 def test_a_folder_tells_nothing_where_it_is_the_label(corpus: Corpus) -> None:
     names = [(label, f"{clip}.wav") for label, clip in zip(corpus.clips["label"], corpus.clips["clip"], strict=True)]
     of_labels = [f"/data/{label}/{name}" for label, name in names]
-    assert check_nuisances(changed(corpus, path=of_labels), heard(corpus)) == []
+    assert check_confounders(changed(corpus, path=of_labels), heard(corpus)) == []
     sessions = [f"/data/{1 + (label in ('angry', 'fear'))}/{name}" for label, name in names]
-    (finding,) = check_nuisances(changed(corpus, path=sessions), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, path=sessions), heard(corpus))
     assert "folder" in finding.text
 
 
@@ -88,7 +88,7 @@ def test_a_folder_tells_nothing_where_the_label_stands_below_the_side(corpus: Co
         f"/data/{s}/{label}/{c}.wav"
         for s, label, c in zip(side, corpus.clips["label"], corpus.clips["clip"], strict=True)
     ]
-    assert check_nuisances(changed(corpus, path=paths), heard(corpus)) == []
+    assert check_confounders(changed(corpus, path=paths), heard(corpus)) == []
 
 
 def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
@@ -97,16 +97,16 @@ def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
     angry = clips["speaker"].astype(int) < 5
     clips = clips.assign(label=np.where(angry, "angry", "sad"), sample_rate=np.where(angry, 44100, 16000))
     two = replace(corpus, clips=clips, labels=("angry", "sad"))
-    (finding,) = (found for found in check_nuisances(two, heard(two)) if "sample rate" in found.text)
+    (finding,) = (found for found in check_confounders(two, heard(two)) if "sample rate" in found.text)
     assert finding.severity == "error"
     assert finding.figures["uar"] == 1
 
 
 def test_few_clips_and_one_speaker_are_not_judged(corpus: Corpus) -> None:
     few = replace(corpus, clips=corpus.clips.head(20))
-    assert [f.severity for f in check_nuisances(few, heard(few))] == ["not applicable"]
+    assert [f.severity for f in check_confounders(few, heard(few))] == ["not applicable"]
     one = changed(corpus, speaker="anna")
-    assert [f.severity for f in check_nuisances(one, heard(one))] == ["not applicable"]
+    assert [f.severity for f in check_confounders(one, heard(one))] == ["not applicable"]
 
 
 def test_labels_of_a_speaker_do_not_count_as_told() -> None:

@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import ClipMeasures
 from serlab.evaluation.metrics import confusion, uar
 from serlab.leaks.findings import Finding, Severity
-from serlab.recordings.listening import Heard
 
 PERMUTATIONS = 199
 _SIGNIFICANT = 0.01
@@ -52,7 +52,7 @@ class Told:
     whole: bool = False
 
 
-def check_nuisances(corpus: Corpus, heard: Sequence[Heard]) -> list[Finding]:
+def check_confounders(corpus: Corpus, heard: Sequence[ClipMeasures]) -> list[Finding]:
     """Look at duration, level, sample rate, container, leading silence, noise floor and folder.
 
     Args:
@@ -101,7 +101,7 @@ def _severity(told: Told, classes: int) -> Severity | None:
     return "error" if above >= _ERROR else "warning" if above >= _WARNING else "note"
 
 
-def _nuisances(clips: pd.DataFrame, heard: Sequence[Heard]) -> dict[str, pd.Series]:
+def _nuisances(clips: pd.DataFrame, heard: Sequence[ClipMeasures]) -> dict[str, pd.Series]:
     paths = [Path(path) for path in clips["path"]]
     return {
         "duration": clips["duration"],

@@ -6,8 +6,8 @@ import numpy as np
 from benchmarks.copies import noisy
 from tests.recordings.conftest import low, take
 
-from serlab.recordings.fingerprints import BITS, HOP, WEAKEST, fingerprint, weakest
-from serlab.recordings.fingerprints import RATE as LOW
+from serlab.audio.fingerprints import BITS, HOP, WEAKEST, fingerprint, weakest
+from serlab.audio.fingerprints import RATE as LOW
 
 SOUND = low(take(3, 0))
 

@@ -1,6 +1,7 @@
-"""What the audit hears in each clip: its fingerprint and a few plain measures, from decoding it once.
+"""What each clip of a corpus sounds like: whether it can be used, its fingerprint, and a few plain measures.
 
-It is remembered by path and SHA-256, so that an unchanged corpus is not decoded again.
+One pass over a file decodes it once for all of them. The result is remembered by path and SHA-256, so that an unchanged
+corpus is not decoded again, whether it is screened, audited or searched for duplicates.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.audio import Audio, AudioError
+from serlab.audio.fingerprints import RATE, Print, fingerprint
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
-from serlab.corpora.screening import MISSING
-from serlab.recordings.fingerprints import RATE, Print, fingerprint
+
+MISSING = "missing"
+"""Fault of a clip that is in the official list and not in this copy of the corpus."""
 
 _VERSION = 3
-_KIND = "listening"
+_KIND = "measures"
 _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
 _FLOOR_SHARE = 0.05
@@ -33,11 +36,11 @@ _CLIPPED_PEAK, _CLIPPED_RUN = 0.98, 3
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What was heard in a clip.
+class ClipMeasures:
+    """Measures of one clip.
 
     Attributes:
-        fault: why it cannot be used, as :class:`serlab.audio.AudioError` says; empty where it can.
+        fault: why the clip cannot be used, as :class:`serlab.audio.AudioError` says; empty if it can.
         print: its fingerprint, as text.
         level: root mean square in dB of full scale.
         floor: level of its quietest twentieth, in dB of full scale.
@@ -54,51 +57,51 @@ class Heard:
 
     @property
     def fingerprint(self) -> Print:
-        """The fingerprint, empty where there is none."""
+        """The fingerprint; empty if there is none."""
         return np.frombuffer(base64.b64decode(self.print), np.uint32).reshape(2, -1)
 
 
-def listen(corpus: Corpus) -> pd.Series:
-    """Hear every clip of a corpus that is not remembered.
+def measure(corpus: Corpus, *, only: pd.Series | None = None) -> pd.Series:
+    """Measure every clip of a corpus that is not remembered.
 
     Args:
         corpus: the corpus.
+        only: which rows of its table to measure, as booleans; all by default.
 
     Returns:
-        :class:`Heard` of each clip, indexed by clip, in the corpus's order.
+        :class:`ClipMeasures`, indexed by clip, in the corpus's order.
     """
-    table = corpus.clips
-    home = home_of(table["path"])
+    home = home_of(corpus.clips["path"])
+    table = corpus.clips if only is None else corpus.clips[only]
     known = recall(_KIND, home)
     clips = list(zip(table["path"], table["sha256"], strict=True))
     # What could not be read may be mended without another hash: a permission, a mount.
     fresh = [(path, sha) for path, sha in clips if path and known.get(path, [])[:2] != [_VERSION, sha]]
-    found = in_threads(lambda clip: _hear(Path(clip[0])), fresh, f"listening to {corpus.name}") if fresh else []
-    heard = {path: asdict(what) for (path, _), what in zip(fresh, found, strict=True)}
-    sound = {path: [_VERSION, sha, heard[path]] for path, sha in fresh if sha and not heard[path]["fault"]}
+    found = in_threads(lambda clip: _measure(Path(clip[0])), fresh, f"listening to {corpus.name}") if fresh else []
+    measured = {path: asdict(each) for (path, _), each in zip(fresh, found, strict=True)}
+    sound = {path: [_VERSION, sha, measured[path]] for path, sha in fresh if sha and not measured[path]["fault"]}
     if sound:
         remember(_KIND, home, known | sound)
-    rows = [_recalled(path, heard, known) for path in table["path"]]
+    rows = [_recalled(path, measured, known) for path in table["path"]]
     return pd.Series(rows, index=table["clip"], dtype=object)
 
 
-def _recalled(path: str, heard: dict[str, Any], known: dict[str, Any]) -> Heard:
+def _recalled(path: str, measured: dict[str, Any], known: dict[str, Any]) -> ClipMeasures:
     if not path:
-        return Heard(fault=MISSING)
-    return Heard(**(heard[path] if path in heard else known[path][2]))
+        return ClipMeasures(fault=MISSING)
+    return ClipMeasures(**(measured[path] if path in measured else known[path][2]))
 
 
-def _hear(path: Path) -> Heard:
+def _measure(path: Path) -> ClipMeasures:
     try:
         sound = Audio.from_file(path)
     except AudioError as error:
-        return Heard(fault=error.reason)
+        return ClipMeasures(fault=error.reason)
     samples, rate = sound.original, sound.sample_rate
-    prints = fingerprint(sound.at(RATE))
     levels = _levels(samples, rate)
     speech = np.flatnonzero(levels >= levels.max() - _SPEECH_BELOW_PEAK_DB)
-    return Heard(
-        print=base64.b64encode(prints.tobytes()).decode(),
+    return ClipMeasures(
+        print=base64.b64encode(fingerprint(sound.at(RATE)).tobytes()).decode(),
         level=_decibel(float(np.mean(np.square(samples, dtype=np.float64)))),
         floor=float(np.quantile(levels, _FLOOR_SHARE)),
         leading=float(speech[0]) * _FRAME_S,
