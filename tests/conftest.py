@@ -74,6 +74,14 @@ def figures_as_svg_alone() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def shown() -> None:
+    """Print what serlab says, as the command line does, so that tests can read it."""
+    from serlab.core import progress
+
+    progress.show()
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: exit code, standard output and standard error."""

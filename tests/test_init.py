@@ -152,3 +152,27 @@ def test_public_functions_stay_functions_when_their_modules_are_loaded():
         importlib.import_module(f"serlab.{found.name}")
     for name in serlab.__all__:
         assert not isinstance(getattr(serlab, name), types.ModuleType)
+
+
+IMPORT_ALL = """
+import builtins, importlib, pkgutil
+
+ABSENT = {"fcntl", "grp", "pwd", "resource", "termios"}
+
+def guarded(name, globals=None, *rest, load=builtins.__import__, **named):
+    importer = (globals or {}).get("__name__", "")
+    if importer.startswith("serlab") and name in ABSENT:
+        raise ModuleNotFoundError(f"{importer} imports {name}")
+    return load(name, globals, *rest, **named)
+
+builtins.__import__ = guarded
+import serlab
+for module in pkgutil.walk_packages(serlab.__path__, "serlab."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def test_every_module_imports_without_what_windows_lacks():
+    ended = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

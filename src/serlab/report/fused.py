@@ -105,7 +105,12 @@ def _of_all(runs: Sequence[Run], weights: Mapping[str, float] | None) -> dict[st
     names = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
     sums = {name: sum(cost[name] for cost in costs) for name in names if all(name in cost for cost in costs)}
     return {
-        "cost": {**sums, "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs)},
+        "cost": {
+            **sums,
+            "peak_memory_mb": max(
+                (cost["peak_memory_mb"] for cost in costs if cost["peak_memory_mb"] is not None), default=None
+            ),
+        },
         "training": {
             "epochs": [],
             "best_epoch": None,
