@@ -22,7 +22,7 @@ from serlab.core import MachineError
 from serlab.core.files import cache_folder, writing
 from serlab.core.progress import say
 
-_FORMAT = 1
+_FORMAT = 2
 _anew: ContextVar[bool] = ContextVar("anew", default=False)
 
 
