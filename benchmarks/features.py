@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks import materials
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios, seconds
 from serlab.audio import SAMPLE_RATE
-from serlab.recipes import LogMelSettings
+from serlab.frontends.logmel import LogMelSettings
 
 _TIMES = {"tiny": 1, "quick": 4, "full": 4}
 

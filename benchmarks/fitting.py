@@ -16,12 +16,13 @@ from torch import nn
 
 from benchmarks.harness import Size, Timing
 from benchmarks.materials import Clips, corpus, empty_cache, scratch
-from serlab.approaches import encoder
+from serlab.approaches import encoder, resnet
+from serlab.approaches.encoder.network import from_checkpoint
 from serlab.approaches.network import Network
-from serlab.approaches.resnet import ResNet
-from serlab.approaches.weights import quiet
+from serlab.approaches.resnet.network import ResNet
+from serlab.checkpoints.weights import quiet
 from serlab.core.precision import device, resolve
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 from serlab.training.batches import Batch, TrainingBatches
 from serlab.training.trainer import fit, own_randomness
 
@@ -154,9 +155,9 @@ def described(recipe: Recipe, size: Size) -> dict[str, Any]:
 
 
 def _network(model: Any, precision: Any) -> Network:
-    if isinstance(model, EncoderModel):
-        return encoder.from_checkpoint(model, corpus().labels, precision)
-    assert isinstance(model, ResNetModel)
+    if isinstance(model, encoder.Settings):
+        return from_checkpoint(model, corpus().labels, precision)
+    assert isinstance(model, resnet.Settings)
     # What the bands' mean and deviation are makes no difference to the time a step takes.
     mean, std = torch.full((model.logmel.bands,), -50.0), torch.full((model.logmel.bands,), 20.0)
     return ResNet(model, corpus().labels, mean, std)

@@ -14,7 +14,7 @@ from benchmarks.harness import Outcome, Size, seconds
 from benchmarks.prediction import predicted
 from serlab.audio import SAMPLE_RATE
 from serlab.core.progress import say
-from serlab.recipes import LogMelSettings
+from serlab.frontends.logmel import LogMelSettings
 
 _COUNTS = {"tiny": (4, 8), "quick": (150, 450, 1050), "full": (1000, 3000, 7000)}
 _LENGTHS = {"tiny": (1, 2), "quick": (1, 2, 5, 10, 20, 30), "full": (1, 2, 5, 10, 20, 30)}

@@ -137,7 +137,7 @@ def wav2vec2_base(size: Size) -> Path:
 
 def whisper_base(size: Size) -> tuple[Path, str]:
     """Folder of Whisper-base, and what it is: the real one where ``SERLAB_MODELS`` has it, else a random one."""
-    from serlab.approaches.weights import VARIABLE, find
+    from serlab.checkpoints.weights import VARIABLE, find
 
     hf = transformers()
     if not size.tiny and os.environ.get(VARIABLE):
@@ -159,14 +159,15 @@ def whisper_base(size: Size) -> tuple[Path, str]:
 
 def small_model() -> Path:
     """A folder of the preset wav2vec2-tiny with random weights, which plain transformers can read too."""
-    from serlab.approaches import encoder
-    from serlab.recipes import EncoderModel, load_recipe
+    from serlab.approaches.encoder import Settings
+    from serlab.approaches.encoder.network import from_scratch
+    from serlab.recipes import load_recipe
 
     def make(folder: Path) -> None:
         model = load_recipe("wav2vec2-tiny").model
-        assert isinstance(model, EncoderModel)
+        assert isinstance(model, Settings)
         folder.mkdir(parents=True, exist_ok=True)
-        encoder.from_scratch(model, LABELS).save_weights(folder)
+        from_scratch(model, LABELS).save_weights(folder)
 
     return _made("wav2vec2-tiny-random", make)
 
@@ -186,7 +187,7 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
     """The folder ``name`` of the cache, made by ``make`` if it is not there; whole or not at all."""
     import torch
 
-    from serlab.approaches.weights import quiet
+    from serlab.checkpoints.weights import quiet
     from serlab.training.trainer import own_randomness
 
     folder = cache_folder() / "benchmarks" / name

@@ -18,8 +18,8 @@ import serlab
 from benchmarks import materials
 from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
 from benchmarks.materials import Clips
-from serlab.approaches.weights import quiet
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints.weights import quiet
 from serlab.core import SerlabError
 from serlab.core.progress import say
 

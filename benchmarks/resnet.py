@@ -12,7 +12,8 @@ from torch import nn
 
 from benchmarks import features, fitting, materials
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios
-from serlab.recipes import ResNetModel, load_recipe
+from serlab.approaches.resnet import Settings
+from serlab.recipes import load_recipe
 
 _BATCH, _BATCH_TOY = 32, 4
 
@@ -23,7 +24,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     batch = _BATCH_TOY if size.tiny else _BATCH
     recipe = load_recipe("resnet18", ["training.epochs=1", "training.select=last", f"training.batch_size={batch}"])
     model = recipe.model
-    assert isinstance(model, ResNetModel)
+    assert isinstance(model, Settings)
     needed = fitting.clips_needed(batch, size.steps, size.warm_up)
     steps = {"steps": size.steps, "warm_up": size.warm_up}
 

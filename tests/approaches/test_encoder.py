@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from serlab.approaches import encoder
-from serlab.approaches.encoder import SpeechEncoder
+from serlab.approaches.encoder import HeadSettings
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.network import score
 from serlab.core import UserError
-from serlab.recipes import EncoderModel, HeadSettings
 
 LABELS = ("angry", "happy", "sad")
 TINY = {

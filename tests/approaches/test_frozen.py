@@ -11,10 +11,11 @@ import torch
 from tests.approaches.test_encoder import ARCHITECTURES, LABELS, TINY, WHISPER, build, clips
 from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
-from serlab.approaches import encoder, frozen, whisper
-from serlab.approaches.encoder import SpeechEncoder
+from serlab.approaches.encoder import HeadSettings, frozen, whisper
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.network import score
-from serlab.recipes import EncoderModel, HeadSettings
 
 POOLED = HeadSettings(kind="pooled", layers="weighted", pooling="mean+std")
 

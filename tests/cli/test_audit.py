@@ -119,7 +119,7 @@ def test_the_corpus_is_not_overwritten_by_its_split(serlab, clips):
     before = clips.read_bytes()
     ended = serlab("split", clips, "--out", clips)
     assert ended.code == 2
-    assert "is the corpus's own table" in ended.sentence
+    assert "is the table of the corpus" in ended.sentence
     assert clips.read_bytes() == before
 
 
@@ -138,7 +138,7 @@ def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--protocol", "holdout", "--split", "x.csv"], "give one of them"),
+        (["--protocol", "holdout", "--split", "x.csv"], "give only one of them"),
         (["--split", "none.csv"], "there is no split none.csv"),
         (["--format", "xml"], "--format xml is not one of"),
         (["--protocol", "nothing"], "nothing"),

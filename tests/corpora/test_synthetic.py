@@ -205,6 +205,6 @@ def test_every_voice_says_the_same_again():
 
 def test_a_folder_of_other_files_is_not_filled(tmp_path):
     (tmp_path / "mine.wav").write_bytes(b"")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         load_corpus("synthetic", data=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]

@@ -45,7 +45,7 @@ def test_it_is_trained_on_every_clip_and_says_that_it_is_untested(train, tiny_co
     (told,) = [recipe for recipe in report["recipes"] if recipe["name"] == folder.parent.name]
     assert quoted["uar"] == pytest.approx(told["scores"]["uar"]["value"])
     card = (folder / "README.md").read_text()
-    assert "Untested: it has heard every speaker" in card
+    assert "Untested: it was trained on every speaker" in card
     assert f"UAR {100 * quoted['uar']:.1f} %" in card
     assert "`speaker-2`" in card
     assert re.search(r"\ball 54 clips\b", card)

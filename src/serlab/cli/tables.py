@@ -1,4 +1,4 @@
-"""``serlab evaluate`` and ``serlab report``: judging tables, whoever made them."""
+"""``serlab evaluate`` and ``serlab report``: judging prediction tables of any model."""
 
 from __future__ import annotations
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from serlab import approaches
+from serlab.approaches.base import Fixed
 from serlab.core import UserError, argument, setting
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
@@ -20,16 +22,16 @@ from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.everyone import Fixed, fit_everyone
+from serlab.experiments.everyone import fit_everyone
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
-from serlab.experiments.run import Stores
 from serlab.experiments.signature import sign
 from serlab.experiments.workspace import locked, workspace_of
+from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
@@ -114,7 +116,7 @@ def train_on_everyone(
     check_seeds([seed])
     fold = Fold(1, tuple(corpus.clips["clip"]), (), ())
     split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
-    context, spec = RunContext(corpus, split, out, Stores(cached=cache)), RunSpec.of(recipe, fold, seed)
+    context, spec = RunContext(corpus, split, out, FeatureStores(cached=cache)), RunSpec.of(recipe, fold, seed)
     runs = _runs_to_quote(quote, spec, corpus) if quote else None
     fixed = _fixed(runs) if runs else Fixed()
     if epochs is not None:
@@ -137,15 +139,15 @@ def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files
     started, workspace = ledger.now(), workspace_of(files, identity.data())
     outcome = fit_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
     signature = sign(spec, context, outcome, started, identity).data()
-    card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-    save(outcome.classifier, files.model, signature, card)
+    card = deployment_card(signature, needs_serlab=outcome.fitted.needs_serlab)
+    save(outcome.fitted, files.model, signature, card)
     shutil.rmtree(workspace, ignore_errors=True)
     uar = f"training UAR {outcome.training['train_uar']:.3f}"
     say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
-    if not isinstance(recipe.model, (EncoderModel, ResNetModel)):
+    if not approaches.get(recipe.model.kind).supports.epochs:
         raise UserError(f"{recipe.name} has no epochs; omit {argument('epochs')}.")
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(

@@ -10,13 +10,14 @@ from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
-from serlab.experiments.run import precision_of, run
+from serlab.experiments.run import run
 from serlab.experiments.signature import sign
 from serlab.experiments.workspace import locked, workspace_of
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
 from serlab.model.folder import save
+from serlab.recipes import precision_of
 from serlab.tables import ledger
 from serlab.tables.predictions import write_table
 
@@ -78,20 +79,16 @@ def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
 def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     files, started = context.files(spec), ledger.now()
     outcome = run(
-        spec.recipe,
-        context.corpus,
-        spec.fold,
-        excluded=context.excluded,
-        seed=spec.seed,
-        stores=context.stores,
+        spec,
+        context,
         workspace=workspace_of(files, context.identity(spec).data()),
         before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
         title=title,
     )
     signature = sign(spec, context, outcome, started).data()
     if context.keep_models:
-        card = model_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, files.model, signature, card)
+        card = model_card(signature, needs_serlab=outcome.fitted.needs_serlab)
+        save(outcome.fitted, files.model, signature, card)
     if todo is not Todo.MODEL:
         # The table comes last: a run is there once it has one, for a report that is made meanwhile or after a kill.
         files.table.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from serlab import __version__
-from serlab.approaches.weights import public_name
+from serlab.checkpoints.weights import public_name
 from serlab.core import UserError, argument
 from serlab.core.ranks import world
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec

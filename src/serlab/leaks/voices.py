@@ -56,7 +56,7 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
 
 def _encoder(checkpoint: str) -> Any:
     """A function from a file to its x-vector, or None if the checkpoint is not on this machine."""
-    from serlab.approaches import weights
+    from serlab.checkpoints import weights
 
     try:
         folder = weights.find(checkpoint, fetch=False)
@@ -65,8 +65,8 @@ def _encoder(checkpoint: str) -> Any:
     import torch
     from transformers import MODEL_FOR_AUDIO_XVECTOR_MAPPING
 
-    from serlab.approaches import preprocessor, stored
-    from serlab.approaches.checkpoint import build, read_config
+    from serlab.checkpoints import preprocessor, stored
+    from serlab.checkpoints.building import build, read_config
 
     with weights.loading(folder):
         kinds = {kind.model_type for kind in MODEL_FOR_AUDIO_XVECTOR_MAPPING} & preprocessor.FAMILIES.keys()

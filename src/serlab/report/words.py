@@ -1,4 +1,4 @@
-"""How the report says numbers, folds and people."""
+"""How the report writes numbers, folds and speakers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def people(name: str) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as per cent without the sign, an en dash for a missing one.
+    """A share in per cent without the sign; an en dash if it is missing.
 
     >>> percent(0.6123), percent(None)
     ('61.2', '–')
@@ -43,7 +43,7 @@ def points(value: float) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """A p-value with as many digits as mean something.
+    """A p-value with its significant digits.
 
     >>> p_value(0.0314), p_value(0.00002), p_value(None)
     ('.031', '< .001', '–')
@@ -75,7 +75,7 @@ def correlation_text(interval: Mapping[str, Any]) -> str:
 
 
 def attained_text(entry: Mapping[str, Any]) -> str:
-    """The folds whose dev side is large enough for a level of prediction sets, and whether others are not.
+    """The folds whose dev subset is large enough for a level of prediction sets.
 
     >>> attained_text({"speakers": {"folds": {"4": 0.99}, "unattained": [1, 2, 3, 5]}})
     'fold 4 alone'
@@ -88,7 +88,7 @@ def attained_text(entry: Mapping[str, Any]) -> str:
 
 
 def spans(numbers: Iterable[int | str]) -> str:
-    """Whole numbers with runs drawn together; names as they are, and an en dash where there is nothing.
+    """Whole numbers with runs joined, names as they are; an en dash if there is nothing.
 
     >>> spans([1, 2, 3, 5]), spans(["Session2", "Session1"]), spans([])
     ('1 to 3, 5', 'Session1, Session2', '–')
@@ -118,7 +118,7 @@ def span(values: Iterable[float]) -> str:
 
 
 def numbered(noun: str, numbers: Iterable[int | str]) -> str:
-    """A noun with the numbers of what it means.
+    """A noun with its numbers.
 
     >>> numbered("fold", [3]), numbered("fold", [1, 2, 3])
     ('fold 3', 'folds 1 to 3')
@@ -137,12 +137,12 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def side_title(side: str) -> str:
-    """A side of a fold as it is written in a sentence; ``none`` is of entries that are no clips."""
+    """A subset of a fold in a sentence; ``none`` is for entries that are not clips."""
     return {"train": "training", "dev": "development", "test": "test", "none": "no side"}[side]
 
 
 def chosen_text(chosen: Mapping[str, Any]) -> str:
-    """Hyper-parameters that a search chose, with the UAR that chose them.
+    """Hyperparameters chosen by a search, with their UAR.
 
     >>> chosen_text({"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
     'C 10, gamma 0.003, UAR in the search 45.1 %'
@@ -161,7 +161,7 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
 
 
 def weights_text(weights: Mapping[str, Sequence[float]]) -> str:
-    """The weights of a fusion's members, least and most over folds.
+    """The weights of a fusion's members, minimum and maximum over folds.
 
     >>> weights_text({"resnet18": [0.2, 0.31], "mfcc-svm": [0.5, 0.5]})
     'resnet18 0.20 to 0.31, mfcc-svm 0.50'
@@ -171,7 +171,7 @@ def weights_text(weights: Mapping[str, Sequence[float]]) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a person lists them; with semicolons where a word has a comma itself.
+    """Words as a list in a sentence, with semicolons if a word contains a comma.
 
     >>> listed(["angry", "happy", "sad"])
     'angry, happy and sad'
@@ -188,7 +188,7 @@ def listed(words: Iterable[str]) -> str:
 def signature_line(
     corpus: Mapping[str, Any], protocol: str, folds: Collection[int | str], seeds: Collection[int | str]
 ) -> str:
-    """Which data a figure is of: corpus and fingerprint, label track, protocol, folds and seeds where there are any."""
+    """The data of a figure: corpus and fingerprint, label track, protocol, folds and seeds."""
     parts = (
         f"{corpus['name']} {corpus['fingerprint'][:8]}".strip(),
         f"{corpus['label_track']} labels",
@@ -200,5 +200,5 @@ def signature_line(
 
 
 def _signed(text: str) -> str:
-    """A true minus sign, and none before zero."""
+    """Use a true minus sign, but not before zero."""
     return re.sub(r"^-", MINUS, re.sub(r"^-(0\.?0*)$", r"\1", text))

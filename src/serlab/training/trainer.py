@@ -27,7 +27,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from serlab.approaches.network import Network
-from serlab.approaches.weights import quiet
+from serlab.checkpoints.weights import quiet
 from serlab.core import FindingsError, causes
 from serlab.core.files import unwritable, write_json
 from serlab.core.precision import Precision, without_tf32

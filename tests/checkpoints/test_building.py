@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.conftest import MakeTone
 
-from serlab.approaches import encoder
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
 from serlab.core import MachineError, UserError
 from serlab.model.folder import load
-from serlab.recipes import EncoderModel
 
 USER = 2
 ROOT = Path(__file__).parents[2]
@@ -197,7 +197,7 @@ WEIGHTS: dict[str, tuple[Change, str]] = {
     "one too many": (weights(lambda s: s.update({"more.weight": torch.zeros(2)})), r"has the weight .*more\.weight"),
     "NaN": (weights(lambda s: s[first(s)].fill_(torch.nan)), "not finite"),
     "whole numbers": (weights(lambda s: s.update({first(s): s[first(s)].char()})), "of type int8"),
-    "text": (lambda folder: (folder / "model.safetensors").write_text("<html>"), "no whole safetensors file"),
+    "text": (lambda folder: (folder / "model.safetensors").write_text("<html>"), "not a whole safetensors file"),
     "a shard that is not there": (index(a="b.safetensors"), r"lacks the file b\.safetensors"),
     "a shard elsewhere": (index(a="../../b.safetensors"), "of the same folder"),
     "an index of nothing": (index(), "has no weights|lacks the weight"),
@@ -253,7 +253,7 @@ def test_a_lack_of_memory_is_the_machines(model: Path, monkeypatch: pytest.Monke
     def short(*args: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried")
 
-    monkeypatch.setattr("serlab.approaches.stored.read", short)
+    monkeypatch.setattr("serlab.checkpoints.stored.read", short)
     with pytest.raises(MachineError, match="not enough memory") as caught:
         load(model)
     assert str(model) in str(caught.value)

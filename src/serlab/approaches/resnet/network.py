@@ -6,10 +6,13 @@ max-pooling, statistics pooling over time).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
@@ -19,15 +22,16 @@ from transformers import (
     ResNetModel,
 )
 
-from serlab.approaches import checkpoint, stored
-from serlab.approaches.checkpoint import shown
-from serlab.approaches.heads import statistics
 from serlab.approaches.network import Network
-from serlab.approaches.weights import loading
+from serlab.approaches.pooling import statistics
+from serlab.approaches.resnet import Settings
+from serlab.checkpoints import building, stored
+from serlab.checkpoints.labels import shown
+from serlab.checkpoints.weights import loading
 from serlab.core import UserError
 from serlab.core.files import read_json, write_json
+from serlab.frontends.base import Features
 from serlab.frontends.logmel import FLOOR_DB, LogMel
-from serlab.recipes import ResNetModel as Settings
 
 _SMALLEST_STD = 1e-5
 _MOST_DB = 10_000
@@ -83,9 +87,9 @@ class ResNet(Network):
         """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
         first = "embedder.embedder.convolution.weight"
         with loading(folder):
-            config = checkpoint.read_config(folder, ("resnet",), "a ResNet18")
+            config = building.read_config(folder, ("resnet",), "a ResNet18")
             models = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
-            image = checkpoint.build(folder, config, models, stored.read(folder), fields={})
+            image = building.build(folder, config, models, stored.read(folder), fields={})
             state = image.resnet.state_dict()
             state[first] = state[first].sum(dim=1, keepdim=True)
             network = self.net.get_submodule("resnet")
@@ -120,7 +124,7 @@ def from_folder(folder: Path, settings: Settings, labels: tuple[str, ...]) -> Re
         labels: names of the classes.
 
     Raises:
-        UserError: (inside :func:`serlab.approaches.weights.loading`) the folder is damaged.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
     """
     path = folder / "preprocessor_config.json"
     fields = read_json(path)
@@ -144,6 +148,27 @@ def _bands(path: Path, name: str, values: Any, count: int, low: float) -> Tensor
     if len(numbers) != count or not all(type(value) in (int, float) and low <= value <= _MOST_DB for value in numbers):
         raise UserError(f"{path}: {name} is {shown(values)}; expected {count} levels in dB.")
     return torch.tensor(numbers, dtype=torch.float32)
+
+
+def moments(features: Iterable[Features]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation over all frames of all clips, clip by clip.
+
+    Merged as in Chan, Golub, LeVeque (1983), The American Statistician 37, equation 1.5, which loses no digits.
+
+    Args:
+        features: at least one clip, each of shape (frames, bands).
+
+    Returns:
+        Two arrays of shape (bands,).
+    """
+    count, mean, squares = 0, np.float64(0), np.float64(0)
+    for frames in features:
+        own = frames.mean(axis=0, dtype=np.float64)
+        apart, total = own - mean, count + len(frames)
+        squares = squares + np.square(frames - own).sum(axis=0) + np.square(apart) * (count * len(frames) / total)
+        mean = mean + apart * (len(frames) / total)
+        count = total
+    return np.asarray(mean), np.sqrt(squares / count)
 
 
 class _Small(nn.Module):

@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-from serlab.approaches import weights
-from serlab.approaches.weights import find, identity, quiet
+from serlab.checkpoints import weights
+from serlab.checkpoints.weights import find, identity, quiet
 from serlab.core import MachineError, UserError
 from serlab.core.files import sha256_file
 

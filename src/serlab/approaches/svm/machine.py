@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.classical import (
     Array,
-    Fitted,
+    FittedArrays,
     Floats,
     Targets,
     check_training,
@@ -41,7 +41,7 @@ _UNSEEN = -1e4
 
 
 @dataclass(frozen=True, eq=False)
-class SupportVectors(Fitted):
+class SupportVectors(FittedArrays):
     """A fitted machine; subclasses say how its decision values become logits.
 
     Attributes:
@@ -54,6 +54,11 @@ class SupportVectors(Fitted):
         gamma: of the kernel exp(-gamma |x - y|^2), as chosen.
         inner_uar: UAR that chose them, over clips of held-out training speakers.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "mean": "d", "scale": "d", "support": "sd", "dual": "sP", "offset": "P",
+        "penalty": "", "gamma": "", "inner_uar": "",
+    }  # fmt: skip
 
     mean: Array
     scale: Array
@@ -184,6 +189,8 @@ class SupportVectorClassifier(SupportVectors):
         calibrated: 1 where the temperature was fitted, else 0.
     """
 
+    AXES: ClassVar[Mapping[str, str]] = {**SupportVectors.AXES, "temperature": "", "calibrated": ""}
+
     temperature: Array
     calibrated: Array
 
@@ -225,6 +232,8 @@ class RegressedSupportVectorClassifier(SupportVectors):
         weight: from the pairs' decision values to logits, shape (pairs, K).
         bias: of the logits, shape (K,).
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {**SupportVectors.AXES, "weight": "PK", "bias": "K"}
 
     weight: Array
     bias: Array

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.classical import (
     Array,
-    Fitted,
+    FittedArrays,
     Floats,
     Targets,
     check_training,
@@ -25,7 +25,7 @@ from serlab.evaluation.metrics import confusion, uar
 
 
 @dataclass(frozen=True, eq=False)
-class Probe(Fitted):
+class Probe(FittedArrays):
     """Multinomial logistic regression on one layer of a frozen encoder's pooled features.
 
     Attributes:
@@ -37,6 +37,10 @@ class Probe(Fitted):
         penalty: C (inverse strength of the L2 penalty), as chosen.
         dev_uar: UAR on the fold's dev side that chose them; 0 where they were fixed beforehand.
     """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "mean": "d", "scale": "d", "weight": "dK", "bias": "K", "layer": "", "penalty": "", "dev_uar": "",
+    }  # fmt: skip
 
     mean: Array
     scale: Array

@@ -14,32 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from serlab.approaches.weights import FILES
+from serlab.checkpoints.weights import FILES, read_safetensors, refuse_pointer
 from serlab.core import UserError
 from serlab.core.files import read_json
 
 _WEIGHTS, _INDEX, _PICKLED = FILES
-_POINTERS = (b"version https://git-lfs", b"/annex/objects", b"../../.git/annex")
 _COUNTS = ("num_batches_tracked", "position_ids")
 
 
-def read(folder: Path, *, counts: bool = False) -> dict[str, Tensor]:
+def read(folder: Path) -> dict[str, Tensor]:
     """Read the weights of a folder.
 
     Args:
         folder: holds ``model.safetensors``, its shards and their index, or ``pytorch_model.bin``.
-        counts: whether some may be whole numbers; a network's weights are of floating point.
 
     Raises:
-        UserError: (inside :func:`serlab.approaches.weights.loading`) there are none, or a file is damaged, not fetched,
-            quantised, or holds more than tensors.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) there are none, or a file is damaged, not
+            fetched, quantised, or holds more than tensors.
     """
     if (folder / _WEIGHTS).is_file():
-        tensors = _safetensors(folder / _WEIGHTS)
+        tensors = read_safetensors(folder / _WEIGHTS, load_file)
     elif (folder / _INDEX).is_file():
         tensors = _shards(folder)
     elif (folder / _PICKLED).is_file():
@@ -47,7 +44,7 @@ def read(folder: Path, *, counts: bool = False) -> dict[str, Tensor]:
     else:
         raise UserError(f"{folder} has no weights: expected {' or '.join(FILES)}.")
     for name, tensor in tensors.items():
-        exact = counts or name.endswith(_COUNTS)
+        exact = name.endswith(_COUNTS)
         if not (tensor.element_size() > 1 if tensor.is_floating_point() else exact and not tensor.is_complex()):
             kind = str(tensor.dtype).removeprefix("torch.")
             raise UserError(
@@ -87,16 +84,6 @@ def check_finite(folder: Path, tensors: Mapping[str, Tensor]) -> None:
             raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        _refuse_pointer(path)
-        raise UserError(
-            f"{path} is no whole safetensors file ({' '.join(str(error).split())[:120]}); copy or download it again."
-        ) from error
-
-
 def _shards(folder: Path) -> dict[str, Tensor]:
     path = folder / _INDEX
     places = read_json(path).get("weight_map")
@@ -108,14 +95,14 @@ def _shards(folder: Path) -> dict[str, Tensor]:
             raise UserError(f"{path} names the file {name!r}; expected safetensors files of the same folder.")
         if not (folder / name).is_file():
             raise UserError(f"{folder} lacks the file {name} that {_INDEX} names; copy or download it again.")
-        tensors |= _safetensors(folder / name)
+        tensors |= read_safetensors(folder / name, load_file)
     if absent := sorted(places.keys() - tensors.keys()):
         raise UserError(f"{folder} lacks the weight {absent[0]} that {_INDEX} names; copy or download it again.")
     return tensors
 
 
 def _pickled(path: Path) -> dict[str, Tensor]:
-    _refuse_pointer(path)
+    refuse_pointer(path)
     try:
         with warnings.catch_warnings():
             # Of old and odd files torch says more than the one sentence that they end in.
@@ -129,13 +116,3 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise UserError(f"{path} holds no plain table of tensors; use a checkpoint in safetensors.")
     return {str(name): tensor for name, tensor in found.items()}
-
-
-def _refuse_pointer(path: Path) -> None:
-    with path.open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(_POINTERS):
-        raise UserError(
-            f"{path} is only a pointer to the weights: they were not fetched; run git lfs pull (or git annex get) "
-            "in its folder, or download the file."
-        )

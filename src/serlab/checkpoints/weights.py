@@ -10,21 +10,25 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
 
 from serlab.core import MachineError, SerlabError, UserError
 from serlab.core.files import sha256_file
 
 VARIABLE = "SERLAB_MODELS"
-FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
 """Where weights may lie in a folder; the first that is there counts."""
 
 _FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
 """A folder of the hub's cache, which says where its contents are from."""
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
+_POINTERS = (b"version https://git-lfs", b"/annex/objects", b"../../.git/annex")
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -113,6 +117,39 @@ def identity(folder: Path) -> str:
 @functools.lru_cache(maxsize=32)
 def _hash(path: Path, _size: int, _modified: int) -> str:
     return sha256_file(path)
+
+
+Tensors = TypeVar("Tensors")
+
+
+def read_safetensors(path: Path, load: Callable[[Path], Tensors]) -> Tensors:
+    """Read a file of safetensors.
+
+    Args:
+        path: the file.
+        load: the ``load_file`` of safetensors for numpy or torch.
+
+    Raises:
+        UserError: the file is damaged, or was not fetched.
+    """
+    try:
+        return load(path)
+    except SafetensorError as error:
+        refuse_pointer(path)
+        raise UserError(
+            f"{path} is not a whole safetensors file ({' '.join(str(error).split())[:120]}); copy or download it again."
+        ) from error
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a file that git-lfs or git-annex left in place of the weights."""
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(_POINTERS):
+        raise UserError(
+            f"{path} is only a pointer to the weights: they were not fetched; run git lfs pull (or git annex get) "
+            "in its folder, or download the file."
+        )
 
 
 @contextmanager

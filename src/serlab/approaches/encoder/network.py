@@ -10,32 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from huggingface_hub.errors import StrictDataclassError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForAudioClassification
-from transformers.modeling_outputs import BaseModelOutput
 
-from serlab.approaches import checkpoint, dropout, frozen, preprocessor, stored, whisper
-from serlab.approaches.heads import PooledHead
-from serlab.approaches.network import Network, check_scores, score, trial_sound
-from serlab.approaches.weights import find, loading
-from serlab.core import UserError, unknown
+from serlab.approaches import dropout
+from serlab.approaches.encoder import Settings, Structure, frozen, heads
+from serlab.approaches.encoder.families import family_of
+from serlab.approaches.network import Network, score
+from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints import building, preprocessor, stored
+from serlab.checkpoints.trial import check_scores, trial_sound
+from serlab.checkpoints.weights import find, loading
+from serlab.core import SerlabError, UserError, lacks_memory, unknown
 from serlab.core.files import write_json
 from serlab.core.precision import Precision, device
-from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
-from serlab.recipes import EncoderModel as Settings
-from serlab.recipes import HeadSettings
+from serlab.frontends.base import Features, FrontEnd
+from serlab.frontends.encoders import FrozenLayers
 
 TRAINED = tuple(sorted(preprocessor.FAMILIES.keys() - {"audio-spectrogram-transformer", "sew-d"}))
 """Kinds of encoders (``model_type``) that can be trained."""
 
-_SPECTRAL = ("whisper", "wav2vec2-bert")
-_NOT_CUT = ("sew", "wav2vec2-conformer")
 _HEAD = ("projector.", "classifier.", "layer_weights", "head.")
 _DEPTHS = {"num_hidden_layers", "encoder_layers"}
 _LAYER = re.compile(r"(?:^|(?<!decoder)\.)layers\.\d+\.")
@@ -47,29 +46,30 @@ class SpeechEncoder(Network):
     Args:
         hf: transformers' classification model, in fp32.
         preprocessor: the checkpoint's ``preprocessor_config.json`` as data.
-        settings: what is frozen, and the head.
+        structure: what is frozen, and the head.
         precision: of what is frozen and moves into the front end.
     """
 
-    def __init__(self, hf: Any, preprocessor: dict[str, Any], settings: Settings, *, precision: Precision) -> None:
+    def __init__(self, hf: Any, preprocessor: dict[str, Any], structure: Structure, *, precision: Precision) -> None:
         super().__init__()
         self.hf = hf
         self.preprocessor = preprocessor
-        self.kind = str(hf.config.model_type)
-        if self.kind == "whisper":
-            self.longest = hf.config.max_source_positions * whisper.SECONDS
+        self.family = family_of(hf)
+        self.longest = self.family.longest
         dropout.install(hf)
-        self.head: PooledHead | None = None
-        if settings.head.kind == "pooled":
-            self.head = _replace_head(hf, settings.head)
-        self.needs_serlab = self.head is not None or self.kind == "whisper"
         # A plain tuple: as a module of its own it would stand twice in the state.
-        self.layers = tuple(self._transformer_layers())
+        self.layers = tuple(self.family.layers)
+        self.head = None
+        if structure.head.kind == "pooled":
+            for name in ("projector", "classifier"):
+                delattr(hf, name)
+            head = heads.get(structure.head.pooling)
+            self.head = head(structure.head, hf.config.hidden_size, len(self.layers) + 1, hf.config.num_labels)
+        self.needs_serlab = self.head is not None or self.family.own_pass
         self._check_masks()
-        self._freeze(settings)
+        self._freeze(structure)
         self.below = 0
-        self.all_states = settings.head.layers == "weighted"
-        self.frontend = self._front(settings, precision)
+        self.frontend = self._front(structure, precision)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -80,45 +80,26 @@ class SpeechEncoder(Network):
     @property
     def base(self) -> Any:
         """The encoder below the head."""
-        return self.hf.encoder if self.kind == "whisper" else getattr(self.hf, self.hf.base_model_prefix)
+        return self.family.base
 
     def forward(self, features: Tensor) -> Tensor:
         """Score a batch of one length: what the front end gives, stacked."""
         with self._masks_that_fit(features):
-            return self._logits(features)
-
-    def _logits(self, features: Tensor) -> Tensor:
-        if self.head is not None:
+            if self.head is None:
+                return self.family.logits(features, self.below)
             pooled: Tensor = self.head(self.hidden_states(features))
             return pooled
-        if self.kind == "whisper":
-            states = self.hidden_states(features)
-            out = self.hf(encoder_outputs=BaseModelOutput(last_hidden_state=states[-1], hidden_states=states))
-        else:
-            out = self.hf(features)
-        logits: Tensor = out.logits
-        return logits
 
     def hidden_states(self, features: Tensor) -> tuple[Tensor, ...]:
         """Input of the first transformer layer and output of each, lowest first; each (batch, frames, dim)."""
-        dim = self.hf.config.hidden_size
-        below = list(torch.split(features, dim, dim=-1)) if self.below else []
-        if self.kind == "whisper":
-            below = below or whisper.states_below(self.base, 0, features)
-            return whisper.states_above(self.base, below, self.below)
-        states: tuple[Tensor, ...] = self.base(
-            below[-1] if below else features, output_hidden_states=True
-        ).hidden_states
-        # The frozen layers let the highest state pass, and so stand in the list as copies of it.
-        return (*below[:-1], *states[len(below) - 1 :]) if self.all_states and below else states
+        return self.family.states(features, self.below)
 
     @contextmanager
     def _masks_that_fit(self, features: Tensor) -> Iterator[None]:
         """Leave a batch unmasked that is shorter than transformers' time mask, which would be refused."""
         config, kept = self.hf.config, getattr(self.hf.config, "apply_spec_augment", False)
-        if self.training and kept and self.kind not in _SPECTRAL:
-            lengths = self.base._get_feat_extract_output_lengths
-            frames = features.shape[1] if features.dim() == 3 else int(lengths(features.shape[1]))
+        frames = self.family.masked_frames(features) if self.training and kept else None
+        if frames is not None:
             config.apply_spec_augment = frames > config.mask_time_length
         try:
             yield
@@ -126,13 +107,9 @@ class SpeechEncoder(Network):
             if kept:
                 config.apply_spec_augment = kept
 
-    def segments(self, features: Any) -> list[Any]:
-        """Whisper knows 30 s of positions: longer clips are split into like parts."""
-        if self.kind != "whisper":
-            return [features]
-        stride = 1 if self.below else 2
-        cuts = whisper.parts(-(-len(features) // stride), self.hf.config.max_source_positions)
-        return [features[stride * low : stride * high] for low, high in cuts]
+    def segments(self, features: Features) -> list[Features]:
+        """Split a clip's features into pieces that the encoder can take."""
+        return self.family.segments(features, self.below)
 
     def depth_of(self, name: str) -> int | None:
         """Layers below the top one, None for the head."""
@@ -157,11 +134,6 @@ class SpeechEncoder(Network):
         self.hf.save_pretrained(folder, state_dict=state)
         write_json(folder / "preprocessor_config.json", self.preprocessor)
 
-    def _transformer_layers(self) -> nn.ModuleList:
-        layers = self.base.layers if self.kind == "whisper" else self.base.encoder.layers
-        assert isinstance(layers, nn.ModuleList)
-        return layers
-
     def _check_masks(self) -> None:
         """Refuse masks over features that are wider than the features: training would end with them."""
         config = self.hf.config
@@ -172,60 +144,72 @@ class SpeechEncoder(Network):
                 "width of the encoder."
             )
 
-    def _freeze(self, settings: Settings) -> None:
-        if settings.freeze_layers > len(self.layers):
-            raise UserError(f"model.freeze_layers is {settings.freeze_layers}; the encoder has {len(self.layers)}.")
-        if settings.freeze_layers and self.kind in _NOT_CUT:
-            raise UserError(f"model.freeze_layers is not for {self.kind}; leave it at 0.")
-        names = {"conv1", "feature_extractor"} if settings.freeze_conv else set()
-        if settings.freeze_layers:
+    def _freeze(self, structure: Structure) -> None:
+        count = structure.freeze_layers
+        if count > len(self.layers):
+            raise UserError(f"model.freeze_layers is {count}; the encoder has {len(self.layers)}.")
+        if count and not self.family.can_freeze_layers:
+            raise UserError(f"model.freeze_layers is not for {self.hf.config.model_type}; leave it at 0.")
+        names = {*(self.family.convolutions if structure.freeze_conv else ())}
+        if count:
             # Frozen layers above trained ones would make no sense: everything below goes with them.
-            names |= {"conv1", "conv2", "feature_extractor", "feature_projection", "embed_positions"}
-            names |= {"encoder.pos_conv_embed", "encoder.dropout", "encoder.embed_positions"}
-            if self.kind not in _SPECTRAL and frozen.norm_comes_first(self.base):
-                names.add("encoder.layer_norm")
+            names |= {*self.family.below_layers()}
         modules = [module for name, module in self.base.named_modules() if name in names]
-        self.frozen = (*modules, *self.layers[: settings.freeze_layers])
+        self.frozen = (*modules, *self.layers[:count])
         self.resting = {part for module in self.frozen for part in module.modules()}
         for module in self.frozen:
             module.requires_grad_(False)
             module.eval()
 
-    def _front(self, settings: Settings, precision: Precision) -> Any:
-        """The front end: everything below the lowest trained layer, where the head needs no state below it."""
-        spectral = self.kind in _SPECTRAL
-        if spectral:
-            before: Any = Extractor(preprocessor.extractor(self.kind, self.preprocessor))
-        else:
-            before = Waveform(do_normalise=bool(self.preprocessor.get("do_normalize", True)))
+    def _front(self, structure: Structure, precision: Precision) -> FrontEnd:
+        """The front end: everything below the lowest trained layer, if the head needs no state below it."""
+        weighted = structure.head.layers == "weighted"
         # transformers' own weighted head reads the states inside its forward pass.
-        own_head = self.head is not None or self.kind == "whisper"
-        if settings.freeze_layers and (own_head or not self.all_states):
-            return self._frozen_layers(before, settings.freeze_layers, precision)
-        if spectral or not (settings.freeze_conv or settings.freeze_layers):
-            return before
-        convolutions = self.base.feature_extractor
-        frozen.pass_convolutions(self.base)
-        return Convolutional(
-            convolutions,
-            fingerprint=frozen.fingerprint([convolutions], self.hf.config),
-            do_normalise=before.do_normalise,
-            precision=precision,
-        )
+        own_head = self.head is not None or self.family.own_pass
+        if structure.freeze_layers and (own_head or not weighted):
+            self.below = structure.freeze_layers
+            return FrozenLayers(
+                self.family.frontend(self.preprocessor),
+                self.family.cut(self.below),
+                fingerprint=frozen.fingerprint(self.frozen, self.hf.config),
+                layers=self.below,
+                all_states=weighted,
+                precision=precision,
+            )
+        if structure.freeze_conv or structure.freeze_layers:
+            return self.family.convolutional(self.preprocessor, precision)
+        return self.family.frontend(self.preprocessor)
 
-    def _frozen_layers(self, before: Any, count: int, precision: Precision) -> FrozenLayers:
-        self.below = count
-        if self.kind != "whisper":
-            frozen.pass_layers(self.base, count)
-        states_below = whisper.frozen_states if self.kind == "whisper" else frozen.states_below
-        return FrozenLayers(
-            before,
-            partial(states_below, self.base, count),
-            fingerprint=frozen.fingerprint(self.frozen, self.hf.config),
-            layers=count,
-            all_states=self.all_states,
-            precision=precision,
-        )
+
+def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precision, *, recipe: str) -> SpeechEncoder:
+    """Build the encoder of a recipe and try it on a second of silence, so that errors come before training.
+
+    Args:
+        settings: the recipe's model.
+        labels: names of the classes.
+        precision: as for :class:`SpeechEncoder`.
+        recipe: its name, for errors.
+
+    Raises:
+        UserError, MachineError: as for :func:`from_scratch` and :func:`from_checkpoint`; or the configuration that the
+            recipe sets gives no network that works.
+    """
+    try:
+        if settings.checkpoint:
+            network = from_checkpoint(settings, labels, precision)
+        else:
+            network = from_scratch(settings, labels)
+        score(network, [network.frontend(np.zeros(SAMPLE_RATE, np.float32))], "fp32")
+    except SerlabError:
+        raise
+    except Exception as error:
+        # transformers raises errors of every kind for fields that do not fit together.
+        if not settings.config or lacks_memory(error):
+            raise
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(".")
+        fields = ", ".join(map(str, settings.config))
+        raise UserError(f"recipe {recipe}: model.config ({fields}) gives no network that works: {why}.") from error
+    return network
 
 
 def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
@@ -241,7 +225,7 @@ def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         short = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"transformers cannot build a {kind!r} encoder: {short}.") from error
-    return SpeechEncoder(hf, preprocessor.standard(kind), settings, precision="fp32")
+    return SpeechEncoder(hf, preprocessor.standard(kind), settings.structure, precision="fp32")
 
 
 def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:
@@ -253,11 +237,11 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
     """
     folder = find(settings.checkpoint)
     with loading(folder):
-        config = checkpoint.read_config(folder, TRAINED, "a speech encoder")
+        config = building.read_config(folder, TRAINED, "a speech encoder")
         _check_config(config["model_type"], settings)
         fields = preprocessor.read(folder, config, default=True)
         # What a checkpoint was pretrained with, and layers that a recipe leaves out, have no place here.
-        hf = checkpoint.build(
+        hf = building.build(
             folder,
             config,
             MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
@@ -266,27 +250,27 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
             fresh=_HEAD,
             spare=lambda name: bool(_DEPTHS & settings.config.keys()) or not _LAYER.search(name),
         )
-        network = SpeechEncoder(hf, fields, settings, precision=precision).to(device())
+        network = SpeechEncoder(hf, fields, settings.structure, precision=precision).to(device())
         check_scores(folder, score(network, [network.frontend(trial_sound())], precision), len(labels))
     return network
 
 
-def from_folder(folder: Path, settings: Settings, precision: Precision) -> SpeechEncoder:
-    """Load a finished model of serlab's.
+def from_folder(folder: Path, structure: Structure, precision: Precision) -> SpeechEncoder:
+    """Load a finished encoder of serlab's.
 
     Args:
         folder: the model folder.
-        settings: of its recipe.
+        structure: what is frozen, and the head.
         precision: as for :class:`SpeechEncoder`.
 
     Raises:
-        UserError: (inside :func:`serlab.approaches.weights.loading`) the folder is damaged.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
     """
-    config = checkpoint.read_config(folder, TRAINED, "a speech encoder")
+    config = building.read_config(folder, TRAINED, "a speech encoder")
     state = stored.read(folder)
     own = {name.removeprefix("head."): state.pop(name) for name in list(state) if name.startswith("head.")}
-    pooled = settings.head.kind == "pooled"
-    hf = checkpoint.build(
+    pooled = structure.head.kind == "pooled"
+    hf = building.build(
         folder,
         config,
         MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
@@ -294,7 +278,7 @@ def from_folder(folder: Path, settings: Settings, precision: Precision) -> Speec
         fields={},
         fresh=_HEAD if pooled else (),
     )
-    network = SpeechEncoder(hf, preprocessor.read(folder, config), settings, precision=precision)
+    network = SpeechEncoder(hf, preprocessor.read(folder, config), structure, precision=precision)
     wanted = {} if network.head is None else network.head.state_dict()
     stored.check_like(folder, own, wanted, prefix="head.")
     stored.check_finite(folder, own)
@@ -318,10 +302,3 @@ def _check_config(kind: str, settings: Settings) -> None:
     for name in settings.config:
         if name not in known:
             raise unknown("field of model.config", name, known)
-
-
-def _replace_head(hf: Any, settings: HeadSettings) -> PooledHead:
-    for name in ("projector", "classifier"):
-        delattr(hf, name)
-    count = getattr(hf.config, "encoder_layers", None) or hf.config.num_hidden_layers
-    return PooledHead(settings, hf.config.hidden_size, count + 1, hf.config.num_labels)

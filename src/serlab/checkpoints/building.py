@@ -7,17 +7,17 @@ Weights are read here too, so transformers is given a configuration and tensors 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
-from unicodedata import category
 
 import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING
 
-from serlab.approaches import stored
-from serlab.approaches.weights import loading, quiet
+from serlab.checkpoints import stored
+from serlab.checkpoints.labels import check_labels, shown
+from serlab.checkpoints.weights import loading, quiet
 from serlab.core import UserError
 from serlab.core.files import read_json
 
@@ -43,7 +43,6 @@ _LEAST = {"num_hidden_layers": 1, "encoder_layers": 1, "hidden_size": 1, "d_mode
 _SPARE = 2**27
 """Numbers that a model may have beyond those in its weight file: a fresh head, tables that are computed."""
 
-_UNPRINTABLE = ("Cc", "Cs")
 _SHORTEST_STRIDE = 32
 _LONGEST_STRIDE_S = 1.0
 _GENERATED = ("num_batches_tracked", "position_ids", "masked_spec_embed")
@@ -112,23 +111,6 @@ def labels_of(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     labels = tuple(by_number[number] for number in range(len(names)))
     check_labels(f"{path}: id2label", labels)
     return labels
-
-
-def check_labels(where: str, labels: Iterable[Any]) -> None:
-    """Refuse labels that are not at least two different words.
-
-    Args:
-        where: where they stand, for errors.
-        labels: the labels.
-    """
-    names = list(labels)
-    for name in names:
-        if not isinstance(name, str) or not name.strip() or any(category(mark) in _UNPRINTABLE for mark in name):
-            raise UserError(f"{where} has the label {shown(name)}; expected a name that can be printed.")
-        if names.count(name) > 1:
-            raise UserError(f"{where} has the label {name!r} twice; each label needs a name of its own.")
-    if len(names) < 2:
-        raise UserError(f"{where} has {len(names)} labels; expected at least 2.")
 
 
 def build(
@@ -236,9 +218,3 @@ def _check_strides(path: Path, fields: Mapping[str, Any]) -> None:
 
 def _listed(known: Collection[str]) -> str:
     return ", ".join(sorted(known))
-
-
-def shown(value: Any) -> str:
-    """A value of a damaged file as an error may show it."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -21,8 +21,8 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from serlab.approaches.checkpoint import shown
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints.labels import shown
 from serlab.core import UserError
 from serlab.core.files import read_json
 
