@@ -1,6 +1,6 @@
-"""The bootstrap over speakers of three recipes, against scipy's over clips.
+"""The bootstrap over speakers for three recipes against scipy's over clips.
 
-serlab gives UAR, WA and macro-F1 of each recipe; the peer gives UAR alone.
+serlab computes UAR, WA and macro-F1 of each recipe; the peer computes only UAR.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LEAN_REPLICATES = {"tiny": 3, "quick": 400, "full": 2000}
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time 10,000 replicates; the peer's fewer ones are scaled up."""
+    """Time 10,000 replicates; the peer runs fewer, scaled up."""
     from serlab.evaluation.bootstrap import differences, intervals
     from serlab.evaluation.resampling import Resampling, draw_speakers
 
@@ -96,7 +96,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def _table(truth: NDArray[Any], said: NDArray[Any], speaker: NDArray[Any]) -> pd.DataFrame:
-    """Three seeds that differ in one guess of ten, as a prediction table; folds are blocks of speakers."""
+    """Make a prediction table of three seeds that differ in a tenth of the predictions; folds are speaker blocks."""
     random = np.random.default_rng(1)
     parts = []
     for seed in range(_SEEDS):

@@ -313,7 +313,7 @@ def test_a_label_without_test_clips_is_flagged(add_run, tmp_path, signature):
     assert summary["recipes"][0]["absent"] == ["surprise"]
     assert summary["recipes"][0]["chance"] == pytest.approx(1 / 6)
     assert "chance is 16.7 % for 6 labels with clips" in summary["answer"]["finding"]
-    assert "No clip of surprise" in text_of(summary, "absent-label")
+    assert "is evaluated on no clip of surprise" in text_of(summary, "absent-label")
 
 
 def test_mixed_precisions_are_said(add_run, tmp_path):
