@@ -218,8 +218,8 @@ def _said(reads: Sequence[_Read], side: str) -> list[str]:
             meant = [other for other in sorted(true) if _misspelt(label, other)]
             if meant:
                 raise UserError(
-                    f"{read.name} predicts {label!r}, which is no clip's label; did you mean {meant[0]!r}? Write each "
-                    "label in one way."
+                    f"{read.name} predicts {label!r}, which is not the label of any clip; did you mean "
+                    f"{meant[0]!r}? Write each label in one way."
                 )
             true.add(label)
     return sorted(true)

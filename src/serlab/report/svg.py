@@ -139,7 +139,7 @@ def exports(drawing: Drawing) -> dict[str, bytes]:
     They have plain colours on white, for whatever program opens them, and no date, so that drawing
     again gives the same bytes. In the SVG and the PDF text stays text.
     """
-    # No producer and no software: a version of matplotlib is no part of a figure.
+    # No producer and no software: a version of matplotlib is not a part of a figure.
     pdf = {"Title": drawing.title, "Creator": None, "Producer": None, "CreationDate": None}
     return {
         "svg": export_svg(drawing),
