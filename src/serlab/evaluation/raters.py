@@ -181,7 +181,7 @@ def error_similarity(
     Matrices are summed over seeds and speakers and each row divided by its sum; the diagonal is
     left out, because it says how often, not how, one errs. Speakers are resampled jointly: a
     replicate draws the same ones for both. A label that raters name often whatever they hear
-    (neutral, in CREMA-D) raises its whole column; a model with the same bias is similar in that
+    raises its whole column; a model with the same bias is similar in that
     too.
 
     Args:
