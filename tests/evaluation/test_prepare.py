@@ -242,7 +242,9 @@ def test_labels_that_are_said_must_be_labels(tmp_path):
         prepare(tmp_path / "theirs.csv", corpus, None, "test")
     for said in ("hapy", "Happy", "hap py"):
         table.assign(predicted=said).to_csv(tmp_path / "theirs.csv", index=False)
-        with pytest.raises(UserError, match=f"predicts '{said}', which is no clip's label; did you mean 'happy'"):
+        with pytest.raises(
+            UserError, match=f"predicts '{said}', which is not the label of any clip; did you mean 'happy'"
+        ):
             prepare(tmp_path / "theirs.csv", None, None, "test")
     table.assign(predicted="calm").to_csv(tmp_path / "theirs.csv", index=False)
     assert prepare(tmp_path / "theirs.csv", None, None, "test").labels == tuple(sorted((*EMOTIONS, "calm")))

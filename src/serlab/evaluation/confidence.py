@@ -1,7 +1,7 @@
 """What the probabilities of a prediction table are worth: calibration, abstention, prediction sets.
 
-Temperatures and the thresholds of prediction sets are fitted per model (fold and seed) on the rows of
-the table's dev subset, and judged on its test rows.
+Temperatures and the thresholds of prediction sets are fitted per model (fold and seed) on the rows
+of the table's dev subset, and judged on its test rows.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class SetLevel:
     Attributes:
         level: share of clips to cover.
         fewest_speakers: dev speakers that the level needs.
-        speakers: sets from thresholds that give every dev speaker the same weight, None if not attainable.
+        speakers: sets from thresholds that give every dev speaker the same weight, None if not
+            attainable.
         clips: sets from thresholds of pooled dev clips.
     """
 
@@ -100,7 +101,8 @@ def judge_confidence(table: PreparedTable, resampling: Resampling) -> Confidence
     """Judge the probabilities of a table whose rows have scores.
 
     Args:
-        table: its test rows are judged, each model's temperature and thresholds come from its dev rows.
+        table: its test rows are judged, each model's temperature and thresholds come from its dev
+            rows.
         resampling: how speakers are resampled.
     """
     rows, folds, seeds = table.rows, table.folds, table.seeds

@@ -126,10 +126,11 @@ def trust(
     """Judge how far one recipe's answers can be trusted.
 
     Args:
-        table: the judged rows of all folds and seeds, and the same models' dev rows, on which temperatures and
-            prediction sets are fitted; there may be none.
+        table: the judged rows of all folds and seeds, and the same models' dev rows, on which
+            temperatures and prediction sets are fitted; there may be none.
         counts: the confusion counts of the judged rows.
-        clips: the corpus's table, with votes and what it knows of the speakers; None if it is not at hand.
+        clips: the corpus's table, with votes and what it knows of the speakers; None if it is not
+            at hand.
         tracks: other labels of a clip, from the corpus's description.
     """
     table = replace(table, rows=table.rows.reset_index(drop=True))
