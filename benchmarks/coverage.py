@@ -25,12 +25,13 @@ from scipy.stats import chi2, ttest_1samp
 
 from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
-from benchmarks.population import Population, fit, outcomes_of
+from benchmarks.population import Population, counts_of, fit
 from benchmarks.trainings import SETTINGS, with_trainings
 from serlab.core.files import write_json
 from serlab.core.progress import bar
-from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
+from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.metrics import uar
+from serlab.evaluation.resampling import Resampling, draw_speakers
 from serlab.evaluation.significance import mcnemar, swap_test
 from serlab.tables.predictions import labels_of, read_run
 
@@ -115,8 +116,8 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
 
 
 def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    outcomes = outcomes_of(right, clips)
-    found = intervals(outcomes, replicates=_REPLICATES, seed=seed)["uar"]
+    counts = counts_of(right, clips)
+    found = intervals(counts, resampling=Resampling(replicates=_REPLICATES, seed=seed))["uar"]
     assert found.low is not None
     assert found.high is not None
     weights = draw_speakers(len(right), _REPLICATES, seed)
@@ -129,7 +130,9 @@ def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> di
 
 
 def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    found = differences(*(outcomes_of(each, clips) for each in right), replicates=_REPLICATES, seed=seed)["uar"]
+    found = differences(
+        *(counts_of(each, clips) for each in right), resampling=Resampling(replicates=_REPLICATES, seed=seed)
+    )["uar"]
     assert found.low is not None
     assert found.high is not None
     apart = _recalls(right[0], clips) - _recalls(right[1], clips)
@@ -146,7 +149,7 @@ def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> di
 
 
 def _tests(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, float]:
-    first, second = (outcomes_of(each, clips) for each in right)
+    first, second = (counts_of(each, clips) for each in right)
     clustered = mcnemar(first, second)
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     return {
@@ -165,7 +168,7 @@ def plain_mcnemar(only_first: int, only_second: int) -> float:
 
 def _recalls(right: NDArray[np.bool_], clips: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each speaker's UAR; with equal numbers of clips per label, their mean is the pooled UAR."""
-    counts = outcomes_of(right, clips).matrices[0]
+    counts = counts_of(right, clips).matrices[0]
     return np.asarray(uar(counts), np.float64)
 
 

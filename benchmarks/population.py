@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
-from serlab.evaluation.outcomes import Outcomes, predicted_of
+from serlab.evaluation.counts import SpeakerCounts, predicted_of
 
 _HIGHEST = 0.95
 
@@ -142,8 +142,8 @@ def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
     )
 
 
-def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1) -> Outcomes:
-    """Convert recognised clips to a recipe's outcomes; errors count for the next label.
+def counts_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1) -> SpeakerCounts:
+    """Convert recognised clips to a recipe's counts; errors count for the next label.
 
     Args:
         right: shape (speakers, clips), or (seeds, speakers, clips).
@@ -159,7 +159,7 @@ def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int =
     place = np.arange(labels)
     matrices[..., place, place] = hits
     matrices[..., place, (place + 1) % labels] = clips - hits
-    return Outcomes(
+    return SpeakerCounts(
         labels=tuple(map(str, place)),
         speakers=tuple(map(str, range(speakers))),
         folds=tuple(range(1, folds + 1)),

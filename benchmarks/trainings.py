@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from benchmarks.population import Population, outcomes_of
+from benchmarks.population import Population, counts_of
 from serlab.core.progress import bar
 from serlab.evaluation.bootstrap import differences, intervals
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.resampling import Resampling
 
 REPLICATES = 1000
 
@@ -66,22 +67,24 @@ def with_trainings(population: Population, setting: Setting, trials: int, seed: 
                 setting.speakers, random, seeds=setting.seeds, folds=setting.folds, scatter=scatter
             )
             for name, pair in _pairs(right, population.clips, setting.folds).items():
-                one = intervals(pair[0], replicates=REPLICATES, seed=trial)["uar"]
-                apart = differences(*pair, replicates=REPLICATES, seed=trial)["uar"]
+                one = intervals(pair[0], resampling=Resampling(replicates=REPLICATES, seed=trial))["uar"]
+                apart = differences(*pair, resampling=Resampling(replicates=REPLICATES, seed=trial))["uar"]
                 counted["coverage"][name].append(_holds(truth, one.low, one.high))
                 counted["false_alarms"][name].append(not _holds(0.0, apart.low, apart.high))
             done.advance()
     return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
 
 
-def _pairs(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int) -> dict[str, tuple[Outcomes, Outcomes]]:
-    """Return both recipes' outcomes by seed and with pooled seeds; UAR is linear in the counts, so it is the same."""
-    first, second = (outcomes_of(right[:, recipe], clips, folds) for recipe in range(2))
+def _pairs(
+    right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int
+) -> dict[str, tuple[SpeakerCounts, SpeakerCounts]]:
+    """Return both recipes' counts by seed and with pooled seeds; UAR is linear in the counts, so it is the same."""
+    first, second = (counts_of(right[:, recipe], clips, folds) for recipe in range(2))
     return {"both": (first, second), "speakers": (_merged(first), _merged(second))}
 
 
-def _merged(outcomes: Outcomes) -> Outcomes:
-    return replace(outcomes, seeds=(0,), matrices=outcomes.matrices.sum(axis=0, keepdims=True))
+def _merged(counts: SpeakerCounts) -> SpeakerCounts:
+    return replace(counts, seeds=(0,), matrices=counts.matrices.sum(axis=0, keepdims=True))
 
 
 def _holds(value: float, low: float | None, high: float | None) -> bool:

@@ -82,7 +82,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
     where = _where(made)
     known = load_corpus(str(corpus)) if corpus else None
     try:
-        said = evaluate(path, known)
+        said = evaluate(path, known).to_dict()
     except SerlabError as error:
         yield from sentence_faults(str(error), where, quotes=" ".join(made.how))
         if made.expect == WHOLE:
@@ -105,7 +105,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
     if made.expect == WHOLE and not (np.array(said["confusion"]).sum() == len(sound) and not left_out):
         yield Fault("changed", f"{judged} clips judged, {left_out} left out", where)
     if made.expect == WHOLE:
-        reference = evaluate(_plain(sound), known)
+        reference = evaluate(_plain(sound), known).to_dict()
         for metric, score in said["scores"].items():
             if abs(score["value"] - reference["scores"][metric]["value"]) > _CLOSE:
                 yield Fault(

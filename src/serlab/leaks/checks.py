@@ -8,7 +8,7 @@ from itertools import combinations
 
 from serlab.corpora.base import Corpus
 from serlab.corpora.measures import ClipMeasures
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.leaks.findings import Finding, Severity
 from serlab.protocols import Fold, Split
 
