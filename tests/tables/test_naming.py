@@ -1,4 +1,4 @@
-"""One way to name columns and clips, whatever reads the table."""
+"""The same names for columns and clips work for every reader of tables."""
 
 from __future__ import annotations
 
