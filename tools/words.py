@@ -56,8 +56,6 @@ NOT_CLEAN_YET: tuple[str, ...] = (
     "src/serlab/evaluation/",
     "src/serlab/experiments/",
     "src/serlab/frontends/",
-    "src/serlab/inference/",
-    "src/serlab/leaks/",
     "src/serlab/model/",
     "src/serlab/protocols/",
     "src/serlab/recipes/",
