@@ -277,7 +277,7 @@ def test_folds_and_seeds_are_called_as_the_table_calls_them(tmp_path):
 def test_a_near_miss_of_the_labels_is_named_with_its_option(tmp_path):
     table = probabilities(corpus_of(2).clips).assign(emo="sad")
     table.to_csv(tmp_path / "theirs.csv", index=False)
-    with pytest.raises(UserError, match="the column 'emo' looks like the labels: --label-column emo"):
+    with pytest.raises(UserError, match="the column 'emo' looks like the labels: label_column=emo"):
         prepare(tmp_path / "theirs.csv", None, None, "test")
     (judged,) = prepare_all([tmp_path / "theirs.csv"], None, None, "test", {"label": "emo"})
     assert set(judged.rows["label"]) == {"sad"}

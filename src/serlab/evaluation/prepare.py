@@ -242,7 +242,7 @@ def _prepared(
     elif "label" not in rows:
         raise UserError(
             f"{name} has no column label; add one, or name the corpus that knows the clips' labels"
-            f"{alike(read.columns, LABEL, '--label-column')}."
+            f"{alike(read.columns, LABEL, 'label_column')}."
         )
     exclusions = _unusable(rows, corpus, clips)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]

@@ -256,7 +256,7 @@ def agree_and_fail(
 
 def _counts(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> SpeakerCounts:
     """Confusion counts by speaker, as of one seed and one fold, from each clip's answers, shape (clips, K)."""
-    truth = pd.Index(labels).get_indexer(clips["label"])
+    truth = pd.Index(labels).get_indexer(pd.Index(clips["label"]))
     if (truth < 0).any():
         raise unknown("label", str(clips["label"].iloc[int((truth < 0).argmax())]), labels)
     speaker, speakers = pd.factorize(clips["speaker"], sort=True)

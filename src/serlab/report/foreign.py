@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,7 +101,8 @@ def _runs(
     """Fold, seed, what the table calls them, and the rows of each."""
     parts = (judged.rows.assign(side="test"), judged.dev.assign(side="dev"))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    for (fold, seed), table in rows.groupby(["fold", "seed"]):
+    runs: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["fold", "seed"])
+    for (fold, seed), table in runs:
         called = {"fold": judged.folds[int(fold)], "seed": judged.seeds[int(seed)]}
         if called["fold"] in numbers and (table["side"] == "test").any():
             number, training = numbers[called["fold"]], 0 if one_seed else int(seed)
