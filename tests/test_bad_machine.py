@@ -1,4 +1,4 @@
-"""What a machine can refuse (disk, hub), through the real command line: one sentence, exit code 3, no traceback."""
+"""Errors of the machine (disk, hub) on the real command line: one sentence, exit code 3, no traceback."""
 
 from __future__ import annotations
 
