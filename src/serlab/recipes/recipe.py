@@ -29,7 +29,7 @@ SECTIONS = ("model", "training", "augmentation")
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained (transformers' Trainer, AdamW).
+    """How a network is trained (AdamW).
 
     Attributes:
         epochs: passes over the training side.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
 from serlab.approaches.encoder import heads
 from serlab.core import UserError, unknown
-from serlab.core.settings import check_at_least, check_at_most, check_share
+from serlab.core.settings import added, check_at_least, check_at_most, check_share
 
 if TYPE_CHECKING:
     from serlab.approaches.network import FittedNetwork
@@ -71,6 +71,8 @@ class Settings:
         freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
         freeze_layers: number of lower transformer layers that are not trained.
         head: the classification head.
+        dropout: on a CPU, ``torch``'s own or the ``fast`` one of :mod:`serlab.approaches.dropout`. They
+            draw different numbers, and the presets were trained with ``fast``.
     """
 
     kind: Literal["encoder"] = "encoder"
@@ -80,6 +82,7 @@ class Settings:
     freeze_conv: bool = True
     freeze_layers: int = 0
     head: HeadSettings = HeadSettings()
+    dropout: Literal["torch", "fast"] = added("torch", before="fast")
 
     def __post_init__(self) -> None:
         """Refuse a model with neither weights nor architecture."""

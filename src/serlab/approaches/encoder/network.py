@@ -56,7 +56,6 @@ class SpeechEncoder(Network):
         self.preprocessor = preprocessor
         self.family = family_of(hf)
         self.longest = self.family.longest
-        dropout.install(hf)
         # A plain tuple: as a module of its own it would stand twice in the state.
         self.layers = tuple(self.family.layers)
         self.head = None
@@ -209,6 +208,8 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(".")
         fields = ", ".join(map(str, settings.config))
         raise UserError(f"recipe {recipe}: model.config ({fields}) gives no network that works: {why}.") from error
+    if settings.dropout == "fast":
+        dropout.install(network.hf)
     return network
 
 
