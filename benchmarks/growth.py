@@ -1,4 +1,4 @@
-"""How serlab's cost a clip grows with the number of clips and with their length."""
+"""How serlab's cost per clip grows with the number and length of clips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FEWEST = 3
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Both series; each figure is one run."""
+    """Measure both series with one run per value."""
     extra = {"by_clips": _by_clips(size), "by_length": _by_length(size)}
     settings = {
         **materials.described(),

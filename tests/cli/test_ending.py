@@ -225,7 +225,8 @@ def test_warnings_are_shown_only_to_those_who_ask(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"
-        "def warn():\n    warnings.warn('look at this')\n    return {}\n"
+        "listed = serlab.corpora.descriptions\n"
+        "def warn():\n    warnings.warn('look at this')\n    return listed()\n"
         "serlab.corpora.descriptions = warn\n"
         "serlab.cli.main()"
     )

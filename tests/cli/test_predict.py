@@ -232,7 +232,7 @@ def test_another_models_file_is_refused(predict, clips, tmp_path):
     assert f"{path} holds rows of another model" in ended.sentence
     ended = predict("tiny-resnet", *clips[:2], "--out", path, "--precision", "bf16")
     assert ended.code == 2
-    assert "add --precision fp32" in ended.sentence
+    assert "use --precision fp32" in ended.sentence
     assert path.read_bytes() == before
 
 

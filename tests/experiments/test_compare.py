@@ -214,7 +214,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
     sides = corpus.clips["speaker"].eq(corpus.clips["speaker"].min()).map({True: "dev", False: "train"})
     corpus.clips[["clip"]].assign(side=sides).to_csv(tmp_path / "untested.csv", index=False)
     split = str(tmp_path / "untested.csv")
-    with pytest.raises(UserError, match=r"the test side of fold 1 .* or --dev-only"):
+    with pytest.raises(UserError, match=r"the test subset of fold 1 .* or use dev_only"):
         compare("mfcc-svm", protocol=split, out=tmp_path / "out")
     assert not (tmp_path / "out" / "ledger.jsonl").exists()
     assert compare("mfcc-svm", protocol=split, out=tmp_path / "out", dev_only=True).trained == 1

@@ -1,4 +1,4 @@
-"""A planted nuisance is found at its severity; labels that nothing tells stay quiet."""
+"""A planted confounder is found at its severity; labels that nothing predicts give no finding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def corpus() -> Corpus:
     return Corpus("own", clips, EMOTIONS, "", "", "f" * 64, "files")
 
 
-def heard(corpus: Corpus, level: np.ndarray | None = None) -> list[ClipMeasures]:
+def measures(corpus: Corpus, level: np.ndarray | None = None) -> list[ClipMeasures]:
     levels = np.random.default_rng(1).normal(-25, 4, len(corpus.clips)) if level is None else level
     return [ClipMeasures(level=float(value), floor=-60.0, leading=0.1) for value in levels]
 
@@ -43,12 +43,12 @@ def changed(corpus: Corpus, **columns: object) -> Corpus:
 
 
 def test_nothing_is_said_of_clips_that_are_alike_in_all_labels(corpus: Corpus) -> None:
-    assert check_confounders(corpus, heard(corpus)) == []
+    assert check_confounders(corpus, measures(corpus)) == []
 
 
 def test_one_label_at_another_sample_rate(corpus: Corpus) -> None:
     rates = np.where(corpus.clips["label"] == "sad", 44100, 16000)
-    (finding,) = check_confounders(changed(corpus, sample_rate=rates), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=rates), measures(corpus))
     assert (finding.code, finding.severity) == ("SL006", "note")
     assert "sample rate" in finding.text
     assert finding.figures["uar"] == pytest.approx(2 / 6, abs=0.06)
@@ -58,27 +58,27 @@ def test_one_label_louder_and_one_longer(corpus: Corpus) -> None:
     random = np.random.default_rng(2)
     loud = np.where(corpus.clips["label"] == "angry", -8, -25) + random.normal(0, 2, len(corpus.clips))
     long = corpus.clips["duration"] + 8 * (corpus.clips["label"] == "happy")
-    findings = check_confounders(changed(corpus, duration=long), heard(corpus, loud))
+    findings = check_confounders(changed(corpus, duration=long), measures(corpus, loud))
     assert sorted(finding.text.split()[1] for finding in findings) == ["duration", "level"]
-    assert all("may carry emotion itself" in finding.text for finding in findings)
+    assert all("may itself carry emotion" in finding.text for finding in findings)
 
 
 def test_a_container_a_label_is_an_error_and_half_of_it_a_warning(corpus: Corpus) -> None:
     number = corpus.clips["label"].map({label: index for index, label in enumerate(EMOTIONS)})
-    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * number), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * number), measures(corpus))
     assert finding.severity == "error"
     assert finding.figures["uar"] == 1
     mixed = np.where(np.random.default_rng(3).random(len(number)) < 0.6, number, 9)
-    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * mixed), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, sample_rate=8000 + 1000 * mixed), measures(corpus))
     assert finding.severity == "warning"
 
 
 def test_a_folder_tells_nothing_where_it_is_the_label(corpus: Corpus) -> None:
     names = [(label, f"{clip}.wav") for label, clip in zip(corpus.clips["label"], corpus.clips["clip"], strict=True)]
     of_labels = [f"/data/{label}/{name}" for label, name in names]
-    assert check_confounders(changed(corpus, path=of_labels), heard(corpus)) == []
+    assert check_confounders(changed(corpus, path=of_labels), measures(corpus)) == []
     sessions = [f"/data/{1 + (label in ('angry', 'fear'))}/{name}" for label, name in names]
-    (finding,) = check_confounders(changed(corpus, path=sessions), heard(corpus))
+    (finding,) = check_confounders(changed(corpus, path=sessions), measures(corpus))
     assert "folder" in finding.text
 
 
@@ -88,7 +88,7 @@ def test_a_folder_tells_nothing_where_the_label_stands_below_the_side(corpus: Co
         f"/data/{s}/{label}/{c}.wav"
         for s, label, c in zip(side, corpus.clips["label"], corpus.clips["clip"], strict=True)
     ]
-    assert check_confounders(changed(corpus, path=paths), heard(corpus)) == []
+    assert check_confounders(changed(corpus, path=paths), measures(corpus)) == []
 
 
 def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
@@ -97,16 +97,16 @@ def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
     angry = clips["speaker"].astype(int) < 5
     clips = clips.assign(label=np.where(angry, "angry", "sad"), sample_rate=np.where(angry, 44100, 16000))
     two = replace(corpus, clips=clips, labels=("angry", "sad"))
-    (finding,) = (found for found in check_confounders(two, heard(two)) if "sample rate" in found.text)
+    (finding,) = (found for found in check_confounders(two, measures(two)) if "sample rate" in found.text)
     assert finding.severity == "error"
     assert finding.figures["uar"] == 1
 
 
 def test_few_clips_and_one_speaker_are_not_judged(corpus: Corpus) -> None:
     few = replace(corpus, clips=corpus.clips.head(20))
-    assert [f.severity for f in check_confounders(few, heard(few))] == ["not applicable"]
+    assert [f.severity for f in check_confounders(few, measures(few))] == ["not applicable"]
     one = changed(corpus, speaker="anna")
-    assert [f.severity for f in check_confounders(one, heard(one))] == ["not applicable"]
+    assert [f.severity for f in check_confounders(one, measures(one))] == ["not applicable"]
 
 
 def test_labels_of_a_speaker_do_not_count_as_told() -> None:
@@ -114,12 +114,12 @@ def test_labels_of_a_speaker_do_not_count_as_told() -> None:
     random = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 10)
     labels = random.integers(0, 4, 40)[groups]
-    told = how_well(binned(pd.Series(groups.astype(float))), labels, groups, 4)
-    assert told.p > 0.05
+    score = how_well(binned(pd.Series(groups.astype(float))), labels, groups, 4)
+    assert score.p > 0.05
 
 
 def test_p_is_exact_about_what_permutations_can_show() -> None:
     labels = np.tile([0, 1], 100)
-    told = how_well(labels.copy(), labels, np.repeat(np.arange(10), 20), 2, permutations=99)
-    assert (told.uar, told.p) == (1.0, 0.01)
-    assert told.chance == pytest.approx(0.5, abs=0.05)
+    score = how_well(labels.copy(), labels, np.repeat(np.arange(10), 20), 2, permutations=99)
+    assert (score.uar, score.p) == (1.0, 0.01)
+    assert score.chance == pytest.approx(0.5, abs=0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -71,38 +70,28 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
     options.check_choice(args.form, options.FORMATS, "--format")
-    from serlab.core.progress import bar
-    from serlab.evaluation.judge import evaluate as judge
-    from serlab.evaluation.judge import evaluate_pair
+    from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
-    from serlab.evaluation.paired import adjust
     from serlab.evaluation.prepare import prepare_all
     from serlab.report import build_foreign
 
     clips, tables, side = args.load(), args.tables, args.side
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
-    couples = list(combinations(prepared, 2))
-    results, pairs = {}, []
-    with bar("judging tables", len(tables) + len(couples)) as progress:
-        for table in prepared:
-            results[table.name] = judge(table, clips, side=side)
-            progress.advance()
-        for first, second in couples:
-            pairs.append(evaluate_pair(first, second, clips, side=side))
-            progress.advance()
-    adjust(pairs)
+    results, pairs = evaluate_all(prepared, clips, side=side)
     page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
     # Entries of the corpus that are no clips; loading it has named them.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
-        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
+        each = {name: result.to_dict() for name, result in results.items()}
+        several = {"tables": each, "pairs": [pair.to_dict() for pair in pairs]}
+        found = several if len(tables) > 1 else each[prepared[0].name]
         print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
-    if left_out or any(result["exclusions"] for result in results.values()):
+    if left_out or any(result.exclusions for result in results.values()):
         raise typer.Exit(1)
 
 

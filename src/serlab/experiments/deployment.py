@@ -21,11 +21,12 @@ from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.everyone import fit_everyone
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
+from serlab.experiments.run import run_on_everyone
 from serlab.experiments.signature import sign
 from serlab.experiments.workspace import workspace_of
 from serlab.frontends.store import FeatureStores
@@ -138,12 +139,12 @@ def train_on_everyone(
 def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
     title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
     started, workspace = ledger.now(), workspace_of(files, identity.data())
-    outcome = fit_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
-    signature = sign(spec, context, outcome, started, identity).data()
-    card = deployment_card(signature, needs_serlab=outcome.fitted.needs_serlab)
-    save(outcome.fitted, files.model, signature, card)
+    result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
+    signature = sign(spec, context, result, started, identity).data()
+    card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
+    save(result.fitted, files.model, signature, card)
     shutil.rmtree(workspace, ignore_errors=True)
-    uar = f"training UAR {outcome.training['train_uar']:.3f}"
+    uar = f"training UAR {result.training.train_uar:.3f}"
     say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
@@ -196,15 +197,15 @@ def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
 
 def _quote(group: RecipeRuns) -> Quote:
     corpus, protocol = group.signature["corpus"], group.signature["protocol"]
-    outcomes = count_outcomes(group.rows, corpus["labels"])
-    score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
+    counts = count_by_speaker(group.rows, corpus["labels"])
+    score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
     return Quote(
         protocol=protocol["name"],
         speaker_disjoint=protocol["speaker_disjoint"],
         folds=group.folds,
         seeds=group.seeds,
         clips=int(group.rows["clip"].nunique()),
-        speakers=len(outcomes.speakers) if corpus["speakers_known"] else None,
+        speakers=len(counts.speakers) if corpus["speakers_known"] else None,
         uar=score.value,
         low=score.low,
         high=score.high,

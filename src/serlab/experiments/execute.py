@@ -79,21 +79,21 @@ def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
 
 def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     files, started = context.files(spec), ledger.now()
-    outcome = run(
+    result = run(
         spec,
         context,
         workspace=workspace_of(files, context.identity(spec).data()),
         before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
         title=title,
     )
-    signature = sign(spec, context, outcome, started).data()
+    signature = sign(spec, context, result, started).data()
     if context.keep_models:
-        card = model_card(signature, needs_serlab=outcome.fitted.needs_serlab)
-        save(outcome.fitted, files.model, signature, card)
+        card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
+        save(result.fitted, files.model, signature, card)
     if todo is not Todo.MODEL:
         # The table comes last: a run is there once it has one, for a report that is made meanwhile or after a kill.
         files.table.unlink(missing_ok=True)
         write_json(files.signature, signature)
-        write_table(files.table, outcome.table)
+        write_table(files.table, result.table)
     shutil.rmtree(files.workspace, ignore_errors=True)
-    say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
+    say(f"{title}: done, training UAR {result.training.train_uar:.3f}")

@@ -1,4 +1,4 @@
-"""One run: fit a recipe on a fold's train subset, choose by its dev subset, then read the test subset once."""
+"""One run: fit a recipe on the train subset of a fold, choose by the dev subset, then read the test subset once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from serlab.approaches.base import Fitted, History, Subset
+from serlab.approaches.base import Fitted, Fixed, History, Subset
 from serlab.audio import Audio
-from serlab.core import UserError
-from serlab.corpora.base import Corpus
+from serlab.core import UserError, argument
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
-from serlab.protocols import Fold
+from serlab.frontends.store import FeatureStore
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
 from serlab.training.memory import PeakMemory
@@ -26,71 +25,178 @@ _TIMED_CLIPS = 24
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run gives.
+class TrainingRecord:
+    """How a run was trained.
+
+    Attributes:
+        history: epochs and what was chosen.
+        train_uar: UAR on the train subset.
+        reliance: temperature and abstention thresholds from the dev subset; None without one.
+    """
+
+    history: History
+    train_uar: float
+    reliance: Reliance | None = None
+
+    def data(self) -> dict[str, Any]:
+        """As in the signature."""
+        data = {**self.history.data(), "train_uar": self.train_uar}
+        return data if self.reliance is None else data | {"reliance": asdict(self.reliance)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a run has cost.
+
+    Attributes:
+        parameters: numbers in the model.
+        trained_parameters: how many of them were trained.
+        train_seconds: training time, with that of interrupted processes before this one.
+        predict_seconds: time to predict all subsets; None if nothing is held out.
+        audio_seconds: length of the train subset.
+        real_time_factor: seconds of computing per second of audio, clip by clip; None if nothing is held out.
+        peak_memory_mb: peak memory of the process, in megabytes.
+    """
+
+    parameters: int
+    trained_parameters: int
+    train_seconds: float
+    predict_seconds: float | None = None
+    audio_seconds: float
+    real_time_factor: float | None = None
+    peak_memory_mb: int | None
+
+    def data(self) -> dict[str, Any]:
+        """As in the signature."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of a run.
 
     Attributes:
         fitted: the trained model.
-        table: the prediction table.
-        training: history, selection and training UAR, as in the signature.
-        cost: parameters, times and memory, as in the signature.
+        table: the prediction table; without rows if nothing is held out.
+        training: how it was trained.
+        cost: parameters, times and memory.
     """
 
     fitted: Fitted
     table: pd.DataFrame
-    training: dict[str, Any]
-    cost: dict[str, Any]
+    training: TrainingRecord
+    cost: Cost
 
 
 def run(
-    spec: RunSpec, context: RunContext, *, workspace: Path, before_test: Callable[[], None] | None, title: str
-) -> Outcome:
+    spec: RunSpec, context: RunContext, *, workspace: Path, title: str, before_test: Callable[[], None] | None
+) -> RunResult:
     """Train on a fold and predict its dev subset and, unless developing, its test subset.
 
     Args:
-        spec: the recipe, the fold and the seed.
+        spec: recipe, fold and seed.
         context: the corpus, what to leave out, and features computed so far.
         workspace: private folder for checkpoints.
-        before_test: called right before the test subset is read; None means that it is not read at all.
         title: what progress bars call this run.
+        before_test: called right before the test subset is read; None means that it is not read at all.
 
     Raises:
         UserError: a subset is empty, or a label has no training clip.
+        FindingsError: training diverged.
     """
-    corpus, fold, stores = context.corpus, spec.fold, context.stores
+    corpus, fold = context.corpus, spec.fold
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
-    _check(subsets, corpus, fold)
+    _check(subsets, spec, context)
     train, dev = subsets["training"], subsets["dev"]
-    memory, start = PeakMemory(), time.perf_counter()
-    fitted = fit(FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, stores, workspace, title))
-    trained = time.perf_counter()
-    store = stores.of(fitted.frontend)
-    history = fitted.history or History("")
-    training = {**history.data(), "train_uar": training_uar(fitted, store, train, title)}
+    trained = _train(FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title))
 
     def predict(side: str) -> pd.DataFrame:
         subset = subsets[side]
-        logits = SubsetScorer(store, subset.files, f"{title}: predicting {side}").logits(fitted)
-        return make_table(subset.clips, logits, fitted.labels, side=side, fold=fold.number, seed=spec.seed)
+        logits = SubsetScorer(trained.store, subset.files, f"{title}: predicting {side}").logits(trained.fitted)
+        return make_table(subset.clips, logits, trained.fitted.labels, side=side, fold=fold.number, seed=spec.seed)
 
     tables = [predict("dev")]
-    training["reliance"] = asdict(Reliance.fit(logits_of(tables[0]), dev.targets))
+    reliance = Reliance.fit(logits_of(tables[0]), dev.targets)
     if before_test is not None:
         before_test()
         tables.append(predict("test"))
-    predicted = time.perf_counter()
-    total, trainable = fitted.parameters
-    cost = {
-        "parameters": total,
-        "trained_parameters": trainable,
-        "train_seconds": round(trained - start + history.earlier_seconds, 2),
-        "predict_seconds": round(predicted - trained, 2),
-        "audio_seconds": round(float(train.clips["duration"].sum()), 1),
-        "real_time_factor": _real_time_factor(fitted, dev),
-        "peak_memory_mb": memory.megabytes(),
-    }
-    return Outcome(fitted, pd.concat(tables, ignore_index=True), training, cost)
+    seconds = round(time.perf_counter() - trained.end, 2)
+    cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
+    record = TrainingRecord(trained.history, trained.uar, reliance)
+    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost)
+
+
+def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> RunResult:
+    """Train on all clips of a corpus: nothing is held out, so nothing is chosen and nothing can be tested.
+
+    Args:
+        spec: recipe, seed, and a fold with all clips in its train subset.
+        context: the corpus, what to leave out, and features computed so far.
+        fixed: what was chosen on dev subsets elsewhere.
+        workspace: private folder for checkpoints.
+        title: what progress bars call this run.
+
+    Returns:
+        The result, with a table without rows.
+
+    Raises:
+        UserError: a label has no clip left, or the recipe needs a choice that is not fixed.
+        FindingsError: training diverged.
+    """
+    corpus, recipe = context.corpus, spec.recipe
+    train = Subset.of(corpus, spec.fold.train, context.excluded)
+    lost = sorted(set(corpus.labels) - set(train.clips["label"]))
+    if lost:
+        raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model can learn it.")
+    trained = _train(FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed))
+    record = TrainingRecord(trained.history, trained.uar)
+    return RunResult(trained.fitted, pd.DataFrame({"side": []}), record, trained.cost())
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A fitted model, and what fitting it has cost.
+
+    Attributes:
+        task: what was fitted.
+        fitted: the model.
+        history: how it was fitted.
+        store: features of its front end.
+        uar: UAR on the train subset.
+        memory: peak memory since the start.
+        start, end: of fitting, from :func:`time.perf_counter`.
+    """
+
+    task: FitTask
+    fitted: Fitted
+    history: History
+    store: FeatureStore
+    uar: float
+    memory: PeakMemory
+    start: float
+    end: float
+
+    def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
+        """What it has cost, with the prediction of held-out subsets if there are any."""
+        total, trained = self.fitted.parameters
+        return Cost(
+            parameters=total,
+            trained_parameters=trained,
+            train_seconds=round(self.end - self.start + self.history.earlier_seconds, 2),
+            predict_seconds=predict_seconds,
+            audio_seconds=round(float(self.task.train.clips["duration"].sum()), 1),
+            real_time_factor=real_time_factor,
+            peak_memory_mb=self.memory.megabytes(),
+        )
+
+
+def _train(task: FitTask) -> _Trained:
+    memory, start = PeakMemory(), time.perf_counter()
+    fitted = fit(task)
+    end, store = time.perf_counter(), task.stores.of(fitted.frontend)
+    uar = training_uar(fitted, store, task.train, task.title)
+    return _Trained(task, fitted, fitted.history or History(""), store, uar, memory, start, end)
 
 
 def _real_time_factor(fitted: Fitted, subset: Subset) -> float:
@@ -103,16 +209,15 @@ def _real_time_factor(fitted: Fitted, subset: Subset) -> float:
     return (time.perf_counter() - start) / sum(file.duration for file in files)
 
 
-def _check(subsets: Mapping[str, Subset], corpus: Corpus, fold: Fold) -> None:
+def _check(subsets: Mapping[str, Subset], spec: RunSpec, context: RunContext) -> None:
+    where = f"fold {spec.fold.number} of {context.corpus.name}"
     for name, subset in subsets.items():
         if not len(subset.clips):
-            instead = "choose another protocol" + ", or --dev-only" * (name == "test")
-            raise UserError(
-                f"the {name} side of fold {fold.number} of {corpus.name} has no clip that can be used; {instead}."
-            )
-    absent = sorted(set(corpus.labels) - set(subsets["training"].clips["label"]))
+            instead = "choose another protocol" + (f", or use {argument('dev_only')}" if name == "test" else "")
+            raise UserError(f"the {name} subset of {where} has no usable clip; {instead}.")
+    absent = sorted(set(context.corpus.labels) - set(subsets["training"].clips["label"]))
     if absent:
         raise UserError(
-            f"the label {absent[0]} has no training clip in fold {fold.number} of {corpus.name}: a model cannot learn "
-            "it; choose another protocol or add clips."
+            f"the label {absent[0]} has no training clip in {where}, so a model cannot learn it; choose another "
+            "protocol or add clips."
         )

@@ -1,4 +1,4 @@
-"""What would make a figure unbelievable, found before it is: leaks, doubles, nuisances that tell the label."""
+"""The leak audit: speakers or recordings in two subsets, broken clips, confounders that predict the label."""
 
 from serlab.leaks.auditing import audit, left_out
 from serlab.recordings.duplicates import find_duplicates

@@ -1,10 +1,10 @@
-"""Whether something that has nothing to do with emotion tells the label (SL006).
+"""Whether a confounder, such as the sample rate, predicts the label (SL006).
 
-Each nuisance predicts the label by itself, through a histogram: its values fall into bins, and a clip gets the label
-that is most frequent, relative to the label's clips, in its bin among other speakers' clips. Cross-validation over
-speakers gives a UAR; the same with labels permuted within each speaker says what chance would give. Speakers of one
-label exchange theirs as a whole: nothing else can be permuted there. A histogram needs no fitting beyond counting, so
-that hundreds of permutations take a second.
+Each confounder predicts the label by itself through a histogram: its values fall into bins, and a clip gets the label
+that is most frequent in its bin among the clips of other speakers, relative to the size of each label.
+Cross-validation over speakers gives a UAR. The same with labels permuted within each speaker gives chance; speakers
+with a single label exchange it with each other, since nothing can be permuted within them. A histogram needs no
+fitting beyond counting, so hundreds of permutations take about a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from serlab.leaks.findings import Finding, Severity
 
 PERMUTATIONS = 199
 _SIGNIFICANT = 0.01
-# Ten speakers of one label each can be dealt out in few ways, so that hardly a smaller p can be had.
+# Ten speakers with one label each have few permutations, so a smaller p is hardly possible.
 _SIGNIFICANT_OF_WHOLE_SPEAKERS = 0.05
 _FOLDS = 5
 _BINS = 24
@@ -36,14 +36,14 @@ _CARRIES = {"duration", "level", "leading silence", "noise floor"}
 
 
 @dataclass(frozen=True)
-class Told:
-    """How well a nuisance tells the label.
+class Predictability:
+    """How well a confounder predicts the label.
 
     Attributes:
         uar: in cross-validation over speakers.
-        chance: mean UAR over labels permuted within speakers.
-        p: share of permutations that reach the UAR, the real one counted.
-        whole: whether most clips are of speakers with one label, whose labels were permuted among speakers.
+        chance: mean UAR with labels permuted within speakers.
+        p: share of permutations that reach the UAR, including the real order.
+        whole: whether most clips belong to speakers with one label, so that labels were permuted among speakers.
     """
 
     uar: float
@@ -52,85 +52,85 @@ class Told:
     whole: bool = False
 
 
-def check_confounders(corpus: Corpus, heard: Sequence[ClipMeasures]) -> list[Finding]:
-    """Look at duration, level, sample rate, container, leading silence, noise floor and folder.
+def check_confounders(corpus: Corpus, measures: Sequence[ClipMeasures]) -> list[Finding]:
+    """Check duration, level, sample rate, container, leading silence, noise floor and folder.
 
     Args:
         corpus: the corpus.
-        heard: what was heard in each clip, in the corpus's order.
+        measures: of each clip, in the corpus's order.
 
     Returns:
-        One finding a nuisance that tells more than chance; what is the same in all clips tells nothing.
+        One finding per confounder that predicts the label better than chance.
     """
-    usable = np.array([not each.fault for each in heard])
+    usable = np.array([not each.fault for each in measures])
     clips = corpus.clips[usable].reset_index(drop=True)
-    sound = [each for each in heard if not each.fault]
+    sound = [each for each in measures if not each.fault]
     if len(clips) < _FEWEST_CLIPS or clips["label"].nunique() < 2:
-        return [Finding("SL006", "not applicable", f"{len(clips)} usable clips are too few to tell.")]
+        return [Finding("SL006", "not applicable", f"{len(clips)} usable clips are too few for this check.")]
     groups = clips["speaker"] if corpus.speakers_known else clips["clip"]
     if groups.nunique() < 2:
-        return [Finding("SL006", "not applicable", "All clips are of one speaker, so nothing can be cross-validated.")]
+        return [Finding("SL006", "not applicable", "All clips are from one speaker; cross-validation needs two.")]
     labels = pd.Categorical(clips["label"], categories=corpus.labels).codes.astype(np.int64)
     found = []
-    for name, values in _nuisances(clips, sound).items():
+    for name, values in _confounders(clips, sound).items():
         bins = binned(values)
         if bins.max() == 0:
             continue
-        told = how_well(bins, labels, pd.factorize(groups)[0], len(corpus.labels), within=corpus.speakers_known)
-        severity = _severity(told, len(corpus.labels))
+        score = how_well(bins, labels, pd.factorize(groups)[0], len(corpus.labels), within=corpus.speakers_known)
+        severity = _severity(score, len(corpus.labels))
         if severity:
-            found.append(_finding(name, told, severity))
+            found.append(_finding(name, score, severity))
     return found
 
 
-def _finding(name: str, told: Told, severity: Severity) -> Finding:
-    maybe = " (it may carry emotion itself)" if name in _CARRIES else ""
+def _finding(name: str, score: Predictability, severity: Severity) -> Finding:
+    maybe = " (it may itself carry emotion)" if name in _CARRIES else ""
     return Finding(
         "SL006",
         severity,
-        f"The {name} of a clip alone tells its label with a UAR of {100 * told.uar:.1f} % (chance "
-        f"{100 * told.chance:.1f} %){maybe}.",
-        figures={"uar": told.uar, "chance": told.chance, "p": told.p},
+        f"The {name} of a clip alone predicts its label with a UAR of {100 * score.uar:.1f} % (chance "
+        f"{100 * score.chance:.1f} %){maybe}.",
+        figures={"uar": score.uar, "chance": score.chance, "p": score.p},
     )
 
 
-def _severity(told: Told, classes: int) -> Severity | None:
-    above = (told.uar - 1 / classes) / (1 - 1 / classes)
-    if told.p > (_SIGNIFICANT_OF_WHOLE_SPEAKERS if told.whole else _SIGNIFICANT) or told.uar <= told.chance:
+def _severity(score: Predictability, classes: int) -> Severity | None:
+    above = (score.uar - 1 / classes) / (1 - 1 / classes)
+    if score.p > (_SIGNIFICANT_OF_WHOLE_SPEAKERS if score.whole else _SIGNIFICANT) or score.uar <= score.chance:
         return None
     return "error" if above >= _ERROR else "warning" if above >= _WARNING else "note"
 
 
-def _nuisances(clips: pd.DataFrame, heard: Sequence[ClipMeasures]) -> dict[str, pd.Series]:
+def _confounders(clips: pd.DataFrame, measures: Sequence[ClipMeasures]) -> dict[str, pd.Series]:
     paths = [Path(path) for path in clips["path"]]
     return {
         "duration": clips["duration"],
-        "level": pd.Series([each.level for each in heard]),
+        "level": pd.Series([each.level for each in measures]),
         "sample rate": clips["sample_rate"].astype(str),
         "container": pd.Series([path.suffix.lower() for path in paths]),
-        "leading silence": pd.Series([each.leading for each in heard]),
-        "noise floor": pd.Series([each.floor for each in heard]),
+        "leading silence": pd.Series([each.leading for each in measures]),
+        "noise floor": pd.Series([each.floor for each in measures]),
         "folder": _folders(paths, clips["label"]),
     }
 
 
 def _folders(paths: Sequence[Path], labels: pd.Series) -> pd.Series:
-    """Each clip's folder without those levels, from the clip up, that have one name for each label.
+    """Each clip's folder, without the levels that have exactly one name per label.
 
-    Such a level is where the label was taken from, whatever its folders are called.
+    The label was taken from such a level, whatever its folders are called.
     """
     levels = pd.DataFrame([path.parent.parts[::-1] for path in paths]).fillna("")
     kinds = labels.nunique()
-    told = [
+    of_labels = [
         level
         for level in levels
         if levels[level].nunique() == kinds == len(set(zip(levels[level], labels, strict=True)))
     ]
-    return levels.drop(columns=told).agg("/".join, axis=1)
+    return levels.drop(columns=of_labels).agg("/".join, axis=1)
 
 
 def binned(values: pd.Series) -> NDArray[np.int64]:
-    """Number each value's bin: categories as they are, numbers by quantile."""
+    """The bin of each value: one per category, or by quantile for numbers."""
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         return _numbered(values)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
@@ -150,16 +150,16 @@ def how_well(
     *,
     within: bool = True,
     permutations: int = PERMUTATIONS,
-) -> Told:
-    """How well bins tell labels, by cross-validation over groups, against labels permuted within groups.
+) -> Predictability:
+    """How well bins predict labels, by cross-validation over groups, against labels permuted within groups.
 
     Args:
-        bins: number of each clip's bin.
-        labels: number of each clip's label.
-        groups: number of each clip's speaker; clips of one are never on both sides.
+        bins: bin index of each clip, shape ``(clips,)``.
+        labels: label index of each clip, shape ``(clips,)``.
+        groups: speaker index of each clip, shape ``(clips,)``; a speaker is never in two folds.
         classes: number of labels.
-        within: permute labels within groups, and among groups of one label; otherwise among all clips.
-        permutations: how many.
+        within: permute labels within groups, and among groups with one label; otherwise among all clips.
+        permutations: number of permutations.
     """
     random = np.random.default_rng(0)
     fold_of_group = random.permutation(groups.max() + 1) % min(_FOLDS, groups.max() + 1)
@@ -184,11 +184,11 @@ def how_well(
             shuffled[whole] = dealt[groups[whole]]
         chance[number] = _score(cells, shuffled, shape, classes)
     reached = 1 + int((chance >= real - 1e-12).sum())
-    return Told(real, float(chance.mean()), reached / (1 + permutations), bool(whole.mean() > 0.5))
+    return Predictability(real, float(chance.mean()), reached / (1 + permutations), bool(whole.mean() > 0.5))
 
 
 def _score(cells: NDArray[np.int64], labels: NDArray[np.int64], shape: tuple[int, int], classes: int) -> float:
-    """UAR of the histogram's cross-validated guesses; ``cells`` number fold and bin of each clip."""
+    """UAR of the histogram's cross-validated predictions; ``cells`` index fold and bin of each clip."""
     folds, bins = shape
     counts = np.bincount(cells * classes + labels, minlength=folds * bins * classes).reshape(folds, bins, classes)
     others = counts.sum(axis=0) - counts

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
+from serlab.report.recipe import RecipeReport
 from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
+
+if TYPE_CHECKING:
+    from serlab.report.summary import Exclusion
 
 SEVERITIES = ("danger", "warning", "note")
 Notice = dict[str, str]
@@ -17,8 +21,8 @@ _UNOFFICIAL = ("not the official", "differ from the official")
 def notices(
     corpus: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    recipes: Sequence[Mapping[str, Any]],
-    exclusions: Sequence[Mapping[str, Any]],
+    recipes: Sequence[RecipeReport],
+    exclusions: Sequence[Exclusion],
     audit: Mapping[str, Any] | None = None,
 ) -> list[Notice]:
     """Everything that limits what the figures mean.
@@ -94,16 +98,16 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
 
 
 def _about_coverage(
-    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]
+    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[RecipeReport]
 ) -> Iterator[Notice]:
-    on_dev = [recipe["title"] for recipe in recipes if recipe["side"] == "dev"]
+    on_dev = [recipe.title for recipe in recipes if recipe.side == "dev"]
     if on_dev:
         yield _notice(
             "dev-only",
             "warning",
             f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these clips.",
         )
-    folds = {fold for recipe in recipes for fold in recipe["folds"]}
+    folds = {fold for recipe in recipes for fold in recipe.folds}
     missing = [fold for fold in protocol.get("fold_names", range(1, protocol["folds"] + 1)) if fold not in folds]
     if missing:
         yield _notice(
@@ -112,40 +116,40 @@ def _about_coverage(
             f"Only {numbered('fold', folds)} of {protocol['folds']} {'are' if len(folds) > 1 else 'is'} here: "
             f"{_whose(corpus)} of {numbered('fold', missing)} are not judged.",
         )
-    if len({(tuple(r["folds"]), tuple(r["seeds"])) for r in recipes}) > 1:
+    if len({(tuple(r.folds), tuple(r.seeds)) for r in recipes}) > 1:
         yield _notice(
             "uneven",
             "warning",
             "The recipes cover different folds or seeds: their own figures are for different clips or models; "
             "differences use only the shared ones.",
         )
-    if any(recipe["left_out"] for recipe in recipes):
+    if any(recipe.left_out for recipe in recipes):
         texts = [
-            f"{r['title']} (" + ", ".join(f"fold {c['fold']} seed {c['seed']}" for c in r["left_out"]) + ")"
+            f"{r.title} (" + ", ".join(f"fold {c.fold} seed {c.seed}" for c in r.left_out) + ")"
             for r in recipes
-            if r["left_out"]
+            if r.left_out
         ]
         yield _notice(
             "left-out-runs",
             "warning",
             f"Runs outside the complete grid of folds and seeds are not part of the figures: {listed(texts)}.",
         )
-    few = [r for r in recipes if r["speakers"] is not None and r["speakers"] < FEWEST_SPEAKERS]
+    few = [r for r in recipes if r.speakers is not None and r.speakers < FEWEST_SPEAKERS]
     if few:
         yield _notice(
             "few-speakers",
             "warning",
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    if min(len(recipe["seeds"]) for recipe in recipes) < SEEDS_FOR_RECIPES:
-        first = "Fewer than three seeds: the" if any(recipe["seeds"] for recipe in recipes) else "The"
+    if min(len(recipe.seeds) for recipe in recipes) < SEEDS_FOR_RECIPES:
+        first = "Fewer than three seeds: the" if any(recipe.seeds for recipe in recipes) else "The"
         yield _notice(
             "few-seeds",
             "note",
             f"{first} intervals say how these trained models would do on other "
             f"{people(corpus['name'])}, not how the recipes would do if trained again.",
         )
-    uneven = [recipe["title"] for recipe in recipes if not recipe["seeds_comparable"]]
+    uneven = [recipe.title for recipe in recipes if not recipe.seeds_comparable]
     if uneven:
         yield _notice(
             "uneven-seeds",
@@ -155,62 +159,64 @@ def _about_coverage(
         )
 
 
-def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
     for recipe in recipes:
         yield from _about_learning(recipe)
-        if recipe["absent"]:
+        if recipe.absent:
             yield _notice(
                 "absent-label",
                 "warning",
-                f"{recipe['title']} is evaluated on no clip of {listed(recipe['absent'])}: UAR and macro-F1 are means "
+                f"{recipe.title} is evaluated on no clip of {listed(recipe.absent)}: UAR and macro-F1 are means "
                 "over the other labels.",
             )
-        calibration = recipe["trust"]["calibration"]
+        calibration = recipe.confidence.calibration
         if calibration is None:
             yield _notice(
                 "no-probabilities",
                 "note",
-                f"{recipe['title']} gives no probabilities: no calibration, no abstention and no prediction sets.",
+                f"{recipe.title} gives no probabilities: no calibration, no abstention and no prediction sets.",
             )
-        elif without := calibration["without"]:
+        elif without := calibration.without:
             yield _notice(
-                "no-calibration", "note", f"No temperature and no prediction sets for {recipe['title']}: {without}."
+                "no-calibration", "note", f"No temperature and no prediction sets for {recipe.title}: {without}."
             )
-        for what in ("precision", "versions"):
-            if len(recipe[what]) > 1:
-                name = {"precision": "precisions", "versions": "versions of serlab"}[what]
-                yield _notice(f"mixed-{what}", "warning", f"{recipe['title']} mixes {name}: {listed(recipe[what])}.")
+        for what, name, each in (
+            ("precision", "precisions", recipe.precision),
+            ("versions", "versions of serlab", recipe.versions),
+        ):
+            if len(each) > 1:
+                yield _notice(f"mixed-{what}", "warning", f"{recipe.title} mixes {name}: {listed(each)}.")
 
 
-def _about_learning(recipe: Mapping[str, Any]) -> Iterator[Notice]:
+def _about_learning(recipe: RecipeReport) -> Iterator[Notice]:
     """Whether the test interval is above chance, and what the training score shows; neither hides a recipe."""
-    uar, train = recipe["scores"]["uar"], percent(recipe["train_uar"])
-    if recipe["not_learned"]:
+    uar, train = recipe.scores["uar"], percent(recipe.train_uar)
+    if recipe.not_learned:
         yield _notice(
             "did-not-learn",
             "warning",
-            f"{recipe['title']} is not shown to have learned: {listed(recipe['not_learned'])}.",
+            f"{recipe.title} is not shown to have learned: {listed(recipe.not_learned)}.",
         )
-    if recipe["fit_caution"] == "underfitted":
+    if recipe.fit_caution == "underfitted":
         yield _notice(
             "underfitted",
             "warning",
-            f"{recipe['title']} may be underfitted: its UAR on its training clips is {train} %, less than halfway "
+            f"{recipe.title} may be underfitted: its UAR on its training clips is {train} %, less than halfway "
             f"from chance to 100 % ({chance_text(recipe)}). Longer training, less regularisation or a larger model may "
             "raise its score.",
         )
-    if recipe["fit_caution"] == "overfitted":
+    if recipe.fit_caution == "overfitted":
         yield _notice(
             "overfitted",
             "warning",
-            f"{recipe['title']} may be overfitted: its UAR is {train} % on its training clips and "
-            f"{percent(uar['value'])} % on the {side_title(recipe['side'])} clips, less than half as far above chance "
+            f"{recipe.title} may be overfitted: its UAR is {train} % on its training clips and "
+            f"{percent(uar.value)} % on the {side_title(recipe.side)} clips, less than half as far above chance "
             f"({chance_text(recipe)}). More training speakers, augmentation or regularisation may raise its score.",
         )
 
 
-def _about_exclusions(exclusions: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
-    clips = {exclusion["clip"] for exclusion in exclusions}
+def _about_exclusions(exclusions: Sequence[Exclusion]) -> Iterator[Notice]:
+    clips = {exclusion.clip for exclusion in exclusions}
     if clips:
         yield _notice("exclusions", "note", f"{counted(len(clips), 'clip')} left out; see the list of exclusions.")
 

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from serlab.corpora import describe, descriptions
+from serlab.evaluation.metrics import PERCENT, Format
+from serlab.evaluation.resampling import Interval
 
 MINUS = "\u2212"
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
@@ -39,7 +41,16 @@ def points(value: float) -> str:
     >>> points(-0.0421)
     '−4.2'
     """
-    return _signed(f"{100 * value:.1f}")
+    return written(value)
+
+
+def written(value: float, form: Format = PERCENT) -> str:
+    """A score or a difference in its metric's format, without the unit, with a true minus sign.
+
+    >>> written(-0.0421), written(0.5, Format(1, 2))
+    ('−4.2', '0.50')
+    """
+    return _signed(form(value))
 
 
 def p_value(value: float | None) -> str:
@@ -53,38 +64,25 @@ def p_value(value: float | None) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
-def interval_text(interval: Mapping[str, Any]) -> str:
+def interval_text(interval: Interval, form: Format = PERCENT) -> str:
     """An interval's ends, or why there is none.
 
-    >>> interval_text({"value": 0.5, "low": 0.45, "high": 0.551, "reason": ""})
+    >>> interval_text(Interval(0.5, 0.45, 0.551))
     '45.0 to 55.1'
     """
-    if interval["low"] is None:
-        return f"no interval: {interval['reason']}"
-    return f"{points(interval['low'])} to {points(interval['high'])}"
+    if interval.low is None or interval.high is None:
+        return f"no interval: {interval.reason}"
+    return f"{written(interval.low, form)} to {written(interval.high, form)}"
 
 
-def correlation_text(interval: Mapping[str, Any]) -> str:
-    """The ends of a correlation's interval.
-
-    >>> correlation_text({"value": 0.1, "low": -0.021, "high": 0.22})
-    '−0.02 to 0.22'
-    """
-    low, high = (_signed(f"{interval[end]:.2f}") for end in ("low", "high"))
-    return f"{low} to {high}"
-
-
-def attained_text(entry: Mapping[str, Any]) -> str:
+def attained_text(folds: Iterable[str], *, alone: bool) -> str:
     """The folds whose dev subset is large enough for a level of prediction sets.
 
-    >>> attained_text({"speakers": {"folds": {"4": 0.99}, "unattained": [1, 2, 3, 5]}})
-    'fold 4 alone'
-    >>> attained_text({"speakers": {"folds": {"1": 0.9, "2": 0.92}, "unattained": []}})
-    'folds 1, 2'
+    >>> attained_text(["4"], alone=True), attained_text(["1", "2"], alone=False)
+    ('fold 4 alone', 'folds 1, 2')
     """
-    found = entry["speakers"]
-    folds = [int(fold) if fold.isdecimal() else fold for fold in found["folds"]]
-    return (numbered("fold", folds) + (" alone" if found["unattained"] else "")) if folds else "–"
+    found = [int(fold) if fold.isdecimal() else fold for fold in folds]
+    return (numbered("fold", found) + (" alone" if alone else "")) if found else "–"
 
 
 def spans(numbers: Iterable[int | str]) -> str:

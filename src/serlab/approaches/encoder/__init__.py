@@ -71,8 +71,8 @@ class Settings:
         freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
         freeze_layers: number of lower transformer layers that are not trained.
         head: the classification head.
-        dropout: on a CPU, ``torch``'s own or the ``fast`` one of :mod:`serlab.approaches.dropout`. They
-            draw different numbers, and the presets were trained with ``fast``.
+        fast_dropout: on a CPU, use the dropout of :mod:`serlab.approaches.dropout` instead of torch's. It
+            draws other numbers; the presets were trained with it.
     """
 
     kind: Literal["encoder"] = "encoder"
@@ -82,7 +82,7 @@ class Settings:
     freeze_conv: bool = True
     freeze_layers: int = 0
     head: HeadSettings = HeadSettings()
-    dropout: Literal["torch", "fast"] = added("torch", before="fast")
+    fast_dropout: bool = added(False, before=True)
 
     def __post_init__(self) -> None:
         """Refuse a model with neither weights nor architecture."""

@@ -26,7 +26,7 @@ from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints import building, preprocessor, stored
 from serlab.checkpoints.trial import check_scores, trial_sound
 from serlab.checkpoints.weights import find, loading
-from serlab.core import SerlabError, UserError, lacks_memory, unknown
+from serlab.core import SerlabError, UserError, lacks_memory, setting, unknown
 from serlab.core.files import write_json
 from serlab.core.precision import Precision, device
 from serlab.frontends.base import Features, FrontEnd
@@ -208,7 +208,12 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200].rstrip(".")
         fields = ", ".join(map(str, settings.config))
         raise UserError(f"recipe {recipe}: model.config ({fields}) gives no network that works: {why}.") from error
-    if settings.dropout == "fast":
+    if settings.head.layers == "weighted" and not network.family.own_pass and network.hf.config.layerdrop:
+        raise UserError(
+            f"recipe {recipe}: {setting('model.head.layers', 'weighted')} needs "
+            f"{setting('model.config.layerdrop', '0.0')}, because a dropped layer has no output to weight."
+        )
+    if settings.fast_dropout:
         dropout.install(network.hf)
     return network
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
-from serlab.evaluation.metrics import confusion
+from serlab.evaluation.metrics import Metric, confusion
 from serlab.tables.predictions import PREDICTED, labels_of, logits_of
 
-Called = Mapping[int, int | str | None]
+_Number = TypeVar("_Number", bound=np.number[Any])
+
+Names = Mapping[int, int | str | None]
 """What the user calls folds or seeds, by the number that rows have; None for rows that name none."""
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class SpeakerCounts:
     """Confusion counts by seed, and by cell: a speaker in a fold.
 
     Attributes:
@@ -46,26 +49,28 @@ class Outcomes:
         counts: NDArray[np.int64] = self.matrices.sum(axis=1)
         return counts
 
-    @property
-    def by_fold(self) -> NDArray[np.int64]:
-        """Counts pooled over each fold's speakers, shape (seeds, folds, K, K)."""
-        return self._pooled(self.fold, len(self.folds))
-
     @cached_property
     def by_speaker(self) -> NDArray[np.int64]:
         """Counts pooled over each speaker's folds, shape (seeds, speakers, K, K)."""
-        return self._pooled(self.speaker, len(self.speakers))
+        return _pooled(self.matrices, self.speaker, len(self.speakers))
+
+    def of_speakers(self, metric: Metric) -> NDArray[np.float64]:
+        """A metric's statistics of each speaker, shape (seeds, speakers, *S)."""
+        return metric.statistics(self.by_speaker).astype(np.float64)
+
+    def of_folds(self, metric: Metric) -> NDArray[np.float64]:
+        """A metric's statistics summed over each fold's speakers, shape (seeds, folds, *S)."""
+        return _pooled(metric.statistics(self.matrices).astype(np.float64), self.fold, len(self.folds))
+
+    def scores(self, metric: Metric) -> NDArray[np.float64]:
+        """Each seed's score, shape (seeds,)."""
+        return metric.score(self.of_speakers(metric).sum(axis=1))
 
     @cached_property
     def seeds_comparable(self) -> bool:
-        """Whether several seeds judged the same clips, so that how far they lie apart is due to training again."""
+        """Whether all seeds judged the same clips, so that how far they lie apart is due to training again."""
         clips = self.matrices.sum(axis=-1)
-        return len(self.seeds) > 1 and bool((clips == clips[:1]).all())
-
-    def _pooled(self, group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-        pooled = np.zeros((groups, len(self.seeds), *self.matrices.shape[2:]), np.int64)
-        np.add.at(pooled, group, self.matrices.swapaxes(0, 1))
-        return pooled.swapaxes(0, 1)
+        return bool((clips == clips[:1]).all())
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
@@ -82,8 +87,8 @@ def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
     return predicted
 
 
-def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
-    """Count a prediction table's outcomes.
+def count_by_speaker(table: pd.DataFrame, labels: Sequence[str]) -> SpeakerCounts:
+    """Count a prediction table's right and wrong answers.
 
     Args:
         table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit per label, or ``predicted`` alone.
@@ -104,7 +109,7 @@ def count_outcomes(table: pd.DataFrame, labels: Sequence[str]) -> Outcomes:
     seed, seeds = pd.factorize(table["seed"], sort=True)
     cell, cells = pd.factorize(speaker * len(folds) + fold, sort=True)
     counts = confusion(truth, guess, len(labels), group=seed * len(cells) + cell, groups=len(seeds) * len(cells))
-    return Outcomes(
+    return SpeakerCounts(
         labels=tuple(labels),
         speakers=tuple(map(str, speakers)),
         folds=tuple(map(int, folds)),
@@ -134,3 +139,10 @@ def check_labels(table: pd.DataFrame, labels: Sequence[str], name: str = "the pr
     missing = [label for label in labels if label not in classes]
     if classes and missing:
         raise UserError(f"{name} has no score for {', '.join(missing)}; every label needs its column.")
+
+
+def _pooled(values: NDArray[_Number], group: NDArray[np.int64], groups: int) -> NDArray[_Number]:
+    """Sums over the members of each group, shape (seeds, groups, ...), of values of shape (seeds, members, ...)."""
+    pooled = np.zeros((groups, len(values), *values.shape[2:]), values.dtype)
+    np.add.at(pooled, group, values.swapaxes(0, 1))
+    return pooled.swapaxes(0, 1)

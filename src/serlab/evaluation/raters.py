@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from serlab.core import UserError, unknown
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval, intervals
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import SpeakerCounts, check_labels
 from serlab.evaluation.metrics import recall
-from serlab.evaluation.outcomes import Outcomes, check_labels
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 from serlab.evaluation.tracks import plurality, votes_for, votes_of
 from serlab.tables.predictions import PREDICTED, labels_of, probabilities_of
 
@@ -33,13 +34,13 @@ Integers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """How people name the intended label.
+class RaterScores:
+    """How raters name the intended label.
 
     Attributes:
         count: ratings, or clips where the plurality answers.
-        dropped: clips without an answer (nobody voted, or the plurality ties).
-        scores: ``uar``, ``wa`` and ``macro_f1``.
+        dropped: clips without an answer (no votes, or the plurality ties).
+        scores: an interval per metric.
         recall: of each label, None for a label without answers.
         confusion: rows intended, columns answered.
     """
@@ -52,8 +53,8 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class People:
-    """People as the reference, in one modality.
+class RaterAgreement:
+    """Human raters as the reference, in one modality.
 
     Attributes:
         modality: what they were given: ``voice``, ``face`` or ``both``.
@@ -63,13 +64,13 @@ class People:
     """
 
     modality: str
-    raters: Answers
-    plurality: Answers | None
+    raters: RaterScores
+    plurality: RaterScores | None
     alpha: Interval | None
 
 
 @dataclass(frozen=True)
-class Likeness:
+class ErrorSimilarity:
     """How alike two confusion matrices are in their errors.
 
     Attributes:
@@ -82,52 +83,44 @@ class Likeness:
     spearman: Interval | None
 
 
-def people(
-    clips: pd.DataFrame,
-    labels: Sequence[str],
-    modality: str = "voice",
-    *,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> People:
+def judge_raters(
+    clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice", *, resampling: Resampling = STANDARD
+) -> RaterAgreement:
     """Judge the raters by the intended label, with intervals over speakers.
 
     Args:
         clips: the corpus's table; beside a model, the rows of it whose clips the model is judged on.
         labels: the full label list.
         modality: which votes.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates.
-        seed: of the resampling.
+        resampling: how speakers are resampled.
 
     Raises:
         UserError: the corpus has no such votes.
     """
-    each, most = raters_outcomes(clips, labels, modality), plurality_outcomes(clips, labels, modality)
+    each, most = rater_counts(clips, labels, modality), plurality_counts(clips, labels, modality)
     votes = votes_of(clips, labels, modality).to_numpy()
     unanswered = [int((rows == 0).all(axis=1).sum()) for rows in (votes, _one_hot(votes))]
 
-    def answers(outcomes: Outcomes, dropped: int) -> Answers:
-        matrix = outcomes.by_seed[0]
-        return Answers(
+    def answers(counts: SpeakerCounts, dropped: int) -> RaterScores:
+        matrix = counts.by_seed[0]
+        return RaterScores(
             count=int(matrix.sum()),
             dropped=dropped,
-            scores=intervals(outcomes, speakers_known=speakers_known, replicates=replicates, seed=seed),
+            scores=intervals(counts, resampling=resampling),
             recall={label: _number(share) for label, share in zip(labels, recall(matrix), strict=True)},
             confusion=tuple(tuple(map(int, row)) for row in matrix),
         )
 
-    return People(
+    return RaterAgreement(
         modality=modality,
         raters=answers(each, unanswered[0]),
         plurality=answers(most, unanswered[1]) if most.matrices.any() else None,
-        alpha=_alpha_over(votes, clips["speaker"], speakers_known, replicates, seed),
+        alpha=_alpha_over(votes, clips["speaker"], resampling),
     )
 
 
-def raters_outcomes(clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> Outcomes:
-    """Every vote as a prediction of the intended label, to stand beside a model's outcomes.
+def rater_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> SpeakerCounts:
+    """Every vote as a prediction of the intended label, to stand beside a model's counts.
 
     Args:
         clips: the corpus's table; beside a model, the rows of it whose clips the model is judged on.
@@ -140,21 +133,21 @@ def raters_outcomes(clips: pd.DataFrame, labels: Sequence[str], modality: str = 
     votes = votes_of(clips, labels, modality).to_numpy()
     if not votes.any():
         raise UserError(f"nobody voted on these clips ({modality}), so that people are no reference here.")
-    return _outcomes(clips, labels, votes)
+    return _counts(clips, labels, votes)
 
 
-def plurality_outcomes(clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> Outcomes:
+def plurality_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> SpeakerCounts:
     """The plurality's label of each clip as a prediction of the intended one; a clip that ties is left out.
 
     Args:
-        clips: as for :func:`raters_outcomes`.
+        clips: as for :func:`rater_counts`.
         labels: the full label list.
         modality: which votes.
 
     Raises:
         UserError: the corpus has no such votes, or a clip's label is not in the list.
     """
-    return _outcomes(clips, labels, _one_hot(votes_of(clips, labels, modality).to_numpy()))
+    return _counts(clips, labels, _one_hot(votes_of(clips, labels, modality).to_numpy()))
 
 
 def krippendorff_alpha(votes: Integers) -> float:
@@ -176,15 +169,10 @@ def krippendorff_alpha(votes: Integers) -> float:
     return float(_alpha(agreed.sum(), margins.sum(axis=0)))
 
 
-def likeness(
-    model: Outcomes,
-    people: Outcomes,
-    *,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> Likeness:
-    """Correlate a model's errors with people's: does it take fear for sadness where they do?
+def error_similarity(
+    model: SpeakerCounts, raters: SpeakerCounts, *, resampling: Resampling = STANDARD
+) -> ErrorSimilarity:
+    """Correlate a model's errors with the raters': does it take fear for sadness where they do?
 
     Matrices are summed over seeds and speakers and each row divided by its sum; the diagonal is left out, because it
     says how often and not how one errs. Speakers are resampled jointly: a replicate draws the same ones for both. A
@@ -193,17 +181,15 @@ def likeness(
 
     Args:
         model: its confusion counts.
-        people: counts on the same clips, of :func:`raters_outcomes` or :func:`plurality_outcomes`.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates.
-        seed: of the resampling.
+        raters: counts on the same clips, of :func:`rater_counts` or :func:`plurality_counts`.
+        resampling: how speakers are resampled.
 
     Raises:
         ValueError: the two do not have the same speakers and labels.
     """
-    if model.speakers != people.speakers or model.labels != people.labels:
+    if model.speakers != raters.speakers or model.labels != raters.labels:
         raise ValueError("errors are compared on the same speakers and labels")
-    sides = [outcomes.by_speaker.sum(axis=0).astype(np.float64) for outcomes in (model, people)]
+    sides = [counts.by_speaker.sum(axis=0).astype(np.float64) for counts in (model, raters)]
     spoken = np.all([side.sum(axis=(0, 2)) > 0 for side in sides], axis=0)
 
     def errors(weights: Floats) -> list[Floats]:
@@ -214,16 +200,9 @@ def likeness(
         value = float(correlate(*errors(np.ones(speakers))))
         if len(model.labels) < 3 or math.isnan(value):
             return None
-        return interval(
-            value,
-            lambda weights: correlate(*errors(weights)),
-            speakers,
-            speakers_known=speakers_known,
-            replicates=replicates,
-            seed=seed,
-        )
+        return resampling.interval(value, lambda weights: correlate(*errors(weights)), speakers)
 
-    return Likeness(of(_pearson), of(_spearman))
+    return ErrorSimilarity(of(_pearson), of(_spearman))
 
 
 def agree_and_fail(
@@ -267,7 +246,7 @@ def agree_and_fail(
     return table[chosen[0]].reset_index(drop=True), table[chosen[1]].reset_index(drop=True)
 
 
-def _outcomes(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> Outcomes:
+def _counts(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> SpeakerCounts:
     """Confusion counts by speaker, as of one seed and one fold, from each clip's answers, shape (clips, K)."""
     truth = pd.Index(labels).get_indexer(clips["label"])
     if (truth < 0).any():
@@ -275,7 +254,7 @@ def _outcomes(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> 
     speaker, speakers = pd.factorize(clips["speaker"], sort=True)
     matrices = np.zeros((1, len(speakers), len(labels), len(labels)), np.int64)
     np.add.at(matrices[0], (speaker, truth), answers)
-    return Outcomes(
+    return SpeakerCounts(
         labels=tuple(labels),
         speakers=tuple(map(str, speakers)),
         folds=(1,),
@@ -291,9 +270,7 @@ def _one_hot(votes: Integers) -> NDArray[np.int64]:
     return np.asarray(plurality(votes)[:, None] == np.arange(votes.shape[1]), np.int64)
 
 
-def _alpha_over(
-    votes: Integers, speaker: pd.Series, speakers_known: bool, replicates: int, seed: int
-) -> Interval | None:
+def _alpha_over(votes: Integers, speaker: pd.Series, resampling: Resampling) -> Interval | None:
     who, speakers = pd.factorize(speaker)
     agreed, margins = _coincidences(votes)
     sums = np.zeros((len(speakers), 1 + votes.shape[1]))
@@ -306,7 +283,7 @@ def _alpha_over(
     value = float(statistic(np.ones(len(speakers))))
     if math.isnan(value):
         return None
-    return interval(value, statistic, len(speakers), speakers_known=speakers_known, replicates=replicates, seed=seed)
+    return resampling.interval(value, statistic, len(speakers))
 
 
 def _coincidences(votes: Integers) -> tuple[Floats, Integers]:

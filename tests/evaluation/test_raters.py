@@ -12,16 +12,16 @@ from tests.conftest import EMOTIONS
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.evaluation.bootstrap import interval
-from serlab.evaluation.outcomes import count_outcomes
-from serlab.evaluation.people import (
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.raters import (
     agree_and_fail,
+    error_similarity,
+    judge_raters,
     krippendorff_alpha,
-    likeness,
-    people,
-    plurality_outcomes,
-    raters_outcomes,
+    plurality_counts,
+    rater_counts,
 )
+from serlab.evaluation.resampling import Resampling
 from serlab.evaluation.tracks import votes_of
 from serlab.tables.predictions import make_table
 
@@ -104,14 +104,14 @@ def test_alpha_equals_the_pairs_counted_one_by_one(votes):
 def test_every_vote_is_a_rating_and_every_untied_clip_an_answer():
     clips = pd.DataFrame({"clip": list("abcd"), "speaker": list("1122"), "label": ["happy", "sad", "sad", "sad"]})
     clips[[f"votes_voice_{label}" for label in LABELS]] = [(3, 1, 0), (2, 0, 2), (0, 1, 4), (0, 0, 0)]
-    found = people(clips, LABELS)
+    found = judge_raters(clips, LABELS)
     assert (found.raters.count, found.raters.dropped) == (13, 1)
     assert found.raters.confusion == ((3, 1, 0), (0, 0, 0), (2, 1, 6))
     assert found.raters.recall == {"happy": 3 / 4, "neutral": None, "sad": 6 / 9}
     assert found.raters.scores["uar"].value == pytest.approx((3 / 4 + 6 / 9) / 2)
     assert (found.plurality.count, found.plurality.dropped) == (2, 2)
     assert found.plurality.scores["wa"].value == 1.0
-    assert raters_outcomes(clips, LABELS).by_speaker[0].tolist() == [
+    assert rater_counts(clips, LABELS).by_speaker[0].tolist() == [
         [[3, 1, 0], [0, 0, 0], [2, 0, 2]],
         [[0, 0, 0], [0, 0, 0], [0, 1, 4]],
     ]
@@ -119,12 +119,12 @@ def test_every_vote_is_a_rating_and_every_untied_clip_an_answer():
 
 
 def test_people_have_intervals_over_speakers():
-    found = people(corpus_clips(), LABELS, replicates=500)
+    found = judge_raters(corpus_clips(), LABELS, resampling=Resampling(replicates=500))
     for score in (found.raters.scores["uar"], found.plurality.scores["uar"], found.alpha):
         assert score.low < score.value < score.high
     assert found.plurality.scores["uar"].value > found.raters.scores["uar"].value
     assert found.alpha.value == pytest.approx(krippendorff_alpha(votes_of(corpus_clips(), LABELS).to_numpy()))
-    unknown = people(corpus_clips(), LABELS, speakers_known=False)
+    unknown = judge_raters(corpus_clips(), LABELS, resampling=Resampling(known=False))
     assert {unknown.raters.scores["wa"].reason, unknown.alpha.reason} == {"the speakers are unknown"}
 
 
@@ -136,8 +136,8 @@ def test_the_interval_of_alpha_equals_resampling_of_clips():
         drawn = weights[:, speaker].astype(int)
         return np.array([krippendorff_alpha(np.repeat(votes, times, axis=0)) for times in drawn])
 
-    wanted = interval(krippendorff_alpha(votes), statistic, 12, replicates=200)
-    found = people(clips, LABELS, replicates=200).alpha
+    wanted = Resampling(replicates=200).interval(krippendorff_alpha(votes), statistic, 12)
+    found = judge_raters(clips, LABELS, resampling=Resampling(replicates=200)).alpha
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
 
 
@@ -145,22 +145,22 @@ def test_people_are_no_reference_where_nobody_voted_or_all_tie():
     clips = corpus_clips()
     columns = [f"votes_voice_{label}" for label in LABELS]
     with pytest.raises(UserError, match="nobody voted"):
-        people(clips.assign(**dict.fromkeys(columns, 0)), LABELS)
-    tied = people(clips.assign(**dict.fromkeys(columns, 1)), LABELS)
+        judge_raters(clips.assign(**dict.fromkeys(columns, 0)), LABELS)
+    tied = judge_raters(clips.assign(**dict.fromkeys(columns, 1)), LABELS)
     assert tied.plurality is None
-    assert people(clips.assign(**dict(zip(columns, (2, 0, 0), strict=True))), LABELS).alpha is None
+    assert judge_raters(clips.assign(**dict(zip(columns, (2, 0, 0), strict=True))), LABELS).alpha is None
     with pytest.raises(UserError, match="unknown label 'hapy'; did you mean 'happy'"):
-        people(clips.assign(label="hapy"), LABELS)
+        judge_raters(clips.assign(label="hapy"), LABELS)
 
 
 def test_likeness_equals_scipy_on_the_pooled_errors():
     clips = corpus_clips()
-    model, raters = count_outcomes(predictions(clips, seeds=2), LABELS), raters_outcomes(clips, LABELS)
-    found = likeness(model, raters, replicates=300)
+    model, raters = count_by_speaker(predictions(clips, seeds=2), LABELS), rater_counts(clips, LABELS)
+    found = error_similarity(model, raters, resampling=Resampling(replicates=300))
     off = ~np.eye(3, dtype=bool)
 
-    def rates(outcomes, weight):
-        matrix = np.einsum("s,nskl->kl", weight, outcomes.by_speaker)
+    def rates(counts, weight):
+        matrix = np.einsum("s,nskl->kl", weight, counts.by_speaker)
         return (matrix / matrix.sum(axis=1, keepdims=True))[off]
 
     for name, correlate in (("pearson", pearsonr), ("spearman", spearmanr)):
@@ -168,7 +168,7 @@ def test_likeness_equals_scipy_on_the_pooled_errors():
         def statistic(weights, correlate=correlate):
             return np.array([correlate(rates(model, weight), rates(raters, weight)).statistic for weight in weights])
 
-        wanted = interval(float(statistic(np.ones((1, 12)))[0]), statistic, 12, replicates=300)
+        wanted = Resampling(replicates=300).interval(float(statistic(np.ones((1, 12)))[0]), statistic, 12)
         ours = getattr(found, name)
         assert (ours.value, ours.low, ours.high) == pytest.approx((wanted.value, wanted.low, wanted.high))
     assert found.pearson.value > 0.5
@@ -177,25 +177,27 @@ def test_likeness_equals_scipy_on_the_pooled_errors():
 
 def test_people_err_like_themselves_and_a_model_without_errors_like_nobody():
     clips = corpus_clips()
-    raters = raters_outcomes(clips, LABELS)
-    same = likeness(raters, raters, replicates=50)
+    raters = rater_counts(clips, LABELS)
+    same = error_similarity(raters, raters, resampling=Resampling(replicates=50))
     for correlation in (same.pearson, same.spearman):
         assert (correlation.value, correlation.low, correlation.high) == pytest.approx((1, 1, 1))
-    perfect = count_outcomes(predictions(clips, skill=100.0), LABELS)
-    assert likeness(perfect, raters) == likeness(raters, perfect)
-    assert likeness(perfect, raters).pearson is None
+    perfect = count_by_speaker(predictions(clips, skill=100.0), LABELS)
+    assert error_similarity(perfect, raters) == error_similarity(raters, perfect)
+    assert error_similarity(perfect, raters).pearson is None
 
 
 def test_likeness_needs_the_same_speakers():
     clips = corpus_clips()
     with pytest.raises(ValueError, match="same speakers"):
-        likeness(raters_outcomes(clips, LABELS), plurality_outcomes(clips[12:], LABELS))
+        error_similarity(rater_counts(clips, LABELS), plurality_counts(clips[12:], LABELS))
 
 
 def test_a_label_that_nobody_says_has_no_errors():
     clips = corpus_clips()
     clips = clips[clips["label"] != "happy"]
-    found = likeness(count_outcomes(predictions(clips), LABELS), raters_outcomes(clips, LABELS), replicates=50)
+    found = error_similarity(
+        count_by_speaker(predictions(clips), LABELS), rater_counts(clips, LABELS), resampling=Resampling(replicates=50)
+    )
     assert -1 <= found.pearson.low <= found.pearson.high <= 1
 
 
@@ -251,7 +253,7 @@ def test_no_clip_is_in_both_tables(seed):
 @pytest.mark.cremad
 def test_raters_of_cremad_from_the_voice_alone(cremad_clips):
     """The figures of the corpus's raw votes, in percent."""
-    found = people(cremad_clips, EMOTIONS)
+    found = judge_raters(cremad_clips, EMOTIONS)
     assert found.raters.count == 68568
     assert 100 * found.raters.scores["wa"].value == pytest.approx(40.0, abs=0.05)
     assert 100 * found.raters.scores["uar"].value == pytest.approx(40.7, abs=0.05)
@@ -261,13 +263,16 @@ def test_raters_of_cremad_from_the_voice_alone(cremad_clips):
     assert (found.plurality.count, found.plurality.dropped) == (6798, 644)
     assert 100 * found.plurality.scores["wa"].value == pytest.approx(45.6, abs=0.05)
     assert found.raters.scores["uar"].low < found.raters.scores["uar"].value < found.raters.scores["uar"].high
-    assert raters_outcomes(cremad_clips, EMOTIONS).by_speaker.shape == (1, 91, 6, 6)
+    assert rater_counts(cremad_clips, EMOTIONS).by_speaker.shape == (1, 91, 6, 6)
 
 
 @pytest.mark.cremad
 def test_faces_of_cremad_tell_more_than_voices(cremad_clips):
     """Cao et al. 2014 give 40.9, 58.2 and 63.6 % for voice, face and both."""
-    found = {name: people(cremad_clips, EMOTIONS, name, replicates=200) for name in ("voice", "face", "both")}
+    found = {
+        name: judge_raters(cremad_clips, EMOTIONS, name, resampling=Resampling(replicates=200))
+        for name in ("voice", "face", "both")
+    }
     shares = {modality: 100 * each.raters.scores["wa"].value for modality, each in found.items()}
     assert shares == pytest.approx({"voice": 40.9, "face": 58.2, "both": 63.6}, abs=1.0)
     assert found["voice"].alpha.value < found["face"].alpha.value < found["both"].alpha.value
