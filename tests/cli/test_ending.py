@@ -225,8 +225,7 @@ def test_warnings_are_shown_only_to_those_who_ask(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"
-        "listed = serlab.corpora.descriptions\n"
-        "def warn():\n    warnings.warn('look at this')\n    return listed()\n"
+        "def warn():\n    warnings.warn('look at this')\n    return serlab.corpora.description.descriptions()\n"
         "serlab.corpora.descriptions = warn\n"
         "serlab.cli.main()"
     )

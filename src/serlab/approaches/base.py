@@ -97,7 +97,7 @@ class Subset:
         clips = corpus.clips.set_index("clip").loc[kept].reset_index()
         files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float), clips["sha256"]))
         index = {label: number for number, label in enumerate(corpus.labels)}
-        return cls(clips, files, clips["label"].map(index).to_numpy(np.intp))
+        return cls(clips, files, np.asarray(clips["label"].map(index), np.intp))
 
 
 @dataclass(frozen=True)

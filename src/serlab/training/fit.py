@@ -111,7 +111,7 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     fitted = FittedNetwork(network, task.labels, precision)
     every_view = settings.epochs >= len(batches.views)
     kept = "cached" if every_view else "possible"
-    say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views a clip")
+    say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views per clip")
     if every_view:
         # All are needed, so compute them first: the time left can then be told from the first steps.
         store.fill(train.files[rank::world], batches.views, task.seed, f"{task.title}: features")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Approach, FitContext, History, Identity, Saved, Subset, Supports
-from serlab.core import UserError
+from serlab.core import UserError, argument
 
 if TYPE_CHECKING:
     from serlab.approaches.probe.regression import Probe
@@ -131,8 +131,8 @@ def _chosen(context: FitContext) -> tuple[int, float]:
     """Layer and C that dev subsets have chosen elsewhere."""
     if context.fixed.layer is None or context.fixed.penalty is None:
         raise UserError(
-            f"{context.recipe} chooses its layer and C on a dev side, and --all leaves none; name a comparison that "
-            "has chosen them with --quote."
+            f"{context.recipe} chooses its layer and C on a dev subset, and there is none; name a comparison that has "
+            f"chosen them with {argument('quote')}."
         )
     return context.fixed.layer, context.fixed.penalty
 
