@@ -1,4 +1,4 @@
-"""Judging tables of predictions, whoever made them: ``serlab evaluate``."""
+"""Judging tables of predictions, serlab's own and others': ``serlab evaluate``."""
 
 from __future__ import annotations
 
@@ -163,18 +163,19 @@ def evaluate(
     """Judge a table of predictions, serlab's own or another's.
 
     Args:
-        table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that is prepared already.
+        table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that
+            is prepared already.
         corpus: where speaker and label of each clip come from when the table lacks them.
-        labels: the full label list; by default the corpus's, else the labels that the table scores, else those that
-            its clips have and its model predicts.
+        labels: the full label list; by default the corpus's, else the labels that the table scores,
+            else those that its clips have and its model predicts.
         side: which rows to judge if the table has a column ``side``.
 
     Returns:
         Scores with intervals, each label's scores, and how far to trust them.
 
     Raises:
-        UserError: labels are missing or unknown, a clip appears twice, or the table and the corpus contradict each
-            other.
+        UserError: labels are missing or unknown, a clip appears twice, or the table and the corpus
+            contradict each other.
     """
     judged = prepare(table, corpus, labels, side)
     counts = count_by_speaker(judged.rows, judged.labels)

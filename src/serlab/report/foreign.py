@@ -1,4 +1,4 @@
-"""The report of models that serlab never saw: tables of predictions taken for runs."""
+"""The report of foreign models: tables of predictions as runs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 def foreign_runs(
     tables: Sequence[Path | PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
 ) -> list[Run]:
-    """Take tables of predictions for runs, one per fold and seed that a table names.
+    """Turn tables of predictions into runs, one per fold and seed that a table names.
 
     Runs are numbered. What the tables themselves call folds and seeds is in each signature as ``called``, with None
     for what a table does not name.
 
     Args:
-        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared
+            already.
         corpus: where speaker and label of each clip come from when the tables lack them.
         side: which rows to judge where a table has a column ``side``.
 
@@ -68,7 +69,8 @@ def _cells(
     """Number, name and side of each fold and seed, and its rows."""
     parts = (judged.rows.assign(side=side), judged.dev.assign(side="dev"))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    for (fold, seed), table in rows.groupby(["fold", "seed"]):
+    runs: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["fold", "seed"])
+    for (fold, seed), table in runs:
         called = {"fold": judged.folds[int(fold)], "seed": judged.seeds[int(seed)]}
         if called["fold"] in numbers and (table["side"] == side).any():
             number, training = numbers[called["fold"]], int(seed)
