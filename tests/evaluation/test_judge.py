@@ -160,9 +160,48 @@ def test_seeds_that_judge_different_clips_are_said():
     assert said not in "\n".join(evaluation_lines(evaluate(whole)))
     assert said in "\n".join(evaluation_lines(evaluate(uneven)))
     pair = evaluate_pair(whole, uneven)
-    assert (pair.clips, pair.only) == (72, (1, 0))
-    assert said in "\n".join(pair_lines(pair))
-    assert evaluate_pair(whole, whole).seeds_comparable
+    assert (pair.clips, pair.only, pair.not_of_all_seeds) == (71, (1, 0), 1)
+    assert pair.seeds_comparable
+    assert "1 clip that some seed does not judge is left out" in "\n".join(pair_lines(pair))
+
+
+def test_seeds_that_judge_hardly_a_clip_together_show_nothing_of_training():
+    whole = trained_twice(corpus_of(20).clips)
+    apart = whole[(whole["seed"] == 0) == (whole["speaker"] < "s10")]
+    pair = evaluate_pair(apart, apart.assign())
+    assert (pair.clips, pair.not_of_all_seeds, pair.seeds_comparable) == (120, 0, False)
+    assert "the seeds judge different clips" in "\n".join(pair_lines(pair))
+
+
+def test_one_clip_less_turns_no_scatter_of_seeds_into_a_finding():
+    """A seed far off widens the interval whether or not a clip of it is missing."""
+    clips = corpus_of(12).clips
+    good, poor = right_logits(clips), right_logits(clips)
+    poor[::2] = poor[::2, ::-1]
+    parts = [make_table(clips, x, EMOTIONS, side="test", fold=1, seed=s) for s, x in enumerate((good, good, poor))]
+    scattered = pd.concat(parts, ignore_index=True)
+    steady = scattered.assign(**{f"logit_{label}": np.tile(poor, (3, 1))[:, i] for i, label in enumerate(EMOTIONS)})
+    gap = (scattered["seed"] == 1) & (scattered["clip"] == "s03_sad")
+    for table in (scattered, scattered[~gap]):
+        found = evaluate_pair(table, steady).comparison
+        assert found.answer == "not shown"
+
+
+def test_seeds_that_both_have_are_compared():
+    whole = trained_twice(corpus_of(12).clips)
+    pair = evaluate_pair(whole, whole[whole["seed"] == 1])
+    assert (pair.seeds, pair.clips) == ((1,), 72)
+    assert pair.comparison.differences["uar"].value == 0
+    with pytest.raises(UserError, match="have different seeds"):
+        evaluate_pair(whole, whole.assign(seed=whole["seed"] + 2))
+
+
+def test_the_margin_decides_what_is_equivalent():
+    corpus = corpus_of(20)
+    table = probabilities(corpus.clips, 3)
+    small, wide = (evaluate_pair(table, table, corpus, margin=margin).comparison for margin in (1e-9, 0.05))
+    assert (wide.answer, wide.margin) == ("equivalent", 0.05)
+    assert small.margin == 1e-9
 
 
 def test_two_tables_of_their_own_labels_must_agree():

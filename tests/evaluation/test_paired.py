@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.evaluation.conftest import counts_of
 
-from serlab.evaluation.paired import adjusted, compare
+from serlab.evaluation.paired import after_holm, compare
 from serlab.evaluation.resampling import Resampling
 
 
@@ -33,5 +35,12 @@ def test_without_an_interval_nothing_is_claimed(speakers, known):
     assert (found.answer, found.p, found.mcnemar, found.speakers_needed) == ("not shown", None, None, None)
 
 
-def test_p_is_adjusted_over_the_pairs_that_have_one():
-    assert adjusted([0.02, None, 0.03, None]) == [pytest.approx(0.04), None, pytest.approx(0.04), None]
+def test_p_of_uar_and_wa_is_adjusted_over_the_pairs_that_have_one(counts_of):
+    first, second = (counts_of(np.random.default_rng(seed).integers(1, 9, (1, 12, 3, 3))) for seed in (0, 1))
+    second = replace(second, matrices=first.matrices[..., ::-1])
+    found = compare(first, second)
+    alone = compare(first, second, resampling=Resampling(known=False))
+    each = after_holm([found, None, found, alone])
+    assert [(pair.p_holm is None, pair.p_wa_holm is None) for pair in each] == [(False, False), (True, True)] * 2
+    assert each[0].p_holm == pytest.approx(min(1, 2 * found.p))
+    assert each[0].p_wa_holm == pytest.approx(min(1, 2 * found.mcnemar.obuchowski_p))

@@ -41,6 +41,7 @@ class EvaluateOptions(options.ColumnOptions):
     ] = None
     data: options.Data = None
     side: Annotated[str, typer.Option(help="Rows to judge if the table has a column `side`.")] = "test"
+    margin: options.Margin = 2
     form: options.Format = "table"
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
@@ -78,8 +79,9 @@ def evaluate(args: EvaluateOptions) -> None:
     clips, tables, side = args.load(), args.tables, args.side
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
-    results, pairs = evaluate_all(prepared, clips, side=side)
-    page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
+    margin = args.margin / 100
+    results, pairs = evaluate_all(prepared, clips, side=side, margin=margin)
+    page = build_foreign(prepared, args.to, clips, side=side, margin=margin) if args.to else None
     # Entries of the corpus that are no clips; loading it has named them.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
@@ -104,6 +106,7 @@ def report(
         str, typer.Option(help="Recipes to show: names of their folders, separated by commas. [default: all]")
     ] = "",
     audio: options.ReportAudio = "link",
+    margin: options.Margin = 2,
     fuse: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,9 +136,10 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        page = build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, margin=margin / 100)
     else:
-        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
+        page = build(folder, recipes=shown, clips=clips, audio=sound, margin=margin / 100)
+    output.path(page)
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

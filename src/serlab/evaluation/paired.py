@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serlab.core import UserError, argument
 from serlab.evaluation.bootstrap import Difference, differences
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.planning import speakers_needed
@@ -58,7 +59,10 @@ def compare(
 
     Raises:
         ValueError: the two do not judge the same clips.
+        UserError: the margin is not a share.
     """
+    if not 0 < margin < 1:
+        raise UserError(f"{argument('margin', margin)} must lie between 0 and 1; 0.02 is 2 points of UAR.")
     found = differences(first, second, resampling=resampling)
     known = found["uar"].low is not None
     return PairedComparison(
@@ -87,8 +91,8 @@ class AfterHolm:
 
 def after_holm(pairs: Sequence[PairedComparison | None]) -> list[AfterHolm]:
     """Adjust the p values of all pairs of a comparison after Holm."""
-    of_uar = _adjusted([pair and pair.p for pair in pairs])
-    of_wa = _adjusted([pair and pair.mcnemar and pair.mcnemar.obuchowski_p for pair in pairs])
+    of_uar = _adjusted([pair.p if pair else None for pair in pairs])
+    of_wa = _adjusted([pair.mcnemar.obuchowski_p if pair and pair.mcnemar else None for pair in pairs])
     return [AfterHolm(p, p_wa) for p, p_wa in zip(of_uar, of_wa, strict=True)]
 
 

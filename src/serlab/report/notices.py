@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from serlab.report.summary import Exclusion
 
 SEVERITIES = ("danger", "warning", "note")
+GRAVITY = {"danger": "Warning.", "warning": "Caution.", "note": "Note."}
+"""How a notice begins, by its severity."""
 Notice = dict[str, str]
 _AT_HEAD = 3
 _UNOFFICIAL = ("not the official", "differ from the official")
@@ -65,6 +67,17 @@ def at_head(found: Sequence[Notice]) -> int:
 
 def _notice(code: str, severity: str, text: str) -> Notice:
     return {"code": code, "severity": severity, "text": text}
+
+
+def kinds(found: Sequence[Notice]) -> str:
+    """How many cautions and notes are folded.
+
+    >>> kinds([{"severity": "warning"}, {"severity": "note"}, {"severity": "note"}])
+    '1 more caution and 2 notes'
+    """
+    notes = sum(notice["severity"] == "note" for notice in found)
+    cautions = len(found) - notes
+    return listed([counted(cautions, "more caution")] * bool(cautions) + [counted(notes, "note")] * bool(notes))
 
 
 def _about_audit(audit: Mapping[str, Any] | None) -> Iterator[Notice]:

@@ -17,6 +17,7 @@ from serlab.core.settings import plain
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.paired import PairedComparison, compare
 from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.significance import MARGIN
 from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
 from serlab.report.pairs import PairReport, compare_pair
 from serlab.report.recipe import RecipeReport, RunReport, describe
@@ -51,7 +52,7 @@ class ProtocolReport:
         found: dict[str, Any] = plain(self)
         found |= {name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "fusions", "gains")}
         for gain in found["gains"]:
-            del gain["p_holm"]
+            del gain["p_holm"], gain["p_wa_holm"]
         return found
 
 
@@ -103,7 +104,7 @@ class Overview:
         return {"corpus": plain(self.corpus)} | parts
 
 
-def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) -> Overview:
+def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = (), *, margin: float = MARGIN) -> Overview:
     """Judge all runs of a corpus.
 
     Args:
@@ -111,6 +112,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
         fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``;
             with ``@dev`` at the end, by weights that each fold's dev side gives. Fused wherever a
             protocol has all their recipes. Several seeds of a recipe are fused unasked.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         UserError: there are no runs, they are of different data, or a fusion fits no protocol.
@@ -134,7 +136,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
         )
     return Overview(
         corpus=corpora[0],
-        protocols=tuple(_protocol(members, wanted) for members in groups.values()),
+        protocols=tuple(_protocol(members, wanted, margin) for members in groups.values()),
         between=tuple(
             found
             for first, second in combinations(_disjoint_first(groups), 2)
@@ -180,20 +182,21 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> ProtocolDifferen
     )
 
 
-def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str]) -> ProtocolReport:
+def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str], margin: float) -> ProtocolReport:
     protocol = next(iter(members.values())).signature["protocol"]
     fused = [(fuse_seeds(group), [group]) for group in members.values() if len(group.seeds) > 1]
     for fusion in fusions:
         if set(names := members_of(fusion)) <= set(members):
             parts = [members[name] for name in names]
             fused.append((fuse_recipes(parts, fitted=fusion.endswith(FITTED)), parts))
+    mixed = [(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1]
     return ProtocolReport(
         **{key: protocol[key] for key in ("name", "definition", "speaker_disjoint", "folds")},
         recipes=_best_first(members.values()),
         fusions=tuple(
             replace(found, weights=_weights(found.runs)) for found in _best_first(fusion for fusion, _ in fused)
         ),
-        gains=tuple(compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1),
+        gains=tuple(compare_pair(fusion, part, margin=margin) for fusion, part in mixed),
     )
 
 

@@ -23,10 +23,12 @@ from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, Format
+from serlab.evaluation.significance import MARGIN
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
+from serlab.report.notices import GRAVITY, kinds
 from serlab.report.overview import Overview, survey
 from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
@@ -52,6 +54,7 @@ def build(
     recipes: Collection[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    margin: float = MARGIN,
 ) -> Path:
     """Write the report of the runs below a folder.
 
@@ -62,6 +65,7 @@ def build(
             listen to; parts that need it are left out without it.
         audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few
             clips that are shown into the page, ``"none"`` leaves sound out.
+        margin: differences of UAR up to this are called equivalent.
 
     Returns:
         The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and
@@ -75,7 +79,7 @@ def build(
     folder = Path(folder)
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
-    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
+    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips, margin=margin)
     return _write(summary, folder / "report", clips, audio)
 
 
@@ -86,6 +90,7 @@ def build_foreign(
     *,
     side: str = "test",
     audio: Audio = "link",
+    margin: float = MARGIN,
 ) -> Path:
     """Write the report of tables of predictions, serlab's own or others'.
 
@@ -96,6 +101,7 @@ def build_foreign(
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
+        margin: likewise.
 
     Returns:
         The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and
@@ -108,7 +114,7 @@ def build_foreign(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
-    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
+    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips, margin=margin), folder, clips, audio)
 
 
 def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
@@ -150,6 +156,7 @@ def build_overview(
     fusions: Iterable[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    margin: float = MARGIN,
 ) -> Path:
     """Write the report of each protocol of a corpus, and an overview of all.
 
@@ -160,6 +167,7 @@ def build_overview(
             :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
+        margin: likewise.
 
     Returns:
         The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and
@@ -171,10 +179,10 @@ def build_overview(
     protocols = read_protocols(folder, recipes)
     there = {name: {run.path.parent.name for run in runs} for name, runs in protocols.items()}
     _check_found(folder, recipes, set().union(*there.values()))
-    found = survey(protocols, fusions)
+    found = survey(protocols, fusions, margin=margin)
     _enter_fusions(folder.parent, found)
     for name, shown in there.items():
-        build(folder / name, recipes=shown, clips=clips, audio=audio)
+        build(folder / name, recipes=shown, clips=clips, audio=audio, margin=margin)
     target = folder / "report"
     files.write_json(target / "report.json", found.to_dict())
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
@@ -246,6 +254,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "correlation": lambda score: words.interval_text(score, _CORRELATION),
         "said": lambda pair: said(pair.comparison.answer, recipes=of_recipes(pair)),
         "sentence": words.sentence,
+        "gravity": GRAVITY.__getitem__,
+        "kinds": kinds,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,

@@ -14,14 +14,14 @@ from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.paired import after_holm
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
-from serlab.evaluation.significance import MARGIN
+from serlab.evaluation.significance import MARGIN, WHY_MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
 from serlab.report.notices import Notice, at_head, notices
 from serlab.report.pairs import PairReport, compare_pair
 from serlab.report.recipe import RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
-from serlab.report.words import listed, people, signature_line
+from serlab.report.words import listed, people, points, signature_line
 from serlab.tables.predictions import Run
 
 
@@ -121,13 +121,19 @@ class Report:
         return self.ledger is None
 
     @property
+    def margin_text(self) -> str:
+        """What is called equivalent, and why so much."""
+        why = f": {WHY_MARGIN}" if self.margin == MARGIN else ", as chosen for this report"
+        return f"Equivalent: the 90 % interval lies within {points(self.margin)} points{why}."
+
+    @property
     def scope(self) -> str:
-        """What the intervals speak of."""
+        """What the intervals cover."""
         who = people(self.corpus["name"])
         widened = [recipe.title for recipe in self.recipes if recipe.widened]
         if self.over_seeds:
-            return f"of other {who} and of training again"
-        return f"of other {who}, not of training again" + (f", except for {listed(widened)}" if widened else "")
+            return f"other {who} and training again"
+        return f"other {who}, not training again" + (f", except for {listed(widened)}" if widened else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, without NaN: ``report.json``."""
