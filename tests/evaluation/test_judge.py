@@ -162,7 +162,7 @@ def test_seeds_that_judge_different_clips_are_said():
     pair = evaluate_pair(whole, uneven)
     assert (pair.clips, pair.only, pair.not_of_all_seeds) == (71, (1, 0), 1)
     assert pair.seeds_comparable
-    assert "1 clip that some seed does not judge is left out" in "\n".join(pair_lines(pair))
+    assert "clips left out, because not every seed judges them: 1" in "\n".join(pair_lines(pair))
 
 
 def test_seeds_that_judge_hardly_a_clip_together_show_nothing_of_training():

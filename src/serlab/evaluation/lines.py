@@ -52,8 +52,7 @@ def pair_lines(pair: PairEvaluation) -> list[str]:
     if any(pair.only):
         lines.append(f"only one of them has {pair.only[0]} and {pair.only[1]} more clips: not compared")
     if left := pair.not_of_all_seeds:
-        clips = "1 clip that some seed does not judge is" if left == 1 else f"{left:,} clips that some seed does not"
-        lines.append(f"{clips} left out" if left == 1 else f"{clips} judge are left out")
+        lines.append(f"clips left out, because not every seed judges them: {left:,}")
     if not pair.seeds_comparable:
         lines.append(_SEEDS_DIFFER)
     for key, metric in METRICS.items():
