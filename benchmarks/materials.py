@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Size
 from serlab.audio import Audio
-from serlab.core import EMOTIONS, SerlabError
+from serlab.core import SerlabError
 from serlab.core.files import CACHE_VARIABLE, cache_folder
 from serlab.core.progress import say
-from serlab.corpora import Corpus, load_corpus
+from serlab.corpora import Corpus, descriptions, load_corpus
 from serlab.frontends.store import ClipFile
 
+LABELS = descriptions()["synthetic"].labels
 W2V2_TOY = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -165,7 +166,7 @@ def small_model() -> Path:
         model = load_recipe("wav2vec2-tiny").model
         assert isinstance(model, EncoderModel)
         folder.mkdir(parents=True, exist_ok=True)
-        encoder.from_scratch(model, EMOTIONS).save_weights(folder)
+        encoder.from_scratch(model, LABELS).save_weights(folder)
 
     return _made("wav2vec2-tiny-random", make)
 
@@ -178,7 +179,7 @@ def transformers() -> Any:
 
 
 def _labels() -> dict[str, Any]:
-    return {"id2label": dict(enumerate(EMOTIONS)), "label2id": {label: i for i, label in enumerate(EMOTIONS)}}
+    return {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Path:

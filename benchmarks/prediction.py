@@ -77,7 +77,7 @@ def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipelin
 
 def _possible(model: Path, name: str) -> bool:
     try:
-        serlab.load_model(model, _PRECISION[name])
+        serlab.load_model(model, precision=_PRECISION[name])
     except SerlabError as error:
         say(f"{name} is skipped: {error}")
         return False

@@ -69,7 +69,7 @@ def _judge_predict(tree: Tree, model: Path) -> Iterator[Fault]:
         yield raised(error)
         return
     yield from _unaccounted(
-        tree, [row.path for row in said.predictions], [entry.path for entry in said.excluded], where
+        tree, [str(row.path) for row in said.predictions], [entry.path for entry in said.excluded], where
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from publication.tables import table
+from serlab.corpora import descriptions
 from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.outcomes import Outcomes, count_outcomes
 from serlab.evaluation.soft import soft_scores
@@ -39,7 +40,9 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
     hard = family["hard"][min(cells)]
     labels = labels_of(hard.table)
     judged = {kind: _judged([family[kind][cell] for cell in sorted(cells)]) for kind in _KINDS if kind in family}
-    tracks = [{kind: on_track(rows, track(clips, labels, name)) for kind, rows in judged.items()} for name in _TRACKS]
+    known = descriptions()["crema-d"].tracks
+    chosen = [track(clips, labels, name, known) for name in _TRACKS]
+    tracks = [{kind: on_track(rows, each) for kind, rows in judged.items()} for each in chosen]
     outcomes = [{kind: count_outcomes(rows, labels) for kind, rows in each.items()} for each in tracks]
     head = ("Learned", *(f"UAR, {name}" for name in _TRACKS), "Macro-F1 of the votes", "Divergence", "Cross-entropy")
     rows = [[_LEARNED[kind], *_uars(outcomes, kind), *_by_votes(judged[kind], clips, labels)] for kind in judged]

@@ -9,7 +9,7 @@ import soundfile
 
 from serlab.audio import Audio, Limits
 from serlab.core import Exclusion, FindingsError, UserError
-from serlab.corpora import cremad, load_corpus
+from serlab.corpora import load_corpus
 from serlab.corpora.screening import check_labels, check_share, screen
 
 
@@ -43,14 +43,14 @@ def test_every_kind_of_broken_file_is_listed_with_its_reason(tmp_path, make_tone
 
 def test_clips_that_a_copy_lacks_are_missing(tmp_path, make_tone):
     make_tone(tmp_path / "1001_DFA_ANG_XX.wav")
-    found = screen(cremad.load(tmp_path))
+    found = screen(load_corpus("crema-d", data=tmp_path))
     assert len(found) == 7441
     assert found[0] == Exclusion("1001_DFA_DIS_XX", "", "missing")
 
 
 @pytest.mark.cremad
 def test_the_silent_clip_of_crema_d(cremad_root):
-    corpus = cremad.load(cremad_root)
+    corpus = load_corpus("crema-d", data=cremad_root)
     one_actor = replace(corpus, clips=corpus.clips[corpus.clips["speaker"] == "1076"])
     assert [(found.clip, found.reason) for found in screen(one_actor)] == [("1076_MTI_SAD_XX", "silent")]
 

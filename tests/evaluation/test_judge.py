@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.judge import evaluate, evaluate_pair
 from serlab.evaluation.lines import evaluation_lines, pair_lines

@@ -1,6 +1,6 @@
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.evaluation.lines import evaluation_lines
 
 SCORE = {"value": 0.5, "low": 0.4, "high": 0.6, "reason": ""}

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import pearsonr, spearmanr
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
-from serlab.corpora import cremad
+from serlab.core import UserError
+from serlab.corpora import load_corpus
 from serlab.evaluation.bootstrap import interval
 from serlab.evaluation.outcomes import count_outcomes
 from serlab.evaluation.people import (
@@ -71,7 +72,7 @@ def cremad_clips(cremad_root, tmp_path_factory):
     for name in ("AudioWAV/1001_DFA_ANG_XX.flac", "processedResults/tabulatedVotes.csv"):
         (root / name).parent.mkdir()
         (root / name).symlink_to(cremad_root / name)
-    return cremad.load(root).clips
+    return load_corpus("crema-d", data=root).clips
 
 
 @pytest.mark.parametrize(("text", "alpha"), [(FOUR_OBSERVERS, 0.743), (THREE_CODERS, 0.691)])

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.prepare import prepare, prepare_all
 from serlab.tables.predictions import make_table

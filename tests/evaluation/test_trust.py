@@ -4,11 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
+from serlab.corpora import descriptions
 from serlab.evaluation.outcomes import count_outcomes
-from serlab.evaluation.trust import ATTRIBUTES, TRACKS, people_of, trust
+from serlab.evaluation.tracks import track_names
+from serlab.evaluation.trust import ATTRIBUTES, people_of, trust
 from serlab.tables.predictions import make_table
+
+TRACKS = descriptions()["crema-d"].tracks
 
 
 def clips_of(speakers: int = 24) -> pd.DataFrame:
@@ -47,13 +51,13 @@ def found():
     dev, test = clips[clips["speaker"] < "12"], clips[clips["speaker"] >= "12"]
     rows = pd.concat([rows_of(test, "test", seed) for seed in (0, 1)], ignore_index=True)
     developed = pd.concat([rows_of(dev, "dev", seed) for seed in (0, 1)], ignore_index=True)
-    return trust(rows, developed, count_outcomes(rows, EMOTIONS), clips)
+    return trust(rows, developed, count_outcomes(rows, EMOTIONS), clips, tracks=TRACKS)
 
 
 def test_everything_is_there_and_json_can_hold_it(found):
     assert all(found[part] is not None for part in found)
     json.dumps(found, allow_nan=False)
-    assert [entry["name"] for entry in found["tracks"]] == list(TRACKS)
+    assert [entry["name"] for entry in found["tracks"]] == list(track_names(TRACKS))
     assert list(found["groups"]) == list(ATTRIBUTES)
 
 
@@ -131,7 +135,7 @@ def test_a_fold_without_dev_is_named_and_nothing_is_fitted():
 def test_a_corpus_without_votes_and_speakers():
     clips = clips_of()[["clip", "label"]].assign(speaker="")
     rows = rows_of(clips, "test")
-    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS), clips, speakers_known=False)
+    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS), clips, tracks=TRACKS, speakers_known=False)
     assert [found[part] for part in ("groups", "tracks", "soft", "people")] == [None] * 4
     assert found["calibration"]["before"]["nll"]["low"] is None
     assert people_of(rows, clips, EMOTIONS, speakers_known=False) is None

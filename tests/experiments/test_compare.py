@@ -140,7 +140,7 @@ def test_the_screening_is_remembered(compare, monkeypatch):
     def again(*arguments, **how):
         raise AssertionError("screened again")
 
-    monkeypatch.setattr("serlab.corpora.screening.check", again)
+    monkeypatch.setattr("serlab.corpora.screening._screen_clip", again)
     assert compare("mfcc-svm", folds=[1, 2]).trained == 1
 
 
@@ -170,7 +170,7 @@ def test_results_of_other_data_of_the_same_name_are_in_the_way(compare, tiny_cor
     first = compare("mfcc-svm")
     before = state_of(first.folder)
     other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", ["model.C=[1.0]"])
-    with pytest.raises(UserError, match=r"other data that are called tiny too.*another --out"):
+    with pytest.raises(UserError, match=r"other data under the name tiny.*another out folder"):
         compare(other, corpus=changed_corpus(tiny_corpus, tmp_path))
     assert state_of(first.folder) == before
 
@@ -224,7 +224,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
 def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"fold1-seed0\.json is not a signature"):
+    with pytest.raises(UserError, match=r"fold1-seed0\.json is not the signature"):
         compare("mfcc-svm")
 
 

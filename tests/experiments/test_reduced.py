@@ -6,7 +6,7 @@ import pytest
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.experiments.reduced import limited, smoke_limit
+from serlab.experiments.reduced import reduced, smoke_limit
 from serlab.protocols import split
 
 
@@ -17,7 +17,7 @@ def corpus(tiny_corpus):
 
 def test_a_part_has_so_many_clips_of_each_label_and_speaker_on_the_same_sides(corpus):
     whole = split(corpus, "speaker-2")
-    part, folds = limited(corpus, whole, 2)
+    part, folds = reduced(corpus, whole, 2)
     assert set(part.clips.groupby(["label", "speaker"]).size()) == {2}
     assert part.labels == corpus.labels
     assert list(part.clips.index) == list(range(len(part.clips)))
@@ -30,10 +30,10 @@ def test_a_part_has_so_many_clips_of_each_label_and_speaker_on_the_same_sides(co
 
 def test_which_clips_depends_on_their_ids_alone(corpus):
     folds = split(corpus, "speaker-2")
-    one, two, all_of_them = (limited(corpus, folds, limit)[0] for limit in (1, 2, 99))
+    one, two, all_of_them = (reduced(corpus, folds, limit)[0] for limit in (1, 2, 99))
     assert set(one.clips["clip"]) < set(two.clips["clip"]) < set(all_of_them.clips["clip"]) == set(corpus.clips["clip"])
     assert len({part.fingerprint for part in (one, two)} | {corpus.fingerprint}) == 3
-    assert limited(corpus, folds, 1)[0].clips.equals(one.clips)
+    assert reduced(corpus, folds, 1)[0].clips.equals(one.clips)
     assert {clip.rsplit("_", 1)[1] for clip in one.clips["clip"]} > {"0"}
 
 
@@ -44,7 +44,7 @@ def test_a_part_s_results_lie_apart_and_the_report_says_so(compare, tmp_path):
     assert part.trained == 1
     assert compare(limit=2).done == 1
     assert "at most 2 clips per label and speaker, 36 of 54" in part.report.with_name("report.md").read_text()
-    with pytest.raises(UserError, match="limit 0"):
+    with pytest.raises(UserError, match="limit=0"):
         compare(limit=0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.copies import COPIES, TOGETHER
 
 from serlab.audio import SAMPLE_RATE, Audio
-from serlab.corpora import cremad
+from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.leaks import audit
 from serlab.protocols import split
@@ -31,7 +31,7 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def corpus(cremad_root) -> Corpus:
-    return cremad.load(cremad_root)
+    return load_corpus("crema-d", data=cremad_root)
 
 
 @pytest.mark.cremad

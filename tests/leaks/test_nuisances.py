@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.corpora.base import Corpus
 from serlab.leaks.nuisances import binned, check_nuisances, how_well
 from serlab.recordings.listening import Heard

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.core.files import write_json
 from serlab.evaluation.outcomes import predicted_of
 from serlab.recipes import load_recipe

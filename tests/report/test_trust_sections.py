@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.report import build
 from serlab.tables.predictions import read_runs
 

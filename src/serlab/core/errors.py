@@ -18,9 +18,6 @@ from dataclasses import dataclass
 # torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
-EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
-"""The six labels of CREMA-D, in alphabetical order."""
-
 
 class SerlabError(Exception):
     """Base of every error that serlab raises on purpose; its text is one sentence for the user."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from serlab.core import Exclusion
 from serlab.core.files import sha256_json
+from serlab.corpora.description import Description, Tracks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,7 @@ class Corpus:
         excluded: entries of the folder that are no clips, with the reason, such as hidden ones and folders that cannot
             be opened; ``clip`` is the path relative to the corpus.
         lost: labels that have no clip because of that, with the reason.
+        description: what is known about the corpus beforehand; None for the user's own corpus.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Corpus:
     smoke: bool = False
     excluded: tuple[Exclusion, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
+    description: Description | None = None
 
     @property
     def sentences_known(self) -> bool:
@@ -70,7 +73,7 @@ class Corpus:
             **{name: getattr(self, name) for name in names},
             "clips": len(self.clips),
             "labels": list(self.labels),
-            "label_track": "intended",
+            "label_track": (self.description.tracks if self.description else Tracks()).label,
         }
         return described | ({"part": self.part, "smoke": self.smoke} if self.part else {})
 

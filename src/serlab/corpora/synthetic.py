@@ -30,10 +30,11 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
-from serlab.core import EMOTIONS, MachineError, UserError
+from serlab.core import MachineError, UserError
 from serlab.core.files import cache_folder, sha256_file, write_json, writing
 from serlab.core.progress import bar, say
 from serlab.corpora.base import Corpus, fingerprint
+from serlab.corpora.description import Description
 from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
 
@@ -123,11 +124,12 @@ class _Plan:
     level: float
 
 
-def load(folder: Path | None = None) -> Corpus:
-    """Load the synthetic corpus; make it first where it is not there yet or not whole.
+def load(description: Description, folder: Path | None = None) -> Corpus:
+    """Load the synthetic corpus; make it first if it is not there or not complete.
 
     Args:
-        folder: where its clips lie or shall be written; the user's cache folder if not given.
+        description: of the corpus.
+        folder: where its clips are or should be written; by default, the user's cache folder.
 
     Returns:
         The corpus of 1,728 clips, 16 kHz, 16 bit, each a whole multiple of 0.1 s long.
@@ -156,14 +158,15 @@ def load(folder: Path | None = None) -> Corpus:
     ]
     clips = pd.DataFrame(rows).sort_values("clip", ignore_index=True)
     return Corpus(
-        name="synthetic",
+        name=description.name,
         clips=clips,
-        labels=EMOTIONS,
-        licence="made on your machine by espeak-ng (GPL-3.0 program); the audio itself is unencumbered",
-        citation=f"serlab's synthetic corpus, version {VERSION}, spoken by espeak-ng",
+        labels=description.labels,
+        licence=description.licence,
+        citation=description.citation,
         fingerprint=fingerprint(clips),
         copy="synthetic speech made by espeak-ng, no human voice",
         synthetic=True,
+        description=description,
     )
 
 
@@ -205,7 +208,7 @@ def _plans() -> list[_Plan]:
         _plan(number, sentence, label)
         for number in range(len(_VOICES))
         for sentence in range(len(SENTENCES))
-        for label in EMOTIONS
+        for label in _SHIFTS
     ]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from serlab.core import Exclusion
-from serlab.corpora import cremad, load_corpus
+from serlab.corpora import load_corpus
+from serlab.corpora.described import find_files, find_folder, official_clips
 from serlab.corpora.remembered import anew
 from serlab.corpora.screening import MISSING, screen
 
@@ -72,14 +73,18 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     with anew():
         corpus = load_corpus(corpus_name, data=data)
         unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
-    known = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
+    faulty = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
     has_file = corpus.clips["path"] != ""
     differing: list[str] = []
     extra: list[str] = []
-    if corpus.name == cremad.NAME:
-        differs = has_file & (corpus.clips["sha256"] != cremad.manifest()["sha256"])
-        differing = corpus.clips.loc[differs, "clip"].tolist()
-        files = cremad.find_files(cremad.find_folder(data))
+    known = corpus.description
+    published = False
+    if known is not None and known.files.pattern:
+        official = official_clips(known)
+        published = "sha256" in official
+        if published:
+            differing = corpus.clips.loc[has_file & (corpus.clips["sha256"] != official["sha256"]), "clip"].tolist()
+        files = find_files(known, find_folder(known, data))
         extra = [str(files.folder / name) for name in files.extra]
     return Verification(
         corpus=corpus.name,
@@ -88,9 +93,9 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         present=int(has_file.sum()),
         missing=corpus.clips.loc[~has_file, "clip"].tolist(),
         extra=extra,
-        corrupt=[exclusion for exclusion in unusable if exclusion not in known],
-        known_faults=known,
+        corrupt=[exclusion for exclusion in unusable if exclusion not in faulty],
+        known_faults=faulty,
         left_out=list(corpus.excluded),
         differing=differing,
-        official=not differing if corpus.name == cremad.NAME else None,
+        official=not differing if published else None,
     )

@@ -81,6 +81,7 @@ def evaluate(
             judged.dev,
             outcomes,
             corpus.clips if corpus else None,
+            tracks=corpus.description.tracks if corpus and corpus.description else None,
             speakers_known=judged.speakers_known,
             folds=judged.folds,
             seeds=judged.seeds,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,10 +23,12 @@ from serlab.evaluation.fairness import age_bands, judge_groups
 from serlab.evaluation.outcomes import Called, Outcomes, count_outcomes
 from serlab.evaluation.people import agree_and_fail, likeness, people, raters_outcomes
 from serlab.evaluation.soft import ceiling, soft_scores
-from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
+from serlab.evaluation.tracks import on_track, track, track_names, votes_for, votes_of
 from serlab.tables.predictions import PREFIX, labels_of
 
-TRACKS = ("perceived", "perceived-face", "perceived-both", "agreement>=0.8", "level-LO", "level-MD", "level-HI")
+if TYPE_CHECKING:
+    from serlab.corpora.description import Tracks
+
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")
 _LISTED = 12
 _MODEL = ["fold", "seed"]
@@ -42,6 +44,7 @@ def trust(
     outcomes: Outcomes,
     clips: pd.DataFrame | None = None,
     *,
+    tracks: Tracks | None = None,
     speakers_known: bool = True,
     folds: Called = _AS_NUMBERED,
     seeds: Called = _AS_NUMBERED,
@@ -53,6 +56,8 @@ def trust(
         dev: the same models' rows of the dev sides, on which temperatures and sets are fitted; may be empty.
         outcomes: the confusion counts of ``rows``.
         clips: the corpus's table, with votes and what it knows of the speakers; None where it is not at hand.
+        tracks: other labels of a clip, from the corpus's description.
+        tracks: what other labels a clip of the corpus has.
         speakers_known: False where the corpus does not say who speaks.
         folds: what the folds' numbers are called, None for one that is none; by default, as they are numbered.
         seeds: likewise.
@@ -71,7 +76,7 @@ def trust(
     by_scores = _of_scores(rows, dev, labels, clips, speaker, speakers_known, folds, seeds) if scored else _NO_SCORES
     return by_scores | {
         "groups": None if clips is None or not speakers_known else _groups(outcomes, clips),
-        "tracks": None if clips is None else _tracks(rows, clips, labels, speakers_known),
+        "tracks": None if clips is None or tracks is None else _tracks(rows, clips, labels, tracks, speakers_known),
         "people": None if clips is None else _beside_people(rows, outcomes, clips, speakers_known),
     }
 
@@ -249,15 +254,15 @@ def _groups(outcomes: Outcomes, clips: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def _tracks(
-    rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], speakers_known: bool
+    rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], tracks: Tracks, speakers_known: bool
 ) -> list[dict[str, Any]] | None:
     votes, levels = _voted_on(clips, labels), "level" in clips
     found = []
-    for name in TRACKS:
+    for name in track_names(tracks):
         if not (levels if name.startswith("level") else votes):
             continue
         try:
-            chosen = track(clips, labels, name)
+            chosen = track(clips, labels, name, tracks)
         except UserError:  # no judged clip has a label on it
             continue
         judged = on_track(rows, chosen)

@@ -1,24 +1,28 @@
 """Comparisons: recipes x folds x seeds on one corpus and protocol, resumable run by run.
 
 A run is identified by recipe hash, corpus fingerprint, protocol, fold, seed and precision. The same run is never done
-twice; another one is never overwritten silently. Every evaluation on a test side is written to the ledger.
+twice, and another run is never overwritten silently. The ledger lists every evaluation on a test subset.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serlab.core import Exclusion, UserError
+import pandas as pd
+
+from serlab.core import Exclusion, UserError, argument
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight
 from serlab.experiments.context import RunContext
 from serlab.experiments.execute import execute
+from serlab.experiments.frames import differences_of, scores_of
 from serlab.experiments.jobs import check_jobs
 from serlab.experiments.plan import Plan, check_seeds, plan
-from serlab.experiments.reduced import limited, smoke_limit, smoke_recipe
+from serlab.experiments.reduced import reduced, smoke_limit, smoke_recipe
 from serlab.experiments.run import Stores
 from serlab.protocols import default_protocol
 from serlab.protocols.files import find_split
@@ -30,16 +34,20 @@ from serlab.training import processes
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 
 
-@dataclass(frozen=True)
+# Tables have no truth value, so two comparisons are equal only if they are one.
+@dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a comparison gives.
+    """The result of a comparison.
 
     Attributes:
         folder: ``<out>/<corpus>/<protocol>``.
         report: path of the report's page.
         models: the runs' model folders that were kept.
         exclusions: clips and other entries of the corpus that were left out.
-        done, trained: runs that were there already, and runs made now.
+        done, trained: number of runs that existed already, and of runs done now.
+        scores: a row per recipe and metric, with intervals; see :func:`serlab.experiments.frames.scores_of`.
+        differences: a row per pair of recipes and metric, with intervals and p-values; see
+            :func:`serlab.experiments.frames.differences_of`.
     """
 
     folder: Path
@@ -48,6 +56,8 @@ class Comparison:
     exclusions: tuple[Exclusion, ...]
     done: int
     trained: int
+    scores: pd.DataFrame
+    differences: pd.DataFrame
 
 
 @processes.led
@@ -69,29 +79,29 @@ def compare(
     limit: int | None = None,
     smoke: bool = False,
 ) -> Comparison:
-    """Train every recipe on every fold and seed that is not there yet, and write the report.
+    """Train every recipe on every fold and seed that is missing, and write the report.
 
     Args:
-        corpus: a known corpus's name, the path of a folder or table, or a loaded corpus.
+        corpus: name of a known corpus, path of a folder or table, or a loaded corpus.
         recipes: names of presets, paths of YAML files, or recipes.
-        data: where the corpus lies.
-        protocol: how to split: a protocol's name, or a CSV file with columns ``clip`` and ``side``; the corpus's
-            default if None.
+        data: folder of a known corpus.
+        protocol: how to split: name of a protocol, or a CSV file with columns ``clip`` and ``side``;
+            the corpus's default if None.
         folds: numbers of the folds to run; all if empty.
-        seeds: the runs' seeds.
+        seeds: seeds of the runs.
         out: results folder.
-        dev_only: develop without ever predicting the test side.
+        dev_only: develop without ever predicting the test subset.
         keep_models: keep each run's model folder.
         max_excluded: share of clips that may be left out before nothing is run.
-        audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
-        cache: keep features on disk, so that another fold, seed or recipe finds them; the results are the same.
+        audio: how the report plays its clips: ``link``, ``embed`` or ``none``.
+        cache: keep features on disk for other folds, seeds and recipes; the results are the same.
         jobs: how many runs to do at once, each in a process of its own on its share of the cores.
         limit: most clips per label and speaker; the results lie in ``<out>/<corpus>-limit<N>``.
-        smoke: only try whether everything runs, on a few clips per label and speaker, for one epoch, on the first fold
-            if none is named; the results lie in ``<out>/<corpus>-smoke``.
+        smoke: only check that everything runs: a few clips per label and speaker, one epoch, and the first
+            fold unless ``folds`` says otherwise; the results lie in ``<out>/<corpus>-smoke``.
 
     Returns:
-        Where the tables and the report are.
+        Paths of the report and the kept models, and the scores and differences as DataFrames.
 
     Raises:
         UserError: a name does not exist, or another configuration's results are in the way.
@@ -99,20 +109,20 @@ def compare(
         MachineError: weights, disk or network fail, or the system has ended a run's process.
 
     Example:
-        ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).report``
+        ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).scores``
     """
     check_jobs(jobs)
     loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
     if not loaded:
-        raise UserError("name at least one recipe; serlab recipes lists them.")
+        raise UserError(f"{argument('recipes')} is empty; name at least one recipe, e.g. {DEFAULT_RECIPES[-1]}.")
     check_seeds(seeds)
     if limit is not None and limit < 1:
-        raise UserError(f"limit {limit} leaves no clip; it must be 1 or more.")
+        raise UserError(f"{argument('limit', limit)} leaves no clip; it must be 1 or more.")
     found = corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data)
     check_labels_at_sight(found)
     split = find_split(found, protocol or default_protocol(found))
     if smoke or limit is not None:
-        found, split = limited(found, split, limit or smoke_limit(found), smoke=smoke)
+        found, split = reduced(found, split, limit or smoke_limit(found), smoke=smoke)
     if smoke:
         loaded = [smoke_recipe(recipe) for recipe in loaded]
         folds = folds or [split.folds[0].number]
@@ -123,15 +133,16 @@ def compare(
 
 
 def report(plan: Plan, *, audio: Audio = "link") -> Comparison:
-    """Write the report of a plan's protocol, with all runs that are there.
+    """Write the report of all runs in the folder of a plan.
 
     Args:
         plan: a plan that was executed.
-        audio: how the report gives its clips: ``link``, ``embed`` or ``none``.
+        audio: how the report plays its clips: ``link``, ``embed`` or ``none``.
     """
     context = plan.context
     folder = context.results.folder
     page = build(folder, clips=context.corpus.clips, audio=audio)
+    found = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     models = (context.files(run.spec).model for run in plan.runs)
     return Comparison(
         folder=folder,
@@ -140,4 +151,6 @@ def report(plan: Plan, *, audio: Audio = "link") -> Comparison:
         exclusions=(*context.exclusions, *context.corpus.excluded),
         done=len(plan.done),
         trained=len(plan.waiting),
+        scores=scores_of(found),
+        differences=differences_of(found),
     )

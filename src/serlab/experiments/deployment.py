@@ -1,7 +1,7 @@
-"""A model for use: a recipe trained on every speaker of a corpus, and what a comparison says of that recipe.
+"""A model for use: a recipe trained on every speaker of a corpus, and what a comparison says about that recipe.
 
-Such a model has heard everybody, so no clip of the corpus can test it. What is known of it is what a comparison has
-measured of the same recipe on speakers that its models had not heard; its card quotes that, and says what it is.
+No clip of the corpus can test such a model. A comparison has measured the same recipe on speakers that its models were
+not trained on; the model card quotes that measurement and says that it is of other models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from serlab.core import UserError
+from serlab.core import UserError, argument, setting
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
@@ -39,12 +39,12 @@ from serlab.training import processes
 
 @dataclass(frozen=True)
 class Quote:
-    """What a comparison says of a recipe, as the model's signature holds it.
+    """What a comparison says about a recipe, as in the model's signature.
 
     Attributes:
         protocol: name of the comparison's protocol.
         speaker_disjoint: whether its test speakers are unknown to its models; None if unknown.
-        folds, seeds: as they are called.
+        folds, seeds: names of the folds, and the seeds.
         clips: test clips.
         speakers: test speakers; None if unknown.
         uar, low, high: UAR with its interval; None without an interval.
@@ -70,8 +70,8 @@ class DeployedIdentity(RunIdentity):
     """What makes two models that were trained on every speaker the same.
 
     Attributes:
-        fixed: what dev subsets have chosen elsewhere.
-        quoted: what a comparison says of the recipe.
+        fixed: what was chosen on dev subsets elsewhere.
+        quoted: what a comparison says about the recipe; None without one.
     """
 
     fixed: Fixed
@@ -96,9 +96,9 @@ def train_on_everyone(
         corpus: the corpus.
         recipe: the recipe.
         quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this
-            corpus. A network is then trained to the median of the epochs that were best there, a probe
-            as was chosen most often.
-        epochs: a network's last epoch, instead.
+            corpus. A network is then trained to the median of its best epochs, a probe with its most
+            frequent choice.
+        epochs: a network's last epoch; overrides that of ``quote``.
         seed: the run's seed.
         out: results folder; the model lies in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
         max_excluded: share of clips that may be left out.
@@ -125,7 +125,7 @@ def train_on_everyone(
     with locked(files):
         if files.model.is_dir():
             _check_there(files, identity)
-            say(f"{files.model} is there already.")
+            say(f"{files.model} exists already.")
         else:
             check_usable(corpus, context.exclusions, max_excluded)
             _train(spec, context, identity, files)
@@ -140,16 +140,17 @@ def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files
     card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
     save(outcome.classifier, files.model, signature, card)
     shutil.rmtree(workspace, ignore_errors=True)
-    say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}; it is untested: it has heard every speaker.")
+    uar = f"training UAR {outcome.training['train_uar']:.3f}"
+    say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
     if not isinstance(recipe.model, (EncoderModel, ResNetModel)):
-        raise UserError(f"{recipe.name} has no epochs; leave --epochs out.")
+        raise UserError(f"{recipe.name} has no epochs; omit {argument('epochs')}.")
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(
-            f"--epochs {epochs} is not within 1 to {recipe.training.epochs}, the epochs that {recipe.name} plans; for "
-            "more, give them with --set training.epochs."
+            f"{argument('epochs', epochs)} is not between 1 and {recipe.training.epochs}, the epochs of {recipe.name}; "
+            f"for more, change {setting('training.epochs')}."
         )
     return epochs
 
@@ -161,12 +162,13 @@ def _check_there(files: RunFiles, identity: DeployedIdentity) -> None:
         there = None
     if there != identity.data():
         raise UserError(
-            f"{files.model} holds a model of another configuration or quotation; move it away, or choose another --out."
+            f"{files.model} holds a model of another configuration or quotation; move it away, or choose another "
+            f"{argument('out')} folder."
         )
 
 
 def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
-    """The runs of a comparison that are of the same recipe and data."""
+    """A comparison's runs of the recipe, once it is clear that recipe and data are the same."""
     if folder.name == "index.html":
         folder = folder.parent
     if folder.name == "report":
@@ -174,15 +176,18 @@ def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
     runs = read_runs(folder, {spec.folder}) if folder.is_dir() else []
     if not runs:
         raise UserError(
-            f"--quote {folder} has no run of {spec.folder}; name a comparison's folder, OUT/CORPUS/PROTOCOL, that has."
+            f"{argument('quote', folder)} has no run of {spec.folder}; name the folder of a comparison that has one, "
+            "OUT/CORPUS/PROTOCOL."
         )
     (group,) = group_runs(runs)
     for run in group.runs:
         for key, value in {"recipe": spec.hash, "corpus": corpus.fingerprint}.items():
             if run.signature["identity"][key] != value:
-                raise UserError(f"--quote {folder} is of another {key}; quote a comparison of this {key}.")
+                raise UserError(f"{argument('quote', folder)} is of another {key}; quote a comparison of this {key}.")
     if group.side != "test":
-        raise UserError(f"--quote {folder} has no test side of {spec.folder}; run it without --dev-only.")
+        raise UserError(
+            f"{argument('quote', folder)} has no test subset of {spec.folder}; run it without {argument('dev_only')}."
+        )
     return group
 
 

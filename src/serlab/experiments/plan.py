@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.run import identify
 from serlab.experiments.signature import StoredSignature
@@ -110,7 +110,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
     """Refuse a seed that random generators do not take."""
     for seed in seeds:
         if not 0 <= seed < _SEEDS:
-            raise UserError(f"seed {seed} is not within 0 to {_SEEDS - 1}.")
+            raise UserError(f"seed {seed} is not between 0 and {_SEEDS - 1}.")
 
 
 def _chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
@@ -132,14 +132,14 @@ def _check_results(context: RunContext, specs: Sequence[RunSpec]) -> None:
         stored = StoredSignature.read(path)
         if stored.fingerprint != corpus.fingerprint:
             raise UserError(
-                f"{path} is of other data that are called {corpus.name} too (fingerprint {stored.fingerprint[:8]}, "
-                f"not {corpus.fingerprint[:8]}); move it away, or choose another --out."
+                f"{path} was made with other data under the name {corpus.name} (fingerprint {stored.fingerprint[:8]}, "
+                f"not {corpus.fingerprint[:8]}); move it away, or choose another {argument('out')} folder."
             )
         if stored.protocol_version != split.version:
             raise UserError(
                 f"{path} was made with other folds of {split.name} (version {stored.protocol_version}, not "
-                f"{split.version}: copies of recordings were shared out otherwise); move it away, or choose another "
-                "--out."
+                f"{split.version}: duplicates were assigned differently); move it away, or choose another "
+                f"{argument('out')} folder."
             )
         if stored.recipe != hashes.get(path.parent.name, stored.recipe):
             raise stored.of_another("recipe", hashes[path.parent.name])

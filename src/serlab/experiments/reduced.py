@@ -1,7 +1,7 @@
-"""A corpus reduced to some clips per label and speaker, to try whether everything runs, or to spend less time.
+"""A corpus reduced to a few clips per label and speaker: what ``limit`` and ``smoke`` of a comparison make.
 
-Folds come first, from the full list; then the same part is taken of every side. It is a corpus of its own, with its own
-name and fingerprint, so that its results never meet those of the whole.
+Folds are computed from the full list; then every subset is reduced. The reduced corpus has a name and fingerprint of
+its own, so its results are never mixed with those of the full corpus.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from serlab.recipes import EncoderModel, Recipe, ResNetModel
 _SMOKE_CLIPS = 300
 _SMOKE_MOST, _SMOKE_EPOCHS = 3, 1
 _SMOKE_LABEL = 20
-"""Clips of a label that a smoke run has where few or unknown speakers would leave too few to train on."""
+"""Clips per label of a smoke run if few or unknown speakers would leave too few to train on."""
 
 
-def limited(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) -> tuple[Corpus, Split]:
-    """Take so many clips per label and speaker.
+def reduced(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) -> tuple[Corpus, Split]:
+    """Reduce a corpus to so many clips per label and speaker.
 
     Args:
         corpus: the corpus.
         split: a protocol applied to it.
-        limit: most clips per label and speaker. Which ones depends on their ids alone, and a larger limit keeps all
-            that a smaller one keeps.
+        limit: most clips per label and speaker. Which ones depends on their ids alone; a larger limit keeps
+            all clips that a smaller one keeps.
         smoke: call the result a smoke run.
 
     Returns:
-        The part as a corpus, and the same folds with what is left of their sides.
+        The reduced corpus, and the same folds with the clips that are left.
     """
     table = corpus.clips
     order = table.assign(draw=[keyed_seed("limit", clip) for clip in table["clip"]]).sort_values("draw")
@@ -38,8 +38,8 @@ def limited(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) ->
     clips = table.loc[places].reset_index(drop=True)
     kept = set(clips["clip"])
 
-    def left(side: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(clip for clip in side if clip in kept)
+    def left(subset: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(clip for clip in subset if clip in kept)
 
     folds = tuple(Fold(fold.number, left(fold.train), left(fold.dev), left(fold.test)) for fold in split.folds)
     part = replace(
@@ -54,14 +54,14 @@ def limited(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) ->
 
 
 def smoke_limit(corpus: Corpus) -> int:
-    """Clips per label and speaker of a smoke run: about 300 in all, at least one; more than three of few speakers."""
+    """Clips per label and speaker of a smoke run: 1 to 3, about 300 in all; more if there are few speakers."""
     groups = corpus.clips[["label", "speaker"]].drop_duplicates()
     most = max(_SMOKE_MOST, _SMOKE_LABEL // int(groups.groupby("label").size().min()))
     return min(most, max(1, _SMOKE_CLIPS // len(groups)))
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """The recipe as a smoke run has it: a network is trained for one epoch."""
+    """The recipe of a smoke run: a network is trained for one epoch."""
     if not isinstance(recipe.model, (EncoderModel, ResNetModel)) or recipe.training.epochs == _SMOKE_EPOCHS:
         return recipe
     return replace(recipe, training=replace(recipe.training, epochs=_SMOKE_EPOCHS), preset=False)

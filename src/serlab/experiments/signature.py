@@ -17,7 +17,7 @@ import torch
 
 from serlab import __version__
 from serlab.approaches.weights import public_name
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.ranks import world
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
 from serlab.experiments.run import Outcome
@@ -258,7 +258,9 @@ class StoredSignature:
             why = "it is another kind of JSON"
         except (OSError, ValueError) as error:
             why = str(error)
-        raise UserError(f"{path} is not a signature of a run: {why}; move it away, or choose another --out.")
+        raise UserError(
+            f"{path} is not the signature of a run: {why}; move it away, or choose another {argument('out')} folder."
+        )
 
     @property
     def recipe(self) -> str:
@@ -274,5 +276,5 @@ class StoredSignature:
         """The error for a run that is not the one that is wanted, because ``key`` of its identity differs."""
         return UserError(
             f"{self.path} is of another configuration ({key} {self.identity.get(key)}, not {wanted}); move it away, "
-            "or choose another --out."
+            f"or choose another {argument('out')} folder."
         )

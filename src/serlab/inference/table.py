@@ -25,19 +25,14 @@ from typing import Any
 from serlab import __version__
 from serlab.core import Exclusion, UserError
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
-from serlab.inference.files import FilePrediction
-from serlab.model.classifier import Classifier
+from serlab.model.model import Model
+from serlab.model.prediction import Prediction, column_names
 
 ENDINGS = (".csv", ".jsonl")
 
 _FORMAT = 1
 _MODEL_FILES = (".json", ".safetensors", ".bin")
 _EXCLUDED_HEADER = ("path", "reason")
-
-
-def csv_header(labels: Iterable[str]) -> tuple[str, ...]:
-    """Columns of predictions as CSV."""
-    return "path", "predicted", *(f"prob_{label}" for label in labels)
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> str:
@@ -47,10 +42,10 @@ def as_csv(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
+def lines(results: Iterable[Prediction | Exclusion], form: str) -> str:
     r"""Predictions or exclusions as lines of ``csv``, without the header, or ``jsonl``.
 
-    >>> lines([FilePrediction("a,b.wav", "sad", {"calm": 0.25, "sad": 0.75})], "csv")
+    >>> lines([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a,b.wav")], "csv")
     '"a,b.wav",sad,0.25,0.75\r\n'
     >>> lines([Exclusion("a.wav", "a.wav", "silent")], "jsonl")
     '{"path": "a.wav", "reason": "silent"}\n'
@@ -58,12 +53,12 @@ def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
     if form == "csv":
         return as_csv(
             (found.path, found.label or "", *found.probabilities.values())
-            if isinstance(found, FilePrediction)
+            if isinstance(found, Prediction)
             else (found.path, found.reason)
             for found in results
         )
     rows = (
-        vars(found) if isinstance(found, FilePrediction) else {"path": found.path, "reason": found.reason}
+        found.data() if isinstance(found, Prediction) else {"path": found.path, "reason": found.reason}
         for found in results
     )
     return "".join(f"{json.dumps(row)}\n" for row in rows)
@@ -81,7 +76,7 @@ class PredictionFile:
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         self.path = path
         self.form = path.suffix.lower()[1:]
-        self.header = csv_header(labels)
+        self.header = column_names(labels)
         self.excluded_path = path.with_suffix(f".excluded{path.suffix}")
         self.excluded: set[str] = set()
 
@@ -90,13 +85,13 @@ class PredictionFile:
         done = set(self._paths(self.path, self.header)) | self.excluded
         return [file for file in files if file not in done]
 
-    def add(self, results: Sequence[FilePrediction | Exclusion]) -> None:
+    def add(self, results: Sequence[Prediction | Exclusion]) -> None:
         """Append what became of some files, and see it to the disk.
 
         Raises:
             MachineError: the file cannot be written.
         """
-        predicted = [found for found in results if isinstance(found, FilePrediction)]
+        predicted = [found for found in results if isinstance(found, Prediction)]
         excluded = [found for found in results if isinstance(found, Exclusion)]
         if predicted:
             _append(self.path, lines(predicted, self.form))
@@ -140,14 +135,13 @@ class PredictionFile:
 
 
 @contextmanager
-def opened(path: Path, model: Path, classifier: Classifier, abstain: float | None = None) -> Iterator[PredictionFile]:
+def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[PredictionFile]:
     """Start a file of predictions, or go on with one.
 
     Args:
         path: the file; its name ends in ``.csv`` or ``.jsonl``.
-        model: the model's folder.
-        classifier: the model, loaded from there.
-        abstain: as for :func:`serlab.inference.files.predict`.
+        model: the model.
+        abstain: as for :meth:`serlab.Model.predict`.
 
     Yields:
         The file, which no other process can open meanwhile.
@@ -168,8 +162,8 @@ def opened(path: Path, model: Path, classifier: Classifier, abstain: float | Non
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another process is writing {path} right now; wait for it.") from None
-        file = PredictionFile(path, classifier.labels)
-        source = _source(model, classifier) | {"abstain": abstain}
+        file = PredictionFile(path, model.labels)
+        source = _source(model) | {"abstain": abstain}
         if path.stat().st_size:
             _check_source(path, side, source)
             file.repair()
@@ -181,14 +175,15 @@ def opened(path: Path, model: Path, classifier: Classifier, abstain: float | Non
         yield file
 
 
-def _source(model: Path, classifier: Classifier) -> dict[str, Any]:
+def _source(model: Model) -> dict[str, Any]:
     """What rows come from: every file of the model's folder that can change them, and the precision."""
-    found = (path for pattern in ("*", "encoder/*") for path in model.glob(pattern) if path.suffix in _MODEL_FILES)
+    folder = model.folder
+    found = (path for pattern in ("*", "encoder/*") for path in folder.glob(pattern) if path.suffix in _MODEL_FILES)
     return {
         "format": _FORMAT,
-        "model": str(model),
-        "sha256": sha256_json({path.relative_to(model).as_posix(): sha256_file(path) for path in found}),
-        "precision": classifier.precision,
+        "model": str(folder),
+        "sha256": sha256_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in found}),
+        "precision": model.precision,
         "serlab": __version__,
     }
 

@@ -7,6 +7,12 @@ from typing import Any
 
 from serlab.recipes.variants import base_of, changed_settings, changes_text
 
+LIMITS = (
+    "Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do "
+    "not judge a person by this model."
+)
+"""What every model's user should know."""
+
 _CARD = """---
 library_name: {library}
 pipeline_tag: audio-classification
@@ -25,8 +31,7 @@ intervals.
 
 {how}
 
-Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
-judge a person by this model.
+{limits}
 
 Corpus licence: {licence}. Cite: {citation}
 """
@@ -76,6 +81,7 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "train_uar": signature["training"]["train_uar"],
         "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
         + ("" if needs_serlab else " It also loads in plain transformers."),
+        "limits": LIMITS,
         "licence": corpus["licence"],
         "citation": corpus["citation"],
     }
@@ -100,8 +106,7 @@ the clips that it was trained on, {train_uar:.3f}, says nothing about other spea
 
 {how}
 
-Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
-judge a person by this model.
+{limits}
 
 Corpus licence: {licence}. Cite: {citation}
 """

@@ -13,7 +13,7 @@ from serlab.core import UserError
 from serlab.core.files import absent, is_stream, sha256_json, write_text
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
-from serlab.protocols import PROTOCOLS, Fold, Split, disjoint, split
+from serlab.protocols import Fold, Split, disjoint, protocol_names, split
 from serlab.recordings.units import units_of
 from serlab.tables.cells import text_of
 from serlab.tables.naming import CLIP, ClipNames, alike, column
@@ -35,7 +35,7 @@ def find_split(corpus: Corpus, protocol: str) -> Split:
         if not path.exists():
             raise absent("split", protocol)
         return read_split(corpus, path)
-    if path.is_file() and protocol not in PROTOCOLS:
+    if path.is_file() and protocol not in protocol_names():
         raise UserError(f"the split {protocol} is a file whose name has no suffix; call it {protocol}.csv.")
     return split(corpus, protocol)
 
@@ -45,11 +45,12 @@ def read_split(corpus: Corpus, path: Path) -> Split:
 
     Args:
         corpus: the corpus that it splits.
-        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.tables.naming`, and ``side``
-            (``train``, ``dev`` or ``test``).
+        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.tables.naming`,
+            and ``side`` (``train``, ``dev`` or ``test``).
 
     Raises:
-        UserError: the file cannot be read, names an unknown or ambiguous clip, an unknown side, or a clip twice.
+        UserError: the file cannot be read, names an unknown or ambiguous clip, an unknown side, or
+            a clip twice.
     """
     names, given = _columns(path)
     sides = given.str.lower()
@@ -113,8 +114,9 @@ def write_split(path: Path, fold: Fold) -> None:
 def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
     """Share clips out to 60 % training, 20 % development and 20 % test so that nothing leaks.
 
-    Speakers stay whole (clips, where speakers are unknown), all copies of a recording stay together, and each label is
-    shared out as well as that allows; what is too large for a fifth is for training.
+    Speakers stay whole (clips, where speakers are unknown), all copies of a recording stay
+    together, and each label is shared out as well as that allows; what is too large for a fifth is
+    for training.
 
     Args:
         corpus: the corpus.
@@ -138,8 +140,9 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
 def _shared_out(counts: pd.DataFrame) -> list[list[str]]:
     """Groups for training, development and test, none empty.
 
-    Groups go from the largest to the smallest, each to the side that lacks most of its labels' clips, rare labels
-    weighing more (iterative stratification: Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011).
+    Groups go from the largest to the smallest, each to the side that lacks most of its labels'
+    clips, rare labels weighing more (iterative stratification: Sechidis, Tsoumakas and Vlahavas,
+    ECML PKDD 2011).
 
     Args:
         counts: clips a group (rows, at least three) and label (columns).

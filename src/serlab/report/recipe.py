@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import Interval, intervals
 from serlab.evaluation.judge import per_class
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
@@ -81,11 +82,13 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, 
     dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
     outcomes = count_outcomes(recipe.rows, corpus["labels"])
     fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
+    known = describe_corpus(corpus["name"])
     return trust(
         recipe.rows,
         fitted_on,
         outcomes,
         clips,
+        tracks=known.tracks if known else None,
         speakers_known=corpus["speakers_known"],
         folds=recipe.fold_names,
         seeds=recipe.seed_names,

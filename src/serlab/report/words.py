@@ -6,19 +6,22 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from serlab.corpora import describe, descriptions
+
 MINUS = "\u2212"
-_TITLES = {"crema-d": ("CREMA-D", "actors"), "synthetic": ("the synthetic corpus", "synthetic voices")}
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 
 def corpus_title(name: str) -> str:
-    """The corpus's name as it is written in a sentence."""
-    return _TITLES.get(name, (name, ""))[0]
+    """The corpus's name in a sentence."""
+    known = descriptions().get(name)
+    return known.title if known else name
 
 
 def people(name: str) -> str:
-    """What the corpus calls the people in it, in the plural."""
-    return _TITLES.get(name, ("", "speakers"))[1]
+    """What the corpus calls its speakers, in the plural."""
+    known = describe(name)
+    return known.people if known else "speakers"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -10,13 +12,16 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import EMOTIONS
 from tests.recordings.conftest import RATE, take
 
-from serlab.core import EMOTIONS, UserError
-from serlab.corpora import cremad, load_corpus
+from serlab.core import UserError
+from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.base import Corpus
-from serlab.protocols import PROTOCOLS, Split, default_protocol, protocol_names, split
+from serlab.corpora.described import official_clips
+from serlab.protocols import Split, default_protocol, definitions, protocol_names, split
 
+CREMA_D = descriptions()["crema-d"]
 # Sides before exclusions: the table of CREMA-D's protocols, from the sources named in serlab.protocols.
 EMO_SUPERB_TESTS = (1463, 1470, 1476, 1476, 1557)
 TFDS_TEST = "1010 1013 1022 1026 1037 1038 1040 1045 1047 1048 1059 1065 1066 1068 1071 1073 1084 1086 1088"
@@ -43,9 +48,11 @@ def balanced(speakers: int, labels: int = 3, **more) -> Corpus:
 
 @pytest.fixture(scope="module")
 def crema_d() -> Corpus:
-    clips = cremad.manifest()[["clip"]]
+    clips = official_clips(CREMA_D)[["clip"]]
     parts = clips["clip"].str.split("_", expand=True)
-    return corpus_of(clips.assign(speaker=parts[0], sentence=parts[1], label=parts[2], path=""), "crema-d")
+    return corpus_of(
+        clips.assign(speaker=parts[0], sentence=parts[1], label=parts[2], path=""), "crema-d", description=CREMA_D
+    )
 
 
 def sizes(split: Split) -> list[tuple[int, int, int]]:
@@ -73,7 +80,7 @@ def test_cremads_protocols_have_their_published_sizes(crema_d, name, expected, b
     assert [len(fold.test) for fold in found.folds] == expected
     assert (found.speaker_disjoint, found.sentence_disjoint) == (by_speaker, by_sentence)
     assert found.name == name
-    assert found.definition == PROTOCOLS[name]
+    assert found.definition == definitions()[name]
     assert [fold.number for fold in found.folds] == list(range(1, len(expected) + 1))
     for fold in found.folds:
         for side in (fold.train, fold.dev, fold.test):
@@ -143,7 +150,7 @@ def test_actor_sentence_shares_neither_actors_nor_sentences(crema_d):
 
 
 def test_a_protocol_does_not_depend_on_which_files_are_at_hand(crema_d):
-    here = corpus_of(crema_d.clips.assign(path="/somewhere"), "crema-d")
+    here = corpus_of(crema_d.clips.assign(path="/somewhere"), "crema-d", description=crema_d.description)
     assert split(here, "tfds") == split(crema_d, "tfds")
 
 
@@ -267,7 +274,7 @@ def test_clips_without_speakers_are_stratified():
         (balanced(2), "holdout", "at least 3 speakers and this has 2", "none fits"),
         (balanced(4), "speaker-1", "k must be 2 or more", "these fit: speaker-2, speaker-3, holdout."),
         (balanced(1, 2, speakers_known=False), "speaker-5", "at least 5 clips and this has 2", "none fits"),
-        (balanced(12, name="crema-d"), "emo-superb-5", "7442 clips and this has 36", "these fit: speaker-2"),
+        (balanced(12, description=CREMA_D), "emo-superb-5", "7442 clips and this has 36", "these fit: speaker-2"),
     ],
 )  # fmt: skip
 def test_a_protocol_that_does_not_fit_names_those_that_do(corpus, name, why, fits):
@@ -284,15 +291,15 @@ def test_an_unknown_protocol_is_named_with_the_nearest():
 
 
 def test_every_listed_protocol_fits(crema_d):
-    assert protocol_names() == tuple(PROTOCOLS)
-    assert set(protocol_names(crema_d)) >= set(PROTOCOLS) - {"speaker-<k>"}
+    assert protocol_names() == tuple(definitions())
+    assert set(protocol_names(crema_d)) >= set(definitions()) - {"speaker-<k>"}
     for name in protocol_names(balanced(7)):
         assert split(balanced(7), name).folds
 
 
 def test_defaults(crema_d):
     assert default_protocol(crema_d) == "emo-superb-5"
-    assert default_protocol(balanced(9, name="synthetic")) == "speaker-3"
+    assert default_protocol(balanced(9, description=descriptions()["synthetic"])) == "speaker-3"
     assert default_protocol(balanced(9)) == "speaker-5"
 
 
@@ -332,7 +339,7 @@ def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: 
     assert with_copies.version.startswith("2-")
     assert "Copies of one recording stay on one side" in with_copies.definition
     without = split(load_corpus(str(voices / "apart.csv")), name)
-    assert (without.version, without.definition) == ("1", PROTOCOLS[name if name == "holdout" else "speaker-<k>"])
+    assert (without.version, without.definition) == ("1", definitions()[name if name == "holdout" else "speaker-<k>"])
 
 
 def test_copies_stay_together_where_speakers_are_unknown(voices: Path, tmp_path: Path) -> None:
@@ -363,3 +370,20 @@ def test_speakers_whom_copies_tie_together_may_be_too_few(tmp_path: Path, make_t
     (tmp_path / "same.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     with pytest.raises(UserError, match="groups of speakers that share a recording, and this has 1"):
         split(load_corpus(str(tmp_path / "same.csv")), "speaker-5")
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("emo-superb-5", "8da1a2f93c133838"),
+        ("tfds", "bdc8b181ad931f7f"),
+        ("usc-5", "38665dcd62af93f3"),
+        ("evar", "4c50debf64ea6fed"),
+        ("seed-random", "a5e0c286d861fa07"),
+        ("clip-random-5", "8ef8e2e9475d5209"),
+        ("actor-sentence-5", "c9af5d6fe072f11b"),
+    ],
+)
+def test_published_folds_never_change(crema_d, name, digest):
+    folds = [[fold.number, fold.train, fold.dev, fold.test] for fold in split(crema_d, name).folds]
+    assert hashlib.sha256(json.dumps(folds).encode()).hexdigest()[:16] == digest

@@ -5,16 +5,19 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
-from serlab.corpora import cremad, load_corpus
+from serlab.core import UserError
+from serlab.corpora import descriptions, load_corpus
+from serlab.corpora.described import find_files, official_clips
 
+CREMA_D = descriptions()["crema-d"]
 CLIPS = ("1001_DFA_ANG_XX", "1001_IEO_HAP_LO", "1040_ITH_SAD_XX")
 
 
 @pytest.fixture(scope="module")
 def corpus(cremad_root):
-    return cremad.load(cremad_root)
+    return load_corpus("crema-d", data=cremad_root)
 
 
 def present(corpus):
@@ -90,18 +93,18 @@ def test_people_recognise_the_voice_as_the_paper_says(corpus):
 
 @pytest.mark.cremad
 def test_official_files_are_known_as_such(cremad_root, tmp_path):
-    corpus = cremad.load(cremad_root / "original_16khz")
+    corpus = load_corpus("crema-d", data=cremad_root / "original_16khz")
     assert corpus.copy == "the official 16 kHz files, 7,424 of 7,442 missing"
     assert len(present(corpus)) == 18
     for file in (cremad_root / "original_16khz").glob("1001_*.wav"):
         shutil.copyfile(file, tmp_path / file.name)
     changed = tmp_path / "1001_DFA_ANG_XX.wav"
     changed.write_bytes(changed.read_bytes()[:-1] + b"\x01")
-    assert cremad.load(tmp_path).copy.startswith("1 of 5 files differ from the official 16 kHz ones")
+    assert load_corpus("crema-d", data=tmp_path).copy.startswith("1 of 5 files differ from the official 16 kHz ones")
 
 
 def test_the_manifest_is_the_official_list():
-    table = cremad.manifest()
+    table = official_clips(CREMA_D)
     assert len(table) == 7442
     assert table["bytes"].sum() == 605_899_936
     assert table["sha256"].str.fullmatch("[0-9a-f]{64}").all()
@@ -115,7 +118,7 @@ def test_the_manifest_is_the_official_list():
 def test_layouts_found_in_the_wild(tmp_path, make_tone, folder, suffix):
     for clip in ("1001_DFA_ANG_XX", "1001_IEO_HAP_LO", "1040_ITH_SAD_X"):
         make_tone(tmp_path / folder / f"{clip}{suffix}", rate=22050)
-    corpus = cremad.load(tmp_path)
+    corpus = load_corpus("crema-d", data=tmp_path)
     assert present(corpus) == list(CLIPS)
     assert len(corpus.clips) == 7442
     row = corpus.clips.set_index("clip").loc["1040_ITH_SAD_XX"]
@@ -133,7 +136,7 @@ def test_the_folder_of_wavs_wins_and_better_names_and_formats_win(tmp_path, make
         make_tone(tmp_path / "AudioWAV" / name)
     make_tone(tmp_path / "AudioMP3" / "1002_DFA_ANG_XX.mp3")
     make_tone(tmp_path / "1003_DFA_ANG_XX.wav")
-    files = cremad.find_files(tmp_path)
+    files = find_files(CREMA_D, tmp_path)
     assert files.folder == tmp_path / "AudioWAV"
     assert files.clips == {
         "1001_DFA_ANG_XX": "1001_DFA_ANG_XX.wav",
@@ -145,7 +148,7 @@ def test_the_folder_of_wavs_wins_and_better_names_and_formats_win(tmp_path, make
 def test_broken_mp3s_are_a_fault_of_the_mp3s_alone(tmp_path, make_tone):
     make_tone(tmp_path / "AudioMP3" / "1064_TIE_SAD_XX.mp3")
     make_tone(tmp_path / "AudioMP3" / "1064_IEO_DIS_MD.wav")
-    faults = cremad.load(tmp_path).faults
+    faults = load_corpus("crema-d", data=tmp_path).faults
     assert faults["1064_TIE_SAD_XX"] == "its MP3 is broken upstream"
     assert "1064_IEO_DIS_MD" not in faults
 
@@ -155,7 +158,7 @@ def test_fingerprint_follows_content_and_not_place(tmp_path, make_tone):
     (tmp_path / "b").mkdir()
     shutil.copyfile(first, tmp_path / "b/1001_DFA_ANG_XX.wav")
     make_tone(tmp_path / "c/1001_DFA_ANG_XX.wav", hz=221)
-    prints = [cremad.load(tmp_path / name).fingerprint for name in "abc"]
+    prints = [load_corpus("crema-d", data=tmp_path / name).fingerprint for name in "abc"]
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -176,8 +179,8 @@ def write_tables(root, clips, actors=range(1001, 1092)):
 
 def test_tables_are_joined_also_when_the_audio_folder_itself_is_named(tmp_path, make_tone):
     make_tone(tmp_path / "AudioWAV" / "1001_DFA_ANG_XX.wav")
-    write_tables(tmp_path, cremad.manifest()["clip"])
-    clips = cremad.load(tmp_path / "AudioWAV").clips
+    write_tables(tmp_path, official_clips(CREMA_D)["clip"])
+    clips = load_corpus("crema-d", data=tmp_path / "AudioWAV").clips
     votes = clips.loc[0, ["votes_voice_angry", "votes_face_angry", "votes_both_angry", "votes_both_sad"]].tolist()
     assert votes == [1, 2, 3, 0]
     assert set(clips["age"]) == {30}
@@ -185,25 +188,25 @@ def test_tables_are_joined_also_when_the_audio_folder_itself_is_named(tmp_path, 
 
 def test_damaged_tables_are_named(tmp_path, make_tone):
     make_tone(tmp_path / "AudioWAV" / "1001_DFA_ANG_XX.wav")
-    clips = cremad.manifest()["clip"]
+    clips = official_clips(CREMA_D)["clip"]
     votes, demographics = tmp_path / "processedResults/tabulatedVotes.csv", tmp_path / "VideoDemographics.csv"
 
     write_tables(tmp_path, clips[1:])
     with pytest.raises(UserError, match=r"tabulatedVotes.csv.*nothing of 1 clips, first 1001_DFA_ANG_XX"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
     write_tables(tmp_path, pd.concat([clips, clips[:1]]))
     with pytest.raises(UserError, match=r"tabulatedVotes.csv is not CREMA-D's own table"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
     write_tables(tmp_path, clips)
     votes.write_text(votes.read_text().replace("fileName", "file", 1))
     with pytest.raises(UserError, match=r"tabulatedVotes.csv is not CREMA-D's own table"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
     write_tables(tmp_path, clips, actors=range(1001, 1091))
     with pytest.raises(UserError, match=r"VideoDemographics.csv.*nothing of .* first 1091_"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
     demographics.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"VideoDemographics.csv is not CREMA-D's own table"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
 
 
 def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch):
@@ -235,4 +238,4 @@ def test_data_lies_where_the_option_the_variable_or_the_users_folder_says(tmp_pa
 def test_a_folder_of_something_else(tmp_path, make_tone):
     make_tone(tmp_path / "AudioWAV" / "03-01-05-01-01-01-01.wav")
     with pytest.raises(UserError, match="holds no CREMA-D clip"):
-        cremad.load(tmp_path)
+        load_corpus("crema-d", data=tmp_path)
