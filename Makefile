@@ -23,11 +23,12 @@ compare: $(READY) ## train and compare the default recipes on synthetic speech, 
 test: lint ## lint, type-check and test
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile --cov --cov-report=term:skip-covered
 
-lint: $(READY) ## run ruff, mypy and the import contracts
-	@$(BIN)/ruff check src tests benchmarks fuzz publication
-	@$(BIN)/ruff format --check --quiet src tests benchmarks fuzz publication
+lint: $(READY) ## run ruff, mypy, the import contracts and the word list
+	@$(BIN)/ruff check src tests benchmarks fuzz publication tools
+	@$(BIN)/ruff format --check --quiet src tests benchmarks fuzz publication tools
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python tools/words.py
 
 test-wheel: ## build the wheel, install it into a new environment, train on synthetic speech and predict
 	@rm -rf build && $(PYTHON) -m venv build/venv
@@ -45,8 +46,8 @@ test-lowest: ## run the fast tests with the lowest supported version of every de
 	@OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not cremad" tests
 
 format: $(READY) ## format and sort imports
-	@$(BIN)/ruff format src tests benchmarks fuzz publication
-	@$(BIN)/ruff check --fix src tests benchmarks fuzz publication
+	@$(BIN)/ruff format src tests benchmarks fuzz publication tools
+	@$(BIN)/ruff check --fix src tests benchmarks fuzz publication tools
 
 bench: $(READY) ## run the benchmarks quickly (ROW=log-mel one row, FULL=1 everything, FORCE=1 again)
 	@$(BIN)/python -m benchmarks $(ROW) $(if $(FULL),--full) $(if $(FORCE),--force)

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.flips MODEL``: what bf16 and int8 change in a trained model's predictions of a whole dev side.
+"""``python -m benchmarks.flips MODEL``: how bf16 and int8 change a trained model's predictions on a dev subset.
 
-The dev side and not the test side, which is read once and not for this.
+It uses the dev subset, because test data is read once and not for this purpose.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def main(folder: Path) -> None:
-    """Predict in each precision; print the table, and keep it beside the other results."""
+    """Predict in each precision; print the table and store it with the other results."""
     signature = json.loads((folder / "serlab.json").read_text(encoding="utf-8"))["signature"]
     corpus = load_corpus(signature["corpus"]["name"])
     fold = split(corpus, signature["protocol"]["name"]).folds[signature["fold"] - 1]

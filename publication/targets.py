@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -12,7 +11,7 @@ import pandas as pd
 from publication.tables import table
 from serlab.corpora import descriptions
 from serlab.evaluation.bootstrap import differences, intervals
-from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.soft import soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
 from serlab.report.words import counted, interval_text, numbered, percent, points
@@ -31,7 +30,8 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
         clips: the corpus's table, with votes.
 
     Returns:
-        A sentence and a Markdown table; a sentence alone where no recipe was trained on several kinds.
+        A sentence and a Markdown table; a sentence alone where no recipe was trained on several
+        kinds.
     """
     family = _family(runs)
     if family is None:
@@ -43,10 +43,10 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
     known = descriptions()["crema-d"].tracks
     chosen = [track(clips, labels, name, known) for name in _TRACKS]
     tracks = [{kind: on_track(rows, each) for kind, rows in judged.items()} for each in chosen]
-    outcomes = [{kind: count_outcomes(rows, labels) for kind, rows in each.items()} for each in tracks]
+    counts = [{kind: count_by_speaker(rows, labels) for kind, rows in each.items()} for each in tracks]
     head = ("Learned", *(f"UAR, {name}" for name in _TRACKS), "Macro-F1 of the votes", "Divergence", "Cross-entropy")
-    rows = [[_LEARNED[kind], *_uars(outcomes, kind), *_by_votes(judged[kind], clips, labels)] for kind in judged]
-    rows += [[f"{kind} less hard", *_gains(outcomes, kind), "–", "–", "–"] for kind in judged if kind != "hard"]
+    rows = [[_LEARNED[kind], *_uars(counts, kind), *_by_votes(judged[kind], clips, labels)] for kind in judged]
+    rows += [[f"{kind} less hard", *_gains(counts, kind), "–", "–", "–"] for kind in judged if kind != "hard"]
     folds, seeds = (sorted({cell[place] for cell in cells}) for place in range(2))
     text = (
         f"`{hard.path.parent.name}` on {numbered('fold', folds)}, {numbered('seed', seeds)} "
@@ -73,19 +73,19 @@ def _judged(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat([run.table[run.table["side"] == "test"] for run in runs], ignore_index=True)
 
 
-def _uars(outcomes: Sequence[dict[str, Outcomes]], kind: str) -> list[str]:
-    each = [intervals(found[kind])["uar"] for found in outcomes]
-    return [f"{percent(score.value)} ({interval_text(asdict(score))})" for score in each]
+def _uars(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
+    each = [intervals(found[kind])["uar"] for found in counts]
+    return [f"{percent(score.value)} ({interval_text(score)})" for score in each]
 
 
-def _gains(outcomes: Sequence[dict[str, Outcomes]], kind: str) -> list[str]:
-    each = [differences(found[kind], found["hard"])["uar"] for found in outcomes]
-    return [f"{points(gain.value)} ({interval_text(asdict(gain))})" for gain in each]
+def _gains(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
+    each = [differences(found[kind], found["hard"])["uar"] for found in counts]
+    return [f"{points(gain.value)} ({interval_text(gain)})" for gain in each]
 
 
 def _by_votes(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     votes = votes_for(votes_of(clips, labels), rows["clip"])
     speaker, training = (pd.factorize(rows[name])[0] for name in ("speaker", "seed"))
     found: Any = soft_scores(probabilities_of(rows), votes, speaker, training=training)
-    scores = [f"{percent(found.macro_f1.value)} ({interval_text(asdict(found.macro_f1))})"] if found.macro_f1 else ["–"]
+    scores = [f"{percent(found.macro_f1.value)} ({interval_text(found.macro_f1)})"] if found.macro_f1 else ["–"]
     return [*scores, *(f"{score.value:.3f}" for score in (found.divergence, found.cross_entropy))]

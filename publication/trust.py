@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from publication.tables import table
-from serlab.report.words import attained_text, interval_text, p_value, percent, points, span, spans
+from publication.tables import ends_text, table
+from serlab.report.words import attained_text, p_value, percent, points, span, spans
 
 Report = Mapping[str, Any]
 
@@ -18,8 +18,8 @@ def calibration(report: Report) -> str:
         "Temperature",
         "ECE before",
         "ECE after",
-        "Root mean square after (95 %)",
-        "Surer than right before",
+        "Debiased RMS after (95 %)",
+        "Overconfidence before",
     )
     rows = []
     for recipe in report["recipes"]:
@@ -33,8 +33,8 @@ def calibration(report: Report) -> str:
                 span(values) if values else "–",
                 percent(before["ece"]),
                 percent(after["ece"]),
-                f"{percent(rms['value'])} ({interval_text(rms)})",
-                f"{points(over['value'])} ({interval_text(over)})",
+                f"{percent(rms['value'])} ({ends_text(rms)})",
+                f"{points(over['value'])} ({ends_text(over)})",
             ]
         )
     return table(head, rows)
@@ -47,8 +47,8 @@ def abstention(report: Report) -> str:
     rows = []
     for recipe in report["recipes"]:
         found = recipe["trust"]["abstention"]
-        each = [f"{percent(at['accuracy']['value'])} ({interval_text(at['accuracy'])})" for at in found["at"]]
-        rows.append([recipe["title"], f"{percent(found['aurc']['value'])} ({interval_text(found['aurc'])})", *each])
+        each = [f"{percent(at['accuracy']['value'])} ({ends_text(at['accuracy'])})" for at in found["at"]]
+        rows.append([recipe["title"], f"{percent(found['aurc']['value'])} ({ends_text(found['aurc'])})", *each])
     return table(head, rows)
 
 
@@ -58,8 +58,8 @@ def sets(report: Report) -> str:
         "Recipe",
         "Asked",
         "Covered (95 %)",
-        "Of single actors: least, quartiles, most",
-        "Labels a set",
+        "Single actors: minimum, quartiles, maximum",
+        "Labels per set",
         "Attained in",
     )
     rows = []
@@ -71,13 +71,22 @@ def sets(report: Report) -> str:
                 continue
             covered, spread = found["by_speaker"], ", ".join(percent(value, 0) for value in found["quartiles"])
             size = f"{found['mean_size']:.2f}"
-            text = f"{percent(covered['value'])} ({interval_text(covered)})"
-            rows.append([recipe["title"], percent(entry["level"], 0), text, spread, size, attained_text(entry)])
+            text = f"{percent(covered['value'])} ({ends_text(covered)})"
+            rows.append(
+                [
+                    recipe["title"],
+                    percent(entry["level"], 0),
+                    text,
+                    spread,
+                    size,
+                    attained_text(found["folds"], alone=bool(found["unattained"])),
+                ]
+            )
     return table(head, rows)
 
 
 def groups(report: Report) -> str:
-    """Gaps between groups of actors, beside what chance makes."""
+    """Gaps between groups of actors, beside what chance gives."""
     head = ("Recipe", "By", "Gap of UAR, points", "p", "By chance: median, 95th percentile")
     rows = []
     for recipe in report["recipes"]:
@@ -106,30 +115,30 @@ def tracks(report: Report) -> str:
 
 
 def soft(report: Report) -> str:
-    """How near the models' probabilities are to the votes on the voice."""
+    """How close the models' probabilities are to the votes on the voice."""
     rows = []
     for recipe in report["recipes"]:
         if found := recipe["trust"]["soft"]:
             names = ("macro_f1", "divergence", "cross_entropy")
             scores, apart, cross = (found[name] for name in names)
             rows.append([recipe["title"], spans(recipe["folds"])])
-            rows[-1].append(f"{percent(scores['value'])} ({interval_text(scores)})" if scores else "–")
+            rows[-1].append(f"{percent(scores['value'])} ({ends_text(scores)})" if scores else "–")
             rows[-1] += [f"{score['value']:.3f}" for score in (apart, cross)]
     head = ("Recipe", "Folds", "Macro-F1 (95 %)", "Jensen-Shannon divergence, bits", "Cross-entropy, nats")
     return table(head, rows, left=2) if rows else ""
 
 
 def people(report: Report) -> str:
-    """People beside the models."""
+    """Human raters beside the models."""
     if not report["people"]:
         return ""
     found, ceiling = report["people"]["people"], report["people"]["ceiling"]
     raters = found["raters"]
     lines = [
         f"Raters who heard the voice alone: UAR {percent(raters['scores']['uar']['value'])} % "
-        f"({interval_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
+        f"({ends_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
         f"{found['alpha']['value']:.2f}. One half of a clip's raters names the other half's plurality with a UAR of "
-        f"{percent(ceiling['uar']['value'])} % ({interval_text(ceiling['uar'])}).",
+        f"{percent(ceiling['uar']['value'])} % ({ends_text(ceiling['uar'])}).",
         "",
     ]
     rows = []
@@ -142,8 +151,8 @@ def people(report: Report) -> str:
             rows.append([recipe["title"], f"{alike['value']:.2f}{ends}", *counts])
     head = (
         "Recipe",
-        "Errors correlate with people's (95 %)",
-        "Clips: people agree, model fails",
-        "Model right, people not",
+        "Errors correlate with the raters' (95 %)",
+        "Clips: raters agree, model fails",
+        "Model right, raters wrong",
     )
     return "\n".join(lines) + "\n" + table(head, rows)

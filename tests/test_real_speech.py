@@ -12,11 +12,12 @@ import torch
 from transformers import WhisperForAudioClassification
 
 import serlab
-from serlab.approaches import encoder
-from serlab.approaches.heads import statistics
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.pooling import statistics
 from serlab.audio import Audio
 from serlab.frontends.encoders import Extractor
-from serlab.recipes import EncoderModel, load_recipe
+from serlab.recipes import load_recipe
 from serlab.tables.predictions import read_runs
 
 ACTORS = [str(actor) for actor in (1001, 1008, 1015, 1022, 1037, 1044, 1051, 1058, 1065, 1072, 1079, 1086)]

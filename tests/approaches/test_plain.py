@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 
 from serlab.approaches import plain
 from serlab.approaches.int8 import Int8Linear
-from serlab.approaches.preprocessor import FAMILIES
+from serlab.checkpoints.preprocessor import FAMILIES
 from serlab.core import UserError
 from serlab.model.folder import load
 
@@ -187,7 +187,7 @@ def test_what_a_model_does_not_hear_is_said_once(save: Save, capfd: pytest.Captu
     capfd.readouterr()
     for clip in clips(16000, 40000, 50000):
         classifier.frontend(clip)
-    assert capfd.readouterr().err == "the model hears the first 2 s of a clip; longer ones are judged by that.\n"
+    assert capfd.readouterr().err == "the model uses the first 2 s of a clip and ignores the rest.\n"
 
 
 def test_a_clip_that_is_too_short_for_a_model_is_left_out(

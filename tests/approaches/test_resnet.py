@@ -16,9 +16,10 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from serlab.approaches.resnet import ResNet
+from serlab.approaches.resnet import Settings as ResNetModel
+from serlab.approaches.resnet.network import ResNet, moments
 from serlab.core import UserError
-from serlab.recipes import LogMelSettings, ResNetModel
+from serlab.frontends.logmel import LogMelSettings
 
 LABELS = ("angry", "sad")
 
@@ -74,7 +75,7 @@ def test_image_weights_see_a_grey_image_as_the_image_network_does(tmp_path: Path
 def test_other_image_weights_are_refused(tmp_path: Path) -> None:
     config = ResNetConfig(depths=[1, 1], hidden_sizes=[8, 16], embedding_size=8, layer_type="basic")
     ResNetForImageClassification(config).save_pretrained(tmp_path / "other")
-    with pytest.raises(UserError, match="is no ResNet18"):
+    with pytest.raises(UserError, match="is not a ResNet18"):
         build().load_image_weights(tmp_path / "other")
     BertModel(
         BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)
@@ -102,3 +103,12 @@ def test_bands_that_never_change_do_not_divide_by_zero() -> None:
     network = ResNet(ResNetModel(logmel=LogMelSettings(bands=32)), LABELS, torch.zeros(32), torch.zeros(32)).eval()
     with torch.no_grad():
         assert np.isfinite(network(torch.zeros(1, 40, 32)).numpy()).all()
+
+
+def test_moments_are_numpys_over_all_frames() -> None:
+    random = np.random.default_rng(0)
+    clips = [random.normal(-50, 20, (length, 4)).astype(np.float32) for length in (1, 300, 17, 2048)]
+    mean, std = moments(clips)
+    frames = np.concatenate(clips).astype(np.float64)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-13)

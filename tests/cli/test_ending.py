@@ -28,14 +28,14 @@ def failing(serlab, monkeypatch):
                 how()
             raise raising
 
-        monkeypatch.setattr("serlab.corpora.corpus_names", fail)
+        monkeypatch.setattr("serlab.corpora.descriptions", fail)
         return serlab("corpora")
 
     return call
 
 
 def details_of(sentence: str) -> Path:
-    return Path(sentence.partition("; ")[2].removesuffix(" holds the details for a report."))
+    return Path(sentence.partition("; ")[2].removesuffix(" has the details for a report."))
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_warnings_are_shown_only_to_those_who_ask(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"
-        "def warn():\n    warnings.warn('look at this')\n    return {'a': 'b'}\n"
-        "serlab.corpora.corpus_names = warn\n"
+        "def warn():\n    warnings.warn('look at this')\n    return serlab.corpora.description.descriptions()\n"
+        "serlab.corpora.descriptions = warn\n"
         "serlab.cli.main()"
     )
     for options, shown in (([], False), (["-W", "always"], True)):

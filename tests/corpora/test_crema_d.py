@@ -214,7 +214,13 @@ def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch)
     monkeypatch.setenv("SERLAB_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(UserError) as caught:
         load_corpus("crema-d")
-    for words in ("CheyneyComputerScience/CREMA-D", "git lfs", "Open Database License", "--data", "SERLAB_DATA"):
+    for words in (
+        "CheyneyComputerScience/CREMA-D",
+        "git lfs",
+        "Open Database License",
+        "give its folder as data",
+        "SERLAB_DATA",
+    ):
         assert words in str(caught.value)
     for place in ("nowhere/crema-d", "nowhere/CREMA-D", "user/crema-d"):
         assert str(tmp_path / place) in str(caught.value)

@@ -55,7 +55,7 @@ def test_copies_as_they_are_found(tmp_path, make_tone):
         f"archive/audio_speech_actors_01-24/Actor_12/{clip}.wav",
         f"__MACOSX/Actor_12/._{clip}.wav",
         f"__MACOSX/Actor_12/{clip}.wav",
-        f".hidden/{clip}.wav",
+        f"Actor_12/.{clip}.wav",
         "song/03-02-06-01-02-01-12.wav",
     ):
         make_tone(tmp_path / name)
@@ -65,6 +65,14 @@ def test_copies_as_they_are_found(tmp_path, make_tone):
         "song/03-02-06-01-02-01-12.wav",
         f"archive/audio_speech_actors_01-24/Actor_12/{clip}.wav",
     ]
+    (left_out,) = load_corpus("ravdess", data=tmp_path).excluded
+    assert (left_out.clip, left_out.reason) == (f"Actor_12/.{clip}.wav", "hidden (its name begins with a dot)")
+
+
+def test_a_link_back_is_not_followed_for_ever(tmp_path, make_tone):
+    make_tone(tmp_path / "Actor_12/03-01-06-01-02-01-12.wav")
+    (tmp_path / "Actor_12/again").symlink_to(tmp_path)
+    assert list(find_files(RAVDESS, tmp_path).clips) == ["03-01-06-01-02-01-12"]
 
 
 def test_a_folder_without_a_clip(tmp_path, make_tone):

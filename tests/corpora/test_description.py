@@ -30,6 +30,13 @@ def test_it_says_what_a_user_must_know(known):
     assert describe(f"{known.name}-limit20") is known
 
 
+@EVERY
+def test_python_says_only_what_the_description_cannot(known):
+    computed = {name for name, protocol in known.protocols.items() if not protocol.folds}
+    assert set(getattr(known.module, "PROTOCOLS", {})) == computed
+    assert hasattr(known.module, "load") == (not known.files.pattern)
+
+
 @WITH_FILES
 def test_published_names_are_clips_and_other_names_are_not(known, tmp_path, make_tone):
     for stem in (*known.files.examples, *known.files.others):
@@ -92,7 +99,8 @@ def shipped(name: str) -> str:
         ("(?P<level>", "(?P<lever>", "codes has 'level', which is not a group of files: pattern"),
         (r"(?P<level>\d\d)", r"(?P<level>\d\d", "pattern is not a regular expression"),
         ('level: {"01": normal', "level: {01: normal", "a key of .* codes: level is 1; it must be of type str"),
-        ("people: actors", "people: actors\npython: synthetic", "either files: pattern or a Python module"),
+        ("      speaker: 01 02", "      actor: 01 02", "files: every: speaker has no values; give them, or codes"),
+        ("  pattern: ", "  official: ", "pattern is missing; write how a file name gives speaker"),
     ],
 )
 def test_a_mistake_is_named(old, new, sentence):
@@ -102,7 +110,7 @@ def test_a_mistake_is_named(old, new, sentence):
         read_description(text.replace(old, new, 1), "mine")
 
 
-def test_a_protocol_needs_folds_or_a_function():
-    text = shipped("crema-d").replace("  seed-random:", "  seed-rondam:")
-    with pytest.raises(UserError, match="seed-rondam needs either folds or a function in the Python module"):
+def test_a_protocol_needs_folds_or_a_python_module():
+    text = shipped("crema-d").replace("python: crema_d\n", "")
+    with pytest.raises(UserError, match="protocols: seed-random has no folds; give them, or a Python module"):
         read_description(text, "mine")

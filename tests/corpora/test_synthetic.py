@@ -16,8 +16,8 @@ from serlab.core import MachineError, UserError
 from serlab.corpora import load_corpus, synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics
-from serlab.leaks.auditing import copies
 from serlab.protocols import split
+from serlab.recordings.duplicates import find_duplicates
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
 
 
 def test_the_leak_audit_takes_no_two_clips_for_one_recording(corpus):
-    assert not copies(corpus)
+    assert not find_duplicates(corpus)
 
 
 def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_changed_file_is_told(small, capsys):
     folder, _ = small
     (folder / "voice01_s01_sad.wav").write_bytes(b"other")
     load_corpus("synthetic", data=folder)
-    assert "voice01_s01_sad.wav is not what was made here" in capsys.readouterr().err
+    assert "voice01_s01_sad.wav has changed" in capsys.readouterr().err
 
 
 def test_a_corpus_of_another_version_is_made_again(small):
@@ -205,6 +205,6 @@ def test_every_voice_says_the_same_again():
 
 def test_a_folder_of_other_files_is_not_filled(tmp_path):
     (tmp_path / "mine.wav").write_bytes(b"")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         load_corpus("synthetic", data=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]

@@ -45,7 +45,7 @@ def test_it_is_trained_on_every_clip_and_says_that_it_is_untested(train, tiny_co
     (told,) = [recipe for recipe in report["recipes"] if recipe["name"] == folder.parent.name]
     assert quoted["uar"] == pytest.approx(told["scores"]["uar"]["value"])
     card = (folder / "README.md").read_text()
-    assert "Untested: it has heard every speaker" in card
+    assert "Untested: it was trained on every speaker" in card
     assert f"UAR {100 * quoted['uar']:.1f} %" in card
     assert "`speaker-2`" in card
     assert re.search(r"\ball 54 clips\b", card)
@@ -123,20 +123,21 @@ def test_the_same_is_not_trained_twice_and_another_is_not_overwritten(train, tin
 
 
 def test_killed_and_started_again_equals_undisturbed(train, monkeypatch, tmp_path):
-    from serlab.training import trainer
+    from serlab.training import loop
 
     longer = ["training.epochs=4"]
     undisturbed = train("tiny-resnet", longer, epochs=3)
     wanted = pd.Series((undisturbed / "model.safetensors").read_bytes())
     shutil.rmtree(tmp_path / "runs")
 
-    class Killing(trainer._End):
-        def on_epoch_begin(self, args, state, control, **kwargs):
-            if round(state.epoch or 0) == 2:
-                raise KeyboardInterrupt
+    def killing(learner, batches, epoch, *args):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(learner, batches, epoch, *args)
 
+    train_epoch = loop.train_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_End", Killing)
+        patch.setattr(loop, "train_epoch", killing)
         with pytest.raises(KeyboardInterrupt):
             train("tiny-resnet", longer, epochs=3)
     resumed = train("tiny-resnet", longer, epochs=3)

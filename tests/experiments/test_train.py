@@ -39,8 +39,8 @@ def test_the_model_of_everyone_quotes_a_tested_uar(train, tiny_comparison, tiny_
 
 def test_arguments_that_contradict_each_other(train):
     for name, value in (("protocol", "speaker-2"), ("fold", 1), ("dev_only", True)):
-        with pytest.raises(UserError, match=f"{name} does not go with everyone"):
+        with pytest.raises(UserError, match=f"{name} needs a split, but everyone"):
             train(everyone=True, **{name: value})
     for name, value in (("quote", "runs"), ("epochs", 3)):
-        with pytest.raises(UserError, match=f"{name} goes with everyone"):
+        with pytest.raises(UserError, match=f"{name} needs everyone"):
             train(**{name: value})

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from serlab.audio import Audio
-from serlab.frontends.logmel import FLOOR_DB, LogMel
-from serlab.recipes import LogMelSettings
+from serlab.frontends.logmel import FLOOR_DB, LogMel, LogMelSettings
 
 
 def difference_to_librosa(samples: np.ndarray, settings: LogMelSettings) -> float:

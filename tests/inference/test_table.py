@@ -111,7 +111,7 @@ def test_another_models_file_is_refused_and_left_as_it_is(going, model, tmp_path
     going(path)
     before = contents(path)
     (model / changed).write_text("other")
-    with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); name another --out"):
+    with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); write to"):
         going(path)
     assert contents(path) == before
 
@@ -126,14 +126,14 @@ def test_a_model_that_was_moved_is_the_same(going, model, tmp_path):
 def test_another_precision_is_refused(going, tmp_path):
     path = tmp_path / "p.csv"
     going(path)
-    with pytest.raises(UserError, match="holds rows at fp32, not bf16; add --precision fp32, name another"):
+    with pytest.raises(UserError, match="holds rows in fp32, not bf16; use precision=fp32, write to"):
         going(path, precision="bf16")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "phrase"),
     [
-        ("p.csv.json", None, "no file of serlab's"),
+        ("p.csv.json", None, "is not from serlab"),
         ("p.csv.json", "{", "is damaged"),
         ("p.csv.json", "[]", "is damaged"),
         ("p.csv", "path,predicted\r\na.wav,sad\r\n", "the columns of .* are not path, predicted, prob_calm"),
@@ -155,7 +155,7 @@ def test_what_is_not_ours_is_refused_and_left_as_it_is(going, tmp_path, name, te
 def test_a_file_that_the_user_wrote_is_not_cut(going, tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("my notes, without a line end")
-    with pytest.raises(UserError, match="no file of serlab's"):
+    with pytest.raises(UserError, match="is not from serlab"):
         going(path)
     assert path.read_text() == "my notes, without a line end"
 
@@ -181,7 +181,7 @@ def test_only_one_process_writes(going, model, tmp_path):
     path = tmp_path / "p.csv"
     with (
         opened(path, loaded(model)),
-        pytest.raises(UserError, match="another process is writing"),
+        pytest.raises(UserError, match="another process is working on"),
     ):
         going(path)
     going(path)

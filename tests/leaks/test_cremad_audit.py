@@ -7,13 +7,13 @@ import pytest
 from benchmarks.copies import COPIES, TOGETHER
 
 from serlab.audio import SAMPLE_RATE, Audio
+from serlab.audio.fingerprints import RATE as LOW
+from serlab.audio.fingerprints import fingerprint
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.leaks import audit
 from serlab.protocols import split
-from serlab.recordings.duplicates import same_recordings
-from serlab.recordings.fingerprints import RATE as LOW
-from serlab.recordings.fingerprints import fingerprint
+from serlab.recordings.matching import same_recordings
 
 # The three that are known, and four that the audit has found: each correlates over its whole length (docs/audit.md).
 KNOWN = {

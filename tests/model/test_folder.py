@@ -42,7 +42,7 @@ def test_probe_folder_repeats_the_runs_own_table(tiny_checkpoint, tiny_corpus, t
     np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
     arrays = load_file(folder / "model.safetensors")
     save_file({**arrays, "layer": np.array(-1)}, folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"the weight layer of .* is no number of a layer"):
+    with pytest.raises(UserError, match=r"the weight layer of .* is not the number of a layer"):
         load(folder)
 
 
@@ -147,7 +147,7 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tiny_models, tmp_path
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serlab.approaches.stored.load_file", refused)
+    monkeypatch.setattr("serlab.approaches.classical.load_file", refused)
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         load(folder)
 

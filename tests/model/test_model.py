@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -258,6 +260,17 @@ def test_abstaining_leaves_probabilities(tiny_models, clips, tmp_path):
 def test_predicting_prints_nothing(svm, clips, capfd):
     svm.predict(clips * 5)
     assert capfd.readouterr() == ("", "")
+
+
+def test_classical_models_do_without_torch(tiny_models, clips):
+    code = (
+        "import sys, serlab\n"
+        "model = serlab.load_model(sys.argv[1])\n"
+        "print(model.predict(sys.argv[2], precision='bf16').label, 'torch' in sys.modules)\n"
+    )
+    line = [sys.executable, "-c", code, str(tiny_models["mfcc-svm"]), str(clips[0])]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.stdout == f"{load_model(tiny_models['mfcc-svm']).predict(clips[0]).label} False\n", done.stderr
 
 
 def test_what_is_known_of_a_model(tiny_models, tmp_path):

@@ -19,7 +19,7 @@ from serlab.core import UserError
 from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.described import official_clips
-from serlab.protocols import Split, default_protocol, definitions, protocol_names, split
+from serlab.protocols import Split, default_protocol, definitions, fitting_split, protocol_names, split
 
 CREMA_D = descriptions()["crema-d"]
 # Sides before exclusions: the table of CREMA-D's protocols, from the sources named in serlab.protocols.
@@ -337,7 +337,7 @@ def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: 
     assert sides_of(with_copies, "s0_0") == sides_of(with_copies, "s5_2")
     assert with_copies.speaker_disjoint
     assert with_copies.version.startswith("2-")
-    assert "Copies of one recording stay on one side" in with_copies.definition
+    assert "Duplicates of a recording stay in one subset" in with_copies.definition
     without = split(load_corpus(str(voices / "apart.csv")), name)
     assert (without.version, without.definition) == ("1", definitions()[name if name == "holdout" else "speaker-<k>"])
 
@@ -387,3 +387,9 @@ def test_speakers_whom_copies_tie_together_may_be_too_few(tmp_path: Path, make_t
 def test_published_folds_never_change(crema_d, name, digest):
     folds = [[fold.number, fold.train, fold.dev, fold.test] for fold in split(crema_d, name).folds]
     assert hashlib.sha256(json.dumps(folds).encode()).hexdigest()[:16] == digest
+
+
+@pytest.mark.parametrize(("speakers", "name"), [(6, "speaker-5"), (3, "speaker-3"), (2, None)])
+def test_the_split_that_fits_is_the_default_another_or_none(speakers, name):
+    found = fitting_split(balanced(speakers))
+    assert (found and found.name) == name

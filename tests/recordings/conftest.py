@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import Audio, Limits
-from serlab.recordings.fingerprints import RATE as LOW
+from serlab.audio.fingerprints import RATE as LOW
 
 RATE = 16000
 

@@ -156,7 +156,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     (paper / "figures" / "fig1.svg").write_text("mine")
     (paper / "index.html").write_text("mine")
     predictions(tmp_path / "mine.csv", 0.9)
-    with pytest.raises(UserError, match="holds files but no report"):
+    with pytest.raises(UserError, match="holds files but no serlab report"):
         build_foreign([tmp_path / "mine.csv"], paper)
     assert {path.read_text() for path in paper.rglob("*.*")} == {"mine"}
     for _ in range(2):
@@ -206,7 +206,7 @@ def test_tables_that_share_their_clips_out_differently_are_compared_all_the_same
     assert [pair["clips"] for pair in report["pairs"]] == [CLIPS] * 3
     for pair in report["pairs"]:
         tables = [tmp_path / f"{pair[side]}.csv" for side in ("first", "second")]
-        assert pair["differences"] == evaluate_pair(*tables)["differences"]
+        assert pair["differences"] == evaluate_pair(*tables).to_dict()["differences"]
 
 
 def test_folds_and_seeds_keep_the_names_that_tables_give_them(tmp_path: Path) -> None:

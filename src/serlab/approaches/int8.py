@@ -1,20 +1,20 @@
 """Int8 matrix products in the layers of a speech encoder, for prediction on a processor.
 
 Weights are rounded once, per output channel; activations by the range of each clip (dynamic quantisation), never of a
-batch, so that a clip's prediction does not depend on its neighbours. Everything else stays floating.
+batch, so that a clip's prediction does not depend on its neighbours. Everything else stays in floating point.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from serlab.approaches.encoder import SpeechEncoder
-from serlab.approaches.plain import PlainClassifier
-from serlab.core import MachineError
+from serlab.core import MachineError, argument
 
 _ENGINES = ("onednn", "x86", "qnnpack")
 _MOST = 127
@@ -34,7 +34,7 @@ class Int8Linear(nn.Module):
         zeros = torch.zeros(len(weight), dtype=torch.int64)
         bias = None if linear.bias is None else linear.bias.detach().float()
         with warnings.catch_warnings():
-            # Quantised tensors are to leave PyTorch one day; then this is where the error arises.
+            # PyTorch plans to remove quantised tensors; the error will then arise here.
             warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
             rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
             self.packed: Any = torch.ops.quantized.linear_prepack(rounded, bias)
@@ -45,25 +45,35 @@ class Int8Linear(nn.Module):
         return torch.stack([torch.ops.quantized.linear_dynamic(clip, self.packed, False) for clip in values])
 
 
-def quantise(network: SpeechEncoder | PlainClassifier) -> None:
-    """Replace the linear layers of an encoder's transformer layers, in place; the network can then only predict.
+def quantise(layers: Iterable[nn.Module]) -> None:
+    """Replace the linear layers inside some transformer layers, in place; these can then only predict.
 
     Args:
-        network: the encoder, on the processor.
+        layers: the transformer layers, on the processor.
 
     Raises:
         MachineError: this PyTorch has no int8 products.
     """
-    engine = next((name for name in _ENGINES if name in torch.backends.quantized.supported_engines), None)
-    if engine is None or not hasattr(torch, "quantize_per_channel"):
-        raise MachineError("this PyTorch has no int8 products; use --precision fp32.")
-    torch.backends.quantized.engine = engine
-    for layer in network.layers:
+    for layer in layers:
         for parent in list(layer.modules()):
             # WavLM's attention hands its weights to a function instead of calling its layers.
             if type(parent).__name__ == "WavLMAttention":
                 continue
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Linear:
-                    setattr(parent, name, Int8Linear(child))
-    network.requires_grad_(False)
+                    with _engine():
+                        setattr(parent, name, Int8Linear(child))
+
+
+@contextmanager
+def _engine() -> Iterator[None]:
+    """Pack weights for the best engine while the block runs; the products use the one that weights are packed for."""
+    backend = torch.backends.quantized
+    engine = next((name for name in _ENGINES if name in backend.supported_engines), None)
+    if engine is None or not hasattr(torch, "quantize_per_channel"):
+        raise MachineError(f"this PyTorch has no int8 products; use {argument('precision', 'fp32')}.")
+    before, backend.engine = backend.engine, engine
+    try:
+        yield
+    finally:
+        backend.engine = before

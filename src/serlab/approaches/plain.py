@@ -1,7 +1,7 @@
-"""Audio classifiers that transformers has trained or shipped: scored as its own pipeline scores them.
+"""Audio classification checkpoints of transformers, scored as its pipeline scores them.
 
 The front end is the checkpoint's own feature extractor, called as ``transformers.pipeline`` calls it; the network is
-the checkpoint's own model. Both see one clip as the pipeline does, so probabilities agree with it to rounding.
+the checkpoint's own model. Both get a clip as the pipeline passes it, so probabilities are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from serlab.approaches import checkpoint, preprocessor, stored
-from serlab.approaches.network import Network
+from serlab.approaches.network import FittedNetwork, Network
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints import building, preprocessor, stored
 from serlab.core import UserError
+from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.frontends.base import Features, Samples
 
@@ -35,13 +36,13 @@ class Inputs:
     Args:
         extractor: the extractor.
         shortest: fewest samples that the model can be given.
-        longest: samples of a clip that the model hears; the pipeline leaves out what comes after.
+        longest: samples of a clip that the model uses; the pipeline drops the rest.
     """
 
     def __init__(self, extractor: Any, *, shortest: int, longest: int | None) -> None:
         self.extractor, self.shortest, self.longest = extractor, shortest, longest
         self.name = str(extractor.model_input_names[0])
-        self.told = False
+        self.warned = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -50,14 +51,12 @@ class Inputs:
         return {"frontend": "transformers", **settings}
 
     def __call__(self, samples: Samples) -> Features:
-        """Compute the model's input for one clip; its shape is the model's own."""
+        """Compute the model's input for one clip; its shape depends on the model."""
         if len(samples) < self.shortest:
             raise UserError(f"shorter than the {self.shortest / SAMPLE_RATE:g} s that the model needs")
-        if self.longest and len(samples) > self.longest and not self.told:
-            self.told = True
-            say(
-                f"the model hears the first {self.longest / SAMPLE_RATE:g} s of a clip; longer ones are judged by that."
-            )
+        if self.longest and len(samples) > self.longest and not self.warned:
+            self.warned = True
+            say(f"the model uses the first {self.longest / SAMPLE_RATE:g} s of a clip and ignores the rest.")
         batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np")
         values = batch[self.name][0]
         if isinstance(self.extractor, SeamlessM4TFeatureExtractor) and "attention_mask" in batch:
@@ -83,7 +82,7 @@ class PlainClassifier(Network):
         self.hf = hf
         self.frontend = frontend
         stacks = (part for name, part in hf.named_modules() if name.rpartition(".")[2] in ("layer", "layers"))
-        # A plain tuple: as a module of its own it would stand twice in the state.
+        # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(next(part for part in stacks if isinstance(part, nn.ModuleList)))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -92,24 +91,25 @@ class PlainClassifier(Network):
         return logits
 
 
-def from_folder(folder: Path) -> tuple[PlainClassifier, tuple[str, ...]]:
+def load(folder: Path, precision: str) -> FittedNetwork:
     """Load a checkpoint of transformers' for audio classification.
 
-    Returns:
-        The network, and its labels in the order of the logits.
+    Args:
+        folder: its folder.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        UserError: (inside :func:`serlab.approaches.weights.loading`) the folder is no such classifier, is damaged, or
-            asks for something that serlab does not do.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is not such a classifier, is damaged,
+            or asks for something that serlab does not support.
     """
-    config = checkpoint.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
-    labels = checkpoint.labels_of(folder, config)
+    config = building.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
+    labels = building.labels_of(folder, config)
     fields = preprocessor.read(folder, config)
     models = MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
-    hf = checkpoint.build(folder, config, models, stored.read(folder), fields={})
+    hf = building.build(folder, config, models, stored.read(folder), fields={})
     extractor = preprocessor.extractor(config["model_type"], fields)
     frontend = Inputs(extractor, shortest=_shortest(hf.config), longest=_longest(extractor))
-    return PlainClassifier(hf, frontend), labels
+    return FittedNetwork(PlainClassifier(hf, frontend), labels, resolve(precision))
 
 
 def _shortest(config: Any) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import soundfile
@@ -23,11 +26,21 @@ _RATES = (8000, 192000)
 
 @dataclass(frozen=True)
 class Info:
-    """What a file's header says: duration in seconds, sample rate in Hz, number of channels."""
+    """What a file is, without decoding it.
 
-    duration: float
-    sample_rate: int
-    channels: int
+    Attributes:
+        sha256: of its bytes; empty if it cannot be read.
+        duration: in seconds, by its headers; NaN if there is a fault.
+        sample_rate: in Hz; 0 if there is a fault.
+        channels: how many; 0 if there is a fault.
+        fault: why it is not audio, or is empty, cut off or damaged at first sight, in a short phrase; else empty.
+    """
+
+    sha256: str = ""
+    duration: float = math.nan
+    sample_rate: int = 0
+    channels: int = 0
+    fault: str = ""
 
 
 class AudioError(UserError):
@@ -48,19 +61,15 @@ class AudioError(UserError):
 
 
 def info(path: Path) -> Info:
-    """Read a file's headers; only what tells nothing of its length is decoded.
-
-    Args:
-        path: the audio file.
-
-    Returns:
-        Its duration, sample rate and channels.
-
-    Raises:
-        AudioError: the file is not audio, or is empty, cut off or damaged at first sight.
-    """
-    with opened(path) as recording:
-        return Info(recording.frames / recording.rate, recording.rate, recording.channels)
+    """Hash a file and read its headers, in one pass; only what tells nothing of its length is decoded."""
+    sha256 = ""
+    try:
+        with _guarded(path) as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            with _recording(path, stream) as found:
+                return Info(sha256, found.frames / found.rate, found.rate, found.channels)
+    except AudioError as error:
+        return Info(sha256, fault=error.reason)
 
 
 @contextmanager
@@ -70,18 +79,18 @@ def opened(path: Path) -> Iterator[Recording]:
     Raises:
         AudioError: anything is wrong with the file, within the block too.
     """
+    with _guarded(path) as stream, _recording(path, stream) as recording:
+        yield recording
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[BufferedReader]:
+    """Open a file so that every error within the block is an :class:`AudioError` of this file."""
     try:
         _check_kind(path.stat().st_mode)
         with path.open("rb") as stream:
             before = os.fstat(stream.fileno())
-            if not before.st_size:
-                raise FaultError("empty file")
-            recording = _recording(path, Source(stream, before.st_size))
-            try:
-                _check_shape(recording)
-                yield recording
-            finally:
-                recording.close()
+            yield stream
             after = os.fstat(stream.fileno())
             if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise FaultError("changed while it was read")
@@ -97,13 +106,24 @@ def opened(path: Path) -> Iterator[Recording]:
         raise AudioError(path, "not a possible name of a file") from error
 
 
-def _recording(path: Path, source: Source) -> Recording:
+@contextmanager
+def _recording(path: Path, stream: BufferedReader) -> Iterator[Recording]:
+    size = os.fstat(stream.fileno()).st_size
+    if not size:
+        raise FaultError("empty file")
+    source = Source(stream, size)
     container = examine(source)
     if container.media:
         from serlab.audio.media import MediaFile
 
-        return MediaFile(source, container.media, container.seconds)
-    return SoundFiles(path, source, container.parts)
+        recording: Recording = MediaFile(source, container.media, container.seconds)
+    else:
+        recording = SoundFiles(path, source, container.parts)
+    try:
+        _check_shape(recording)
+        yield recording
+    finally:
+        recording.close()
 
 
 def _possible(path: Path) -> bool:

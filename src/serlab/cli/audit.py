@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,12 +61,8 @@ def audit(args: AuditOptions) -> None:
     from serlab.leaks import audit as examine
     from serlab.leaks import left_out
     from serlab.leaks.findings import verdict
-    from serlab.protocols.files import find_split, read_split
 
-    if args.split:
-        chosen: Split | None = read_split(found, args.split)
-    else:
-        chosen = find_split(found, args.protocol) if args.protocol else _default_split(found)
+    chosen = _split_of(args, found)
     findings = [finding.data() for finding in examine(found, chosen)]
     excluded = left_out(found)
     name = chosen.name if chosen else None
@@ -109,7 +104,7 @@ def make_split(args: SplitOptions) -> None:
     found = args.load()
     from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
-    from serlab.leaks import copies, left_out
+    from serlab.leaks import find_duplicates, left_out
     from serlab.protocols.files import find_split, sound_split, write_split
 
     out = args.out
@@ -117,7 +112,7 @@ def make_split(args: SplitOptions) -> None:
         raise UserError(f"--out {out} is the table of the corpus; name another file.")
     excluded = left_out(found)
     check_labels(found, excluded)
-    chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, copies(found))
+    chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, find_duplicates(found))
     folds = {each.number: each for each in chosen.folds}
     if args.fold not in folds:
         raise UserError(f"protocol {chosen.name} has no fold {args.fold}; it has 1 to {len(folds)}.")
@@ -129,18 +124,20 @@ def make_split(args: SplitOptions) -> None:
         raise typer.Exit(1)
 
 
-def _default_split(corpus: Corpus) -> Split | None:
-    """The corpus's default protocol, or another that fits it; None if it is too small for all of them."""
+def _split_of(args: AuditOptions, corpus: Corpus) -> Split | None:
+    """The split that the options name, or one that fits the corpus."""
     from serlab.core.progress import say
-    from serlab.protocols import default_protocol, protocol_names, split
+    from serlab.protocols import fitting_split
+    from serlab.protocols.files import find_split, read_split
 
-    # Try all protocols only if the usual one does not fit: that takes seconds on a large corpus.
-    with suppress(UserError):
-        return split(corpus, default_protocol(corpus))
-    if fitting := protocol_names(corpus):
-        return split(corpus, fitting[0])
-    say(f"{corpus.name} is too small for any protocol, so no split is checked; name your own with --split.")
-    return None
+    if args.split:
+        return read_split(corpus, args.split)
+    if args.protocol:
+        return find_split(corpus, args.protocol)
+    found = fitting_split(corpus)
+    if found is None:
+        say(f"{corpus.name} is too small for any protocol, so no split is checked; name your own with --split.")
+    return found
 
 
 def _lines(findings: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,7 +11,6 @@ import typer
 
 from serlab.cli import command, options, output
 from serlab.cli.command import After
-from serlab.core import UserError
 from serlab.core.progress import say
 
 if TYPE_CHECKING:
@@ -132,22 +131,19 @@ def train(args: TrainOptions) -> None:
 
         serlab train crema-d --recipe resnet18 --all --quote runs/crema-d/emo-superb-5
     """
+    from serlab.experiments.train import check_arguments
+
+    of_split = {"protocol": args.protocol, "fold": args.fold, "dev_only": args.dev_only or None}
+    check_arguments(args.everyone, of_split, {"quote": args.quote, "epochs": args.epochs})
     if args.everyone:
         output.path(_train_on_everyone(args))
         return
-    for value, option in ((args.quote, "--quote"), (args.epochs, "--epochs")):
-        if value is not None:
-            more = "; use --set training.epochs to change the recipe" if option == "--epochs" else ""
-            raise UserError(f"{option} needs --all{more}.")
     fold = 1 if args.fold is None else args.fold
     result = _compare(args, [args.recipe], folds=[fold], seeds=[args.seed], keep_models=True)
     output.path(result.models[0])
 
 
 def _train_on_everyone(args: TrainOptions) -> Path:
-    for given, option in ((args.protocol, "--protocol"), (args.fold, "--fold"), (args.dev_only, "--dev-only")):
-        if given:
-            raise UserError(f"{option} is for a split, but --all trains on every clip; omit one of them.")
     from serlab.experiments.deployment import train_on_everyone
 
     (recipe,) = args.variants([args.recipe])

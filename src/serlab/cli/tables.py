@@ -1,10 +1,9 @@
-"""``serlab evaluate`` and ``serlab report``: judging tables, whoever made them."""
+"""``serlab evaluate`` and ``serlab report``: judging prediction tables of any model."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -38,10 +37,10 @@ class EvaluateOptions(options.ColumnOptions):
         ),
     ]
     corpus: Annotated[
-        str | None, typer.Option(help="Corpus that knows the clips' speakers and labels, where the table does not.")
+        str | None, typer.Option(help="Corpus that has the clips' speakers and labels, if the table does not.")
     ] = None
     data: options.Data = None
-    side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test"
+    side: Annotated[str, typer.Option(help="Rows to judge if the table has a column `side`.")] = "test"
     form: options.Format = "table"
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
@@ -71,38 +70,28 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
     options.check_choice(args.form, options.FORMATS, "--format")
-    from serlab.core.progress import bar
-    from serlab.evaluation.judge import evaluate as judge
-    from serlab.evaluation.judge import evaluate_pair
+    from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
-    from serlab.evaluation.paired import adjust
     from serlab.evaluation.prepare import prepare_all
     from serlab.report import build_foreign
 
     clips, tables, side = args.load(), args.tables, args.side
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
-    couples = list(combinations(prepared, 2))
-    results, pairs = {}, []
-    with bar("judging tables", len(tables) + len(couples)) as progress:
-        for table in prepared:
-            results[table.name] = judge(table, clips, side=side)
-            progress.advance()
-        for first, second in couples:
-            pairs.append(evaluate_pair(first, second, clips, side=side))
-            progress.advance()
-    adjust(pairs)
+    results, pairs = evaluate_all(prepared, clips, side=side)
     page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
     # Entries of the corpus that are no clips; loading it has named them.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
-        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
+        each = {name: result.to_dict() for name, result in results.items()}
+        several = {"tables": each, "pairs": [pair.to_dict() for pair in pairs]}
+        found = several if len(tables) > 1 else each[prepared[0].name]
         print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
-    if left_out or any(result["exclusions"] for result in results.values()):
+    if left_out or any(result.exclusions for result in results.values()):
         raise typer.Exit(1)
 
 
@@ -112,20 +101,20 @@ def report(
     ],
     data: options.Data = None,
     recipes: Annotated[
-        str, typer.Option(help="Recipes to show, by the names of their folders, with commas. [default: all]")
+        str, typer.Option(help="Recipes to show: names of their folders, separated by commas. [default: all]")
     ] = "",
     audio: options.ReportAudio = "link",
     fuse: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes whose log-probabilities are averaged, as `resnet18+whisper-base`; of a whole corpus. "
-            "With `@dev` at the end, weighted by what each fold's dev side gives."
+            help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; for a corpus's folder. "
+            "With `@dev` at the end, weighted by what each fold's dev subset gives."
         ),
     ] = None,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
-    Of a corpus's folder: the reports of all its protocols and an overview, with fusions and what leaks were worth.
+    For a corpus's folder: the reports of all protocols and an overview, with fusions and the effect of leaks.
 
     Examples:
         serlab report results/crema-d/emo-superb-5
@@ -139,7 +128,7 @@ def report(
 
     whole = not any(folder.glob("*/fold*.parquet")) and any(folder.glob("*/*/fold*.parquet"))
     if fuse and not whole:
-        raise UserError(f"--fuse needs the folder of a corpus, which holds its protocols' folders, not {folder}.")
+        raise UserError(f"--fuse needs the folder of a corpus, which contains those of its protocols, not {folder}.")
     clips = _clips(folder.resolve().name if whole else folder.resolve().parent.name, data)
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
@@ -150,7 +139,7 @@ def report(
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
-    """The corpus's table where it is at hand; a report of published tables does not need it."""
+    """The corpus's table if the corpus is here; a report of published tables does not need it."""
     from serlab.corpora import descriptions
 
     if name not in descriptions():

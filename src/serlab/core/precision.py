@@ -119,6 +119,12 @@ def _measure() -> float:
     return best[torch.float32] / best[torch.bfloat16]
 
 
+def check_precision(precision: str) -> None:
+    """Raise a UserError if the precision is unknown."""
+    if precision not in PRECISIONS:
+        raise UserError(f"{argument('precision', precision)} is not one of {', '.join(PRECISIONS)}.")
+
+
 def resolve(precision: str) -> Precision:
     """Turn ``auto``, ``fp32``, ``bf16`` or ``int8`` into the precision to compute in on :func:`device`.
 
@@ -126,8 +132,7 @@ def resolve(precision: str) -> Precision:
         UserError: the precision is unknown.
         MachineError: ``bf16`` on a GPU without it, or ``int8`` on a GPU.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"{argument('precision', precision)} is not one of {', '.join(PRECISIONS)}.")
+    check_precision(precision)
     on_gpu = precision != "fp32" and device().type == "cuda"
     if precision == "bf16" and on_gpu and not has_bf16():
         raise MachineError(f"this GPU has no bf16; use {argument('precision', 'fp32')}.")

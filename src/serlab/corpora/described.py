@@ -8,9 +8,8 @@ empty path.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
@@ -19,8 +18,8 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, looks_like_audio
-from serlab.core import UserError
+from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, find_audio, looks_like_audio
+from serlab.core import Exclusion, UserError
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.description import Description, Every
 from serlab.corpora.locate import locate
@@ -28,7 +27,6 @@ from serlab.corpora.scan import describe_files, scan
 
 _PREFERRED = {suffix: place for place, suffix in enumerate((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES))}
 _ANY_DEPTH = "**"
-_OF_ARCHIVES = "__MACOSX"
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,13 @@ class Files:
         folder: where they are.
         clips: clip -> its file, relative to the folder.
         extra: audio files in the folder that are not clips of the corpus, or are there twice.
+        excluded: entries that were not read, with the reason.
     """
 
     folder: Path
     clips: dict[str, str]
     extra: list[str]
+    excluded: tuple[Exclusion, ...] = ()
 
 
 def load(description: Description, data: Path | None = None) -> Corpus:
@@ -84,6 +84,7 @@ def load(description: Description, data: Path | None = None) -> Corpus:
         fingerprint=fingerprint(clips),
         copy=_describe_copy(description, clips, official),
         faults=_faults(description, clips),
+        excluded=files.excluded,
         description=description,
     )
 
@@ -115,10 +116,9 @@ def official_clips(description: Description) -> pd.DataFrame:
 
 
 def _every(every: Every, codes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    fields = list(dict.fromkeys(re.findall(r"{(\w+)}", every.name)))
-    values = [every.values[name].split() if name in every.values else list(codes[name]) for name in fields]
+    values = [every.values[name].split() if name in every.values else list(codes[name]) for name in every.fields]
     for each in product(*values):
-        name = every.name.format(**dict(zip(fields, each, strict=True)))
+        name = every.name.format(**dict(zip(every.fields, each, strict=True)))
         if not any(fnmatchcase(name, pattern) for pattern in every.without):
             yield name
 
@@ -158,7 +158,13 @@ def find_files(description: Description, root: Path) -> Files:
     """
     official = set(official_clips(description)["clip"])
     for name in description.files.folders:
-        files = _files_in(description, root if name == _ANY_DEPTH else root / name, official, name == _ANY_DEPTH)
+        if name == _ANY_DEPTH:
+            found = find_audio([root])
+            names = [os.path.relpath(path, root) for path in found.files]
+            passed = [replace(each, clip=os.path.relpath(each.path, root)) for each in found.excluded]
+            files = _files_in(description, root, names, official, passed)
+        else:
+            files = _files_in(description, root / name, _audio_in(root / name), official)
         if files.clips:
             return files
     example = next(iter(description.files.examples))
@@ -169,11 +175,14 @@ def find_files(description: Description, root: Path) -> Files:
     )
 
 
-def _files_in(description: Description, folder: Path, official: set[str], any_depth: bool) -> Files:
-    files = Files(folder, {}, [])
+def _files_in(
+    description: Description, folder: Path, names: Sequence[str], official: set[str], excluded: Sequence[Exclusion] = ()
+) -> Files:
+    """Which of the audio files in a folder are clips; ``names`` are relative to it."""
+    files = Files(folder, {}, [], tuple(excluded))
     respelled = description.files.respelled
     found = []
-    for name in _audio_in(folder, any_depth) if folder.is_dir() else ():
+    for name in names:
         path = PurePath(name)
         stem, _, suffix = path.name.rpartition(".")
         place = _PREFERRED.get(f".{suffix.lower()}", len(_PREFERRED))
@@ -188,21 +197,15 @@ def _files_in(description: Description, folder: Path, official: set[str], any_de
     return files
 
 
-def _audio_in(folder: Path, any_depth: bool) -> Iterator[str]:
-    """Names of audio files, relative to the folder; hidden ones are not listed."""
-
-    def refuse(error: OSError) -> None:
-        raise UserError(
-            f"the folder {error.filename} cannot be opened ({error.strerror}); check its permissions."
-        ) from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        inner = [name for name in folders if not name.startswith(".") and name != _OF_ARCHIVES]
-        folders[:] = sorted(inner) if any_depth else []
-        below = os.path.relpath(parent, folder)
-        for name in names:
-            if looks_like_audio(name) and not name.startswith("."):
-                yield name if below == os.curdir else f"{below}/{name}"
+def _audio_in(folder: Path) -> list[str]:
+    """Names of audio files right inside a folder, if there is one; hidden ones are not listed."""
+    if not folder.is_dir():
+        return []
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be opened ({error.strerror}); check its permissions.") from error
+    return [name for name in names if looks_like_audio(name) and not name.startswith(".")]
 
 
 def _named(description: Description, ids: pd.Series) -> pd.DataFrame:

@@ -47,6 +47,11 @@ class Every:
     values: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 
+    @property
+    def fields(self) -> list[str]:
+        """The parts of a name that vary, in order."""
+        return list(dict.fromkeys(re.findall(r"{(\w+)}", self.name)))
+
 
 @dataclass(frozen=True)
 class Files:
@@ -245,9 +250,12 @@ def _contradictions(described: Description) -> Iterator[str]:
     files = described.files
     if list(described.labels) != sorted(set(described.labels)):
         yield "labels must be in alphabetical order, each once"
-    if bool(files.pattern) == hasattr(described.module, "load"):
-        yield "either files: pattern or a Python module with load must say how clips are found, not both"
+    unfolded = [name for name, protocol in described.protocols.items() if not protocol.folds]
+    if unfolded and not described.python:
+        yield f"protocols: {unfolded[0]} has no folds; give them, or a Python module that computes them"
     if not files.pattern:
+        if not described.python:
+            yield "files: pattern is missing; write how a file name gives speaker and label"
         return
     try:
         groups = set(files.whole_name.groupindex)
@@ -258,12 +266,10 @@ def _contradictions(described: Description) -> Iterator[str]:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:
         yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+    if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
+        yield f"files: every: {min(unsaid)} has no values; give them, or codes"
     if "label" in files.codes and set(files.codes["label"].values()) != set(described.labels):
         yield f"files: codes: label must name each of the labels {', '.join(described.labels)} and no other"
-    computed = getattr(described.module, "PROTOCOLS", {})
-    for name, protocol in described.protocols.items():
-        if bool(protocol.folds) == (name in computed):
-            yield f"protocols: {name} needs either folds or a function in the Python module, not both"
 
 
 _FOLDER = "known"

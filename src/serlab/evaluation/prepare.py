@@ -1,4 +1,4 @@
-"""Tables of predictions, whoever made them, read and completed so that they can be judged."""
+"""Tables of predictions, serlab's own and others', read and completed so that they can be judged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pandas as pd
 from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.spelling import plain
-from serlab.evaluation.outcomes import Called, check_labels
+from serlab.evaluation.counts import Names, check_labels
+from serlab.evaluation.resampling import Resampling
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
 from serlab.tables.reading import content_of, parse
@@ -26,17 +27,18 @@ _CLOSE = 0.8
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A table that can be judged.
+class PreparedTable:
+    """A table that is ready to be judged.
 
     Attributes:
-        name: what it is called in errors: its path, or "the table".
-        rows: rows of the judged side with speaker, label, fold and seed, clips by the corpus's ids.
-        dev: rows of the side dev, likewise; may be empty.
+        name: its name in errors: its path, or "the table".
+        rows: rows of the judged subset with speaker, label, fold and seed, clips by the corpus's
+            ids.
+        dev: rows of the dev subset, likewise; may be empty.
         labels: the full label list.
         speakers_known: whether speakers are named.
-        exclusions: what was left out: ``clip``, ``path`` and ``reason``.
-        folds: what the table calls the folds, which ``rows`` numbers; None where it names none.
+        exclusions: clips left out: ``clip``, ``path`` and ``reason``.
+        folds: the table's names of the folds that ``rows`` numbers; None if it names none.
         seeds: likewise.
         digest: SHA-256 of the file, empty for a table made in Python.
     """
@@ -47,9 +49,14 @@ class Judged:
     labels: tuple[str, ...]
     speakers_known: bool
     exclusions: list[dict[str, str]]
-    folds: Called = field(default_factory=dict)
-    seeds: Called = field(default_factory=dict)
+    folds: Names = field(default_factory=dict)
+    seeds: Names = field(default_factory=dict)
     digest: str = ""
+
+    @property
+    def resampling(self) -> Resampling:
+        """How the table's speakers are resampled."""
+        return Resampling(known=self.speakers_known)
 
 
 @dataclass(frozen=True)
@@ -64,38 +71,39 @@ class _Read:
 
 
 def prepare(
-    table: Path | str | pd.DataFrame | Judged, corpus: Corpus | None, labels: Sequence[str] | None, side: str
-) -> Judged:
+    table: Path | str | pd.DataFrame | PreparedTable, corpus: Corpus | None, labels: Sequence[str] | None, side: str
+) -> PreparedTable:
     """Read a table and complete it from the corpus; arguments and errors as of :func:`evaluate`."""
     return prepare_all([table], corpus, labels, side)[0]
 
 
 def prepare_all(
-    tables: Sequence[Path | str | pd.DataFrame | Judged],
+    tables: Sequence[Path | str | pd.DataFrame | PreparedTable],
     corpus: Corpus | None,
     labels: Sequence[str] | None,
     side: str,
     named: Mapping[str, str] | None = None,
-) -> list[Judged]:
-    """Read tables that are judged beside each other: they name clips alike, and have one label list.
+) -> list[PreparedTable]:
+    """Read tables that are compared with each other: clips get the same names, and labels one list.
 
-    Where a table names no speakers, they come from the others if these know those of all its clips. Without a corpus, a
-    clip is called as the first table that has it calls it. Labels and speakers that look the same
-    (another Unicode form, ``1.0`` for ``1``) are spelt as the corpus, or else the first table, spells them.
+    If a table names no speakers, they come from the other tables, if these know the speakers of all
+    its clips. Without a corpus, the first table that has a clip names it. Labels and speakers that
+    look the same (another Unicode form, ``1.0`` for ``1``) are spelt as in the corpus, or else as
+    in the first table.
 
     Args:
         tables: as for :func:`serlab.evaluation.judge.evaluate`, all prepared already or none.
         corpus: likewise.
         labels: likewise.
         side: likewise.
-        named: columns that stand for ``clip``, ``label`` or ``speaker`` where a table has them, beside the usual names.
+        named: names of the columns ``clip``, ``label`` and ``speaker``, besides the usual ones.
 
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
-    if all(isinstance(table, Judged) for table in tables):
-        return [table for table in tables if isinstance(table, Judged)]
-    reads = [_read(table, named or {}) for table in tables if not isinstance(table, Judged)]
+    if all(isinstance(table, PreparedTable) for table in tables):
+        return [table for table in tables if isinstance(table, PreparedTable)]
+    reads = [_read(table, named or {}) for table in tables if not isinstance(table, PreparedTable)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     reads = _spelt_alike(reads, corpus, labels or ())
@@ -162,7 +170,7 @@ def _spelt_alike(reads: Sequence[_Read], corpus: Corpus | None, labels: Sequence
     return [_spelt(read, label_of, speaker_of) for read in reads]
 
 
-def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
+def _with_speakers(judged: Sequence[PreparedTable]) -> list[PreparedTable]:
     """Tables without speakers with those that the other tables give all their clips."""
     sides = [side for each in judged if each.speakers_known for side in (each.rows, each.dev)]
     if not sides or all(each.speakers_known for each in judged):
@@ -170,7 +178,7 @@ def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
     named = pd.concat([side[["clip", "speaker"]] for side in sides]).drop_duplicates().query("speaker != ''")
     speaker = named.drop_duplicates("clip", keep=False).set_index("clip")["speaker"].to_dict()
 
-    def completed(each: Judged) -> Judged:
+    def completed(each: PreparedTable) -> PreparedTable:
         both = (each.rows, each.dev)
         if each.speakers_known or not all(rows["clip"].isin(speaker).all() for rows in both):
             return each
@@ -210,8 +218,8 @@ def _said(reads: Sequence[_Read], side: str) -> list[str]:
             meant = [other for other in sorted(true) if _misspelt(label, other)]
             if meant:
                 raise UserError(
-                    f"{read.name} predicts {label!r}, which is no clip's label; did you mean {meant[0]!r}? Write each "
-                    "label in one way."
+                    f"{read.name} predicts {label!r}, which is not the label of any clip; did you mean "
+                    f"{meant[0]!r}? Write each label in one way."
                 )
             true.add(label)
     return sorted(true)
@@ -222,7 +230,9 @@ def _misspelt(label: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
 
 
-def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str) -> Judged:
+def _prepared(
+    read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str
+) -> PreparedTable:
     name, whole = read.name, read.table
     rows = _on_side(whole, side, name)
     if read.digest:
@@ -232,7 +242,7 @@ def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known
     elif "label" not in rows:
         raise UserError(
             f"{name} has no column label; add one, or name the corpus that knows the clips' labels"
-            f"{alike(read.columns, LABEL, '--label-column')}."
+            f"{alike(read.columns, LABEL, 'label_column')}."
         )
     exclusions = _unusable(rows, corpus, clips)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]
@@ -257,10 +267,10 @@ def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known
         check_labels(dev, known, f"the dev side of {name}")
         dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
         check_table(dev, name)
-    return Judged(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
+    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
 
 
-def _calls(whole: pd.DataFrame) -> tuple[Called, Called]:
+def _calls(whole: pd.DataFrame) -> tuple[Names, Names]:
     """What each fold's and seed's number in the judged rows is called; folds with names are numbered from 1."""
     folds: dict[int, int | str | None] = {0: None}
     if "fold" in whole:
@@ -287,7 +297,7 @@ def _speakers_known(rows: pd.DataFrame, name: str) -> bool:
     return not unnamed.any()
 
 
-def _completed(rows: pd.DataFrame, folds: Called, speakers_known: bool) -> pd.DataFrame:
+def _completed(rows: pd.DataFrame, folds: Names, speakers_known: bool) -> pd.DataFrame:
     """Rows with a speaker, a label, and the numbers of a fold and a seed."""
     speaker = rows["speaker"].astype(str) if speakers_known else ""
     rows = rows.assign(speaker=speaker).astype({"label": str})

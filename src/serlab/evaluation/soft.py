@@ -1,14 +1,16 @@
-"""The votes as a distribution: scores against it, and how far one half of the raters predicts the other.
+"""Soft labels: scores against the distribution of votes, and how well one half of the raters predicts the other.
 
-On the soft track a clip's truth is the share of votes of each label, and nothing is dropped but clips without votes.
+A clip's soft label is the share of votes for each label; only clips without votes are dropped.
 
-The multi-label score is EMO-SUPERB's (Wu et al. 2024, arXiv 2402.13018, as its published code computes it): a label is
-positive where its share, or the model's probability, is strictly greater than 1/K; F1 of each label, then their mean.
-That code averages the score over batches; here all clips are pooled, as a score should not depend on the batch. Its
-smoothing of the votes by 0.06 moves no share across 1/K.
+The multi-label score is EMO-SUPERB's (Wu et al. 2024, arXiv 2402.13018, as its published code
+computes it): a label is positive where its share, or the model's probability, is strictly greater
+than 1/K; F1 of each label, then their mean. That code averages the score over batches; here all
+clips are pooled, because a score should not depend on the batch. Its smoothing of the votes by 0.06
+moves no share across 1/K.
 
-Raters disagree, so no model can agree with them all. How much room that leaves is estimated by splitting each clip's
-votes at random into two panels, the one predicting, the other the truth (:func:`ceiling`).
+Raters disagree, so no model can agree with all of them. The room that this leaves is estimated by
+splitting each clip's votes at random into two panels, one as the prediction, the other as the truth
+(:func:`ceiling`).
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import entr, rel_entr
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
 from serlab.evaluation.metrics import uar, wa
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 from serlab.evaluation.tracks import plurality
 
 DRAWS = 20
@@ -36,17 +38,18 @@ Integers = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class SoftScores:
-    """How near a model's probabilities are to the votes.
+    """How close a model's probabilities are to the soft labels.
 
     Attributes:
         predictions: rows judged.
-        without_votes: rows left out, because nobody voted on their clip.
-        macro_f1: multi-label macro-F1 at the threshold 1/K, mean over the labels that the votes make positive
-            somewhere; None where there is no such label.
-        divergence: mean Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Information Theory 37(1), eq. 4.1
-            with weights 1/2): 0 is equal, 1 has nothing in common.
+        without_votes: rows left out because their clip has no votes.
+        macro_f1: multi-label macro-F1 at the threshold 1/K, mean over the labels that the votes
+            make positive somewhere; None if there is no such label.
+        divergence: mean Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Information Theory
+            37(1), eq. 4.1 with weights 1/2): 0 is equal, 1 has nothing in common.
         cross_entropy: mean cross-entropy to the votes in nats, probabilities floored at 1e-12.
-        entropy: mean entropy of the votes in nats: the least cross-entropy that any model could have.
+        entropy: mean entropy of the votes in nats: the smallest cross-entropy that any model can
+            have.
     """
 
     predictions: int
@@ -59,12 +62,13 @@ class SoftScores:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well one half of the raters predicts the other half: what disagreement leaves to a model.
+    """How well one half of the raters predicts the other half: the room that disagreement leaves to a model.
 
-    Both halves are smaller than the panel whose plurality is the perceived label, so both are noisier: the true
-    ceiling lies above. A model below these figures has room left; a model above them is nearer to the whole panel
-    than half of it is to the other half, which is no mistake. They hold for the perceived and the soft track. The
-    intended label is not made of votes, and disagreement sets no limit there.
+    Both halves are smaller than the panel whose plurality is the perceived label, so both are
+    noisier: the true ceiling lies above. A model below these figures has room left; a model above
+    them is closer to the whole panel than its halves are to each other, which is possible. They
+    hold for perceived and soft labels. Intended labels are not made from votes, so disagreement
+    sets no limit there.
 
     Attributes:
         clips: clips with two votes or more.
@@ -72,8 +76,9 @@ class Ceiling:
         tied: clips whose true half ties, mean over draws: dropped, as on the perceived track.
         raters: votes in a half, mean over clips.
         draws: random splits that all figures are averaged over.
-        agreement: share of clips where the one half names the other's plurality. A predicting half that ties
-            answers with one of its tied labels at random (its expectation is counted), as a model has to answer.
+        agreement: share of clips where the one half names the other's plurality. A predicting half
+            that ties answers with one of its tied labels at random (its expectation is counted), as
+            a model has to answer.
         uar: the same as mean recall over labels.
         macro_f1: of one half's shares against the other's, as :class:`SoftScores` defines it.
         divergence: Jensen-Shannon divergence between the halves' shares, in bits; less is better.
@@ -96,9 +101,7 @@ def soft_scores(
     speaker: Integers,
     *,
     training: Integers | None = None,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    resampling: Resampling = STANDARD,
 ) -> SoftScores:
     """Score probabilities against the votes, with intervals over speakers.
 
@@ -106,22 +109,21 @@ def soft_scores(
         probabilities: shape (rows, K).
         votes: counts of the same clips and labels, shape (rows, K).
         speaker: index of each row's speaker, shape (rows,).
-        training: index of the seed that each row's model was trained with, shape (rows,): macro-F1 is the mean over
-            them. By default all rows are of one. The intervals speak of the trained models at hand.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates.
-        seed: of the resampling.
+        training: index of the seed that each row's model was trained with, shape (rows,): macro-F1
+            is the mean over them. By default all rows are of one. The intervals speak of the
+            trained models at hand.
+        resampling: how speakers are resampled.
 
     Raises:
         UserError: no clip has a vote.
     """
     voted = votes.sum(axis=1) > 0
     if not voted.any():
-        raise UserError("no clip of the predictions has a vote, so that they cannot be judged by the votes.")
+        raise UserError("no clip of the predictions has a vote; soft labels need votes.")
     guess, shares = probabilities[voted], _shares(votes[voted])
     who = np.unique(speaker[voted], return_inverse=True)[1]
     which = np.zeros_like(who) if training is None else np.unique(training[voted], return_inverse=True)[1]
-    over = _Over(int(who.max()) + 1, speakers_known, replicates, seed)
+    over = _Over(int(who.max()) + 1, resampling)
     cross = -(shares * np.log(np.maximum(guess, _SMALLEST))).sum(axis=1)
     return SoftScores(
         predictions=len(guess),
@@ -138,9 +140,7 @@ def ceiling(
     speaker: Integers,
     *,
     draws: int = DRAWS,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    resampling: Resampling = STANDARD,
 ) -> Ceiling:
     """Let one half of each clip's raters predict the other, each half in turn, over several random splits.
 
@@ -148,23 +148,21 @@ def ceiling(
         votes: counts, shape (clips, K).
         speaker: index of each clip's speaker, shape (clips,).
         draws: number of random splits.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates, over speakers; the splits are not resampled.
-        seed: of the splits and of the resampling.
+        resampling: how speakers are resampled; the splits are not, and have the same seed.
 
     Raises:
         UserError: no clip has two votes.
     """
     enough = votes.sum(axis=1) >= 2
     if not enough.any():
-        raise UserError("no clip has two votes, so that its raters cannot be split into two panels.")
+        raise UserError("no clip has two votes; splitting the raters into two panels needs at least two.")
     votes = votes[enough]
     clips, classes = votes.shape
-    first = split_panels(votes, draws=draws, seed=seed)
+    first = split_panels(votes, draws=draws, seed=resampling.seed)
     one, other = (half.reshape(-1, classes) for half in (first, votes - first))
     who = np.tile(np.unique(speaker[enough], return_inverse=True)[1], draws)
     which = np.repeat(np.arange(draws), clips)
-    over = _Over(int(who.max()) + 1, speakers_known, replicates, seed)
+    over = _Over(int(who.max()) + 1, resampling)
     matrices: Floats = _answers(one, other, who) + _answers(other, one, who)
     shares = _shares(one), _shares(other)
     return Ceiling(
@@ -226,14 +224,14 @@ class _Over:
     """Intervals over speakers, from sums of each speaker."""
 
     speakers: int
-    speakers_known: bool
-    replicates: int
-    seed: int
+    resampling: Resampling
 
     def mean(self, values: Floats, who: Integers) -> Interval:
         """Of the mean over rows; values and the index of their speaker have shape (rows,)."""
         totals, counts = (np.bincount(who, weights, self.speakers) for weights in (values, np.ones_like(values)))
-        return self._interval(float(values.mean()), lambda weights: (weights @ totals) / (weights @ counts))
+        return self.resampling.interval(
+            float(values.mean()), lambda weights: (weights @ totals) / (weights @ counts), self.speakers
+        )
 
     def recalled(self, score: Callable[[Floats], Floats], matrices: Floats) -> Interval:
         """Of a score of the summed matrices, shape (speakers, K, K); undefined where a label lost all its clips."""
@@ -244,7 +242,7 @@ class _Over:
             lost = (there & (pooled.sum(axis=-1) <= 0)).any(axis=-1)
             return np.where(lost, np.nan, score(pooled))
 
-        return self._interval(float(score(matrices.sum(axis=0))), statistic)
+        return self.resampling.interval(float(score(matrices.sum(axis=0))), statistic, self.speakers)
 
     def macro_f1(self, guess: Floats, shares: Floats, who: Integers, which: Integers) -> Interval | None:
         """Of multi-label macro-F1, mean over what ``which`` numbers."""
@@ -255,16 +253,8 @@ class _Over:
         if not there.any(axis=-1).all():
             return None
         value = float(_macro_f1(sums.sum(axis=0), there))
-        return self._interval(value, lambda weights: _macro_f1(np.tensordot(weights, sums, 1), there))
-
-    def _interval(self, value: float, statistic: Callable[[Floats], Floats]) -> Interval:
-        return interval(
-            value,
-            statistic,
-            self.speakers,
-            speakers_known=self.speakers_known,
-            replicates=self.replicates,
-            seed=self.seed,
+        return self.resampling.interval(
+            value, lambda weights: _macro_f1(np.tensordot(weights, sums, 1), there), self.speakers
         )
 
 

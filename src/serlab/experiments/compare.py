@@ -23,7 +23,7 @@ from serlab.experiments.frames import differences_of, scores_of
 from serlab.experiments.jobs import check_jobs
 from serlab.experiments.plan import Plan, check_seeds, plan
 from serlab.experiments.reduced import reduced, smoke_limit, smoke_recipe
-from serlab.experiments.run import Stores
+from serlab.frontends.store import FeatureStores
 from serlab.protocols import default_protocol
 from serlab.protocols.files import find_split
 from serlab.recipes import Recipe, load_recipe
@@ -126,7 +126,7 @@ def compare(
     if smoke:
         loaded = [smoke_recipe(recipe) for recipe in loaded]
         folds = folds or [split.folds[0].number]
-    context = RunContext(found, split, Path(out), Stores(cached=cache), dev_only, keep_models)
+    context = RunContext(found, split, Path(out), FeatureStores(cached=cache), dev_only, keep_models)
     planned = plan(context, loaded, folds=folds, seeds=seeds)
     execute(planned, max_excluded=max_excluded, jobs=jobs)
     return report(planned, audio=audio)

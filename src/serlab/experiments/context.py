@@ -11,9 +11,9 @@ from serlab.core import Exclusion
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import screen
 from serlab.experiments.layout import Results, RunFiles
-from serlab.experiments.run import Stores, identify, precision_of
+from serlab.frontends.store import FeatureStores
 from serlab.protocols import Fold, Split
-from serlab.recipes import Recipe
+from serlab.recipes import Recipe, identify, precision_of
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class RunContext:
     corpus: Corpus
     split: Split
     out: Path
-    stores: Stores = field(default_factory=Stores)
+    stores: FeatureStores = field(default_factory=FeatureStores)
     dev_only: bool = False
     keep_models: bool = False
 

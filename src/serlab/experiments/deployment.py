@@ -13,23 +13,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from serlab import approaches
+from serlab.approaches.base import Fixed
 from serlab.core import UserError, argument, setting
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.everyone import Fixed, fit_everyone
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
-from serlab.experiments.run import Stores
+from serlab.experiments.run import run_on_everyone
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
+from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
@@ -114,7 +118,7 @@ def train_on_everyone(
     check_seeds([seed])
     fold = Fold(1, tuple(corpus.clips["clip"]), (), ())
     split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
-    context, spec = RunContext(corpus, split, out, Stores(cached=cache)), RunSpec.of(recipe, fold, seed)
+    context, spec = RunContext(corpus, split, out, FeatureStores(cached=cache)), RunSpec.of(recipe, fold, seed)
     runs = _runs_to_quote(quote, spec, corpus) if quote else None
     fixed = _fixed(runs) if runs else Fixed()
     if epochs is not None:
@@ -122,7 +126,7 @@ def train_on_everyone(
     quoted = _quote(runs) if runs else None
     identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=quoted)
     files = context.results.files(spec.folder, f"seed{seed}")
-    with locked(files):
+    with locked(files.model):
         if files.model.is_dir():
             _check_there(files, identity)
             say(f"{files.model} exists already.")
@@ -135,17 +139,17 @@ def train_on_everyone(
 def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
     title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
     started, workspace = ledger.now(), workspace_of(files, identity.data())
-    outcome = fit_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
-    signature = sign(spec, context, outcome, started, identity).data()
-    card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-    save(outcome.classifier, files.model, signature, card)
+    result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
+    signature = sign(spec, context, result, started, identity).data()
+    card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
+    save(result.fitted, files.model, signature, card)
     shutil.rmtree(workspace, ignore_errors=True)
-    uar = f"training UAR {outcome.training['train_uar']:.3f}"
+    uar = f"training UAR {result.training.train_uar:.3f}"
     say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
-    if not isinstance(recipe.model, (EncoderModel, ResNetModel)):
+    if not approaches.get(recipe.model.kind).supports.epochs:
         raise UserError(f"{recipe.name} has no epochs; omit {argument('epochs')}.")
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(
@@ -193,15 +197,15 @@ def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
 
 def _quote(group: RecipeRuns) -> Quote:
     corpus, protocol = group.signature["corpus"], group.signature["protocol"]
-    outcomes = count_outcomes(group.rows, corpus["labels"])
-    score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
+    counts = count_by_speaker(group.rows, corpus["labels"])
+    score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
     return Quote(
         protocol=protocol["name"],
         speaker_disjoint=protocol["speaker_disjoint"],
         folds=group.folds,
         seeds=group.seeds,
         clips=int(group.rows["clip"].nunique()),
-        speakers=len(outcomes.speakers) if corpus["speakers_known"] else None,
+        speakers=len(counts.speakers) if corpus["speakers_known"] else None,
         uar=score.value,
         low=score.low,
         high=score.high,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 
 from serlab.core.files import write_json
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
-from serlab.experiments.run import precision_of, run
+from serlab.experiments.run import run
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
 from serlab.model.folder import save
+from serlab.recipes import precision_of
 from serlab.tables import ledger
 from serlab.tables.predictions import write_table
 
@@ -68,7 +70,7 @@ def _audit(context: RunContext) -> None:
 
 
 def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
-    with locked(context.files(spec)):
+    with locked(context.files(spec).model):
         # Another process may have done it since the plan was made.
         todo = todo_of(spec, context)
         if todo is not Todo.NOTHING:
@@ -77,25 +79,21 @@ def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
 
 def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     files, started = context.files(spec), ledger.now()
-    outcome = run(
-        spec.recipe,
-        context.corpus,
-        spec.fold,
-        excluded=context.excluded,
-        seed=spec.seed,
-        stores=context.stores,
+    result = run(
+        spec,
+        context,
         workspace=workspace_of(files, context.identity(spec).data()),
         before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
         title=title,
     )
-    signature = sign(spec, context, outcome, started).data()
+    signature = sign(spec, context, result, started).data()
     if context.keep_models:
-        card = model_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, files.model, signature, card)
+        card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
+        save(result.fitted, files.model, signature, card)
     if todo is not Todo.MODEL:
         # The table comes last: a run is there once it has one, for a report that is made meanwhile or after a kill.
         files.table.unlink(missing_ok=True)
         write_json(files.signature, signature)
-        write_table(files.table, outcome.table)
+        write_table(files.table, result.table)
     shutil.rmtree(files.workspace, ignore_errors=True)
-    say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}")
+    say(f"{title}: done, training UAR {result.training.train_uar:.3f}")

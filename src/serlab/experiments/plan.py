@@ -9,10 +9,9 @@ from itertools import product
 
 from serlab.core import UserError, argument
 from serlab.experiments.context import RunContext, RunSpec
-from serlab.experiments.run import identify
 from serlab.experiments.signature import StoredSignature
 from serlab.protocols import Fold, Split
-from serlab.recipes import Recipe
+from serlab.recipes import Recipe, identify
 
 _SEEDS = 2**31
 
@@ -48,7 +47,7 @@ class Plan:
 
     @property
     def waiting(self) -> tuple[RunSpec, ...]:
-        """Runs of which something is left to do."""
+        """Runs that are not complete."""
         return tuple(run.spec for run in self.runs if run.todo is not Todo.NOTHING)
 
     @property

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from serlab import approaches
 from serlab.core.randomness import keyed_seed
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.protocols import Fold, Split
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 
 _SMOKE_CLIPS = 300
 _SMOKE_MOST, _SMOKE_EPOCHS = 3, 1
@@ -62,6 +63,7 @@ def smoke_limit(corpus: Corpus) -> int:
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
     """The recipe of a smoke run: a network is trained for one epoch."""
-    if not isinstance(recipe.model, (EncoderModel, ResNetModel)) or recipe.training.epochs == _SMOKE_EPOCHS:
+    trained = approaches.get(recipe.model.kind).supports.epochs
+    if not trained or recipe.training.epochs == _SMOKE_EPOCHS:
         return recipe
     return replace(recipe, training=replace(recipe.training, epochs=_SMOKE_EPOCHS), preset=False)

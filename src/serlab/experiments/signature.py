@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from serlab import __version__
-from serlab.approaches.weights import public_name
+from serlab.checkpoints.weights import public_name
 from serlab.core import UserError, argument
 from serlab.core.ranks import world
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.run import Outcome
+from serlab.experiments.run import Cost, RunResult, TrainingRecord
 from serlab.protocols import Split
 from serlab.tables import ledger
 
@@ -163,8 +163,8 @@ class Signature:
     seed: int
     precision: str
     sides: list[str]
-    training: dict[str, Any]
-    cost: dict[str, Any]
+    training: TrainingRecord
+    cost: Cost
     exclusions: list[ExclusionRecord]
     versions: dict[str, str]
     machine: Machine
@@ -173,18 +173,19 @@ class Signature:
 
     def data(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self) | {"identity": self.identity.data()}
+        parts = {name: getattr(self, name).data() for name in ("identity", "training", "cost")}
+        return asdict(self) | parts
 
 
 def sign(
-    spec: RunSpec, context: RunContext, outcome: Outcome, started: str, identity: RunIdentity | None = None
+    spec: RunSpec, context: RunContext, result: RunResult, started: str, identity: RunIdentity | None = None
 ) -> Signature:
     """Write down what exactly was run.
 
     Args:
         spec: the run.
         context: what it shares with others.
-        outcome: what it gave.
+        result: its result.
         started: when it began.
         identity: what makes it the same as another; from ``spec`` and ``context`` if None.
     """
@@ -199,9 +200,9 @@ def sign(
         fold=spec.fold.number,
         seed=spec.seed,
         precision=identity.precision,
-        sides=sorted(outcome.table["side"].unique()),
-        training=outcome.training,
-        cost=outcome.cost,
+        sides=sorted(result.table["side"].unique()),
+        training=result.training,
+        cost=result.cost,
         exclusions=_exclusions(spec, context),
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         machine=Machine.here(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from serlab.core import UserError, argument
+from serlab.core import UserError, argument, setting
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE
@@ -12,6 +13,25 @@ from serlab.experiments.compare import compare
 from serlab.experiments.deployment import train_on_everyone
 from serlab.model.model import Model, load_model
 from serlab.recipes import Recipe, load_recipe
+
+
+def check_arguments(everyone: bool, of_split: Mapping[str, object], of_everyone: Mapping[str, object]) -> None:
+    """Refuse arguments that contradict ``everyone``.
+
+    Args:
+        everyone: whether to train on all clips.
+        of_split: arguments that need a split, by name; None if not given.
+        of_everyone: arguments that need ``everyone``, likewise.
+
+    Raises:
+        UserError: one of the wrong kind is given.
+    """
+    name = next((name for name, value in (of_split if everyone else of_everyone).items() if value is not None), None)
+    if name and everyone:
+        raise UserError(f"{argument(name)} needs a split, but {argument('everyone')} trains on all clips; omit one.")
+    if name:
+        more = f"; to train for fewer epochs, change {setting('training.epochs')}" if name == "epochs" else ""
+        raise UserError(f"{argument(name)} needs {argument('everyone')}{more}.")
 
 
 def train(
@@ -57,11 +77,8 @@ def train(
         SerlabError: as for :func:`serlab.compare`, or arguments contradict each other.
     """
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    given = {"protocol": protocol, "fold": fold, "dev_only": dev_only or None}
-    other = {"quote": quote, "epochs": epochs}
-    for name, value in (given if everyone else other).items():
-        if value is not None:
-            raise UserError(f"{argument(name)} {'does not go' if everyone else 'goes'} with {argument('everyone')}.")
+    of_split = {"protocol": protocol, "fold": fold, "dev_only": dev_only or None}
+    check_arguments(everyone, of_split, {"quote": quote, "epochs": epochs})
     if not everyone:
         numbers = [1 if fold is None else fold]
         done = compare(

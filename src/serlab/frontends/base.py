@@ -1,20 +1,20 @@
-"""What a front end is."""
+"""The contract of a front end."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from serlab.recipes import FeaturePrecision
+FeaturePrecision = Literal["fp32", "fp16", "bf16"]
+"""What features are rounded to; less than fp32 halves what a cache takes on disk."""
 
 Samples = NDArray[np.float32]
 """A clip's samples: shape (samples,), mono, 16 kHz, full scale at 1."""
 
 Features = NDArray[np.float32]
-"""A clip's features: time first where there is time, e.g. (frames, bands); (samples,) for a waveform."""
+"""A clip's features: time first, if there is a time axis, e.g. (frames, bands); (samples,) for a waveform."""
 
 
 class FrontEnd(Protocol):
@@ -33,7 +33,7 @@ class FrontEnd(Protocol):
 
 
 class Rounded:
-    """Front end: another one's features, rounded to half precision.
+    """Front end: the features of another one, rounded to half precision.
 
     Rounding is part of the front end and not of its cache, so that training, with or without a cache, and prediction
     see the same features.
@@ -49,6 +49,8 @@ class Rounded:
 
     def __call__(self, samples: Samples) -> Features:
         """Compute the features of one clip; values are float32 that ``precision`` holds exactly."""
+        import torch
+
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         features: Features = torch.from_numpy(self.frontend(samples)).to(dtype).float().numpy()
         return features

@@ -1,16 +1,18 @@
 """Features of a corpus's clips: from the cache on disk, else from memory, else computed.
 
-A front end is a pure function, so what it gave once can be given again: to the next epoch, fold, seed or recipe with
-the same front end. With or without cache the features are the same.
+A front end is a pure function, so its features can be reused by the next epoch, fold, seed or recipe with the same
+front end. The features are the same with or without the cache.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from serlab.audio import Audio
 from serlab.audio.augment import VERSION, View, apply
@@ -41,7 +43,7 @@ class FeatureStore:
     Args:
         frontend: the front end.
         cached: whether to use the cache on disk.
-        budget: bytes of features to keep in memory where the disk does not take them.
+        budget: bytes of features to keep in memory if the disk cache does not accept them.
     """
 
     def __init__(self, frontend: FrontEnd, *, cached: bool = True, budget: int = BUDGET_BYTES) -> None:
@@ -67,11 +69,11 @@ class FeatureStore:
         return list(self.walk(clips, title))
 
     def walk(self, clips: Sequence[ClipFile], title: str) -> Generator[Features, None, None]:
-        """As :meth:`many`, clip by clip, so that not all need fit in memory; close it to stop before the end."""
+        """As :meth:`many`, clip by clip, so that they need not fit in memory together; close it to stop early."""
         return self._walk([(clip, _PLAIN) for clip in clips], 0, title)
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
-        """Compute what is not remembered yet of all views of all clips, with a progress bar."""
+        """Compute the missing features of all views of all clips, with a progress bar."""
         pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
         deque(self._walk(pairs, seed, title), maxlen=0)
 
@@ -119,6 +121,33 @@ class FeatureStore:
             self.left -= features.nbytes
             self.kept[key] = features
         return features
+
+
+class FeatureStores:
+    """The feature store of the front end in use; another front end's features replace it.
+
+    Args:
+        cached: whether features are kept on disk.
+    """
+
+    def __init__(self, *, cached: bool = True) -> None:
+        self.cached = cached
+        self.store: FeatureStore | None = None
+
+    def of(self, frontend: FrontEnd) -> FeatureStore:
+        """The store of a front end: the one in use if its configuration is equal."""
+        if self.store is None or self.store.frontend.config != frontend.config:
+            self.store = FeatureStore(frontend, cached=self.cached)
+        return self.store
+
+    def __reduce__(self) -> Any:
+        """Another process has its own, which last from run to run."""
+        return _own_stores, (self.cached,)
+
+
+@functools.cache
+def _own_stores(cached: bool) -> FeatureStores:
+    return FeatureStores(cached=cached)
 
 
 def _key(clip: ClipFile, view: View, seed: int) -> str:

@@ -1,19 +1,18 @@
-"""A file of predictions that grows while they are made, and goes on where a killed process left it.
+"""A file of predictions that grows while they are made, and continues where a killed process stopped.
 
-For ``predictions.csv`` (or ``.jsonl``) there are:
+``predictions.csv`` (or ``.jsonl``) has two companions:
 
-    predictions.csv            a row a predicted file
-    predictions.excluded.csv   a row a file that was left out, with the reason; absent where there is none
+    predictions.csv            one row per predicted file
+    predictions.excluded.csv   one row per file that was left out, with the reason; absent if there is no such file
     predictions.csv.json       the model and the precision that the rows come from
 
-Rows are appended as they come. A kill can tear the last line and no other; whoever opens the file next cuts it off, and
-its clip is predicted again.
+Rows are appended as they come. Only the last line can be incomplete after a kill. The next process cuts it off and
+predicts its clip again.
 """
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -23,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from serlab import __version__
-from serlab.core import Exclusion, UserError
+from serlab.core import Exclusion, UserError, argument
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
+from serlab.core.locks import locked
 from serlab.model.model import Model
 from serlab.model.prediction import Prediction, column_names
 
@@ -65,7 +65,7 @@ def lines(results: Iterable[Prediction | Exclusion], form: str) -> str:
 
 
 class PredictionFile:
-    """The open file; made by :func:`opened`.
+    """The open file; returned by :func:`opened`.
 
     Attributes:
         path: where the predictions are.
@@ -81,12 +81,12 @@ class PredictionFile:
         self.excluded: set[str] = set()
 
     def left(self, files: Iterable[str]) -> list[str]:
-        """Those of ``files`` that have no row yet, in neither file."""
+        """Those of ``files`` that have no row in either file."""
         done = set(self._paths(self.path, self.header)) | self.excluded
         return [file for file in files if file not in done]
 
     def add(self, results: Sequence[Prediction | Exclusion]) -> None:
-        """Append what became of some files, and see it to the disk.
+        """Append what became of some files, and wait until it is on the disk.
 
         Raises:
             MachineError: the file cannot be written.
@@ -105,7 +105,7 @@ class PredictionFile:
         _append(self.path, self._head(self.header))
 
     def repair(self) -> None:
-        """Cut off what a kill has torn, and read what was left out."""
+        """Cut off incomplete last lines, and read which files were left out."""
         _cut_torn_line(self.path, self.form)
         if self.excluded_path.exists():
             if not _cut_torn_line(self.excluded_path, self.form):
@@ -121,7 +121,7 @@ class PredictionFile:
             if self.form == "csv":
                 rows = csv.reader(stream)
                 if next(rows, None) != list(header):
-                    raise UserError(f"the columns of {path} are not {', '.join(header)}; name another --out.")
+                    raise UserError(f"the columns of {path} are not {', '.join(header)}; write to another file.")
                 for row in rows:
                     if len(row) != len(header):
                         raise _damaged(path, rows.line_num)
@@ -136,7 +136,7 @@ class PredictionFile:
 
 @contextmanager
 def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[PredictionFile]:
-    """Start a file of predictions, or go on with one.
+    """Start a file of predictions, or continue one.
 
     Args:
         path: the file; its name ends in ``.csv`` or ``.jsonl``.
@@ -144,31 +144,26 @@ def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[P
         abstain: as for :meth:`serlab.Model.predict`.
 
     Yields:
-        The file, which no other process can open meanwhile.
+        The file; no other process can open it until the block ends.
 
     Raises:
         UserError: the file holds something else, or predictions of another model, precision or abstention; or another
             process is writing it.
-        MachineError: it cannot be written.
+        MachineError: the file cannot be written.
     """
     side = path.with_name(f"{path.name}.json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("ab")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with lock:
+    with locked(path):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is writing {path} right now; wait for it.") from None
+            path.open("ab").close()
+        except OSError as error:
+            raise unwritable(path, error) from error
         file = PredictionFile(path, model.labels)
         source = _source(model) | {"abstain": abstain}
         if path.stat().st_size:
             _check_source(path, side, source)
             file.repair()
         if not path.stat().st_size:
-            # In this order, so that a kill between leaves an empty file, with which everything starts anew.
+            # In this order: a kill in between leaves an empty file, so the next process starts from scratch.
             file.excluded_path.unlink(missing_ok=True)
             write_json(side, source)
             file.start()
@@ -176,7 +171,7 @@ def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[P
 
 
 def _source(model: Model) -> dict[str, Any]:
-    """What rows come from: every file of the model's folder that can change them, and the precision."""
+    """What rows come from: the precision, and a hash of all files of the model folder that can change them."""
     folder = model.folder
     found = (path for pattern in ("*", "encoder/*") for path in folder.glob(pattern) if path.suffix in _MODEL_FILES)
     return {
@@ -193,23 +188,24 @@ def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
         known = json.loads(side.read_text(encoding="utf-8"))
         model, sha256, precision = known["model"], known["sha256"], known["precision"]
     except FileNotFoundError:
-        raise UserError(f"{path} is no file of serlab's, for there is no {side}; name another --out.") from None
+        raise UserError(f"{path} is not from serlab: {side} is missing; write to another file.") from None
     except (ValueError, TypeError, KeyError):
-        raise UserError(f"{side} is damaged, so nobody knows whose rows {path} holds; name another --out.") from None
+        raise UserError(f"{side} is damaged and does not name the model of {path}; write to another file.") from None
     if sha256 != source["sha256"]:
         there = f"from {model}" if model != source["model"] else f"from {model} as it was then"
-        raise UserError(f"{path} holds rows of another model ({there}); name another --out, or delete {path}.")
+        raise UserError(f"{path} holds rows of another model ({there}); write to another file or delete {path}.")
     if precision != source["precision"]:
         raise UserError(
-            f"{path} holds rows at {precision}, not {source['precision']}; add --precision {precision}, name another "
-            f"--out, or delete {path}."
+            f"{path} holds rows in {precision}, not {source['precision']}; use {argument('precision', precision)}, "
+            f"write to another file or delete {path}."
         )
-    if known.get("abstain") != source["abstain"]:
-        raise UserError(f"{path} holds rows of another --abstain ({known.get('abstain')}); name another --out.")
+    if (abstain := known.get("abstain")) != source["abstain"]:
+        way = "without abstention" if abstain is None else f"with {argument('abstain', abstain)}"
+        raise UserError(f"{path} was written {way}; do the same, or write to another file.")
 
 
 def _append(path: Path, text: str) -> None:
-    """Add text to a file; file names that are no UTF-8 get back the bytes that they have on disk."""
+    """Append text; file names that are not UTF-8 are written as the bytes that they have on disk."""
     try:
         with path.open("ab") as stream:
             stream.write(text.encode("utf-8", "surrogateescape"))
@@ -220,7 +216,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _cut_torn_line(path: Path, form: str) -> int:
-    """Cut a file after its last whole line and return its size; within quotes, a line of CSV goes on."""
+    """Cut a file after its last complete line and return its size; line breaks in quotes do not end a row of CSV."""
     whole = position = quotes = 0
     with path.open("rb") as stream:
         for line in stream:
@@ -234,4 +230,4 @@ def _cut_torn_line(path: Path, form: str) -> int:
 
 
 def _damaged(path: Path, number: int) -> UserError:
-    return UserError(f"line {number} of {path} is no row of serlab's; repair it, or name another --out.")
+    return UserError(f"line {number} of {path} is not a row of predictions; repair it, or write to another file.")

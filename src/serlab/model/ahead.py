@@ -1,4 +1,4 @@
-"""Work done in threads ahead of whoever needs its results."""
+"""Apply a function to items in threads, ahead of the loop that needs the results."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.approaches.base import Fitted
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
 from serlab.model import folder as folders
 from serlab.model.card import LIMITS
-from serlab.model.classifier import Classifier
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Answered, Scorer, Sound
@@ -54,13 +54,13 @@ class QuotedUar:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model. Everything but ``limits`` is None for a checkpoint that serlab did not train.
+    """What is known about a model; only ``limits`` for a checkpoint that serlab did not train.
 
     Attributes:
         recipe, recipe_hash: what was trained.
         corpus: the corpus it was trained on.
         protocol: how the corpus was split; ``everyone`` if the model was trained on all clips.
-        fold, seed: of the training run; the fold is None for ``everyone``.
+        fold, seed: of the training run; no fold for ``everyone``.
         trained_in: precision of training.
         uar: tested UAR, if the folder quotes one.
         licence, citation: of the corpus.
@@ -117,9 +117,9 @@ class Model:
         self.folder = Path(folder)
         self._precision, self._device = precision, device
         self._loading = threading.Lock()
-        self._loaded: dict[tuple[str, str | None], Classifier] = {}
-        classifier = self._classifier(precision, device)
-        self.labels, self.precision = classifier.labels, classifier.precision
+        self._loaded: dict[tuple[str, str | None], Fitted] = {}
+        fitted = self._fitted(precision, device)
+        self.labels, self.precision = fitted.labels, fitted.precision
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -172,11 +172,13 @@ class Model:
         """Predict the emotion of one clip, or of each clip in a list.
 
         Args:
-            x: the path of a file; an array of floats within -1 to 1 or of integers, with shape (samples,) or two axes
-                of which one, the channels, is at most 8; a :class:`serlab.audio.Audio`; or a list or tuple of these.
+            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of these. Arrays hold
+                floats within -1 to 1 or integers, and have the shape (samples,), (samples, channels) or
+                (channels, samples) with at most 8 channels.
             sample_rate: of arrays, in Hz. Required for them, and not allowed for files and ``Audio``.
-            abstain: give no label to clips of which the model is so unsure that more than this share of such answers
-                was wrong on its dev subset; None labels every clip. New speakers may be wrong more often.
+            abstain: the largest share of wrong labels to accept, .01 to .5. Clips whose probability is below the
+                threshold that kept to this share on the model's dev subset get no label. On new speakers more labels
+                may be wrong. None labels every clip.
             precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first call with another
                 precision or device loads the model once more.
             device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models always use the processor.
@@ -251,14 +253,14 @@ class Model:
         answered = self._answered(abstain)
         precision = self._precision if precision in (None, self.precision) else precision
         device = self._device if device is None else device
-        classifier = self._classifier(precision, device)
-        return Scorer(classifier, device, answered).results(sounds, sample_rate)
+        fitted = self._fitted(precision, device)
+        return Scorer(fitted, device, answered).results(sounds, sample_rate)
 
     def check_abstain(self, abstain: float | None) -> None:
         """Raise a UserError if :meth:`predict` could not abstain like that."""
         self._answered(abstain)
 
-    def _classifier(self, precision: str, device: str | None) -> Classifier:
+    def _fitted(self, precision: str, device: str | None) -> Fitted:
         key = (precision, device)
         with self._loading, on_device(device):
             if key not in self._loaded:

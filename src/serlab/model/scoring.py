@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.approaches.base import Fitted
 from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import UserError, argument
 from serlab.core.precision import on_device
 from serlab.model.ahead import ahead
-from serlab.model.classifier import Classifier
 from serlab.model.prediction import Prediction
 
 Sound = str | os.PathLike[str] | Audio | NDArray[Any]
@@ -37,7 +37,7 @@ _CHUNK_CLIPS = 512
 _CHUNK_SECONDS = 1200.0
 _CHUNK_BYTES = 256 * 2**20
 
-# torch's cache of parametrised weights and its int8 engine are states of the process, not of a thread or a model.
+# torch's cache of parametrised weights is a state of the process, not of a thread or a model.
 _COMPUTING = threading.Lock()
 
 
@@ -66,12 +66,12 @@ class Scorer:
     """Scores clips with one loaded model.
 
     Attributes:
-        classifier: the model, loaded on ``device``.
+        fitted: the model, loaded on ``device``.
         device: as for :func:`serlab.core.precision.on_device`.
         answered: which clips get a label.
     """
 
-    classifier: Classifier
+    fitted: Fitted
     device: str | None
     answered: Answered
 
@@ -93,7 +93,7 @@ class Scorer:
             yield self._score([self._features(read(sounds[0]))])
             return
         # A front end with a precision is a network, which shares its work out over the cores by itself.
-        in_threads = "precision" not in self.classifier.frontend.config
+        in_threads = "precision" not in self.fitted.frontend.config
         prepare = (lambda sound: self._features(read(sound))) if in_threads else read
         with closing(ahead(sounds, prepare)) as clips:
             ready = clips if in_threads else map(self._features, clips)
@@ -101,7 +101,7 @@ class Scorer:
             yield from map(self._score, _chunks(ready))
 
     def _features(self, clip: _Clip) -> _Clip:
-        frontend = self.classifier.frontend
+        frontend = self.fitted.frontend
         if clip.values is None:
             return clip
         try:
@@ -117,7 +117,7 @@ class Scorer:
         rows: Iterator[NDArray[np.float64]] = iter(())
         if features:
             with _COMPUTING, on_device(self.device):
-                rows = iter(self.classifier.logits(features).astype(np.float64))
+                rows = iter(self.fitted.logits(features).astype(np.float64))
         return [self._said(clip, None if clip.values is None else next(rows)) for clip in clips]
 
     def _said(self, clip: _Clip, logits: NDArray[np.float64] | None) -> Prediction | UserError:
@@ -127,7 +127,7 @@ class Scorer:
             return UserError("the model's scores of this clip are not finite.")
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()
-        labels = self.classifier.labels
+        labels = self.fitted.labels
         label = labels[int(shares.argmax())] if self.answered(logits) else None
         return Prediction(label, dict(zip(labels, map(float, shares), strict=True)), clip.path)
 

@@ -10,6 +10,7 @@ because no model could learn it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from serlab.core import UserError, unknown
 from serlab.corpora import descriptions
@@ -67,6 +68,15 @@ def protocol_names(corpus: Corpus | None = None) -> tuple[str, ...]:
 def default_protocol(corpus: Corpus) -> str:
     """The protocol that is used where none is named."""
     return corpus.description.default_protocol if corpus.description else _DEFAULT
+
+
+def fitting_split(corpus: Corpus) -> Split | None:
+    """The split of the default protocol, or of the first one that fits; None if the corpus is too small for all."""
+    # Try all protocols only if the default does not fit: that takes seconds on a large corpus.
+    with suppress(MisfitError):
+        return _split(corpus, default_protocol(corpus))
+    fitting = protocol_names(corpus)
+    return split(corpus, fitting[0]) if fitting else None
 
 
 def _fits(corpus: Corpus, name: str) -> bool:

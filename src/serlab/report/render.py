@@ -1,7 +1,7 @@
-"""The summary as a page, as Markdown and as JSON.
+"""The report as a page, as Markdown and as JSON.
 
-The page is one file that asks the network for nothing; its content policy forbids it to. Whatever users named
-(labels, clips, recipes) is escaped.
+The page is one file without network requests; its content policy forbids them. All names from users
+(labels, clips, recipes) are escaped.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from urllib.parse import quote
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from serlab.core import UserError, files
+from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
+from serlab.evaluation.metrics import METRICS, Format
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
-from serlab.report.overview import survey
-from serlab.report.summary import summarise
+from serlab.report.overview import Overview, survey
+from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
@@ -36,11 +37,12 @@ from serlab.tables.predictions import read_protocols, read_runs
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
-    from serlab.evaluation.prepare import Judged
+    from serlab.evaluation.prepare import PreparedTable
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
 """What the leak audit found, beside the recipes' folders."""
+_CORRELATION = Format(1, 2)
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
@@ -55,17 +57,19 @@ def build(
 
     Args:
         folder: ``<out>/<corpus>/<protocol>``; the ledger is looked for at ``<out>/ledger.jsonl``.
-        recipes: folder names of the recipes to show; all where none is named.
-        clips: the corpus's table, for its votes, what it knows of the speakers, and the files to listen to; what needs
-            it is left out where it is not at hand.
-        audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few clips that are
-            shown into the page, ``"none"`` leaves sound out.
+        recipes: folder names of the recipes to show; all if empty.
+        clips: the corpus's table, for its votes, what it knows of the speakers, and the files to
+            listen to; parts that need it are left out without it.
+        audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few
+            clips that are shown into the page, ``"none"`` leaves sound out.
 
     Returns:
-        The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+        The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and
+        ``figures/``.
 
     Raises:
-        UserError: there are no runs, they do not belong together, or a clip to embed cannot be read.
+        UserError: there are no runs, they do not belong together, or a clip to embed cannot be
+            read.
         MachineError: the report cannot be written.
     """
     folder = Path(folder)
@@ -76,40 +80,42 @@ def build(
 
 
 def build_foreign(
-    tables: Sequence[Path | Judged],
+    tables: Sequence[Path | PreparedTable],
     folder: Path,
     corpus: Corpus | None = None,
     *,
     side: str = "test",
     audio: Audio = "link",
 ) -> Path:
-    """Write the report of tables of predictions, whoever made them.
+    """Write the report of tables of predictions, serlab's own or others'.
 
     Args:
-        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared
+            already.
         folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
 
     Returns:
-        The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+        The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and
+        ``figures/``.
 
     Raises:
-        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate` raises; the folder
-            holds something else, which a report might replace.
+        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate`
+            raises; the folder holds something else, which a report might replace.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
-        raise UserError(f"{folder} holds files but no report of serlab's; name a new or empty folder.")
+        raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
     return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
 
 
-def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
+def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
     sounds = _sounds(summary, _paths(clips), target, audio)
     _write_figures(drawings, target / "figures")
-    files.write_json(target / "report.json", summary)
+    files.write_json(target / "report.json", summary.to_dict())
     files.write_text(target / "report.md", render_markdown(summary, drawings))
     files.write_text(target / "index.html", render_html(summary, drawings, sounds))
     return target / "index.html"
@@ -149,13 +155,15 @@ def build_overview(
 
     Args:
         folder: ``<out>/<corpus>``.
-        recipes: folder names of the recipes to show, wherever a protocol has them; all where none is named.
-        fusions: recipes whose log-probabilities are averaged, as for :func:`serlab.report.overview.survey`.
+        recipes: folder names of the recipes to show, in each protocol that has them; all if empty.
+        fusions: recipes whose log-probabilities are averaged, as for
+            :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
 
     Returns:
-        The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and ``report.json``.
+        The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and
+        ``report.json``.
 
     Raises:
         UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
@@ -168,27 +176,27 @@ def build_overview(
     for name, shown in there.items():
         build(folder / name, recipes=shown, clips=clips, audio=audio)
     target = folder / "report"
-    files.write_json(target / "report.json", found)
+    files.write_json(target / "report.json", found.to_dict())
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
     files.write_text(target / "index.html", _page("overview.html.jinja", overview=found))
     return target / "index.html"
 
 
-def _enter_fusions(out: Path, found: Mapping[str, Any]) -> None:
+def _enter_fusions(out: Path, found: Overview) -> None:
     """Write to the ledger what this overview evaluates on a test side for the first time: means of models."""
     keys = ("corpus", "protocol", "hash", "fold", "seed")
     there = {tuple(line.get(key) for key in keys) for line in ledger.read(out)}
-    corpus = {"corpus": found["corpus"]["name"], "fingerprint": found["corpus"]["fingerprint"]}
-    for protocol in found["protocols"]:
-        for fusion in protocol["fusions"]:
-            about = {"recipe": fusion["name"], "hash": fusion["hash"], "protocol": protocol["name"], **corpus}
-            for run in fusion["runs"] if fusion["side"] == "test" else ():
-                entry = {**about, "fold": run["fold"], "seed": run["seed"], "side": "test"}
+    corpus = {"corpus": found.corpus["name"], "fingerprint": found.corpus["fingerprint"]}
+    for protocol in found.protocols:
+        for fusion in protocol.fusions:
+            about = {"recipe": fusion.name, "hash": fusion.hash, "protocol": protocol.name, **corpus}
+            for run in fusion.runs if fusion.side == "test" else ():
+                entry = {**about, "fold": run.fold, "seed": run.seed, "side": "test"}
                 if tuple(entry[key] for key in keys) not in there:
                     ledger.enter(out, entry)
 
 
-def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
+def render_html(summary: Report, drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
     """The page.
 
     Args:
@@ -199,7 +207,7 @@ def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Map
     return _page("index.html.jinja", summary=summary, titles=_titles(summary), drawings=drawings, sounds=sounds or {})
 
 
-def render_markdown(summary: Mapping[str, Any], drawings: list[Drawing]) -> str:
+def render_markdown(summary: Report, drawings: list[Drawing]) -> str:
     """The same as Markdown, with the figures as files in ``figures/``."""
     return _markdown("report.md.jinja", summary=summary, titles=_titles(summary), drawings=drawings)
 
@@ -214,8 +222,8 @@ def _markdown(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _titles(summary: Mapping[str, Any]) -> dict[str, str]:
-    return {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
+def _titles(summary: Report) -> dict[str, str]:
+    return {recipe.name: recipe.title for recipe in summary.recipes}
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -226,16 +234,17 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["not_shown"] = NOT_SHOWN
+    environment.globals |= {"not_shown": NOT_SHOWN, "metrics": list(METRICS.values())}
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
         "interval": words.interval_text,
+        "written": words.written,
         "p_value": words.p_value,
         "spans": words.spans,
-        "attained": words.attained_text,
-        "correlation": words.correlation_text,
-        "said": said,
+        "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
+        "correlation": lambda score: words.interval_text(score, _CORRELATION),
+        "said": lambda pair: said(pair.comparison.answer, len(pair.seeds)),
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,
@@ -260,9 +269,7 @@ def _read_audit(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(
-            f"{folder / AUDIT} is not JSON: {error}; delete it, and serlab compare makes it anew."
-        ) from error
+        raise UserError(f"{folder / AUDIT} is not JSON: {error}; delete it and run the comparison again.") from error
     return found
 
 
@@ -270,16 +277,15 @@ def _paths(clips: pd.DataFrame | None) -> dict[str, str]:
     return {} if clips is None else dict(zip(clips["clip"], clips["path"], strict=True))
 
 
-def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
+def _sounds(summary: Report, paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
     """Clip -> address of its sound, for the clips that the report lists."""
     if audio == "none":
         return {}
-    listed = {entry["clip"] for recipe in summary["recipes"] for entry in recipe["worst"]}
-    for recipe in summary["recipes"]:
-        beside = recipe["trust"]["people"] or {}
-        listed |= {
-            entry["clip"] for side in ("model_fails", "people_fail") if beside for entry in beside[side]["first"]
-        }
+    listed = {entry.clip for recipe in summary.recipes for entry in recipe.worst}
+    beside = [raters for recipe in summary.recipes if (raters := recipe.confidence.people)]
+    listed |= {
+        entry["clip"] for raters in beside for each in (raters.model_fails, raters.people_fail) for entry in each.first
+    }
     address = _embedded if audio == "embed" else lambda path: _relative(path, target)
     return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
 
@@ -295,13 +301,15 @@ def _embedded(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot embed {path}: {error.strerror}; use --audio link or none.") from error
+        raise UserError(
+            f"cannot embed {path}: {error.strerror}; use {argument('audio', 'link')} or {argument('audio', 'none')}."
+        ) from error
     kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _size(number: float | None) -> str:
-    """A count of parameters as a person says it."""
+    """A number of parameters with its unit."""
     if number is None:
         return "–"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -311,7 +319,7 @@ def _size(number: float | None) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    """What a machine or an installation is made of, in a line."""
+    """What a machine or an installation consists of, in a line."""
     return ", ".join(f"{name} {'none' if value is None else value}" for name, value in values.items())
 
 

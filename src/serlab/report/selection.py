@@ -1,4 +1,4 @@
-"""Which runs a figure is made of: grouped by recipe, one side, and a full grid of folds and seeds."""
+"""Which runs a figure uses: grouped by recipe, one subset, and a full grid of folds and seeds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from serlab.core import UserError
-from serlab.evaluation.outcomes import Called, check_labels, predicted_of
+from serlab.core import UserError, argument
+from serlab.evaluation.counts import Names, check_labels, predicted_of
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
-Cell = tuple[int, int]
+FoldSeed = tuple[int, int]
 """A run's (fold, seed)."""
 
 
@@ -28,7 +28,7 @@ class RecipeRuns:
     Attributes:
         name: the recipe's folder name.
         title: its title, made unique within the report.
-        side: ``test``, or ``dev`` where no run has predicted test.
+        side: ``test``, or ``dev`` if no run has predicted test.
         runs: the runs that its figures are made of, a full grid of folds and seeds.
         left_out: (fold, seed) of runs outside that grid, or without the side.
     """
@@ -37,7 +37,7 @@ class RecipeRuns:
     title: str
     side: str
     runs: tuple[Run, ...]
-    left_out: tuple[Cell, ...]
+    left_out: tuple[FoldSeed, ...]
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -45,19 +45,19 @@ class RecipeRuns:
         return self.runs[0].signature
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def fold_seeds(self) -> tuple[FoldSeed, ...]:
         """(fold, seed) of each run."""
-        return tuple(cell_of(run) for run in self.runs)
+        return tuple(fold_seed_of(run) for run in self.runs)
 
     @property
-    def fold_names(self) -> Called:
-        """What each fold is called, by its number, in order of the numbers; None where a table names none."""
-        return {cell_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=cell_of)}
+    def fold_names(self) -> Names:
+        """Each fold's name by its number, in order of the numbers; None if a table names none."""
+        return {fold_seed_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
-    def seed_names(self) -> Called:
-        """What each seed is called, likewise."""
-        return {cell_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=cell_of)}
+    def seed_names(self) -> Names:
+        """Each seed's name by its number, likewise."""
+        return {fold_seed_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
     def folds(self) -> list[int | str]:
@@ -67,7 +67,7 @@ class RecipeRuns:
     @property
     def seeds(self) -> list[int]:
         """Seeds, sorted."""
-        return sorted({seed for _, seed in self.cells})
+        return sorted({seed for _, seed in self.fold_seeds})
 
     @property
     def trained_seeds(self) -> list[int]:
@@ -81,13 +81,13 @@ class RecipeRuns:
         return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
 
 
-def cell_of(run: Run) -> Cell:
+def fold_seed_of(run: Run) -> FoldSeed:
     """A run's (fold, seed)."""
     return int(run.signature["fold"]), int(run.signature["seed"])
 
 
 def called(run: Run) -> Mapping[str, Any]:
-    """What a run's ``fold`` and ``seed`` are called, None for what another's table does not name."""
+    """A run's names for ``fold`` and ``seed``; None for what a foreign table does not name."""
     found: Mapping[str, Any] = run.signature.get("called", run.signature)
     return found
 
@@ -99,14 +99,14 @@ def judged_rows(run: Run, side: str) -> pd.DataFrame:
     return rows.assign(predicted=predicted_of(rows), probability=sure)
 
 
-def full_grid(cells: Iterable[Cell]) -> list[Cell]:
-    """The largest part of the cells in which every seed has the same folds: most folds first, then most seeds.
+def full_grid(found: Iterable[FoldSeed]) -> list[FoldSeed]:
+    """The largest part of the grid in which every seed has the same folds: most folds first, then most seeds.
 
     >>> full_grid([(1, 0), (2, 0), (1, 1), (2, 1), (1, 2)])
     [(1, 0), (1, 1), (2, 0), (2, 1)]
     """
     folds: dict[int, set[int]] = defaultdict(set)
-    for fold, seed in cells:
+    for fold, seed in found:
         folds[seed].add(fold)
     seeds: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for seed in sorted(folds):
@@ -119,7 +119,8 @@ def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
     """Group runs by recipe, in order of name.
 
     Raises:
-        UserError: runs of one recipe are of different configurations, or the runs are of different corpora.
+        UserError: runs of one recipe are of different configurations, or the runs are of different
+            corpora.
     """
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -162,9 +163,9 @@ def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
             )
     with_test = [run for run in runs if (run.table["side"] == "test").any()]
     side = "test" if with_test else "dev"
-    usable = {cell_of(run): run for run in with_test or runs}
+    usable = {fold_seed_of(run): run for run in with_test or runs}
     grid = full_grid(usable)
-    left_out = tuple(sorted({cell_of(run) for run in runs} - set(grid)))
+    left_out = tuple(sorted({fold_seed_of(run) for run in runs} - set(grid)))
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 
 
@@ -181,7 +182,7 @@ def _check_same_corpus(runs: Sequence[Run]) -> None:
             raise UserError(
                 f"{first.path} and {run.path} are of different data (fingerprints "
                 f"{first.signature['corpus']['fingerprint'][:8]} and {corpus['fingerprint'][:8]}); "
-                "keep runs of different copies in different folders (--out)."
+                f"keep runs of different copies in different folders ({argument('out')})."
             )
         if _protocol(run) != _protocol(first):
             raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")
