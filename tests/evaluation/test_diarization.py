@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -41,7 +43,7 @@ LABELS = st.sampled_from(["neutral", "happy", "sad", None])
 @st.composite
 def divisions(draw: st.DrawFn) -> list[Span]:
     edges = [0, *sorted(draw(st.sets(st.integers(1, 99), max_size=8))), 100]
-    return [Span(a / 10, b / 10, draw(LABELS)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [Span(a / 10, b / 10, draw(LABELS)) for a, b in pairwise(edges)]
 
 
 @given(divisions(), divisions())

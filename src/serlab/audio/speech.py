@@ -110,7 +110,9 @@ def detector(name: str = "auto") -> Detector:
         raise unknown("speech detector", name, DETECTORS)
     if name == "auto":
         name = "silero" if _installed() else "energy"
-    return {"silero": Silero, "energy": EnergyGate, "none": Everything}[name]()
+    if name == "none":
+        return Everything()
+    return Silero() if name == "silero" else EnergyGate()
 
 
 def _installed() -> bool:
@@ -122,8 +124,8 @@ def _session() -> Any:
     """The network, loaded once; its state is each detector's own. The package itself would import torchaudio."""
     if not _installed():
         raise MachineError(
-            "speech detection by silero needs silero-vad and onnxruntime; install them with: pip install 'serlab[vad]', "
-            f"or use {argument('vad', 'energy')}."
+            "speech detection by silero needs silero-vad and onnxruntime; install them with: pip install "
+            f"'serlab[vad]', or use {argument('vad', 'energy')}."
         )
     import onnxruntime
 
