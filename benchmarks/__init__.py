@@ -1,6 +1,6 @@
-"""What users wait for, side by side with what they would use instead, as ratios from one machine and one run.
+"""Benchmarks of what users wait for against common alternatives, as ratios from one machine and one run.
 
-A *row* is one line of the table (``rows.py``). Rows that share a peer are measured together: in every repeat each side
-works once, in turn (ours, peer, ours, peer ...), so that a machine that slows down slows both. A side gives a
-:class:`~benchmarks.harness.Timing` a repeat: seconds of steady work, and start-up apart.
+A *row* is one line of the table (``rows.py``). Rows with the same alternative (*peer*) are measured together: in every
+repeat each side runs once, in turn (ours, peer, ours, peer ...), so that a slower machine slows both. Each side returns
+a :class:`~benchmarks.harness.Timing` per repeat: seconds of steady work, and start-up separately.
 """

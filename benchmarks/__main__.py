@@ -1,7 +1,7 @@
 """``python -m benchmarks [ROW...] [--full] [--tiny] [--force]``: measure rows, write results, table and plot.
 
-A full pass is taken up where it stopped: a row whose full result is there, of the same code, machine and versions, is
-not measured again unless forced. Quick results are ignored by git, full ones are committed.
+A full pass resumes where it stopped: a row with a full result of the same code, machine and versions is only measured
+again with ``--force``. Quick results are ignored by git, full ones are committed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from serlab.core.progress import clock, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and do it; 0 done, 1 where a row was skipped, 2 for a wrong name."""
+    """Parse the command line and run it; return 0 on success, 1 if a row was skipped, 2 for an unknown name."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of {', '.join(ROWS)}; all by default")
     sizes = parser.add_mutually_exclusive_group()
@@ -51,16 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(rows: Sequence[Row], size: Size, folder: Path, *, force: bool = False) -> int:
-    """Measure rows, those that share a peer together, and write each one's result.
+    """Measure rows, together if they share a peer, and write the result of each.
 
     Args:
         rows: the rows.
-        size: how much of each.
-        folder: where results are written, and those of an earlier pass are found.
-        force: measure also what has a full result already.
+        size: amount of work.
+        folder: folder of results, also of an earlier pass.
+        force: whether to measure rows that have a full result.
 
     Returns:
-        How many rows were skipped because they cannot be measured here.
+        The number of rows skipped because they cannot be measured here.
     """
     start, skipped = time.monotonic(), 0
     wanted = _with_needed(rows, size, folder)
@@ -88,7 +88,7 @@ def measure(rows: Sequence[Row], size: Size, folder: Path, *, force: bool = Fals
 
 
 def still_valid(name: str, size: Size, folder: Path) -> bool:
-    """Whether a row's result is there, of this size, code, machine, versions and corpus."""
+    """Return whether a row has a result of this size, code, machine, versions and corpus."""
     result = load(name, folder)
     return result is not None and (
         result["mode"] == size.name
@@ -107,7 +107,7 @@ def _row(name: str) -> Row:
 
 
 def _with_needed(rows: Sequence[Row], size: Size, folder: Path) -> list[Row]:
-    """The rows in the table's order, with those that one of them is computed from and that have no valid result."""
+    """Return the rows in table order, plus rows that they are computed from and that have no valid result."""
     names = {row.name for row in rows}
     names |= {need for row in rows for need in row.needs if not still_valid(need, size, folder)}
     return [row for row in ROWS.values() if row.name in names]

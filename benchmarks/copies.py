@@ -1,4 +1,4 @@
-"""Copies of a recording as they occur: another container, level, rate, other ends, a little noise, and these together.
+"""Realistic copies of a recording: another container, level or rate, trimmed ends, noise, and combinations.
 
 Sounds are mono at 16 kHz.
 """
@@ -17,12 +17,12 @@ from serlab.audio import SAMPLE_RATE
 
 Sound = NDArray[np.float32]
 
-# libsndfile's compression levels that give speech about 64 kbit/s in MP3 and 24 kbit/s in Opus.
+# libsndfile compression levels for about 64 kbit/s in MP3 and 24 kbit/s in Opus.
 _MP3, _OPUS = 0.8, 0.94
 
 
 def encoded(sound: Sound, form: str, subtype: str, rate: int = SAMPLE_RATE, level: float | None = None) -> Sound:
-    """Write and read a sound in another format and rate."""
+    """Write a sound in another format and rate and read it back."""
     stream = io.BytesIO()
     extra = {} if level is None else {"compression_level": level}
     soundfile.write(stream, _resampled(sound, SAMPLE_RATE, rate), rate, format=form, subtype=subtype, **extra)
@@ -44,19 +44,19 @@ def wav(sound: Sound, rate: int = SAMPLE_RATE) -> Sound:
 
 
 def noisy(sound: Sound) -> Sound:
-    """White noise at 30 dB below the sound."""
+    """Add white noise 30 dB below the sound."""
     noise = np.random.default_rng(len(sound)).normal(0, np.sqrt(np.mean(sound**2) / 1000), len(sound))
     return (sound + noise).astype(np.float32)
 
 
 def padded(sound: Sound, before: float = 0.0, after: float = 0.0) -> Sound:
-    """Silence added, in seconds; not a whole number of anything."""
+    """Add silence, in seconds that are not a multiple of any frame length."""
     silence = [np.zeros(round(seconds * SAMPLE_RATE) + (seconds > 0), np.float32) for seconds in (before, after)]
     return np.concatenate([silence[0], sound, silence[1]])
 
 
 def trimmed(sound: Sound, seconds: float = 0.2) -> Sound:
-    """Cut at both ends."""
+    """Trim both ends."""
     cut = round(seconds * SAMPLE_RATE) + 3
     return sound[cut:-cut]
 

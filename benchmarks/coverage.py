@@ -1,10 +1,10 @@
-"""``python -m benchmarks.coverage``: whether intervals and tests keep what they promise, by simulation.
+"""``python -m benchmarks.coverage``: check the coverage of intervals and the false alarms of tests by simulation.
 
-Experiments are drawn from a population of speakers whose effects are as large as in CREMA-D's tables, with the truth
-known: how often do 95 % intervals hold the true UAR and the true difference, and how often is a difference shown where
-there is none? Beside what serlab does stands what others do: the bootstrap over clips, plain percentiles, and Student's
-test over five folds. Then the same with a few seeds whose trainings scatter. Writes
-``benchmarks/results/coverage.json``, where a stopped simulation goes on, and the tables and the picture of
+Experiments are drawn from a population of speakers with known true values and effects as large as in CREMA-D's tables.
+How often do 95 % intervals contain the true UAR and the true difference, and how often is a difference shown that does
+not exist? serlab's methods are compared with common alternatives: the bootstrap over clips, plain percentiles, and
+Student's test over five folds. A second part uses a few seeds whose training runs vary. The script writes
+``benchmarks/results/coverage.json``, from which an interrupted simulation resumes, and the tables and the figure of
 docs/method.md.
 """
 
@@ -25,12 +25,13 @@ from scipy.stats import chi2, ttest_1samp
 
 from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
-from benchmarks.population import Population, fit, outcomes_of
+from benchmarks.population import Population, counts_of, fit
 from benchmarks.trainings import SETTINGS, with_trainings
 from serlab.core.files import write_json
 from serlab.core.progress import bar
-from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
+from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.metrics import uar
+from serlab.evaluation.resampling import Resampling, draw_speakers
 from serlab.evaluation.significance import mcnemar, swap_test
 from serlab.tables.predictions import labels_of, read_run
 
@@ -79,18 +80,18 @@ def main() -> None:
 
 
 def simulate(population: Population, speakers: int, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """How often each method's interval holds the truth, and how often it shows a difference that is not there.
+    """Count how often each method's interval contains the true value, and how often it shows a false difference.
 
     Args:
-        population: where experiments are drawn from; in half of each, both recipes get the first one's levels, so
-            that their true difference is nought.
-        speakers: speakers of an experiment.
+        population: source of the experiments; in half of each, both recipes have the levels of the first, so that
+            their true difference is zero.
+        speakers: number of speakers per experiment.
         trials: experiments.
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the UAR, ``difference`` coverage of the true difference, and ``false_alarms`` where there is
-        none, each by method; the tests stand under ``false_alarms`` too.
+        ``coverage`` of the UAR, ``difference`` (coverage of the true difference), and ``false_alarms`` without a true
+        difference, each by method; ``false_alarms`` also contains the tests.
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     truth = ndtr(population.levels).mean(axis=1)
@@ -115,8 +116,8 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
 
 
 def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    outcomes = outcomes_of(right, clips)
-    found = intervals(outcomes, replicates=_REPLICATES, seed=seed)["uar"]
+    counts = counts_of(right, clips)
+    found = intervals(counts, resampling=Resampling(replicates=_REPLICATES, seed=seed))["uar"]
     assert found.low is not None
     assert found.high is not None
     weights = draw_speakers(len(right), _REPLICATES, seed)
@@ -129,7 +130,9 @@ def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> di
 
 
 def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:
-    found = differences(*(outcomes_of(each, clips) for each in right), replicates=_REPLICATES, seed=seed)["uar"]
+    found = differences(
+        *(counts_of(each, clips) for each in right), resampling=Resampling(replicates=_REPLICATES, seed=seed)
+    )["uar"]
     assert found.low is not None
     assert found.high is not None
     apart = _recalls(right[0], clips) - _recalls(right[1], clips)
@@ -146,7 +149,7 @@ def _paired(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> di
 
 
 def _tests(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, float]:
-    first, second = (outcomes_of(each, clips) for each in right)
+    first, second = (counts_of(each, clips) for each in right)
     clustered = mcnemar(first, second)
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     return {
@@ -158,19 +161,19 @@ def _tests(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dic
 
 
 def plain_mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's p as it is mostly computed, clips taken for independent."""
+    """Return McNemar's p as usually computed, with clips assumed to be independent."""
     total = only_first + only_second
     return float(chi2.sf((only_first - only_second) ** 2 / total, 1)) if total else 1.0
 
 
 def _recalls(right: NDArray[np.bool_], clips: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Each speaker's UAR; with as many clips of a label for all, their mean is the pooled UAR."""
-    counts = outcomes_of(right, clips).matrices[0]
+    """Return each speaker's UAR; with equal numbers of clips per label, their mean is the pooled UAR."""
+    counts = counts_of(right, clips).matrices[0]
     return np.asarray(uar(counts), np.float64)
 
 
 def _over_clips(kinds: NDArray[np.int64], clips: NDArray[np.int64], number: int, seed: int) -> NDArray[np.float64]:
-    """Share of each kind of clip, averaged over labels, in replicates of clips, shape (replicates, kinds)."""
+    """Return the share of each kind of clip in replicates of clips, averaged over labels, shape (replicates, kinds)."""
     label = np.repeat(np.arange(len(clips)), clips)[None] * number
     counts = np.bincount((label + kinds).ravel(), minlength=len(clips) * number)
     drawn = np.random.default_rng(seed).multinomial(kinds.size, counts / kinds.size, size=_REPLICATES)
@@ -185,7 +188,7 @@ def _ends(sample: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _table(results: Path, recipe: str) -> pd.DataFrame:
-    """A recipe's test sides, folds pooled."""
+    """Return a recipe's test predictions with folds pooled."""
     paths = [results / _RUN.format(recipe, fold) for fold in range(1, _FOLDS + 1)]
     tables = [read_run(path).table for path in paths if path.is_file()]
     return pd.concat([table[table["side"] == "test"] for table in tables], ignore_index=True)

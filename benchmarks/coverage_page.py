@@ -1,4 +1,4 @@
-"""From the simulation of intervals and tests to the table and the picture of docs/method.md."""
+"""Write the simulation's table and figure for docs/method.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BEGIN, _END = "<!-- simulated: written by python -m benchmarks.coverage -->", "
 
 
 def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTURE) -> None:
-    """Write table and picture."""
+    """Write the table and the figure."""
     draw(result, picture)
     before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
@@ -37,7 +37,7 @@ def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTUR
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     settings = result["settings"]
     lines = [
         f"| Per cent of experiments | {' | '.join(str(setting['speakers']) + ' speakers' for setting in settings)} |",
@@ -66,7 +66,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def _trainings(settings: Sequence[Mapping[str, Any]], trials: int) -> list[str]:
-    """The second table: a few trainings of each recipe, which scatter."""
+    """Return the second table: a few training runs per recipe."""
     lines = [
         "With a few trainings of each recipe and fold, beside the same intervals with these held for all there are:",
         "",
@@ -83,13 +83,13 @@ def _trainings(settings: Sequence[Mapping[str, Any]], trials: int) -> list[str]:
     return [
         *lines,
         "",
-        f"{trials:,} experiments a row, {REPLICATES:,} replicates each: the standard error of 95 is {error:.1f}. "
-        "Trainings of a recipe share the effects of speakers and clips; chance is drawn anew for each.",
+        f"{trials:,} experiments per row, {REPLICATES:,} replicates each: the standard error of 95 is {error:.1f}. "
+        "Training runs of a recipe share the effects of speakers and clips; chance is drawn independently for each.",
     ]
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
-    """Coverage and false alarms by number of speakers, as SVG."""
+    """Draw coverage and false alarms by number of speakers as SVG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""wav2vec2-base: training all layers, or the top four on cached lower ones; five epochs from the same seconds."""
+"""wav2vec2-base: train all layers, or the top four on cached lower ones; extrapolate to five epochs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _EPOCHS = 5
 _FROZEN = {"w2v2-train-all": 0, "w2v2-train-top4": 8}
 _FROZEN_TOY = 1
 _MEASURED = {"w2v2-five-epochs-all": "w2v2-train-all", "w2v2-five-epochs-top4": "w2v2-train-top4"}
-# Masks and rates of the preset; no layer is dropped at random, so that both sides always compute the same layers.
+# Masks and rates of the preset without LayerDrop, so that both sides compute the same layers.
 _FIELDS = {"mask_time_prob": 0.08, "mask_feature_prob": 0.05, "mask_feature_length": 64, "layerdrop": 0.0}
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time the training of the wanted rows beside one example-style loop."""
+    """Time the training of the given rows against one loop as in common examples."""
     checkpoint = materials.wav2vec2_base(size)
     recipes = {name: _recipe(name, checkpoint, size) for name in rows}
     needed = fitting.clips_needed(_BATCH, size.steps, size.warm_up)
@@ -70,7 +70,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def extrapolate(size: Size, rows: Sequence[str], folder: Path) -> dict[str, Outcome]:
-    """Five epochs: filling the cache once and five times the steady seconds, against five times the peer's."""
+    """Extrapolate to five epochs: fill the cache once plus five epochs, against five epochs of the peer."""
     del size
     outcomes = {}
     for name in rows:

@@ -1,4 +1,4 @@
-"""Log-mel of clips, against a loop over librosa."""
+"""Log-mel of clips against a loop over librosa."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from benchmarks import materials
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios, seconds
 from serlab.audio import SAMPLE_RATE
-from serlab.recipes import LogMelSettings
+from serlab.frontends.logmel import LogMelSettings
 
 _TIMES = {"tiny": 1, "quick": 4, "full": 4}
 
 
 def librosa_log_mel(samples: NDArray[np.float32], settings: LogMelSettings) -> NDArray[np.float32]:
-    """The same log-mel by librosa, shape (bands, frames)."""
+    """Compute the same log-mel with librosa, shape (bands, frames)."""
     import librosa
 
     mel = librosa.feature.melspectrogram(
@@ -35,7 +35,7 @@ def librosa_log_mel(samples: NDArray[np.float32], settings: LogMelSettings) -> N
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time both on the same samples, decoded beforehand."""
+    """Time both on the same decoded samples."""
     from serlab.frontends.logmel import LogMel
 
     count = size.clips * _TIMES[size.name]

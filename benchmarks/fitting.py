@@ -1,7 +1,7 @@
-"""Training at steady state: serlab's own through its trainer, and the loop that examples show.
+"""Training at steady state with serlab's trainer and with a loop as in common examples.
 
-Both are stamped whenever a step begins. The first steps are dropped; what is not steady (building the model, the first
-steps' excess, the checkpoint at the end) is reported apart. The peer gets its clips decoded beforehand, for free.
+Both record the time at the start of each step. The first steps are dropped. Start-up costs (building the model, the
+slower first steps, the final checkpoint) are reported separately. The peer gets decoded clips at no cost.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from torch import nn
 
 from benchmarks.harness import Size, Timing
 from benchmarks.materials import Clips, corpus, empty_cache, scratch
-from serlab.approaches import encoder
+from serlab.approaches import encoder, resnet
+from serlab.approaches.encoder.network import from_checkpoint
 from serlab.approaches.network import Network
-from serlab.approaches.resnet import ResNet
-from serlab.approaches.weights import quiet
+from serlab.approaches.resnet.network import ResNet
+from serlab.checkpoints.weights import quiet
 from serlab.core.precision import device, resolve
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 from serlab.training.batches import Batch, TrainingBatches
 from serlab.training.trainer import fit, own_randomness
 
@@ -31,12 +32,12 @@ Collate = Callable[[Sequence[int]], tuple[dict[str, torch.Tensor], torch.Tensor]
 
 
 def clips_needed(batch_size: int, steps: int, warm_up: int) -> int:
-    """Clips of a repeat, for either side: the last step only marks the end of the one before."""
+    """Return the number of clips per repeat and side; the last step only marks the end of the previous one."""
     return batch_size * (warm_up + steps + 1)
 
 
 class _Stamped(TrainingBatches):
-    """Training batches that note when each one is handed over."""
+    """Training batches that record when each one is used."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -49,9 +50,9 @@ class _Stamped(TrainingBatches):
 
 
 def ours(recipe: Recipe, clips: Clips, *, steps: int, warm_up: int) -> Timing:
-    """Train with serlab for one epoch over ``clips``, from an empty feature cache that is filled first.
+    """Train with serlab for one epoch over ``clips``, after filling an empty feature cache.
 
-    This is the only place that knows how a run puts store, batches and trainer together.
+    No other benchmark combines store, batches and trainer.
     """
     from serlab.frontends.store import FeatureStore
 
@@ -100,17 +101,17 @@ def peer(
     warm_up: int,
     start: float,
 ) -> Timing:
-    """Train as examples do: random batches, AdamW, fp32, everything below the trained layers computed again.
+    """Train as in common examples: random batches, AdamW, fp32, recomputing everything below the trained layers.
 
     Args:
-        model: of transformers; its forward pass takes what ``collate`` gives and returns logits.
-        collate: indices of a batch's clips to inputs and targets.
+        model: a transformers model whose forward pass takes the output of ``collate`` and returns logits.
+        collate: function from clip indices to inputs and targets.
         clips: the clips.
-        batch_size: clips a step.
+        batch_size: clips per step.
         learning_rate: of AdamW.
-        steps: that count.
-        warm_up: steps that do not.
-        start: when the building of the model began.
+        steps: number of measured steps.
+        warm_up: number of dropped steps.
+        start: time before building the model.
     """
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
     order = np.random.default_rng(0).permutation(len(clips))
@@ -129,7 +130,7 @@ def peer(
 
 
 def pretrained(folder: Any, **fields: Any) -> Any:
-    """A classification model of transformers, in fp32, for the peer."""
+    """Load a transformers classification model in fp32 for the peer."""
     from transformers import AutoModelForAudioClassification
 
     with quiet():
@@ -144,7 +145,7 @@ def pretrained(folder: Any, **fields: Any) -> Any:
 
 
 def described(recipe: Recipe, size: Size) -> dict[str, Any]:
-    """What a training row says of its settings."""
+    """Return the settings of a training row."""
     return {
         "recipe": recipe.name,
         "batch_size": recipe.training.batch_size,
@@ -154,10 +155,10 @@ def described(recipe: Recipe, size: Size) -> dict[str, Any]:
 
 
 def _network(model: Any, precision: Any) -> Network:
-    if isinstance(model, EncoderModel):
-        return encoder.from_checkpoint(model, corpus().labels, precision)
-    assert isinstance(model, ResNetModel)
-    # What the bands' mean and deviation are makes no difference to the time a step takes.
+    if isinstance(model, encoder.Settings):
+        return from_checkpoint(model, corpus().labels, precision)
+    assert isinstance(model, resnet.Settings)
+    # The bands' mean and standard deviation do not affect the time of a step.
     mean, std = torch.full((model.logmel.bands,), -50.0), torch.full((model.logmel.bands,), 20.0)
     return ResNet(model, corpus().labels, mean, std)
 

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.flips MODEL``: what bf16 and int8 change in a trained model's predictions of a whole dev side.
+"""``python -m benchmarks.flips MODEL``: how bf16 and int8 change a trained model's predictions on a dev subset.
 
-The dev side and not the test side, which is read once and not for this.
+It uses the dev subset, because test data is read once and not for this purpose.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.core.files import write_json
 from serlab.core.progress import bar
 from serlab.corpora import load_corpus
@@ -26,7 +26,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def main(folder: Path) -> None:
-    """Predict in each precision; print the table, and keep it beside the other results."""
+    """Predict in each precision; print the table and store it with the other results."""
     signature = json.loads((folder / "serlab.json").read_text(encoding="utf-8"))["signature"]
     corpus = load_corpus(signature["corpus"]["name"])
     fold = split(corpus, signature["protocol"]["name"]).folds[signature["fold"] - 1]
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         start = time.perf_counter()
         with bar(f"{precision}: features", len(clips)) as progress:
             for path in clips["path"]:
-                features.append(classifier.frontend(read(Path(path))))
+                features.append(classifier.frontend(Audio.from_file(path).samples))
                 progress.advance()
         shares = softmax(classifier.logits(features).astype(np.float64), axis=1)
         seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""How serlab's cost a clip grows with the number of clips and with their length."""
+"""How serlab's cost per clip grows with the number and length of clips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.harness import Outcome, Size, seconds
 from benchmarks.prediction import predicted
 from serlab.audio import SAMPLE_RATE
 from serlab.core.progress import say
-from serlab.recipes import LogMelSettings
+from serlab.frontends.logmel import LogMelSettings
 
 _COUNTS = {"tiny": (4, 8), "quick": (150, 450, 1050), "full": (1000, 3000, 7000)}
 _LENGTHS = {"tiny": (1, 2), "quick": (1, 2, 5, 10, 20, 30), "full": (1, 2, 5, 10, 20, 30)}
@@ -23,7 +23,7 @@ _FEWEST = 3
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Both series; each figure is one run."""
+    """Measure both series with one run per value."""
     extra = {"by_clips": _by_clips(size), "by_length": _by_length(size)}
     settings = {
         **materials.described(),

@@ -1,4 +1,4 @@
-"""Timing sides in turn, and what a result file holds."""
+"""Time the sides in turn, and read and write result files."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _SHARED = ("harness.py", "materials.py", "fitting.py")
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured.
+    """The amount of work to measure.
 
     Attributes:
-        name: ``full`` is what is committed, ``quick`` a pass over all rows, ``tiny`` tries the code on toy models.
-        repeats: alternating repeats.
-        clips: a side and repeat, for prediction.
-        steps: a side and repeat, for training, after ``warm_up`` steps that are dropped.
-        long_steps: the same for steps on 30 s of audio, after one that is dropped.
-        precision: of serlab's training; ``auto`` is what a user gets.
+        name: ``full`` is committed, ``quick`` is a quick pass over all rows, ``tiny`` tests the code on toy models.
+        repeats: number of alternating repeats.
+        clips: clips per side and repeat, for prediction.
+        steps: steps per side and repeat, for training, after ``warm_up`` dropped steps.
+        long_steps: the same for steps on 30 s of audio, after one dropped step.
+        precision: of serlab's training; ``auto`` is the default for users.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Size:
 
     @property
     def tiny(self) -> bool:
-        """Whether toy models stand in for those of real size."""
+        """Whether toy models replace those of real size."""
         return self.name == "tiny"
 
 
@@ -66,7 +66,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Timing:
-    """One repeat of one side: seconds of steady work, clips or other units done in it, start-up seconds apart."""
+    """One repeat of one side: seconds of steady work, number of clips or other units, and start-up seconds."""
 
     seconds: float
     units: int
@@ -75,7 +75,7 @@ class Timing:
 
     @property
     def each(self) -> float:
-        """Seconds a unit."""
+        """Seconds per unit."""
         return self.seconds / self.units
 
 
@@ -86,15 +86,15 @@ Timings = Mapping[str, Sequence[Timing]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a measurement says about one row.
+    """The result of measuring one row.
 
     Attributes:
-        figures: what the goals are about, one value a repeat.
+        figures: values to compare with the goals, one per repeat.
         sides: the timings behind them.
-        unit: what ``Timing.units`` counts.
-        settings: batch sizes, precision, checkpoint, corpus and whatever else one needs to do it again.
-        notes: sentences that belong beside the figures.
-        extra: tables of a row that has no ratio.
+        unit: unit of ``Timing.units``.
+        settings: batch sizes, precision, checkpoint, corpus and other settings needed to repeat it.
+        notes: sentences to show with the figures.
+        extra: tables of a row without a ratio.
     """
 
     figures: Mapping[str, Sequence[float]]
@@ -106,18 +106,18 @@ class Outcome:
 
 
 class Skipped(Exception):  # noqa: N818
-    """A row that cannot be measured here; the text says why."""
+    """A row that cannot be measured here; the message gives the reason."""
 
 
 def seconds(work: Callable[..., object], *arguments: object) -> float:
-    """How long a call takes."""
+    """Return the duration of a call in seconds."""
     start = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - start
 
 
 def alternate(sides: Mapping[str, Side], repeats: int) -> dict[str, list[Timing]]:
-    """Let each side work once a repeat, in turn, on the same number of threads."""
+    """Run each side once per repeat, in turn, on the same number of threads."""
     import torch
 
     threads = torch.get_num_threads()
@@ -133,19 +133,19 @@ def alternate(sides: Mapping[str, Side], repeats: int) -> dict[str, list[Timing]
 
 
 def ratios(ours: Sequence[Timing], peer: Sequence[Timing]) -> list[float]:
-    """Times as fast as the peer, repeat by repeat."""
+    """Return the speedup over the peer for each repeat."""
     return [theirs.each / mine.each for mine, theirs in zip(ours, peer, strict=True)]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Minimum, median and maximum."""
+    """Return minimum, median and maximum."""
     low, middle, high = (float(np.quantile(values, q)) for q in (0, 0.5, 1))
     return {"min": low, "median": middle, "max": high}
 
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """The machine, in words and numbers; results of another machine are not mixed up with these."""
+    """Describe the machine; results of different machines are not mixed."""
     import torch
 
     fields: dict[str, str] = {}
@@ -169,7 +169,7 @@ def machine() -> dict[str, Any]:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
+    """Return the versions that the results depend on."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -181,7 +181,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def commit() -> str:
-    """The commit that is checked out, marked where the working tree differs from it."""
+    """Return the current commit, marked if the working tree differs from it."""
     git = ["git", "-C", str(HOME), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
@@ -191,9 +191,9 @@ def commit() -> str:
 
 @functools.cache
 def code_version(measure: str) -> str:
-    """Hash of the sources that a row's figures depend on: serlab's, the row's module and what modules share.
+    """Hash the sources that a row depends on: serlab, the row's module and shared modules.
 
-    A commit that changes none of them (the results themselves, a page) leaves a result valid.
+    A commit that changes none of them (only results or pages) leaves a result valid.
     """
     import serlab
 
@@ -208,7 +208,7 @@ def code_version(measure: str) -> str:
 
 
 def record(name: str, outcome: Outcome, size: Size) -> dict[str, Any]:
-    """A row's result, as its file holds it."""
+    """Return a row's result in the format of its file."""
     row = ROWS[name]
     figures = {figure: spread(values) for figure, values in outcome.figures.items()}
     return {
@@ -252,7 +252,7 @@ def _side(timings: Sequence[Timing], unit: str) -> dict[str, Any]:
 
 
 def load(name: str, folder: Path) -> dict[str, Any] | None:
-    """A row's result, or None where there is none of this format."""
+    """Read a row's result; None if there is no file in this format."""
     try:
         result = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -261,5 +261,5 @@ def load(name: str, folder: Path) -> dict[str, Any] | None:
 
 
 def save(result: Mapping[str, Any], folder: Path) -> None:
-    """Write a row's result, whole or not at all."""
+    """Write a row's result atomically."""
     write_json(folder / f"{result['row']}.json", result)

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.leaks``: how surely the audit finds copies, where its threshold lies, and what it costs.
+"""``python -m benchmarks.leaks``: measure how reliably the audit finds copies, its threshold and its cost.
 
-Copies of 400 clips of a corpus, each kind by itself, are searched for among all its clips under other names. The
-threshold was set on 100 clips that are none of these. Writes ``benchmarks/results/audit.json``, the table and the
-pictures of docs/audit.md.
+Copies of 400 clips of a corpus, one kind at a time, are searched for among all its clips under other names. The
+threshold was set on 100 other clips. The script writes ``benchmarks/results/audit.json``, and the table and figures of
+docs/audit.md.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import soxr
 from numpy.typing import NDArray
 
 from benchmarks.copies import COPIES, TOGETHER, Sound
 from benchmarks.harness import RESULTS, machine, seconds, versions
 from benchmarks.leaks_page import publish
 from benchmarks.materials import empty_cache
-from serlab.audio import SAMPLE_RATE, read, resample
+from serlab.audio import SAMPLE_RATE, Audio
+from serlab.audio.fingerprints import RATE, Print, fingerprint
 from serlab.core.files import write_json
 from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
-from serlab.recordings.duplicates import SAME, aligned, same_recordings
-from serlab.recordings.fingerprints import RATE, Print, fingerprint
+from serlab.corpora.measures import measure
 from serlab.recordings.index import candidates
-from serlab.recordings.listening import listen
+from serlab.recordings.matching import SAME, aligned, same_recordings
 from serlab.training.memory import PeakMemory
 
 PLANTED, ASIDE = 400, 100
@@ -40,7 +40,7 @@ Pairs = set[tuple[int, int]]
 
 
 def main() -> None:
-    """Measure all of it."""
+    """Run all measurements."""
     result: dict[str, Any] = {"machine": machine(), "versions": versions(), "threshold": SAME}
     corpus = load_corpus("crema-d")
     with empty_cache():
@@ -63,26 +63,26 @@ def _whole(corpus: Corpus) -> object:
 
 
 def _usable(corpus: Corpus) -> tuple[pd.DataFrame, list[Print]]:
-    heard = listen(corpus)
+    heard = measure(corpus)
     sound = [not what.fault for what in heard]
     return corpus.clips[sound].reset_index(drop=True), [what.fingerprint for what in heard if not what.fault]
 
 
 def _order(count: int) -> NDArray[np.int64]:
-    """Places of clips: the first hundred are set aside for the threshold, the next ones are planted."""
+    """Choose clips: the first hundred are held out for the threshold, the next ones get copies."""
     return np.random.default_rng(0).permutation(count)
 
 
 def _recall(corpus: Corpus) -> list[dict[str, Any]]:
-    """Share of planted copies that are found, and pairs that are neither planted nor the corpus's own, by kind."""
+    """Count found copies and false pairs for each kind of copy."""
     clips, prints = _usable(corpus)
     chosen = np.sort(_order(len(clips))[ASIDE : ASIDE + PLANTED])
-    sounds = [read(Path(clips["path"][place])) for place in chosen]
+    sounds = [Audio.from_file(clips["path"][place]).samples for place in chosen]
     own: Pairs | None = None
     found = []
     with bar(f"copies in {corpus.name}", len(COPIES) + len(TOGETHER)) as progress:
         for kind, change in {**COPIES, **TOGETHER}.items():
-            copies = [resample(change(sound), SAMPLE_RATE, RATE) for sound in sounds]
+            copies = [Audio.from_array(change(sound), SAMPLE_RATE).at(RATE) for sound in sounds]
 
             def samples_of(place: int, copies: Sequence[Sound] = copies) -> Sound:
                 inside = place < len(clips)
@@ -108,22 +108,26 @@ def _recall(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def _distribution(corpus: Corpus) -> dict[str, list[float]]:
-    """Correlations of the clips set aside with their copies, and with other takes of the sentence by the speaker."""
+    """Correlate the held-out clips with their copies and with other takes of the sentence by the same speaker."""
     clips, _ = _usable(corpus)
     aside = _order(len(clips))[:ASIDE]
     copies, takes = [], []
     for place in aside:
         row = clips.loc[place]
-        original, low = read(Path(row["path"])), _low(row["path"])
-        copies += [aligned(low, resample(change(original), SAMPLE_RATE, RATE))[0] for change in COPIES.values()]
-        copies += [aligned(low, resample(change(original), SAMPLE_RATE, RATE))[0] for change in TOGETHER.values()]
+        original, low = Audio.from_file(row["path"]).samples, _low(row["path"])
+        copies += [
+            aligned(low, Audio.from_array(change(original), SAMPLE_RATE).at(RATE))[0] for change in COPIES.values()
+        ]
+        copies += [
+            aligned(low, Audio.from_array(change(original), SAMPLE_RATE).at(RATE))[0] for change in TOGETHER.values()
+        ]
         others = clips[(clips["speaker"] == row["speaker"]) & (clips["sentence"] == row["sentence"])]
         takes += [aligned(low, _low(path))[0] for path in others["path"] if path != row["path"]]
     return {"copies": sorted(copies), "takes": sorted(takes)}
 
 
 def _growth(corpus: Corpus) -> list[dict[str, float]]:
-    """Seconds and peak memory of the search among more and more clips: real ones, played slower and faster."""
+    """Measure time and peak memory of the search for increasing numbers of clips, real ones at changed speeds."""
     clips, _ = _usable(corpus)
     found = []
     for count in _COUNTS:
@@ -138,7 +142,8 @@ def _growth(corpus: Corpus) -> list[dict[str, float]]:
 
 
 def _at_speed(paths: Sequence[str], speed: float, most: int) -> list[Print]:
-    return [fingerprint(resample(_low(path), round(RATE * speed), RATE)) for path in paths[:most]]
+    played = round(RATE / speed)
+    return [fingerprint(soxr.resample(_low(path), RATE, played, quality="HQ")) for path in paths[:most]]
 
 
 def _search(prints: list[Print]) -> tuple[float, float, int]:
@@ -148,7 +153,7 @@ def _search(prints: list[Print]) -> tuple[float, float, int]:
 
 
 def _low(path: str) -> Sound:
-    return resample(read(Path(path)), SAMPLE_RATE, RATE)
+    return Audio.from_file(path).at(RATE)
 
 
 if __name__ == "__main__":

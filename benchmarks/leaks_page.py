@@ -1,4 +1,4 @@
-"""From the audit's measurements to the tables and the picture of docs/audit.md."""
+"""Write the audit's tables and figure for docs/audit.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEGIN, _END = "<!-- measured: written by python -m benchmarks.leaks -->", "<!--
 
 
 def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTURE) -> None:
-    """Write tables and picture."""
+    """Write the tables and the figure."""
     draw(result, picture)
     before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
@@ -26,7 +26,7 @@ def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTUR
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """The tables as Markdown."""
+    """Return the tables as Markdown."""
     by_corpus = {name: {row["kind"]: row for row in rows[1:]} for name, rows in result["recall"].items()}
     names = list(by_corpus)
     head = ["Change", *(f"Found, {name}" for name in names), *(f"False pairs, {name}" for name in names)]
@@ -70,7 +70,7 @@ def _spread(name: str, correlations: Mapping[str, Sequence[float]]) -> str:
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
-    """Where the threshold lies, and how the search grows."""
+    """Draw the threshold and the growth of the search."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""What both sides work on: the same real clips, and models of real size whose weights are random where speed is all."""
+"""Inputs for both sides: the same real clips, and models of real size with random weights."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.harness import Size
-from serlab.audio import read
-from serlab.core import EMOTIONS, SerlabError
+from serlab.audio import Audio
+from serlab.core import SerlabError
 from serlab.core.files import CACHE_VARIABLE, cache_folder
 from serlab.core.progress import say
-from serlab.corpora import Corpus, load_corpus
+from serlab.corpora import Corpus, descriptions, load_corpus
 from serlab.frontends.store import ClipFile
 
+LABELS = descriptions()["synthetic"].labels
 W2V2_TOY = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -38,22 +39,22 @@ WHISPER_TOY = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2,
 
 @dataclass(frozen=True)
 class Clips:
-    """Some clips of the corpus: as files, and the index of each one's label."""
+    """Clips of the corpus: files and label indices."""
 
     files: tuple[ClipFile, ...]
     targets: NDArray[np.intp]
 
     @property
     def paths(self) -> list[Path]:
-        """Where they lie."""
+        """Paths of the clips."""
         return [Path(file.path) for file in self.files]
 
     def samples(self) -> list[NDArray[np.float32]]:
-        """Their samples at 16 kHz."""
-        return [read(path) for path in self.paths]
+        """Samples of the clips at 16 kHz."""
+        return [Audio.from_file(path).samples for path in self.paths]
 
     def first(self, count: int) -> Clips:
-        """The first ``count`` of them."""
+        """Return the first ``count`` clips."""
         return Clips(self.files[:count], self.targets[:count])
 
     def __len__(self) -> int:
@@ -62,7 +63,7 @@ class Clips:
 
 @functools.cache
 def corpus() -> Corpus:
-    """CREMA-D where it is found (``SERLAB_DATA`` or the usual places), else the synthetic corpus."""
+    """Load CREMA-D if available (``SERLAB_DATA`` or the usual places), else the synthetic corpus."""
     try:
         return load_corpus("crema-d")
     except SerlabError as error:
@@ -71,12 +72,12 @@ def corpus() -> Corpus:
 
 
 def described() -> dict[str, str]:
-    """The corpus in a result's settings."""
+    """Return the corpus for a result's settings."""
     return {"corpus": corpus().name, "copy": corpus().copy}
 
 
 def notes() -> list[str]:
-    """What has to be said where the clips are not real speech."""
+    """Return a note if the clips are not real speech."""
     return ["Synthetic speech: CREMA-D was not found."] if corpus().synthetic else []
 
 
@@ -89,17 +90,17 @@ def _shuffled() -> pd.DataFrame:
 
 
 def clips(count: int, part: int = 0) -> Clips:
-    """The ``part``-th ``count`` clips of the corpus in a fixed random order; beyond its end it begins again."""
+    """Return the ``part``-th block of ``count`` clips in a fixed random order, cyclically."""
     table = _shuffled()
     rows = table.iloc[np.arange(part * count, (part + 1) * count) % len(table)]
     files = tuple(map(ClipFile, rows["clip"], rows["path"], rows["duration"].astype(float), rows["sha256"]))
     index = {label: number for number, label in enumerate(corpus().labels)}
-    return Clips(files, rows["label"].map(index).to_numpy(np.intp))
+    return Clips(files, np.asarray(rows["label"].map(index), np.intp))
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder on the cache's disk that is gone afterwards."""
+    """Create a temporary folder on the cache's disk."""
     home = cache_folder() / "benchmarks"
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home, prefix="work-") as folder:
@@ -108,7 +109,7 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def empty_cache() -> Iterator[None]:
-    """Let serlab find an empty cache, and leave nothing in the user's."""
+    """Give serlab an empty temporary cache."""
     before = os.environ.get(CACHE_VARIABLE)
     with scratch() as folder:
         os.environ[CACHE_VARIABLE] = str(folder)
@@ -122,11 +123,11 @@ def empty_cache() -> Iterator[None]:
 
 
 def wav2vec2_base(size: Size) -> Path:
-    """A folder in the format of facebook/wav2vec2-base with a six-label head; its weights are random."""
+    """Return a folder in the format of facebook/wav2vec2-base with random weights and a six-label head."""
     hf = transformers()
 
     def make(folder: Path) -> None:
-        # transformers' defaults are wav2vec2-base; the published checkpoint drops no layers.
+        # transformers' defaults are those of wav2vec2-base, but the published checkpoint has no LayerDrop.
         config = hf.Wav2Vec2Config(layerdrop=0.0, **(W2V2_TOY if size.tiny else {}), **_labels())
         hf.Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
         hf.Wav2Vec2FeatureExtractor(return_attention_mask=False, do_normalize=True).save_pretrained(folder)
@@ -135,8 +136,8 @@ def wav2vec2_base(size: Size) -> Path:
 
 
 def whisper_base(size: Size) -> tuple[Path, str]:
-    """Folder of Whisper-base, and what it is: the real one where ``SERLAB_MODELS`` has it, else a random one."""
-    from serlab.approaches.weights import VARIABLE, find
+    """Return a folder of Whisper-base and its description: the real one from ``SERLAB_MODELS``, else a random one."""
+    from serlab.checkpoints.weights import VARIABLE, find
 
     hf = transformers()
     if not size.tiny and os.environ.get(VARIABLE):
@@ -157,35 +158,36 @@ def whisper_base(size: Size) -> tuple[Path, str]:
 
 
 def small_model() -> Path:
-    """A folder of the preset wav2vec2-tiny with random weights, which plain transformers can read too."""
-    from serlab.approaches import encoder
-    from serlab.recipes import EncoderModel, load_recipe
+    """Return a folder of the preset wav2vec2-tiny with random weights that plain transformers can read."""
+    from serlab.approaches.encoder import Settings
+    from serlab.approaches.encoder.network import from_scratch
+    from serlab.recipes import load_recipe
 
     def make(folder: Path) -> None:
         model = load_recipe("wav2vec2-tiny").model
-        assert isinstance(model, EncoderModel)
+        assert isinstance(model, Settings)
         folder.mkdir(parents=True, exist_ok=True)
-        encoder.from_scratch(model, EMOTIONS).save_weights(folder)
+        from_scratch(model, LABELS).save_weights(folder)
 
     return _made("wav2vec2-tiny-random", make)
 
 
 def transformers() -> Any:
-    """The package, whose annotations do not hold."""
+    """Import transformers without its incorrect annotations."""
     import transformers
 
     return transformers
 
 
 def _labels() -> dict[str, Any]:
-    return {"id2label": dict(enumerate(EMOTIONS)), "label2id": {label: i for i, label in enumerate(EMOTIONS)}}
+    return {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder ``name`` of the cache, made by ``make`` if it is not there; whole or not at all."""
+    """Return the folder ``name`` of the cache; ``make`` creates it atomically if needed."""
     import torch
 
-    from serlab.approaches.weights import quiet
+    from serlab.checkpoints.weights import quiet
     from serlab.training.trainer import own_randomness
 
     folder = cache_folder() / "benchmarks" / name

@@ -1,4 +1,4 @@
-"""Peak memory of ``serlab predict`` over ten times as many clips: it should not grow."""
+"""Peak memory of ``serlab predict`` for ten times as many clips, which should not grow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import soundfile
 
 from benchmarks import materials
 from benchmarks.harness import Outcome, Size, Skipped, Timing
-from serlab.audio import SAMPLE_RATE, read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core.progress import say
 
 _COUNTS, _COUNTS_TOY = (10_000, 100_000), (50, 200)
 _SOURCES = 16
 _SECONDS = 0.5
-# The process tells its own peak: what the system reports of a child begins at the peak of its parent.
+# The process reports its own peak, because the system's value for a child starts at its parent's peak.
 _PROGRAM = """
 import atexit, sys
 from pathlib import Path
@@ -33,7 +33,7 @@ main()
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Predict both numbers of clips, each in a process of its own; once, since memory does not vary with the load."""
+    """Predict both numbers of clips in separate processes, once, because memory does not depend on the load."""
     model = materials.small_model()
     peaks: list[float] = []
     timings = {}
@@ -61,14 +61,14 @@ def _link(place: Path, folder: Path, count: int) -> None:
     sources = []
     for number, path in enumerate(materials.clips(_SOURCES).paths):
         source = place / f"source-{number}.wav"
-        soundfile.write(source, read(path)[-round(_SECONDS * SAMPLE_RATE) :], SAMPLE_RATE)
+        soundfile.write(source, Audio.from_file(path).samples[-round(_SECONDS * SAMPLE_RATE) :], SAMPLE_RATE)
         sources.append(source)
     for number in range(count):
         os.link(sources[number % _SOURCES], folder / f"{number:06d}.wav")
 
 
 def _predict(model: Path, clips: Path, table: Path) -> tuple[float, float]:
-    """Peak resident memory in MiB, and seconds, of a process that predicts a folder."""
+    """Return peak resident memory in MiB and seconds of a process that predicts a folder."""
     told, log = table.with_suffix(".peak"), table.with_suffix(".log")
     command = [sys.executable, "-c", _PROGRAM, str(told), "predict", "--model", str(model)]
     command += ["--out", str(table), str(clips)]

@@ -1,6 +1,6 @@
-"""A population of speakers like CREMA-D's, from which whole experiments are drawn with the truth known.
+"""A population of speakers like CREMA-D's, to draw experiments with known true values.
 
-A clip is recognised where a sum of normal effects is positive: the label's level, and effects of the speaker, of the
+A clip is recognised if a sum of normal effects is positive: the label's level, and effects of the speaker, of the
 speaker and label, of the speaker and recipe, of all three, of the clip (the same for both recipes) and of chance. With
 a total variance of one, a recipe's true recall of a label is the normal probability of its level, exactly. The shares
 of the variance are those at which pairs of clips are both recognised as often as in the tables at hand: two clips of a
@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
-from serlab.evaluation.outcomes import Outcomes, predicted_of
+from serlab.evaluation.counts import SpeakerCounts, predicted_of
 
 _HIGHEST = 0.95
 
@@ -30,13 +30,13 @@ class Population:
     """Shares of variance, and levels.
 
     Attributes:
-        levels: normal quantile of each recipe's true recall of each label, shape (2, K).
-        clips: clips of each label that a speaker has, shape (K,).
-        speaker: of the speaker, whatever the recipe and label.
-        label: of the speaker and label.
-        recipe: of the speaker and recipe.
-        both: of speaker, recipe and label.
-        clip: of the clip.
+        levels: normal quantile of the true recall per recipe and label, shape (2, K).
+        clips: number of clips per speaker and label, shape (K,).
+        speaker: share of the speaker for all recipes and labels.
+        label: share of speaker and label.
+        recipe: share of speaker and recipe.
+        both: share of speaker, recipe and label.
+        clip: share of the clip.
     """
 
     levels: NDArray[np.float64]
@@ -48,23 +48,23 @@ class Population:
     clip: float
 
     def draw(self, speakers: int, random: np.random.Generator) -> NDArray[np.bool_]:
-        """Whether each recipe recognises each clip, shape (2, speakers, clips of a speaker)."""
+        """Draw whether each recipe recognises each clip, shape (2, speakers, clips of a speaker)."""
         recognised: NDArray[np.bool_] = self.draw_trainings(speakers, random)[0]
         return recognised
 
     def draw_trainings(
         self, speakers: int, random: np.random.Generator, *, seeds: int = 1, folds: int = 1, scatter: float = 0.0
     ) -> NDArray[np.bool_]:
-        """Whether each training of each recipe recognises each clip, shape (seeds, 2, speakers, clips of a speaker).
+        """Draw whether each training run recognises each clip, shape (seeds, 2, speakers, clips of a speaker).
 
-        Trainings of a recipe share all effects but chance, and their own, which is the same for all speakers of a fold.
+        Training runs of a recipe share all effects but chance and the effect of the run, constant within a fold.
 
         Args:
-            speakers: in equal blocks over the folds.
-            random: of the experiment.
-            seeds: trainings of each recipe and fold.
+            speakers: number of speakers, in equal blocks over the folds.
+            random: generator of the experiment.
+            seeds: number of training runs per recipe and fold.
             folds: number of folds.
-            scatter: standard deviation of a training's effect; it adds to the variance of one.
+            scatter: standard deviation of a run's effect, in addition to the variance of one.
         """
         of_label = np.repeat(np.arange(len(self.clips)), self.clips)
         shape = (2, speakers, len(self.clips))
@@ -83,15 +83,15 @@ class Population:
 
 
 def fold_of(speakers: int, folds: int) -> NDArray[np.int64]:
-    """Each speaker's fold, shape (speakers,): blocks as equal as they can be."""
+    """Return each speaker's fold, shape (speakers,), in blocks of equal size as far as possible."""
     return np.arange(speakers) * folds // speakers
 
 
 def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
-    """The population that two recipes' tables on the same clips speak of.
+    """Estimate the population from the tables of two recipes on the same clips.
 
     Args:
-        tables: two prediction tables, one side and seed each.
+        tables: two prediction tables with one subset and seed each.
         labels: the full label list.
     """
     merged = [
@@ -110,7 +110,7 @@ def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
     same_clip = np.bincount(cell, weights=right[0] * right[1], minlength=np.prod(shape)).reshape(shape)
 
     def correlation(recipes: Sequence[tuple[int, int]], *, same_label: bool) -> float:
-        """Of the hidden normals of two clips of one speaker."""
+        """Correlation of the latent normals of two clips of one speaker."""
         seen, pairs, expected = 0.0, 0.0, []
         for (one, other), first, second in product(recipes, range(len(labels)), range(len(labels))):
             if (first == second) != same_label:
@@ -142,8 +142,8 @@ def fit(tables: Sequence[pd.DataFrame], labels: Sequence[str]) -> Population:
     )
 
 
-def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1) -> Outcomes:
-    """One recipe's outcomes from which clips it recognises; what is wrong goes to the next label.
+def counts_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1) -> SpeakerCounts:
+    """Convert recognised clips to a recipe's counts; errors count for the next label.
 
     Args:
         right: shape (speakers, clips), or (seeds, speakers, clips).
@@ -159,7 +159,7 @@ def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int =
     place = np.arange(labels)
     matrices[..., place, place] = hits
     matrices[..., place, (place + 1) % labels] = clips - hits
-    return Outcomes(
+    return SpeakerCounts(
         labels=tuple(map(str, place)),
         speakers=tuple(map(str, range(speakers))),
         folds=tuple(range(1, folds + 1)),
@@ -171,7 +171,7 @@ def outcomes_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int =
 
 
 def _solve(seen: float, expected: Sequence[tuple[float, float, float]]) -> float:
-    """The correlation at which both are right as often as seen, over pairs of (share, level, level)."""
+    """Find the correlation that gives the observed joint accuracy, over pairs of (share, level, level)."""
 
     def excess(correlation: float) -> float:
         normal = multivariate_normal(cov=[[1, correlation], [correlation, 1]])

@@ -1,7 +1,7 @@
-"""Prediction of files with wav2vec2-base, end to end, against transformers' pipeline; the share of the matrix peak.
+"""End-to-end prediction with wav2vec2-base against transformers' pipeline, and the share of peak matrix speed.
 
-Both sides open, decode and resample the same files with soundfile and soxr. serlab's start-up (loading the model) is
-what a prediction of a single file takes; it is subtracted from the whole.
+Both sides open, decode and resample the same files with soundfile and soxr. serlab's start-up
+(loading the model) is measured as the time to predict a single file and subtracted.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import serlab
 from benchmarks import materials
 from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
 from benchmarks.materials import Clips
-from serlab.approaches.weights import quiet
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints.weights import quiet
 from serlab.core import SerlabError
 from serlab.core.progress import say
 
@@ -32,7 +32,7 @@ _ROUNDS = 3
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time the wanted precisions beside the pipeline, and the peak beside bf16."""
+    """Time the given precisions against the pipeline, and peak matrix speed against bf16."""
     model = materials.wav2vec2_base(size)
     wanted = [name for name in _PRECISION if name in rows and _possible(model, name)]
     timed = list(wanted)
@@ -77,7 +77,7 @@ def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipelin
 
 def _possible(model: Path, name: str) -> bool:
     try:
-        serlab.load_model(model, _PRECISION[name])
+        serlab.load_model(model, precision=_PRECISION[name])
     except SerlabError as error:
         say(f"{name} is skipped: {error}")
         return False
@@ -93,16 +93,16 @@ def _ours(model: Path, precision: str, size: Size) -> Side:
 
 
 def predicted(model: Path, paths: Sequence[Path], precision: str) -> Timing:
-    """Predict files with serlab; one file's prediction is the start-up."""
+    """Predict files with serlab; the start-up is the time for one file."""
     first = seconds(lambda: serlab.predict(model, paths[:1], precision=precision))
     whole = seconds(lambda: serlab.predict(model, paths, precision=precision))
-    # Where noise makes the rest vanish, nothing is taken off.
+    # If noise leaves nothing, the start-up is not subtracted.
     rest = whole - first if whole > first else whole
     return Timing(rest, max(1, len(paths) - 1), start_up=first)
 
 
 class _Pipeline:
-    """transformers' pipeline at its best batch size, found on a few clips before the first repeat."""
+    """Time transformers' pipeline at its best batch size, found on a few clips before the first repeat."""
 
     def __init__(self, model: Path, size: Size) -> None:
         self.model, self.size = model, size
@@ -145,7 +145,7 @@ class _Pipeline:
 
 
 def _decoded(paths: Sequence[Path]) -> Iterator[Any]:
-    """Read files as one does for the pipeline, which resamples only with an extra package."""
+    """Read and resample files for the pipeline, which needs an additional package to resample."""
     import soundfile
     import soxr
 
@@ -155,7 +155,7 @@ def _decoded(paths: Sequence[Path]) -> Iterator[Any]:
 
 
 def _peak(dtype: torch.dtype, size: Size) -> Side:
-    """The best rate of square matrix products; a unit is a GFLOP."""
+    """Measure the best rate of square matrix products; the unit is GFLOP."""
 
     def run(_repeat: int) -> Timing:
         best = (1.0, 0.0)
@@ -171,7 +171,7 @@ def _peak(dtype: torch.dtype, size: Size) -> Side:
 
 
 def _share(model: Path, timings: dict[str, list[Timing]], size: Size, settings: dict[str, Any]) -> Outcome:
-    """Arithmetic a second of the prediction in bf16, over the best peak of all repeats."""
+    """Return the arithmetic rate of bf16 prediction relative to the best peak of all repeats."""
     peak = min(timing.each for timing in timings["peak-bf16"])
     shares, counts = [], []
     for repeat, work in enumerate(timings["w2v2-predict-bf16"]):
@@ -189,7 +189,7 @@ def _share(model: Path, timings: dict[str, list[Timing]], size: Size, settings: 
 
 
 def gigaflops_of(model: Path, clips: Clips) -> float:
-    """Floating-point operations of one forward pass over each clip, in units of 1e9 (a multiply-add is two)."""
+    """Return the floating-point operations of one forward pass per clip in units of 1e9 (a multiply-add is two)."""
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoConfig, AutoModelForAudioClassification
 

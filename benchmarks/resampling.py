@@ -1,6 +1,6 @@
-"""The bootstrap over speakers of three recipes, against scipy's over clips.
+"""The bootstrap over speakers for three recipes against scipy's over clips.
 
-serlab gives UAR, WA and macro-F1 of each recipe; the peer gives UAR alone.
+serlab computes UAR, WA and macro-F1 of each recipe; the peer computes only UAR.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios, seconds
-from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 
 _CLIPS, _SPEAKERS, _LABELS, _RECIPES, _SEEDS = 7442, 91, 6, 3, 3
 _NAMES = tuple("abcdef")
@@ -25,8 +25,9 @@ _LEAN_REPLICATES = {"tiny": 3, "quick": 400, "full": 2000}
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time 10,000 replicates; the peer's fewer ones are scaled up."""
-    from serlab.evaluation.bootstrap import differences, draw_speakers, intervals
+    """Time 10,000 replicates; the peer runs fewer, scaled up."""
+    from serlab.evaluation.bootstrap import differences, intervals
+    from serlab.evaluation.resampling import Resampling, draw_speakers
 
     random = np.random.default_rng(0)
     truth = random.integers(0, _LABELS, _CLIPS)
@@ -35,17 +36,20 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
     tables = [_table(truth, said, speaker) for said in guesses]
 
-    def outcomes() -> list[Outcomes]:
+    def counts() -> list[SpeakerCounts]:
         draw_speakers.cache_clear()
-        return [count_outcomes(table, _NAMES) for table in tables]
+        return [count_by_speaker(table, _NAMES) for table in tables]
 
     def ours(_repeat: int) -> Timing:
-        return Timing(seconds(lambda: [intervals(one, replicates=_REPLICATES) for one in outcomes()]), _REPLICATES)
+        return Timing(
+            seconds(lambda: [intervals(one, resampling=Resampling(replicates=_REPLICATES)) for one in counts()]),
+            _REPLICATES,
+        )
 
     def pairs(_repeat: int) -> Timing:
         def work() -> None:
-            for one, other in combinations(outcomes(), 2):
-                differences(one, other, replicates=_REPLICATES)
+            for one, other in combinations(counts(), 2):
+                differences(one, other, resampling=Resampling(replicates=_REPLICATES))
 
         return Timing(seconds(work), _REPLICATES)
 
@@ -92,7 +96,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def _table(truth: NDArray[Any], said: NDArray[Any], speaker: NDArray[Any]) -> pd.DataFrame:
-    """Three seeds that differ in one guess of ten, as a prediction table; folds are blocks of speakers."""
+    """Make a prediction table of three seeds that differ in a tenth of the predictions; folds are speaker blocks."""
     random = np.random.default_rng(1)
     parts = []
     for seed in range(_SEEDS):

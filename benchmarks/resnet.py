@@ -1,4 +1,4 @@
-"""ResNet18: training on cached log-mel, against a loop in fp32 that computes librosa's log-mel again in every step."""
+"""ResNet18: training on cached log-mel against an fp32 loop that recomputes librosa's log-mel in every step."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from torch import nn
 
 from benchmarks import features, fitting, materials
 from benchmarks.harness import Outcome, Size, Timing, alternate, ratios
-from serlab.recipes import ResNetModel, load_recipe
+from serlab.approaches.resnet import Settings
+from serlab.recipes import load_recipe
 
 _BATCH, _BATCH_TOY = 32, 4
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time both on windows of the preset's size."""
+    """Time both with windows of the preset's size."""
     hf = materials.transformers()
     batch = _BATCH_TOY if size.tiny else _BATCH
     recipe = load_recipe("resnet18", ["training.epochs=1", "training.select=last", f"training.batch_size={batch}"])
     model = recipe.model
-    assert isinstance(model, ResNetModel)
+    assert isinstance(model, Settings)
     needed = fitting.clips_needed(batch, size.steps, size.warm_up)
     steps = {"steps": size.steps, "warm_up": size.warm_up}
 

@@ -1,4 +1,4 @@
-"""The rows of the table: the work, what it is compared with, and the goals. Goals are never asserted."""
+"""The rows of the table: work, alternative and goals. Goals are never asserted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ UNITS: dict[Figure, str] = {"ratio": "x", "seconds": " s", "share": " %", "memor
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure's goal and stretch."""
+    """Goal and stretch goal of a value."""
 
     figure: Figure
     goal: float
     stretch: float | None = None
 
     def met(self, value: float, mark: float | None = None) -> bool:
-        """Whether ``value`` reaches ``mark`` (the goal by default)."""
+        """Return whether ``value`` reaches ``mark`` (the goal by default)."""
         target = self.goal if mark is None else mark
         return value >= target if AT_LEAST[self.figure] else value <= target
 
@@ -31,14 +31,14 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: as in ``make bench ROW=name``.
-        work: what serlab does.
-        peer: what does the same beside it.
-        measure: ``module:function`` that measures this row and those which share its peer.
-        goals: what is wanted; none for a row that only informs.
+        name: name in ``make bench ROW=name``.
+        work: serlab's work.
+        peer: the alternative.
+        measure: ``module:function`` that measures this row and others with the same peer.
+        goals: goals; empty for a row that only informs.
         needs: rows that this one is computed from.
-        extrapolated: computed from measured seconds, not measured itself.
-        full_only: too long for a quick pass.
+        extrapolated: whether it is computed from measured seconds.
+        full_only: whether it takes too long for a quick pass.
     """
 
     name: str

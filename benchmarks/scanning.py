@@ -1,6 +1,6 @@
-"""Looking at a corpus's files, for the first time and again, against a loop over soundfile into a pandas table.
+"""First and repeated scan of a corpus against a loop over soundfile that fills a pandas table.
 
-serlab hashes every file besides; the loop does not. Both find the files in the operating system's cache.
+serlab also hashes every file; the loop does not. For both, the files are in the operating system's cache.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _TOY = 20
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time the first scan, the scan again, and the loop."""
+    """Time the first scan, the repeated scan and the loop."""
     import pandas as pd
     import soundfile
 

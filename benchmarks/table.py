@@ -1,4 +1,4 @@
-"""From result files to a Markdown table and a plot."""
+"""Render result files as a Markdown table and a plot."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Result = Mapping[str, Any]
 
 
 def publish(mode: str, folder: Path = RESULTS, page: Path = PAGE, picture: Path = PICTURE) -> Path:
-    """Write table and plot of all results in ``folder``: into the documentation where they are full.
+    """Write the table and plot of all results in ``folder``; full results go into the documentation.
 
     Args:
-        mode: the size's name.
-        folder: of the result files.
-        page: a page with two marks between which the table belongs.
-        picture: where the plot goes; the page shows it.
+        mode: name of the size.
+        folder: folder of the result files.
+        page: page with two marks around the table.
+        picture: path of the plot that the page shows.
 
     Returns:
-        The file that holds the table.
+        The file that contains the table.
     """
     results = [result for name in ROWS if (result := load(name, folder)) is not None]
     if mode != "full":
@@ -48,7 +48,7 @@ def publish(mode: str, folder: Path = RESULTS, page: Path = PAGE, picture: Path 
 
 
 def render(results: Sequence[Result]) -> str:
-    """Everything there is to say, in Markdown."""
+    """Return the whole section as Markdown."""
     timed = [result for result in results if result["figures"]]
     parts = [_table(timed)] if timed else ["There are no results yet.\n"]
     if timed:
@@ -98,7 +98,7 @@ def _mark(goal: Goal, value: float | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Format three significant digits without an exponent."""
     digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{digits}f}"
 
@@ -109,7 +109,7 @@ def _notes(results: Sequence[Result]) -> str:
 
 
 def _start_up(results: Sequence[Result]) -> str:
-    """Seconds that are in none of the ratios: loading, the first steps, the checkpoint at the end."""
+    """List the seconds outside the ratios: loading, the first steps, the final checkpoint."""
     lines = []
     for result in results:
         sides = result["sides"]
@@ -121,7 +121,7 @@ def _start_up(results: Sequence[Result]) -> str:
 
 
 def _growth(result: Result) -> str:
-    """Costs relative to the first of each series: 1.00 all along is growth in step with the work."""
+    """List costs relative to the first of each series: 1.00 throughout means linear growth."""
     by_clips, by_length = result["by_clips"], result["by_length"]
     lines = ["Cost a clip as clips get more, relative to the fewest:", ""]
     lines += ["| clips | scan | log-mel | prediction |", "|---|---|---|---|"]
@@ -140,7 +140,7 @@ def _growth(result: Result) -> str:
 
 
 def _origin(results: Sequence[Result]) -> str:
-    """Machine, versions and clips, each once however many rows share it, and the commits of the rows."""
+    """List machines, versions and clips without repetition, and the commits of the rows."""
     machines: dict[str, dict[str, list[str]]] = {}
     clips: dict[str, None] = {}
     for result in results:
@@ -157,13 +157,13 @@ def _origin(results: Sequence[Result]) -> str:
 
 
 def _commits(rows: Mapping[str, Sequence[str]]) -> str:
-    """The commit of most rows, and those of the others with their rows."""
+    """Return the commit of most rows, and other commits with their rows."""
     usual = max(rows, key=lambda commit: len(rows[commit]))
     return "; ".join([usual] + [f"{', '.join(rows[other])}: {other}" for other in rows if other != usual])
 
 
 def draw(results: Sequence[Result], path: Path) -> bool:
-    """Draw ratios and goals on a log axis; False where no row has a goal for its ratio."""
+    """Draw ratios and goals on a log axis; return False if no row has a goal for its ratio."""
     from matplotlib.figure import Figure as Canvas
 
     from serlab.report.svg import INK, MUTED, PAGE, SERIES, drawing_of, export_svg, settings

@@ -1,4 +1,4 @@
-"""Whether intervals keep what they promise when each recipe is trained several times and the trainings scatter."""
+"""Coverage of intervals when each recipe is trained several times with varying results."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import norm
 
-from benchmarks.population import Population, outcomes_of
+from benchmarks.population import Population, counts_of
 from serlab.core.progress import bar
 from serlab.evaluation.bootstrap import differences, intervals
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.resampling import Resampling
 
 REPLICATES = 1000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An experiment's size, and how far trainings lie apart.
+    """The size of an experiment, and the variation of training runs.
 
     Attributes:
         speakers: number of speakers.
-        folds: number of folds that they are tested in.
-        seeds: trainings of each recipe and fold.
-        points: standard deviation of a fold's UAR over trainings, in points.
+        folds: number of test folds.
+        seeds: number of training runs per recipe and fold.
+        points: standard deviation of a fold's UAR over training runs, in points.
     """
 
     speakers: int
@@ -43,7 +44,7 @@ SETTINGS = tuple(
 
 
 def with_trainings(population: Population, setting: Setting, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """How often intervals hold the truth, and show a difference that is not there.
+    """Count how often intervals contain the true value, and how often they show a false difference.
 
     Args:
         population: where experiments are drawn from.
@@ -52,9 +53,8 @@ def with_trainings(population: Population, setting: Setting, trials: int, seed: 
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the UAR that the recipe has over all trainings, and ``false_alarms`` between two recipes that
-        are alike; each by ``both`` (speakers and seeds) and ``speakers`` (the same, with the trainings held for all
-        that there are).
+        ``coverage`` of the recipe's UAR over all training runs, and ``false_alarms`` between two equal recipes; each by
+        ``both`` (speakers and seeds) and ``speakers`` (treating these training runs as fixed).
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     scatter = setting.points / 100 / float(norm.pdf(same.levels[0]).mean())
@@ -67,22 +67,24 @@ def with_trainings(population: Population, setting: Setting, trials: int, seed: 
                 setting.speakers, random, seeds=setting.seeds, folds=setting.folds, scatter=scatter
             )
             for name, pair in _pairs(right, population.clips, setting.folds).items():
-                one = intervals(pair[0], replicates=REPLICATES, seed=trial)["uar"]
-                apart = differences(*pair, replicates=REPLICATES, seed=trial)["uar"]
+                one = intervals(pair[0], resampling=Resampling(replicates=REPLICATES, seed=trial))["uar"]
+                apart = differences(*pair, resampling=Resampling(replicates=REPLICATES, seed=trial))["uar"]
                 counted["coverage"][name].append(_holds(truth, one.low, one.high))
                 counted["false_alarms"][name].append(not _holds(0.0, apart.low, apart.high))
             done.advance()
     return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
 
 
-def _pairs(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int) -> dict[str, tuple[Outcomes, Outcomes]]:
-    """Both recipes' outcomes, by seed and with the seeds' counts in one; UAR is linear in them, so its value stands."""
-    first, second = (outcomes_of(right[:, recipe], clips, folds) for recipe in range(2))
+def _pairs(
+    right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int
+) -> dict[str, tuple[SpeakerCounts, SpeakerCounts]]:
+    """Return both recipes' counts by seed and with pooled seeds; UAR is linear in the counts, so it is the same."""
+    first, second = (counts_of(right[:, recipe], clips, folds) for recipe in range(2))
     return {"both": (first, second), "speakers": (_merged(first), _merged(second))}
 
 
-def _merged(outcomes: Outcomes) -> Outcomes:
-    return replace(outcomes, seeds=(0,), matrices=outcomes.matrices.sum(axis=0, keepdims=True))
+def _merged(counts: SpeakerCounts) -> SpeakerCounts:
+    return replace(counts, seeds=(0,), matrices=counts.matrices.sum(axis=0, keepdims=True))
 
 
 def _holds(value: float, low: float | None, high: float | None) -> bool:

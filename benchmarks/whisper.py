@@ -1,4 +1,4 @@
-"""Whisper-base: fine-tuning on the clip's own length, against transformers' way, which pads every clip to 30 s."""
+"""Whisper-base: fine-tuning on each clip's own length against transformers, which pads every clip to 30 s."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONG_WARM_UP = 1
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Time both; the peer's steps are long and therefore fewer."""
+    """Time both; the peer runs fewer steps because they are long."""
     checkpoint, what = materials.whisper_base(size)
     recipe = load_recipe(
         "whisper-base",

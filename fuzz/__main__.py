@@ -1,7 +1,7 @@
-"""``python -m fuzz``: try damaged and odd inputs for a given time, and say what must not have happened.
+"""``python -m fuzz``: run damaged and odd inputs for a given time and report faults.
 
-An input depends on kind, seed and number only: the same seed and count give the same table, and ``--replay NAME`` tries
-one again and shows what it prints. Needs ``fork``, so not Windows.
+An input depends only on its kind, seed and number: the same seed and count give the same table, and ``--replay NAME``
+runs one again and shows its output. It needs ``fork``, so it does not work on Windows.
 """
 
 from __future__ import annotations
@@ -19,28 +19,26 @@ from fuzz import running
 from fuzz.report import Tally, markdown
 
 _SAY_EVERY = 20.0
-# A process with threads cannot be forked safely, and inputs are small; nothing is fetched, whatever a file names.
+# Processes with threads cannot be forked safely, and inputs are small. Nothing may be downloaded.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and do it; 0 where nothing was wrong, else 1."""
+    """Parse the command line and run it; return 0 without faults, else 1."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=300.0, help="time in all, shared by the kinds (300)")
-    parser.add_argument("--seed", type=int, default=0, help="which inputs (0)")
-    parser.add_argument("--only", default=",".join(running.KINDS), help="kinds, with commas between (all)")
-    parser.add_argument("--count", type=int, help="stop each kind after so many inputs; then no time is set by itself")
-    parser.add_argument("--out", type=Path, help="write the table to this Markdown file too")
-    parser.add_argument("--failures", type=Path, help="keep some inputs of each cause below this folder")
-    parser.add_argument(
-        "--replay", metavar="NAME", help="try one input again, e.g. audio-0-17, and show what it prints"
-    )
+    parser.add_argument("--seconds", type=float, default=300.0, help="total time in seconds, shared by the kinds (300)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the inputs (0)")
+    parser.add_argument("--only", default=",".join(running.KINDS), help="kinds, separated by commas (all)")
+    parser.add_argument("--count", type=int, help="number of inputs per kind; disables the default time limit")
+    parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
+    parser.add_argument("--failures", type=Path, help="folder for a few failing inputs of each cause")
+    parser.add_argument("--replay", metavar="NAME", help="run one input again, e.g. audio-0-17, and show its output")
     given = parser.parse_args(arguments)
     kinds = given.only.split(",")
     if unknown := set(kinds) - set(running.KINDS):
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(running.KINDS)}")
     work = Path(tempfile.mkdtemp(prefix="serlab-fuzz-"))
-    # Before anything heavy is imported, which happens as a kind is prepared.
+    # Before preparing a kind imports heavy modules.
     os.environ.update(_ENVIRONMENT, SERLAB_CACHE=str(work / "cache"))
     failures = given.failures.absolute() if given.failures else None
     place = running.Place(work / "seeds", work, failures)
@@ -64,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _try_kind(kind: str, seed: int, count: int | None, place: running.Place, *, until: float, left: int) -> Tally:
-    """Try inputs of one kind for its share of the time."""
+    """Run inputs of one kind for its share of the time."""
     tally = Tally(kind)
     kept: dict[str, int] = {}
     now = time.monotonic()

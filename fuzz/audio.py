@@ -1,4 +1,4 @@
-"""Damaged and odd audio files: a clip is refused with a reason, or has exactly the length of what was recorded."""
+"""Damaged and odd audio files: a clip must be refused with a reason or have exactly the recorded length."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WARM = ("serlab.audio", "fuzz.sounds")
 
 _RATE = 16000
 _LONGEST_REASON = 300
-# What a container rounds, in samples at 16 kHz.
+# Rounding by containers, in samples at 16 kHz.
 _ROUNDING = 2
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file as it is tried: what was done to it, its bytes, and what is expected of its reader."""
+    """A test file: its mutations, its bytes, and the expected result of reading it."""
 
     how: str
     data: bytes
@@ -38,11 +38,11 @@ class Damaged:
 
 
 def prepare(seeds: Path) -> None:
-    """Nothing: sounds are made as they are needed."""
+    """Do nothing; sounds are made when they are needed."""
 
 
 def make(random: Random, seeds: Path, folder: Path) -> Case:
-    """Write a sound, damaged in one or two ways, or something that is no sound at all."""
+    """Write a sound, damaged in one or two ways, or something else."""
     if random.random() < 0.04:
         return _special(random, folder)
     sound = sounds.make(random)
@@ -87,7 +87,7 @@ def _length_faults(sound: Sound, damaged: Damaged, heard: int, folder: Path, whe
     wanted = damaged.seconds * _RATE
     slack = damaged.slack * _RATE + _ROUNDING
     if damaged.data != sound.data and damaged.seconds == sound.seconds:
-        # The undamaged file, as it is read here, is the closest reference.
+        # The closest reference is the undamaged file, read in the same way.
         whole = folder / f"undamaged{sound.suffix}"
         whole.write_bytes(sound.data)
         reference = _heard(whole)
@@ -99,23 +99,23 @@ def _length_faults(sound: Sound, damaged: Damaged, heard: int, folder: Path, whe
 
 
 def _heard(path: Path) -> int | str:
-    """Samples of a clip at 16 kHz, or the reason why it is refused."""
+    """Return the samples of a clip at 16 kHz, or the reason for its exclusion."""
     from serlab import audio
 
     try:
-        return len(audio.read(path))
+        return len(audio.Audio.from_file(path).samples)
     except audio.AudioError as error:
         return error.reason
 
 
 def _reason_faults(reason: str, where: str) -> Iterator[Fault]:
     if not reason or "\n" in reason or len(reason) > _LONGEST_REASON:
-        yield Fault("sentence", f"the reason is no phrase: {short(reason)!r}", f"{where}: reason")
+        yield Fault("sentence", f"the reason is not a phrase: {short(reason)!r}", f"{where}: reason")
     yield from (fault for fault in sentence_faults(f"{reason}.", where) if fault.column == "noise")
 
 
 def printed(where: str) -> Iterator[Fault]:
-    """What a library has printed behind serlab's back: reading a file prints nothing."""
+    """Yield a fault if a library printed something; reading a file must print nothing."""
     sys.stdout.flush()
     sys.stderr.flush()
     with Path("/proc/self/fd/2").open("rb") as stream:
@@ -125,11 +125,11 @@ def printed(where: str) -> Iterator[Fault]:
         yield Fault("noise", f"printed: {short(text)}", f"{where.partition('-')[0]}: {plain}")
 
 
-# What is done to a sound --------------------------------------------------------------------------------------------
+# Mutations of a sound --------------------------------------------------------------------------------------------
 
 
 def _damaged(sound: Sound, how: str, data: bytes, *, touched: int | None = None, expect: str = KEPT) -> Damaged:
-    """A damaged sound; where the bytes from ``touched`` on may lawfully say something else, all is free."""
+    """A damaged sound; if changes from byte ``touched`` on may be valid, every result is accepted."""
     if touched is not None and (not sound.promises or sound.is_unguarded(touched)):
         expect = FREE
     return Damaged(how, data, expect, sound.seconds, sound.slack)
@@ -140,7 +140,7 @@ def _untouched(random: Random, sound: Sound) -> Damaged:
 
 
 def _place(random: Random, sound: Sound) -> int:
-    """A place in a file: anywhere, near its ends, at a block, or at a page or frame."""
+    """Choose a position in a file: anywhere, near its ends, at a block, or at a page or frame."""
     size = len(sound.data)
     chosen = random.randrange(6)
     if chosen == 0:
@@ -199,7 +199,7 @@ def _splice(random: Random, sound: Sound) -> Damaged:
     other = sounds.make(random, like=sound)
     place, from_there = _place(random, sound), _place(random, other)
     data = sound.data[:place] + other.data[from_there:]
-    # Whose figures count is plain only where they stand at the front.
+    # Header fields are unambiguous only at the front.
     expect = KEPT if sound.promises and sound.unguarded != (range(len(sound.data)),) else FREE
     if sound.suffix in (".m4a", ".mov", ".3gp") or place < 1024:
         expect = FREE
@@ -226,7 +226,7 @@ def _prepend(random: Random, sound: Sound) -> Damaged:
 
 
 def _field(random: Random, sound: Sound) -> Damaged:
-    """Change a number of the header: two, four or eight bytes, either way round."""
+    """Change a number in the header: two, four or eight bytes in either byte order."""
     ranges = [each for each in sound.unguarded if len(each)]
     if not ranges:
         return _flip(random, sound)
@@ -242,7 +242,7 @@ def _field(random: Random, sound: Sound) -> Damaged:
 
 
 def _wav_sizes(random: Random, sound: Sound) -> Damaged:
-    """A WAV whose header was never closed, or says more than there is."""
+    """A WAV whose header was never finalised, or promises more than the file contains."""
     place = sound.data.find(b"data") + 4
     if sound.family != "wav" or sound.format in ("wav-rf64", "wav-adpcm", "wav-mp3"):
         return _flip(random, sound)
@@ -265,7 +265,7 @@ def _wav_sizes(random: Random, sound: Sound) -> Damaged:
 
 
 def _harmless(random: Random, sound: Sound) -> Damaged:
-    """Something that players and recorders write and that changes nothing."""
+    """Add harmless data that players and recorders write."""
     choices: list[tuple[str, bytes]] = []
     if sound.format == "wav-mp3":
         return _untouched(random, sound)
@@ -307,11 +307,11 @@ _DAMAGES: tuple[Callable[[Random, Sound], Damaged], ...] = (
 )  # fmt: skip
 
 
-# What is no sound file at all ---------------------------------------------------------------------------------------
+# Inputs that are not sound files ------------------------------------------------------------------------------------
 
 
 def _special(random: Random, folder: Path) -> Case:
-    """A pipe, a socket, a folder, a link into nowhere, or bytes that are no sound."""
+    """A pipe, a socket, a folder, a broken link, or bytes that are not audio."""
     suffix = random.choice((".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".webm", ".aac"))
     path = folder / f"clip{suffix}"
     contents = {
@@ -335,7 +335,9 @@ def _special(random: Random, folder: Path) -> Case:
         os.mkfifo(path)
     elif how == "socket":
         with socket.socket(socket.AF_UNIX) as ear, suppress(OSError):
-            ear.bind(path.name)  # The path itself may be too long for a socket; this process works in its folder.
+            ear.bind(
+                path.name
+            )  # The full path may be too long for a socket, so use a path relative to the current folder.
     elif how == "folder":
         path.mkdir()
     elif how == "dangling link":

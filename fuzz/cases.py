@@ -1,4 +1,4 @@
-"""An input in words, what is wrong with what became of it, and how that is counted."""
+"""Descriptions of inputs, their faults, and how faults are counted."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ COLUMNS = {
 }
 """Columns of the table: what a fault is counted as, and its title."""
 
-WHOLE, KEPT, FREE, REFUSED, HEEDED = "whole", "kept", "free", "refused", "heeded"
-"""What is expected of whoever reads an input.
+WHOLE, KEPT, FREE, REFUSED, ALTERED = "whole", "kept", "free", "refused", "altered"
+"""Expected results.
 
-``whole``: nothing that matters was changed, and it is read as before. ``kept``: damaged, so it is refused, or read as
-before. ``free``: anything but a fault, since no reader could know what was there before. ``refused``: it is nothing
-that could be read. ``heeded``: it says something else now, so it is refused or read otherwise than before.
+``whole``: only harmless changes, so it is read as before. ``kept``: damaged, so it is refused or read as before.
+``free``: anything but a fault, because a reader cannot know the original. ``refused``: it cannot be read. ``altered``:
+it has another meaning now, so it is refused or read differently.
 """
 
 LONGEST_SENTENCE = 1500
@@ -37,12 +37,12 @@ LONGEST_SENTENCE = 1500
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that must not happen.
+    """A behaviour that must not occur.
 
     Attributes:
         column: a key of :data:`COLUMNS`.
-        text: what is wrong, with the figures.
-        where: what groups faults of one cause: exception and function, or the mutation.
+        text: description with values.
+        where: key that groups faults by cause: exception and function, or the mutation.
     """
 
     column: str
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Case:
-    """One input: its seed and mutations in words, and what finds fault with what becomes of it."""
+    """One input: a description of its seed and mutations, and a judge of the result."""
 
     text: str
     judge: Callable[[], Iterable[Fault]]
@@ -60,7 +60,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of one input."""
+    """The result of one input."""
 
     kind: str
     seed: int
@@ -72,17 +72,17 @@ class Tried:
 
     @property
     def name(self) -> str:
-        """How the input is named when it is tried again."""
+        """The name for replaying the input."""
         return f"{self.kind}-{self.seed}-{self.number}"
 
 
 def raised(error: BaseException) -> Fault:
-    """An exception that a user would meet as a traceback; grouped by its type and the last function of serlab."""
+    """Return a fault for an exception that would show a traceback, grouped by type and last serlab function."""
     return Fault("traceback", f"{type(error).__name__}: {short(str(error))}", blame(error))
 
 
 def blame(error: BaseException) -> str:
-    """Type of an exception, and the last function of serlab on its way."""
+    """Return an exception's type and the last serlab function in its traceback."""
     frames = [frame for frame in _frames(error.__traceback__) if frame.startswith("serlab.")]
     return f"{type(error).__name__} in {frames[-1] if frames else 'no function of serlab'}"
 
@@ -93,13 +93,12 @@ def _frames(trace: TracebackType | None) -> Iterator[str]:
 
 
 def sentence_faults(text: str, where: str, *, quotes: str = "") -> Iterator[Fault]:
-    """What keeps an error's text from being one plain sentence.
+    """Yield faults if an error's text is not one plain sentence.
 
     Args:
         text: the error's text.
-        where: what the fault is grouped by.
-        quotes: what the error may repeat as it was given: a line break in it is the giver's. (The command line, which
-            prints such an error, is held to more.)
+        where: key that groups faults.
+        quotes: input that the error may quote unchanged, including line breaks. (The command line must escape them.)
     """
     if any(sign in quotes for sign in ("\\n", "\\x", "NULs")):
         text = text.replace("\n", " ").replace("\x1b", " ").replace("\0", " ")
@@ -110,22 +109,22 @@ def sentence_faults(text: str, where: str, *, quotes: str = "") -> Iterator[Faul
 
 
 def short(text: str, most: int = 240) -> str:
-    """A text on one line, cut."""
+    """Shorten a text to one line."""
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]}..."
 
 
 def as_line(text: str, faults: Iterable[Fault]) -> str:
-    """Faults as a line of JSON, to be handed from the process that tried an input."""
+    """Serialise faults as a line of JSON, to send them from the process that ran an input."""
     return json.dumps({"text": text, "faults": [vars(fault) for fault in faults]})
 
 
 def from_line(line: str) -> tuple[str, tuple[Fault, ...]]:
-    """What :func:`as_line` wrote."""
+    """Parse the output of :func:`as_line`."""
     data: dict[str, Any] = json.loads(line)
     return data["text"], tuple(Fault(**fault) for fault in data["faults"])
 
 
 def print_traceback() -> None:
-    """Show the exception at hand, for whoever tries an input again."""
+    """Show the current exception when an input is replayed."""
     traceback.print_exc(file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Arguments: whatever a command is given, it ends with a documented exit code, and with a sentence where it fails."""
+"""Arguments: every command must end with a documented exit code, and with a sentence if it fails."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _YAML = {
 
 
 def prepare(seeds: Path) -> None:
-    """Train a small model, and lay out what arguments can name."""
+    """Train a small model and create the files that arguments can name."""
     folder = materials.trained(seeds, ("svm",))["svm"]
     if not (seeds / "svm").exists():
         shutil.copytree(folder, seeds / "svm")
@@ -72,7 +72,7 @@ def prepare(seeds: Path) -> None:
         f"s{speaker:02}_{label}_{take},{'train' if speaker < 8 else 'dev' if speaker < 10 else 'test'}\n"
         for speaker in range(materials.SPEAKERS) for label in materials.LABELS for take in range(materials.TAKES)
     ))  # fmt: skip
-    (place / "bad-split.csv").write_text("clip,side\nnobody,train\n")
+    (place / "bad-split.csv").write_text("clip,side\nunknown,train\n")
     (place / "empty.csv").write_text("")
     (place / "not.parquet").write_text("nothing")
     rows = "".join(f"s{n:02}_calm_0,s{n:02},calm,{n / 20 + 0.1},{0.9 - n / 20}\n" for n in range(12))
@@ -81,7 +81,7 @@ def prepare(seeds: Path) -> None:
 
 
 def make(random: Random, seeds: Path, folder: Path) -> Case:
-    """Make a command line of a random command, with arguments and options sound and not."""
+    """Build a command line for a random command, with valid and invalid arguments and options."""
     import typer.main
 
     from serlab.cli.app import app
@@ -98,7 +98,7 @@ def make(random: Random, seeds: Path, folder: Path) -> Case:
     for parameter in command.params:
         untyped: Any = parameter
         if untyped.param_type_name == "argument":
-            # The default corpus takes minutes to make: a corpus is always named.
+            # The default corpus takes minutes to generate, so a corpus is always named.
             count = (
                 random.choice((1, 1, 1, 2, 3))
                 if untyped.nargs < 0
@@ -116,7 +116,7 @@ def make(random: Random, seeds: Path, folder: Path) -> Case:
             random.choice(("--nonsense", "--help", "-h", "--version", "-x", "--out", "--format=json", "--set", "--"))
         )
     if words[0] in ("compare", "train") and not {"--recipe", "--recipes"} & set(options):
-        # The default recipes are networks, which train for longer than an input may take.
+        # The default recipes are networks, which train for longer than the time limit of an input.
         options += ["--recipes" if words[0] == "compare" else "--recipe", "mfcc-svm"]
     line = [*words, *options, *arguments] if random.random() < 0.5 else [*words, *arguments, *options]
     if "--" not in arguments + options and random.random() < 0.02:
@@ -128,7 +128,7 @@ def make(random: Random, seeds: Path, folder: Path) -> Case:
 
 
 def _named(seeds: Path) -> dict[str, list[str]]:
-    """Values that stand for something, by what an option or argument is called."""
+    """Return meaningful values by the name of an option or argument."""
     named = seeds / "named"
     files = sorted(str(path) for path in named.iterdir())
     runs = sorted(str(path) for path in (seeds / "runs").rglob("*.parquet"))
@@ -172,10 +172,10 @@ _SINGULAR = {"recipe": "recipes", "fold": "folds", "seed": "seeds", "data": "cor
 
 
 def _value(random: Random, parameter: Any, pool: dict[str, list[str]], *, sound: bool) -> str:
-    """A value for an argument or option: one of its kind, or anything."""
+    """Choose a value for an argument or option: a suitable one, or anything."""
     known = pool.get(_SINGULAR.get(parameter.name, parameter.name), [])
     if known and (sound or random.random() < 0.3):
-        # What is sound comes first in the list.
+        # Valid values come first in the list.
         return known[0] if sound and random.random() < 0.5 else random.choice(known)
     return random.choice(_TEXTS)
 

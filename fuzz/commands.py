@@ -1,4 +1,4 @@
-"""Calling serlab's command line in this process, and what is wrong with how a call ended."""
+"""Run serlab's command line in this process and judge how it ended."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fuzz.cases import Fault, raised, short
 CODES = (0, 1, 2, 3, 130)
 """Exit codes that the documentation knows, save 4: a fault of serlab's own."""
 
-# What the parser of arguments prints itself.
+# Printed by the argument parser.
 _PARSER = ("Usage:", "─ Error ─")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
 class Called:
-    """How a call ended: exit code, what it printed, and an exception that got out, if one did."""
+    """The result of a call: exit code, output, and an uncaught exception, if any."""
 
     code: int
     out: str
@@ -30,7 +30,7 @@ class Called:
 
 
 def called(arguments: Sequence[str]) -> Called:
-    """Call the command line as its script does; the process is a forked one, whose output is a file."""
+    """Call the command line like its script; the output of this forked process is a file."""
     from serlab.cli import main
 
     sys.argv = ["serlab", *arguments]
@@ -55,7 +55,7 @@ def called(arguments: Sequence[str]) -> Called:
 
 
 def faults_of(ended: Called, where: str) -> Iterator[Fault]:
-    """What a user should not have met."""
+    """Yield faults that a user would notice."""
     if ended.error is not None:
         yield raised(ended.error)
         return
@@ -84,7 +84,7 @@ def _last(text: str) -> str:
 
 
 def _flushed(number: int) -> int:
-    """Size so far of what was printed to a file that stands for an output."""
+    """Return the current size of a file that captures an output."""
     sys.stdout.flush()
     sys.stderr.flush()
     return Path(f"/proc/self/fd/{number}").stat().st_size

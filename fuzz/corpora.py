@@ -1,4 +1,4 @@
-"""Odd and damaged corpora: each entry that looks like media becomes a clip or is listed; no label is lost unsaid."""
+"""Odd and damaged corpora: each media entry must become a clip or be listed; no label may be lost silently."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WARM = (
 
 
 def prepare(seeds: Path) -> None:
-    """Train a small model, and make one sound of each format."""
+    """Train a small model and make one sound per format."""
     folder = materials.trained(seeds, ("svm",))["svm"]
     if not (seeds / "svm").exists():
         shutil.copytree(folder, seeds / "svm")
@@ -69,7 +69,7 @@ def _judge_predict(tree: Tree, model: Path) -> Iterator[Fault]:
         yield raised(error)
         return
     yield from _unaccounted(
-        tree, [row.path for row in said.predictions], [entry.path for entry in said.excluded], where
+        tree, [str(row.path) for row in said.predictions], [entry.path for entry in said.excluded], where
     )
 
 
@@ -101,12 +101,12 @@ def _odd_sentence(error: Exception, tree: Tree, where: str) -> Iterator[Fault]:
 
 
 def _shown(path: Path) -> str:
-    """A path as serlab shows one that is not UTF-8."""
+    """Return a path as serlab shows it if it is not UTF-8."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _unaccounted(tree: Tree, usable: Iterable[str], listed: Iterable[str], where: str) -> Iterator[Fault]:
-    """Entries that are neither used nor listed, and bad ones that are used."""
+    """Yield entries that are neither used nor listed, and invalid ones that are used."""
     used, named = (
         {os.path.realpath(path) for path in paths} | set(map(str, paths)) for paths in (list(usable), list(listed))
     )
@@ -125,7 +125,7 @@ def _unaccounted(tree: Tree, usable: Iterable[str], listed: Iterable[str], where
 
 
 def _exclusions(value: Any, depth: int = 3) -> Iterator[Any]:
-    """Exclusions wherever a corpus keeps them."""
+    """Return all exclusions of a corpus."""
     from serlab.core import Exclusion
 
     if isinstance(value, Exclusion):
@@ -139,7 +139,7 @@ def _exclusions(value: Any, depth: int = 3) -> Iterator[Any]:
 
 
 def printed() -> str:
-    """What was printed so far."""
+    """Return the output so far."""
     sys.stderr.flush()
     return Path("/proc/self/fd/2").read_text(errors="replace")
 
@@ -165,14 +165,14 @@ def _table(random: Random, seeds: Path, folder: Path) -> Case:
 
 
 def _segments(random: Random, made: Made, seeds: Path) -> None:
-    """Columns that ask for a part of each file."""
+    """Add columns that select a part of each file."""
     names = random.choice((("start", "end"), ("begin", "duration"), ("onset", "offset"), ("start_time", "end_time")))
     made.frame = made.frame.assign(**{names[0]: 0.1, names[1]: 0.2})
     made.did(f"segments: {' and '.join(names)}", KEPT)
 
 
 def _files(random: Random, made: Made, seeds: Path) -> None:
-    """Files that are absent, damaged, of another format or named in another way."""
+    """Make files missing, damaged, of another format or differently named."""
     if "path" not in made.frame or not len(made.frame):
         return
     how = random.choice(
@@ -222,7 +222,7 @@ def _judge_table(made: Made, path: Path) -> Iterator[Fault]:
         )
     for how in made.how:
         asked_for = how[10:].split(" and ") if how.startswith("segments: ") else []
-        # Clips that end where the table says are heeded, and need no word.
+        # Spans that cover whole files are accepted without a message.
         whole = corpus.clips["duration"].max() > 0.15
         if whole and not all(name in said for name in asked_for):
             yield Fault("unlisted", f"the columns {how[10:]} were ignored without a word", f"{where}: columns ignored")

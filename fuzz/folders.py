@@ -1,4 +1,4 @@
-"""Corpora in folders, and what is odd about them: names, links, formats, places, and things that are no files."""
+"""Corpora in folders with odd names, links, formats, places, and entries that are not files."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Tree:
 
     Attributes:
         root: the folder.
-        media: entries that look like media, by path: what is wrong with each, empty where nothing is.
-        labels: folders that stand for a label.
-        how: what was done, in words.
-        causes: which of it brought an entry.
+        media: path of each media entry -> its fault, or an empty string.
+        labels: label folders.
+        how: description of the mutations.
+        causes: mutation that added each entry.
     """
 
     root: Path
@@ -164,7 +164,7 @@ def _special(random: Random, tree: Tree, seeds: Path) -> None:
 
 
 def _odd_label(random: Random, tree: Tree, seeds: Path) -> None:
-    """A label folder that is empty, holds nothing usable, or is named nearly like another."""
+    """Add a label folder that is empty, has no usable file, or has a name similar to another."""
     how = random.choice(
         (
             "empty",
@@ -198,7 +198,7 @@ def _odd_label(random: Random, tree: Tree, seeds: Path) -> None:
         (folder / "notes.txt").write_text("nothing yet")
     else:
         put(tree, folder / "a.wav", _sound(seeds))
-    # The bar of a name that no terminal shows is not its text.
+    # Progress bars escape control characters in names.
     tree.how.append(f"odd name of a label: {how}" if how in ("odd sign", "no UTF-8") else f"label folder: {how}")
 
 

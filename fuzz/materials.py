@@ -1,4 +1,4 @@
-"""Sound material: a small corpus, small models of every kind that serlab keeps, and checkpoints of others."""
+"""Valid inputs: a small corpus, small models of every kind, and checkpoints from other programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RATE = 16000
 _SEED = 0
 
 _ENCODER = {
-    # Large enough that a change of any setting shows in the scores.
+    # Large enough that any changed setting changes the scores.
     "initializer_range": 0.2,
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -89,7 +89,7 @@ READ_BY_SERLAB = ("wav2vec2", "hubert", "wavlm", "wav2vec2-bert", "whisper")
 
 
 def corpus(folder: Path) -> Path:
-    """Write noisy tones whose pitch tells the label, and a table that names them; returns the table's path."""
+    """Write noisy tones whose pitch determines the label, and a table of them; return the table's path."""
     noise = np.random.default_rng(_SEED)
     rows = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def corpus(folder: Path) -> Path:
 
 
 def recipes(folder: Path, checkpoint: Path) -> dict[str, Path]:
-    """Write recipes that train in a second, by the name of what they train."""
+    """Write recipes that train in a second; return them by kind."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"tiny-{name}.yaml" for name in _RECIPES}
     for name, path in paths.items():
@@ -131,7 +131,7 @@ def trained(seeds: Path, names: tuple[str, ...] = tuple(_RECIPES)) -> dict[str, 
 
 
 def foreign(folder: Path, family: str) -> Path:
-    """Save a random audio classifier of a family as plain transformers does; returns its folder."""
+    """Save a random audio classifier of a model family with plain transformers; return its folder."""
     import torch
     import transformers
 

@@ -1,4 +1,4 @@
-"""What every harm to a model folder needs: its files, and what is expected of its reader."""
+"""Common parts of all mutations of a model folder: its files and the expected result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class Harm:
-    """What was done to a folder, and what is expected of its reader."""
+    """A description of the mutations of a folder, and the expected result of loading it."""
 
     how: str
     expect: str

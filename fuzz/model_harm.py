@@ -1,4 +1,4 @@
-"""Harm to a model folder's configuration: fields, labels, settings of the input, and files that mean something."""
+"""Mutations of a model folder's configuration: fields, labels, input settings, and meaningful files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from fuzz import materials, values
-from fuzz.cases import FREE, HEEDED, KEPT, REFUSED, WHOLE
+from fuzz.cases import ALTERED, FREE, KEPT, REFUSED, WHOLE
 from fuzz.model_files import WEIGHTS, Harm, configs, jsons, read, weight_files
 from fuzz.weight_harm import code, file_bytes, other_weights, pickled, tensors
 
@@ -22,7 +22,7 @@ def _field(random: Random, place: Path, name: str, marker: Path) -> Harm:
     path = random.choice(jsons(place))
     how, where, data = values.spoil(random, read(path))
     path.write_bytes(values.dumped(data))
-    # A configuration that says something else may score otherwise; one of the wrong type says nothing.
+    # Another valid configuration may change scores; one of the wrong type must be an error.
     free = ("number", "flipped", "text") + (("deleted", "null") if path.name == "config.json" else ())
     return Harm(f"{path.name} {how}: {where}", FREE if how in free else KEPT)
 
@@ -67,7 +67,7 @@ def _missing(random: Random, place: Path, name: str, marker: Path) -> Harm:
 
 
 def _labels(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """Labels that are fewer, more, double, renamed, in another order or no text."""
+    """Change labels: fewer, more, duplicate, renamed, reordered or not text."""
     labels: list[Any] = list(materials.LABELS)
     how = random.choice(("fewer", "more", "double", "no text", "one", "none", "reordered", "other keys", "line break"))
     if how == "fewer":
@@ -105,7 +105,7 @@ def _labels(random: Random, place: Path, name: str, marker: Path) -> Harm:
 
 
 def _preprocessor(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """A configuration of the input that changes what the model hears."""
+    """Change the feature extractor's configuration."""
     found = [path for path in jsons(place) if path.name == "preprocessor_config.json"]
     if not found or name == "resnet":
         return _field(random, place, name, marker)
@@ -118,29 +118,29 @@ def _preprocessor(random: Random, place: Path, name: str, marker: Path) -> Harm:
     if value == "flip":
         value = not data.get(field, True)
     if random.random() < 0.3:
-        # As transformers 5 writes it for a processor.
+        # As transformers 5 saves a processor.
         path.unlink()
         whole = {"processor_class": "Wav2Vec2Processor", "feature_extractor": data | {field: value}}
         path.with_name("processor_config.json").write_bytes(values.dumped(whole))
         return Harm(
-            f"processor_config {field}: {value}", FREE if field == "do_normalize" or value == "16000" else HEEDED
+            f"processor_config {field}: {value}", FREE if field == "do_normalize" or value == "16000" else ALTERED
         )
     path.write_bytes(values.dumped(data | {field: value}))
     whisper_like = name in ("whisper", "probe", "wav2vec2-bert", "ast", "image", "text")
     return Harm(
         f"preprocessor {field}: {value}",
-        FREE if value == "16000" or (field == "do_normalize" and whisper_like) else HEEDED,
+        FREE if value == "16000" or (field == "do_normalize" and whisper_like) else ALTERED,
     )
 
 
 def _setting(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """A setting of config.json that makes the same weights mean something else, or asks for what is not there."""
+    """Change a setting of config.json that changes the meaning of the weights or is unsupported."""
     paths = configs(place)
     if not paths:
         return _field(random, place, name, marker)
     choices: list[tuple[dict[str, Any], str]] = [
-        ({"problem_type": "regression"}, HEEDED),
-        ({"problem_type": "multi_label_classification"}, HEEDED),
+        ({"problem_type": "regression"}, ALTERED),
+        ({"problem_type": "multi_label_classification"}, ALTERED),
         ({"problem_type": "nonsense"}, KEPT),
         ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, KEPT),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, KEPT),
@@ -185,18 +185,18 @@ def _setting(random: Random, place: Path, name: str, marker: Path) -> Harm:
     chosen, expect = random.choice(choices)
     path = random.choice(paths)
     path.write_bytes(values.dumped(read(path) | chosen))
-    # A probe never uses the encoder's own head; serlab's own networks have softmax whatever is written here.
-    if expect == HEEDED and (place / "serlab.json").is_file():
+    # A probe never uses the encoder's own head; serlab's networks always use softmax.
+    if expect == ALTERED and (place / "serlab.json").is_file():
         expect = FREE
     return Harm(f"setting {json.dumps(chosen)[:60]}", expect)
 
 
 def _beside(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """Files beside the model that mean something to transformers or peft."""
+    """Add files that transformers or peft recognise."""
     where = random.choice([path.parent for path in weight_files(place)])
     how = random.choice(("adapter", "index", "index beside", "generation", "traversing index", "broken card"))
     if how == "adapter":
-        own = {"peft_type": "LORA", "base_model_name_or_path": "nobody/nothing", "auto_mapping": None}
+        own = {"peft_type": "LORA", "base_model_name_or_path": "unknown/unknown", "auto_mapping": None}
         (where / "adapter_config.json").write_bytes(values.dumped(own))
         return Harm("beside: adapter", KEPT)
     if how == "generation":
@@ -216,7 +216,7 @@ def _beside(random: Random, place: Path, name: str, marker: Path) -> Harm:
 
 
 def _format(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """What serlab.json says of itself."""
+    """Change serlab.json."""
     path = place / "serlab.json"
     if not path.is_file():
         return _setting(random, place, name, marker)

@@ -1,4 +1,4 @@
-"""Damaged and hostile model folders: a folder is refused in a sentence, or scores as it did; no code of it runs."""
+"""Damaged and hostile model folders: each must be refused in a sentence or score as before; no code may run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from fuzz import materials, process
-from fuzz.cases import HEEDED, KEPT, REFUSED, WHOLE, Case, Fault, raised, sentence_faults
+from fuzz.cases import ALTERED, KEPT, REFUSED, WHOLE, Case, Fault, raised, sentence_faults
 from fuzz.model_files import Harm
 from fuzz.model_harm import HARMS
 
@@ -34,7 +34,7 @@ _CLIP = "s03_happy_1.wav"
 
 
 def prepare(seeds: Path) -> None:
-    """Train and save the models, and note what each says about a clip: transformers' own word where it has one."""
+    """Train and save the models, and store reference scores, from transformers if possible."""
     from serlab import predict
 
     own = materials.trained(seeds)
@@ -55,7 +55,7 @@ def prepare(seeds: Path) -> None:
 
 
 def _reference(folder: Path, clip: Path) -> dict[str, float]:
-    """What plain transformers says about a clip."""
+    """Return the scores of plain transformers for a clip."""
     import soundfile
     import torch
     import transformers
@@ -70,7 +70,7 @@ def _reference(folder: Path, clip: Path) -> dict[str, float]:
 
 
 def make(random: Random, seeds: Path, folder: Path) -> Case:
-    """Copy a model folder and spoil it."""
+    """Copy a model folder and damage it."""
     own = tuple(materials.KINDS)
     name = random.choice((*own, *own, *materials.READ_BY_SERLAB, *materials.FAMILIES))
     place = folder / random.choice(("model",) * 12 + ("a model", "mödel", "model[red]x", "model\nx", "model\x1b[31m"))
@@ -121,5 +121,5 @@ def _score_faults(
             yield Fault("changed", f"other labels: {list(shares)}", f"{where}: other labels")
         elif (off := max(abs(shares[label] - baseline[label]) for label in baseline)) > _CLOSE:
             yield Fault("changed", f"{off:.4f} away from {baseline}: {shares}", f"{where}: other scores")
-    elif harm.expect == HEEDED and all(abs(shares.get(label, 9) - baseline[label]) < _SAME for label in baseline):
+    elif harm.expect == ALTERED and all(abs(shares.get(label, 9) - baseline[label]) < _SAME for label in baseline):
         yield Fault("changed", "the same scores as before", f"{where}: not heeded")

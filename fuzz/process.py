@@ -1,7 +1,6 @@
-"""Trying an input in a process of its own, watched: how long it takes, how much memory, and what it prints.
+"""Run an input in its own process with limits on time and memory, and capture its output.
 
-The process is forked from one that has imported everything, so that an input costs milliseconds, and whatever it does
-to the interpreter ends with it.
+The process is forked from one that has imported everything, so an input takes milliseconds and cannot affect others.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _FAILED = 70
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: exit code (negative: a signal), whether and why it was stopped, and its cost."""
+    """How a process ended: exit code (negative: a signal), why it was stopped, if it was, and its cost."""
 
     code: int
     stopped: str
@@ -37,13 +36,13 @@ class Ended:
 
 
 def forked(work: Callable[[], None], log: Path, *, until: float, seconds: float = SECONDS) -> Ended:
-    """Call ``work`` in a forked process, and end that with all its children when it takes too much.
+    """Call ``work`` in a forked process, and kill it with its children if it exceeds a limit.
 
     Args:
-        work: what to do; its standard input says ``y`` for ever, so that a question is answered and found out.
-        log: where its standard output and error go.
-        until: time on the monotonic clock at which it is stopped whatever it does.
-        seconds: what it may take.
+        work: the function; its standard input is an endless ``y``, so that prompts are answered and detected.
+        log: file for its standard output and error.
+        until: deadline on the monotonic clock.
+        seconds: time limit.
 
     Returns:
         How it ended; ``stopped`` is empty, ``hang``, ``memory`` or ``time``.
@@ -77,7 +76,7 @@ def forked(work: Callable[[], None], log: Path, *, until: float, seconds: float 
 
 
 def _be_child(work: Callable[[], None], log: Path) -> None:
-    """Be the forked process: never returns."""
+    """Run the forked process; never returns."""
     code = _FAILED
     try:
         os.setsid()
@@ -103,12 +102,12 @@ def _be_child(work: Callable[[], None], log: Path) -> None:
 
 
 def asked() -> bool:
-    """Whether anything has read from this process's standard input."""
+    """Return whether this process's standard input was read."""
     return os.lseek(0, 0, os.SEEK_CUR) > 0
 
 
 def _end(child: int) -> None:
-    """End a process with all that it started."""
+    """Kill a process and its descendants."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     with suppress(ProcessLookupError):
@@ -116,7 +115,7 @@ def _end(child: int) -> None:
 
 
 def _megabytes(process: int) -> float:
-    """Resident memory of a process and all below it, MiB."""
+    """Return the resident memory of a process and its descendants in MiB."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
         below = Path(f"/proc/{process}/task/{process}/children").read_text().split()

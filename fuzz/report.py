@@ -1,4 +1,4 @@
-"""The table of kinds, and the distinct causes below it, in Markdown."""
+"""Render the table of kinds and the distinct causes as Markdown."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fuzz.cases import COLUMNS, Tried, short
 
 @dataclass
 class Tally:
-    """What became of the inputs of one kind.
+    """Results of all inputs of one kind.
 
     Attributes:
-        inputs: how many were tried.
-        failed: how many inputs had a fault of each column.
-        causes: how many inputs each cause spoiled, and the first of them.
-        seconds, megabytes: the most that one took, and its peak.
+        inputs: number of inputs.
+        failed: number of inputs with a fault, per column.
+        causes: number of failing inputs per cause, and the first of them.
+        seconds, megabytes: maximum time and memory of an input.
     """
 
     kind: str
@@ -41,8 +41,8 @@ def markdown(tallies: Sequence[Tally], title: str) -> str:
     """The table, then a list of causes for each kind.
 
     Args:
-        tallies: one for each kind.
-        title: what was tried, e.g. seed and version.
+        tallies: one per kind.
+        title: description, e.g. seed and version.
     """
     head = ["kind", "inputs", *COLUMNS.values(), "longest", "most memory"]
     rows = [

@@ -1,4 +1,4 @@
-"""One kind of input after another, each input watched, until the time or the number is reached."""
+"""Run the kinds of inputs one after another, up to the time limit or the number of inputs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fuzz.cases import Case, Fault, Tried, as_line, from_line, print_traceback, 
 KINDS = ("audio", "models", "tables", "corpora", "cli")
 _PREPARING_SECONDS = 600.0
 _LAST_WORDS = 1500
-# Of one cause so many inputs are kept; the table counts all.
+# Number of inputs to keep per cause; the table counts all.
 _KEPT_OF_A_CAUSE = 2
 
 
 @dataclass(frozen=True)
 class Place:
-    """Folders: of sound material, of the input at hand, and of inputs that failed."""
+    """Folders for valid inputs, the current input, and failed inputs."""
 
     seeds: Path
     work: Path
@@ -32,26 +32,26 @@ class Place:
 
 
 def prepare(kind: str, place: Place) -> None:
-    """Import what a kind needs and make its sound material, in a process of its own.
+    """Import what a kind needs and make its valid inputs, in a separate process.
 
     Raises:
-        RuntimeError: it cannot be made.
+        RuntimeError: The inputs cannot be made.
     """
     module = import_module(f"fuzz.{kind}")
     for name in module.WARM:
         import_module(name)
     log = place.work / "preparing.log"
     until = time.monotonic() + _PREPARING_SECONDS
-    # Out of the repository: whatever lands beside the process does no harm there.
+    # Leave the repository, so that stray files do no harm.
     ended = process.forked(lambda: module.prepare(place.seeds), log, until=until, seconds=_PREPARING_SECONDS)
     if ended.code or ended.stopped:
         raise RuntimeError(f"the material of {kind} cannot be made: {log.read_text(errors='replace')[-_LAST_WORDS:]}")
 
 
 def tried(kind: str, seed: int, number: int, place: Place, *, until: float) -> Tried | None:
-    """Try one input; None where the time was over first.
+    """Run one input; None if the time limit was reached first.
 
-    What takes too long is tried once more, since a busy machine makes anything take long.
+    An input that takes too long is run again, because a busy machine slows everything down.
     """
     for attempt in (1, 2):
         folder = place.work / "input"
@@ -82,7 +82,7 @@ def tried(kind: str, seed: int, number: int, place: Place, *, until: float) -> T
 
 
 def keep(found: Tried, place: Place, kept: dict[str, int]) -> None:
-    """Keep an input that failed, with what was found, unless enough of its cause are kept."""
+    """Keep a failed input with its faults, unless enough inputs of its cause are kept."""
     causes = {fault.where for fault in found.faults}
     if place.failures is None or all(kept.get(cause, 0) >= _KEPT_OF_A_CAUSE for cause in causes):
         return
@@ -97,7 +97,7 @@ def keep(found: Tried, place: Place, kept: dict[str, int]) -> None:
 
 
 def _try(kind: str, seed: int, number: int, place: Place, folder: Path, told: Path) -> None:
-    """In the forked process: make the input, say what it is, and judge what becomes of it."""
+    """In the forked process: make the input, describe it, and judge the result."""
     os.chdir(folder)
     module: Any = import_module(f"fuzz.{kind}")
     case: Case = module.make(random.Random(f"{seed}/{kind}/{number}"), place.seeds, folder)
@@ -106,7 +106,7 @@ def _try(kind: str, seed: int, number: int, place: Place, folder: Path, told: Pa
 
 
 def judged(judge: Callable[[], Any]) -> list[Fault]:
-    """What a judge finds; an exception that it did not expect is a fault too."""
+    """Return the judge's faults; an unexpected exception is a fault too."""
     faults: list[Fault] = []
     try:
         faults.extend(judge())
@@ -122,7 +122,7 @@ def _tell(told: Path, line: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder whatever was done to its permissions."""
+    """Remove a folder even if its permissions were changed."""
     for parent, folders, _ in os.walk(folder):
         for name in folders:
             path = Path(parent, name)

@@ -1,4 +1,4 @@
-"""Sound files of every format that serlab reads or may come to read, made in memory, with what is known of each."""
+"""Sound files of every format, made in memory, with their known properties."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _MP3_FRAME = 1152
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound file and what is true of it.
+    """A sound file and its properties.
 
     Attributes:
-        format: its name here, e.g. ``wav-pcm16``.
-        suffix: the usual ending of its name.
+        format: name, e.g. ``wav-pcm16``.
+        suffix: the usual file extension.
         data: the bytes.
-        seconds: length of what was recorded.
+        seconds: recorded length.
         rate: Hz.
         slack: seconds by which its codec rounds lengths.
-        promises: whether the file itself says how long it is.
-        unguarded: ranges of bytes where nothing could tell a change from a wish: sizes, rates, channels.
+        promises: whether the file stores its length.
+        unguarded: byte ranges where a changed value may be valid: sizes, rates, channels.
     """
 
     format: str
@@ -49,11 +49,11 @@ class Sound:
 
     @property
     def family(self) -> str:
-        """What comes before the first hyphen of the format."""
+        """Return the part of the format before the first hyphen."""
         return self.format.partition("-")[0]
 
     def is_unguarded(self, place: int) -> bool:
-        """Whether a change at a byte may lawfully change the clip."""
+        """Return whether a change at a byte may validly change the clip."""
         return any(place in each for each in self.unguarded)
 
 
@@ -72,9 +72,9 @@ def make(random: Random, name: str | None = None, *, like: Sound | None = None) 
     """Make a sound file.
 
     Args:
-        random: chooses what is not said.
+        random: chooses everything else.
         name: the format.
-        like: take format and rate from this one.
+        like: sound to take format and rate from.
     """
     name = like.format if like else name or random.choice(list(FORMATS))
     form = FORMATS[name]
@@ -85,7 +85,7 @@ def make(random: Random, name: str | None = None, *, like: Sound | None = None) 
 
 
 def _waves(random: Random, frames: int, rate: int, channels: int) -> Waves:
-    """Tones that glide, and noise; each channel at half the level of the one before."""
+    """Gliding tones and noise; each channel has half the level of the previous one."""
     noise = np.random.default_rng(random.getrandbits(32))
     time = np.arange(frames) / rate
     tone = 0.4 * np.sin(2 * np.pi * random.uniform(120, 900) * time * (1 + 0.2 * time))
@@ -99,7 +99,7 @@ def _libsndfile(form: str, subtype: str, endian: str | None = None, **how: Any) 
         with soundfile.SoundFile(
             stream, "w", rate, waves.shape[1], format=form, subtype=subtype, endian=endian, **how
         ) as sound:
-            # In blocks: libsndfile overflows its stack on a long Vorbis stream written at once.
+            # Write in blocks: libsndfile overflows its stack on a long Vorbis stream.
             for start in range(0, len(waves), 4096):
                 sound.write(waves[start : start + 4096])
         return stream.getvalue()
@@ -113,7 +113,7 @@ def _ffmpeg(
     def write(waves: Waves, rate: int) -> bytes:
         import av
 
-        # A file and not memory: "faststart" opens what it has written once more.
+        # Use a file instead of memory, because "faststart" reopens its output.
         place = Path(tempfile.mkdtemp(prefix="serlab-fuzz-"))
         path = place / "clip"
         with av.open(str(path), "w", format=form, options=options or {}) as container:
@@ -124,7 +124,7 @@ def _ffmpeg(
             track.layout = layout
             taken = av.codec.Codec(codec, "w").audio_formats
             track.format = taken[0].name if taken else "s16"
-            # FFmpeg's own resampler brings the samples into whatever the codec takes.
+            # FFmpeg's resampler converts the samples to a format that the codec accepts.
             resampler = av.AudioResampler(format=track.format, layout=layout, rate=rate, frame_size=0)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(waves.T), format="fltp", layout=layout)
             frame.sample_rate, frame.pts = rate, 0
@@ -138,7 +138,7 @@ def _ffmpeg(
 
 
 def _without_first_frame(write: Callable[[Waves, int], bytes]) -> Callable[[Waves, int], bytes]:
-    """An MP3 without the frame that tells its length."""
+    """An MP3 without the frame that stores its length."""
     return lambda waves, rate: _after_first_frame(write(waves, rate))
 
 
@@ -150,7 +150,7 @@ def _after_first_frame(data: bytes) -> bytes:
 
 
 def id3v2(size: int) -> bytes:
-    """A tag as players write it ahead of an MP3, padded to about ``size`` bytes."""
+    """An ID3 tag before an MP3, padded to about ``size`` bytes."""
     frame = b"TIT2" + struct.pack(">IH", 6, 0) + b"\x00title"[:6]
     body = frame + bytes(max(0, size - len(frame) - 10))
     count = len(body)
@@ -158,12 +158,12 @@ def id3v2(size: int) -> bytes:
 
 
 def id3v1() -> bytes:
-    """A tag of 128 bytes as players write it behind an MP3."""
+    """An ID3v1 tag of 128 bytes after an MP3."""
     return b"TAG" + b"title".ljust(30, b"\0") + b"artist".ljust(30, b"\0") + bytes(65)
 
 
 def apev2() -> bytes:
-    """An APE tag with header and footer, as ReplayGain tools write it behind an MP3."""
+    """An APE tag with header and footer after an MP3, as from ReplayGain tools."""
     item = struct.pack("<II", 4, 0) + b"Title\0" + b"song"
     size = len(item) + 32
     head, foot = (
@@ -173,7 +173,7 @@ def apev2() -> bytes:
 
 
 def _until(mark: bytes, extra: int) -> Callable[[bytes], tuple[range, ...]]:
-    """All up to some bytes behind a mark is unguarded."""
+    """Everything up to a few bytes after a marker is unguarded."""
     return lambda data: (range(data.find(mark) + len(mark) + extra),)
 
 
@@ -187,7 +187,7 @@ def _mp3_guard(data: bytes) -> tuple[range, ...]:
 
 
 def _mp4_guard(data: bytes) -> tuple[range, ...]:
-    # The sample tables, which FFmpeg writes at the end, carry no checksum.
+    # The sample tables, which FFmpeg writes at the end, have no checksum.
     return range(64), range(max(0, data.rfind(b"moov") - 4), len(data))
 
 

@@ -1,4 +1,4 @@
-"""Tables on their way to a file, and what is done to them: columns, cells, rows, types and bytes."""
+"""Mutations of tables: columns, cells, rows, types and bytes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fuzz.cases import FREE, KEPT, WHOLE, short
 
 @dataclass
 class Made:
-    """A table on its way to a file.
+    """A table to be written to a file.
 
     Attributes:
         frame: the rows.
-        suffix: kind of file.
-        how: what was done, in words.
-        expect: what is expected of its reader.
-        spoil: what is done to the written bytes.
+        suffix: file extension.
+        how: description of the mutations.
+        expect: expected result of reading it.
+        spoil: mutation of the written bytes.
         named: options of CSV's writer.
     """
 
@@ -35,7 +35,7 @@ class Made:
     named: dict[str, Any] = field(default_factory=dict)
 
     def did(self, how: str, expect: str) -> None:
-        """Note a change; the weakest expectation counts."""
+        """Record a mutation; the weakest expectation counts."""
         self.how.append(how)
         self.expect = max(self.expect, expect, key=(WHOLE, KEPT, FREE).index)
 
@@ -60,7 +60,7 @@ def untouched(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _harmless(random: Random, made: Made, seeds: Path) -> None:
-    """What changes nothing: order of rows and columns, columns more, ways to write."""
+    """Harmless changes: order of rows and columns, additional columns, notation."""
     how = random.choice(("rows shuffled", "columns shuffled", "columns more", "index", "BOM", "quoted", "CRLF"))
     if how == "rows shuffled":
         order = list(range(len(made.frame)))
@@ -85,7 +85,7 @@ def _harmless(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _named(random: Random, made: Made, seeds: Path) -> None:
-    """Another way to name the same clips."""
+    """Name the same clips in another way."""
     if "clip" not in made.frame:
         return made.did("clip gone", KEPT)
     ways: dict[str, Callable[[str], str]] = {
@@ -147,7 +147,7 @@ def _rename_column(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _cell(random: Random, made: Made, seeds: Path) -> None:
-    """Another value in one cell, a few or all of a column."""
+    """Change one cell, a few cells or a whole column."""
     frame = made.frame
     if not len(frame) or not len(frame.columns):
         return
@@ -158,7 +158,7 @@ def _cell(random: Random, made: Made, seeds: Path) -> None:
          "0x10", "1_000")
     )  # fmt: skip
     places = range(len(frame)) if random.random() < 0.2 else random.sample(range(len(frame)), random.choice((1, 1, 5)))
-    # Rows whose clip was renamed can still be counted as long as the names stay apart.
+    # Rows with renamed clips can still be counted if the names stay distinct.
     column = frame[name].astype(object).copy() if not hasattr(frame[name], "columns") else None
     if column is None:
         return
@@ -179,7 +179,7 @@ def _cell(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _typed(random: Random, made: Made, seeds: Path) -> None:
-    """A column of another type, as only Parquet has them."""
+    """Give a column another type that only Parquet has."""
     import pandas as pd
     import pyarrow as pa
 
@@ -209,7 +209,7 @@ def _typed(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _rows(random: Random, made: Made, seeds: Path) -> None:
-    """Rows double, missing, none, one, more, or of clips nobody knows."""
+    """Duplicate, remove or add rows, or use unknown clips."""
     import pandas as pd
 
     frame = made.frame
@@ -241,7 +241,7 @@ def _rows(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _labels(random: Random, made: Made, seeds: Path) -> None:
-    """Labels or speakers that are nearly the same, unknown, or missing for some."""
+    """Make labels or speakers almost equal, unknown, or partly missing."""
     name = random.choice(("label", "speaker"))
     if name not in made.frame:
         return _cell(random, made, seeds)
@@ -266,7 +266,7 @@ def _labels(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _keys(random: Random, made: Made, seeds: Path) -> None:
-    """Folds, seeds and sides, sound and not."""
+    """Change folds, seeds and subsets to valid and invalid values."""
     name = random.choice(("fold", "seed", "side"))
     value: Any = random.choice(
         (0, 1, -1, 1.5, 2**62, 2**63, "1", "x", "", None, float("nan"), "test", "dev", "train", "TEST", [1], True)
@@ -281,7 +281,7 @@ def _keys(random: Random, made: Made, seeds: Path) -> None:
 
 
 def _bytes(random: Random, made: Made, seeds: Path) -> None:
-    """The written file cut, flipped, recoded, or another under its name."""
+    """Truncate, flip, re-encode or replace the written file."""
     how = random.choice(
         ("cut", "flipped", "zeroed", "empty", "text", "UTF-16", "Latin-1", "semicolons", "tabs", "a null byte",
          "one quote", "ragged", "pointer", "wrong suffix", "no header", "metadata", "blank lines", "huge field", "NULs")
@@ -297,7 +297,7 @@ def _bytes(random: Random, made: Made, seeds: Path) -> None:
         if how == "zeroed":
             return data[:place] + bytes(min(64, len(data) - place)) + data[place + 64 :]
         if how == "metadata":
-            # What pandas wrote about the columns, spoilt in place.
+            # Damage pandas' metadata about the columns.
             return data.replace(b'"pandas_type"', b'"pandas_typo"').replace(b'"columns"', b'"colunms"')
         line = data.find(b"\n", place) + 1
         return {
@@ -333,7 +333,7 @@ def _recoded(data: bytes, name: str) -> bytes:
 
 
 def _values(random: Random, made: Made, seeds: Path) -> None:
-    """Scores that cannot be, or only just."""
+    """Make scores invalid or barely valid."""
     scores = _scores(made)
     if not scores or not len(made.frame):
         return

@@ -1,6 +1,6 @@
-"""Odd and damaged tables of predictions: judged or refused in a sentence, and never silently fewer rows.
+"""Odd and damaged prediction tables: evaluated or refused in a sentence, never silently fewer rows.
 
-What a judged table says must account for every clip of the table: judged, or listed as left out.
+The result must account for every clip of the table: evaluated, or listed as left out.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _CLIP_NAMES = ("clip", "path", "file", "filename")
 
 
 def prepare(seeds: Path) -> None:
-    """Write the corpus that knows speakers and labels."""
+    """Write a corpus with speakers and labels."""
     materials.corpus(seeds / "corpus")
 
 
 def make(random: Random, seeds: Path, folder: Path) -> Case:
-    """Write a table, changed in one or two ways; at times a second one beside it, or a corpus that completes it."""
+    """Write a table changed in one or two ways, sometimes with a second one or a corpus that completes it."""
     with_corpus = random.random() < 0.4
     paired = random.random() < 0.25
     made = _sound(random, with_corpus)
@@ -82,7 +82,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
     where = _where(made)
     known = load_corpus(str(corpus)) if corpus else None
     try:
-        said = evaluate(path, known)
+        said = evaluate(path, known).to_dict()
     except SerlabError as error:
         yield from sentence_faults(str(error), where, quotes=" ".join(made.how))
         if made.expect == WHOLE:
@@ -105,7 +105,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
     if made.expect == WHOLE and not (np.array(said["confusion"]).sum() == len(sound) and not left_out):
         yield Fault("changed", f"{judged} clips judged, {left_out} left out", where)
     if made.expect == WHOLE:
-        reference = evaluate(_plain(sound), known)
+        reference = evaluate(_plain(sound), known).to_dict()
         for metric, score in said["scores"].items():
             if abs(score["value"] - reference["scores"][metric]["value"]) > _CLOSE:
                 yield Fault(
@@ -114,7 +114,7 @@ def _judge(made: Made, path: Path, sound: Any, corpus: Path | None) -> Iterator[
 
 
 def _plain(sound: Any) -> Any:
-    """The sound table as it may be handed over in memory: with logits."""
+    """The valid table in memory, with logits."""
     names = [name for name in sound.columns if name.startswith("prob_")]
     return sound.assign(**{f"logit_{name[5:]}": np.log(sound[name]) for name in names}).drop(columns=names)
 
@@ -127,11 +127,11 @@ def _result_faults(said: dict[str, Any], where: str) -> Iterator[Fault]:
     try:
         json.dumps(said, allow_nan=False)
     except (TypeError, ValueError) as error:
-        yield Fault("changed", f"the result is no JSON: {error}", f"{where}: no JSON")
+        yield Fault("changed", f"the result is not JSON: {error}", f"{where}: not JSON")
 
 
 def _judge_pair(made: Made, path: Path, second: Path, corpus: Path | None) -> Iterator[Fault]:
-    """Two tables through the command line, which compares them."""
+    """Compare two tables with the command line."""
     where = f"pair, {_where(made)}"
     arguments = ["evaluate", str(path), str(second), "--format", "json"]
     ended = called([*arguments, *(["--corpus", str(corpus)] if corpus else [])])
@@ -140,7 +140,7 @@ def _judge_pair(made: Made, path: Path, second: Path, corpus: Path | None) -> It
         try:
             said = json.loads(ended.out)
         except ValueError as error:
-            yield Fault("changed", f"standard output is no JSON: {error}", f"{where}: no JSON")
+            yield Fault("changed", f"standard output is not JSON: {error}", f"{where}: not JSON")
             return
         if len(said["tables"]) != 2 or len(said["pairs"]) != 1:
             yield Fault("unlisted", f"{len(said['tables'])} tables and {len(said['pairs'])} pairs", where)

@@ -1,4 +1,4 @@
-"""Spoiling plain data: fields taken out, of other types, absurd, nested or doubled; and text that is no JSON."""
+"""Damage plain data: fields that are missing, of other types, absurd, nested or duplicated; and invalid JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER_TYPES: tuple[Any, ...] = (
 
 
 def paths(data: Any, most: int = 400) -> list[Path]:
-    """Paths of all fields of nested dictionaries and lists."""
+    """Return the paths of all fields of nested dictionaries and lists."""
     found: list[Path] = []
     line: list[tuple[Path, Any]] = [((), data)]
     while line and len(found) < most:
@@ -34,21 +34,21 @@ def paths(data: Any, most: int = 400) -> list[Path]:
 
 
 def at(data: Any, path: Sequence[Any]) -> Any:
-    """The value at a path."""
+    """Return the value at a path."""
     for key in path:
         data = data[key]
     return data
 
 
 def changed(data: Any, path: Sequence[Any], value: Any) -> Any:
-    """A copy with another value at a path."""
+    """Return a copy with another value at a path."""
     fresh = copy.deepcopy(data)
     at(fresh, path[:-1])[path[-1]] = value
     return fresh
 
 
 def without(data: Any, path: Sequence[Any]) -> Any:
-    """A copy without the value at a path."""
+    """Return a copy without the value at a path."""
     fresh = copy.deepcopy(data)
     del at(fresh, path[:-1])[path[-1]]
     return fresh
@@ -58,8 +58,8 @@ def spoil(random: Random, data: Any) -> tuple[str, str, Any]:
     """Change one field.
 
     Returns:
-        What was done: ``deleted``, ``null``, ``number`` (by another number), ``no-number``, ``retyped``, ``flipped``
-        (a truth value), ``text`` (by another text) or ``nested``; where and how in words; and the changed copy.
+        The mutation: ``deleted``, ``null``, ``number`` (another number), ``no-number``, ``retyped``, ``flipped`` (a
+        boolean), ``text`` (another text) or ``nested``; a description; and the changed copy.
     """
     path = random.choice(paths(data) or [()])
     if not path:
@@ -93,7 +93,7 @@ def spoil(random: Random, data: Any) -> tuple[str, str, Any]:
 
 
 def spoilt_text(random: Random, text: str) -> tuple[str, bytes]:
-    """What is no JSON, or JSON as no program writes it: in words, and the bytes."""
+    """Return invalid or unusual JSON: a description and the bytes."""
     raw = text.encode("utf-8", "surrogatepass")
     choices: list[tuple[str, bytes]] = [
         ("cut", raw[: random.randrange(len(raw))]),
@@ -117,5 +117,5 @@ def spoilt_text(random: Random, text: str) -> tuple[str, bytes]:
 
 
 def dumped(data: Any) -> bytes:
-    """JSON as Python writes it: NaN and lone surrogates pass."""
+    """Serialise as Python does, with NaN and lone surrogates."""
     return json.dumps(data, indent=1).encode()

@@ -1,4 +1,4 @@
-"""Harm to weights, and code that a model folder brings: in modules of its own and in pickles."""
+"""Mutations of weights, and code in a model folder: in modules and in pickles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fuzz.model_files import Harm, configs, jsons, read, weight_files
 
 
 def code(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """Code of its own, which transformers runs where it is allowed to; here it leaves a mark."""
+    """Add code that transformers runs if allowed to; here it leaves a mark."""
     program = (
         f"from pathlib import Path\nPath({str(marker)!r}).touch()\n"
         "from transformers import PretrainedConfig, PreTrainedModel, SequenceFeatureExtractor\n"
@@ -62,7 +62,7 @@ class _Runs:
 
 
 def pickled(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """Weights in a pickle, or something that is called so."""
+    """Store weights in a pickle, or something with that name."""
     import torch
     from safetensors.torch import load_file
 
@@ -99,7 +99,7 @@ def pickled(random: Random, place: Path, name: str, marker: Path) -> Harm:
 
 
 def tensors(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """Tensors that are missing, more, renamed, of another shape or type, or not finite."""
+    """Make tensors missing, additional, renamed, of another shape or type, or not finite."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -155,7 +155,7 @@ def _one(tensor: Any, value: float) -> Any:
 
 
 def file_bytes(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """The weight file cut, flipped, or another file under its name."""
+    """Truncate, flip or replace the weight file."""
     path = random.choice(weight_files(place))
     data = bytearray(path.read_bytes())
     head = 8 + int.from_bytes(data[:8], "little")
@@ -182,7 +182,7 @@ def file_bytes(random: Random, place: Path, name: str, marker: Path) -> Harm:
 
 
 def other_weights(random: Random, place: Path, name: str, marker: Path) -> Harm:
-    """The weights or a configuration of another model."""
+    """Use the weights or the configuration of another model."""
     path = random.choice(weight_files(place))
     import torch
     from safetensors.torch import save_file

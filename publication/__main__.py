@@ -85,7 +85,7 @@ def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tupl
     there = {run.path.parent.name for run in shown[tables.MAIN]}
     fusions = [fusion for fusion in FUSIONS if set(members_of(fusion)) <= there]
     if clips is None:
-        return survey(shown, fusions), summarise(shown[tables.MAIN])
+        return survey(shown, fusions).to_dict(), summarise(shown[tables.MAIN]).to_dict()
     recipes = {run.path.parent.name for each in shown.values() for run in each}
     page = build_overview(RESULTS, recipes=recipes, fusions=fusions, clips=clips, audio="none")
     main_page = RESULTS / tables.MAIN / "report" / "report.json"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from publication.tables import table
+from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.metrics import uar
-from serlab.evaluation.outcomes import count_outcomes
-from serlab.report.recipe import compare_pair
-from serlab.report.selection import RecipeRuns, cell_of, full_grid, group_runs
+from serlab.report.pairs import compare_pair
+from serlab.report.selection import RecipeRuns, fold_seed_of, full_grid, group_runs
 from serlab.report.words import interval_text, percent, points, spans
 from serlab.tables.predictions import Run, labels_of
 
@@ -27,7 +27,9 @@ def ablations(runs: Sequence[Run]) -> str:
     pairs = [
         (tried, whole)
         for name, tried in groups.items()
-        if tried.side == "dev" and (whole := groups.get(name.rpartition("-")[0])) and {*tried.cells} & {*whole.cells}
+        if tried.side == "dev"
+        and (whole := groups.get(name.rpartition("-")[0]))
+        and {*tried.fold_seeds} & {*whole.fold_seeds}
     ]
     if not pairs:
         return "Nothing has been tried on dev sides alone yet.\n"
@@ -36,18 +38,19 @@ def ablations(runs: Sequence[Run]) -> str:
 
 
 def _row(tried: RecipeRuns, whole: RecipeRuns) -> list[str]:
-    shared = full_grid({*tried.cells} & {*whole.cells})
+    shared = full_grid({*tried.fold_seeds} & {*whole.fold_seeds})
     members = tuple(
-        replace(each, side="dev", runs=tuple(run for run in each.runs if cell_of(run) in shared))
+        replace(each, side="dev", runs=tuple(run for run in each.runs if fold_seed_of(run) in shared))
         for each in (tried, whole)
     )
-    gain = compare_pair(*members)["differences"]["uar"]
-    scores = [uar(count_outcomes(each.rows, labels_of(each.rows)).by_seed).mean() for each in members]
+    found = compare_pair(*members).comparison
+    gain = None if found is None else found.differences["uar"]
+    scores = [uar(count_by_speaker(each.rows, labels_of(each.rows)).by_seed).mean() for each in members]
     learned = [[run.signature["training"]["train_uar"] for run in each.runs] for each in members]
     return [
         *(each.title for each in members),
         f"{spans(members[0].folds)}; {spans(members[0].seeds)}",
         *(percent(float(score)) for score in scores),
-        f"{points(gain['value'])} ({interval_text(gain)})",
+        "–" if gain is None else f"{points(gain.value)} ({interval_text(gain)})",
         *(percent(sum(each) / len(each)) for each in learned),
     ]

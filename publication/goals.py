@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from publication.tables import MAIN, protocol_of, table
-from serlab.report.words import interval_text, numbered, percent, points
+from publication.tables import MAIN, ends_text, protocol_of, table
+from serlab.evaluation.metrics import METRICS
+from serlab.report.words import numbered, percent, points
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ GOALS = (
 )
 ABOVE_MEMBERS = "resnet18+whisper-base"
 """The fusion that was to be above each of its members, paired."""
-_SCORES = {"uar": "UAR", "wa": "accuracy"}
 
 
 def goals(overview: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def goals(overview: Mapping[str, Any]) -> str:
     gains = [pair for pair in (protocol["gains"] if protocol else ()) if pair["first"] == ABOVE_MEMBERS]
     for pair in gains:
         gain = pair["differences"]["uar"]
-        reached = f"{points(gain['value'])} points ({interval_text(gain)})"
+        reached = f"{points(gain['value'])} points ({ends_text(gain)})"
         above = gain["low"] is not None and gain["low"] > 0
         rows.append([f"`{ABOVE_MEMBERS}`", f"above `{pair['second']}`, paired", reached, _met(above)])
     return table(("Recipe", "Asked", "Reached (95 % over actors)", "Met"), rows, left=4)
@@ -69,11 +69,11 @@ def _entry(overview: Mapping[str, Any], protocol: str, name: str) -> Mapping[str
 
 
 def _row(goal: Goal, entry: Mapping[str, Any] | None) -> list[str]:
-    asked = f"{_SCORES[goal.score]} {percent(goal.level)} on `{goal.protocol}`"
+    asked = f"{METRICS[goal.score].title} {percent(goal.level)} on `{goal.protocol}`"
     if entry is None:
         return [f"`{goal.name}`", asked, "not trained yet", "–"]
     score = entry["scores"][goal.score]
-    reached = f"{percent(score['value'])} ({interval_text(score)}), {numbered('seed', entry['seeds'])}"
+    reached = f"{percent(score['value'])} ({ends_text(score)}), {numbered('seed', entry['seeds'])}"
     return [f"`{goal.name}`", asked, reached, _met(score["value"] >= goal.level)]
 
 

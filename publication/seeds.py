@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import combinations
 
 from publication.tables import table
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.spread import over_seeds
 from serlab.report.fused import fuse_seeds
-from serlab.report.selection import RecipeRuns, cell_of, full_grid
+from serlab.report.selection import RecipeRuns, fold_seed_of, full_grid
 from serlab.report.words import interval_text, percent, spans
 from serlab.tables.predictions import Run, labels_of
 
@@ -39,7 +38,9 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
 
 def _trained_again(name: str, title: str, runs: Sequence[Run]) -> list[RecipeRuns]:
     """A recipe's tested runs as the main table has them, and in the folds that all its seeds have, if two seeds do."""
-    tested = {cell_of(run): run for run in runs if run.path.parent.name == name and (run.table["side"] == "test").any()}
+    tested = {
+        fold_seed_of(run): run for run in runs if run.path.parent.name == name and (run.table["side"] == "test").any()
+    }
     trained = {seed for _, seed in tested}
     by_all = sorted((fold, seed) for fold, seed in tested if all((fold, other) in tested for other in trained))
     grids = [grid for grid in (full_grid(tested), by_all) if len({seed for _, seed in grid}) > 1]
@@ -51,9 +52,9 @@ def _trained_again(name: str, title: str, runs: Sequence[Run]) -> list[RecipeRun
 
 def _row(recipe: RecipeRuns) -> list[str]:
     labels = labels_of(recipe.rows)
-    outcomes, fused = (count_outcomes(each.rows, labels) for each in (recipe, fuse_seeds(recipe)))
-    spread = over_seeds(outcomes)
-    scores = [intervals(each)["uar"] for each in (outcomes, fused)]
+    counts, fused = (count_by_speaker(each.rows, labels) for each in (recipe, fuse_seeds(recipe)))
+    spread = over_seeds(counts)
+    scores = [intervals(each)["uar"] for each in (counts, fused)]
     return [
         recipe.title,
         spans(recipe.folds),
@@ -61,7 +62,7 @@ def _row(recipe: RecipeRuns) -> list[str]:
         ", ".join(map(percent, spread.values)),
         percent(spread.sd),
         f"{percent(_agreement(recipe))} %",
-        *(f"**{percent(score.value)}** ({interval_text(asdict(score))})" for score in scores),
+        *(f"**{percent(score.value)}** ({interval_text(score)})" for score in scores),
     ]
 
 

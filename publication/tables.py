@@ -9,16 +9,18 @@ from typing import Any
 import pandas as pd
 
 from publication.literature import EVAR, PEOPLE, SEED, Published
+from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import uar
-from serlab.evaluation.outcomes import count_outcomes
+from serlab.evaluation.metrics import METRICS, UAR, uar
+from serlab.evaluation.resampling import Interval
 from serlab.report.verdict import said
-from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text
+from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
 DEVELOPED_ON = 4
 """The fold whose test block is the dev side of fold 3, on which recipes were developed."""
+_OTHERS = [metric for metric in METRICS.values() if metric is not UAR]
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high"}
 
 Overview = Mapping[str, Any]
@@ -56,7 +58,7 @@ def repaired(overview: Overview, names: Collection[str]) -> str:
             if now := found.get(name):
                 each = [recipe["scores"]["uar"] for recipe in (found[former], now)]
                 rows.append([f"`{name}`", f"`{protocol['name']}`", f"{spans(now['folds'])}; {spans(now['seeds'])}"])
-                rows[-1] += [f"{percent(score['value'])} ({interval_text(score)})" for score in each]
+                rows[-1] += [f"{percent(score['value'])} ({ends_text(score)})" for score in each]
     head = ("Recipe", "Protocol", "Folds; seeds", "UAR before (95 % over actors)", "UAR now (95 % over actors)")
     return table(head, sorted(rows), left=3)
 
@@ -67,6 +69,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*head], rule, *rows)) + "\n"
 
 
+def ends_text(score: Mapping[str, Any]) -> str:
+    """The ends of an interval of a report's JSON, or why there is none."""
+    return interval_text(Interval(score["value"], score["low"], score["high"], score["reason"]))
+
+
 def scores(overview: Overview, name: str = MAIN) -> str:
     """All recipes under a protocol, best first; fusions with fitted weights, an afterthought, stand with the gains."""
     protocol = protocol_of(overview, name)
@@ -74,7 +81,7 @@ def scores(overview: Overview, name: str = MAIN) -> str:
         return "There are no results yet.\n"
     planned = protocol["recipes"] + [fusion for fusion in protocol["fusions"] if not fusion["weights"]]
     entries = sorted(planned, key=lambda entry: -entry["scores"]["uar"]["value"])
-    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "WA", "Macro-F1"]
+    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", *(metric.heading for metric in _OTHERS)]
     head += ["UAR in training", "Parameters", "Training, a fold"]
     return table(head, [_row(entry) for entry in entries], left=3)
 
@@ -87,9 +94,8 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
         f"{entry['title']}{flag} (`{entry['name']}`)",
         entry["pretrained"] or "no",
         f"{spans(entry['folds'])}; {spans(entry['seeds'])}",
-        f"**{percent(score['uar']['value'])}** ({interval_text(score['uar'])})",
-        percent(score["wa"]["value"]),
-        percent(score["macro_f1"]["value"]),
+        f"**{percent(score['uar']['value'])}** ({ends_text(score['uar'])})",
+        *(written(score[metric.key]["value"], metric.format) for metric in _OTHERS),
         percent(entry["train_uar"]),
         f"{cost['parameters'] / 1e6:.2f} M",
         f"{max(1, round(cost['train_seconds'] / 60))} min",
@@ -119,8 +125,12 @@ def differences(report: Mapping[str, Any]) -> str:
     for first, second in pairwise(report["recipes"]):
         pair = pairs[first["name"], second["name"]]
         gain = pair["differences"]["uar"]
-        rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({interval_text(gain)})"])
-        rows[-1] += [said(pair), p_value(pair["p_holm"]), f"{spans(pair['folds'])}; {spans(pair['seeds'])}"]
+        rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({ends_text(gain)})"])
+        rows[-1] += [
+            said(pair["answer"], len(pair["seeds"])),
+            p_value(pair["p_holm"]),
+            f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
+        ]
     head = ("Recipe", "less", "Points of UAR (95 % over actors)", "The first is", "p after Holm", "Folds; seeds")
     return table(head, rows, left=2)
 
@@ -133,7 +143,7 @@ def premiums(overview: Overview) -> str:
     rows = []
     for pair in sorted(pairs, key=lambda pair: -pair["differences"]["uar"]["value"]):
         premium = pair["differences"]["uar"]
-        rows.append([pair["title"], f"**{points(premium['value'])}** ({interval_text(premium)})"])
+        rows.append([pair["title"], f"**{points(premium['value'])}** ({ends_text(premium)})"])
         rows[-1] += [f"{pair['clips']:,}", spans(pair["seeds"])]
     return table(("Recipe", "Leak premium, points of UAR (95 % over actors)", "Clips", "Seeds"), rows)
 
@@ -156,7 +166,7 @@ def _own(overview: Overview, name: str, split: str, *, apart: bool) -> list[list
     return [
         [
             f"{recipe['title']} (`{recipe['name']}`)",
-            f"**{percent(recipe['scores']['wa']['value'])}** ({interval_text(recipe['scores']['wa'])})",
+            f"**{percent(recipe['scores']['wa']['value'])}** ({ends_text(recipe['scores']['wa'])})",
             "accuracy",
             split,
             _apart(apart),
@@ -178,9 +188,9 @@ def gains(overview: Overview) -> str:
         [
             f"`{fusion['name']}`",
             weights_text(fusion["weights"]) if fusion["weights"] else "equal",
-            f"{percent(fusion['scores']['uar']['value'])} ({interval_text(fusion['scores']['uar'])})",
+            f"{percent(fusion['scores']['uar']['value'])} ({ends_text(fusion['scores']['uar'])})",
             f"`{pair['second']}`",
-            f"{points(d['value'])} ({interval_text(d)})",
+            f"{points(d['value'])} ({ends_text(d)})",
             f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
         ]
         for pair in (protocol["gains"] if protocol else ())
@@ -210,7 +220,7 @@ def folds(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
 def _pooled_without(recipe: Mapping[str, Any], runs: Sequence[Run], labels: Sequence[str]) -> float | None:
     rows = judged(recipe, runs)
     rows = rows[rows["fold"] != DEVELOPED_ON]
-    return float(uar(count_outcomes(rows, labels).by_seed).mean()) if len(rows) else None
+    return float(uar(count_by_speaker(rows, labels).by_seed).mean()) if len(rows) else None
 
 
 def judged(recipe: Mapping[str, Any], runs: Sequence[Run]) -> pd.DataFrame:
@@ -266,7 +276,7 @@ def levels(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
 def _accuracy(rows: pd.DataFrame, labels: Sequence[str]) -> float | None:
     if rows.empty:
         return None
-    counts = count_outcomes(rows, labels).by_seed.sum(axis=0)
+    counts = count_by_speaker(rows, labels).by_seed.sum(axis=0)
     return float(counts.trace() / counts.sum())
 
 

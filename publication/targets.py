@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from publication.tables import table
+from serlab.corpora import descriptions
 from serlab.evaluation.bootstrap import differences, intervals
-from serlab.evaluation.outcomes import Outcomes, count_outcomes
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.soft import soft_scores
 from serlab.evaluation.tracks import on_track, track, votes_for, votes_of
 from serlab.report.words import counted, interval_text, numbered, percent, points
@@ -39,11 +39,13 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
     hard = family["hard"][min(cells)]
     labels = labels_of(hard.table)
     judged = {kind: _judged([family[kind][cell] for cell in sorted(cells)]) for kind in _KINDS if kind in family}
-    tracks = [{kind: on_track(rows, track(clips, labels, name)) for kind, rows in judged.items()} for name in _TRACKS]
-    outcomes = [{kind: count_outcomes(rows, labels) for kind, rows in each.items()} for each in tracks]
+    known = descriptions()["crema-d"].tracks
+    chosen = [track(clips, labels, name, known) for name in _TRACKS]
+    tracks = [{kind: on_track(rows, each) for kind, rows in judged.items()} for each in chosen]
+    counts = [{kind: count_by_speaker(rows, labels) for kind, rows in each.items()} for each in tracks]
     head = ("Learned", *(f"UAR, {name}" for name in _TRACKS), "Macro-F1 of the votes", "Divergence", "Cross-entropy")
-    rows = [[_LEARNED[kind], *_uars(outcomes, kind), *_by_votes(judged[kind], clips, labels)] for kind in judged]
-    rows += [[f"{kind} less hard", *_gains(outcomes, kind), "–", "–", "–"] for kind in judged if kind != "hard"]
+    rows = [[_LEARNED[kind], *_uars(counts, kind), *_by_votes(judged[kind], clips, labels)] for kind in judged]
+    rows += [[f"{kind} less hard", *_gains(counts, kind), "–", "–", "–"] for kind in judged if kind != "hard"]
     folds, seeds = (sorted({cell[place] for cell in cells}) for place in range(2))
     text = (
         f"`{hard.path.parent.name}` on {numbered('fold', folds)}, {numbered('seed', seeds)} "
@@ -70,19 +72,19 @@ def _judged(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.concat([run.table[run.table["side"] == "test"] for run in runs], ignore_index=True)
 
 
-def _uars(outcomes: Sequence[dict[str, Outcomes]], kind: str) -> list[str]:
-    each = [intervals(found[kind])["uar"] for found in outcomes]
-    return [f"{percent(score.value)} ({interval_text(asdict(score))})" for score in each]
+def _uars(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
+    each = [intervals(found[kind])["uar"] for found in counts]
+    return [f"{percent(score.value)} ({interval_text(score)})" for score in each]
 
 
-def _gains(outcomes: Sequence[dict[str, Outcomes]], kind: str) -> list[str]:
-    each = [differences(found[kind], found["hard"])["uar"] for found in outcomes]
-    return [f"{points(gain.value)} ({interval_text(asdict(gain))})" for gain in each]
+def _gains(counts: Sequence[dict[str, SpeakerCounts]], kind: str) -> list[str]:
+    each = [differences(found[kind], found["hard"])["uar"] for found in counts]
+    return [f"{points(gain.value)} ({interval_text(gain)})" for gain in each]
 
 
 def _by_votes(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     votes = votes_for(votes_of(clips, labels), rows["clip"])
     speaker, training = (pd.factorize(rows[name])[0] for name in ("speaker", "seed"))
     found: Any = soft_scores(probabilities_of(rows), votes, speaker, training=training)
-    scores = [f"{percent(found.macro_f1.value)} ({interval_text(asdict(found.macro_f1))})"] if found.macro_f1 else ["–"]
+    scores = [f"{percent(found.macro_f1.value)} ({interval_text(found.macro_f1)})"] if found.macro_f1 else ["–"]
     return [*scores, *(f"{score.value:.3f}" for score in (found.divergence, found.cross_entropy))]

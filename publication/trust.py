@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from publication.tables import table
-from serlab.report.words import attained_text, interval_text, p_value, percent, points, span, spans
+from publication.tables import ends_text, table
+from serlab.report.words import attained_text, p_value, percent, points, span, spans
 
 Report = Mapping[str, Any]
 
@@ -33,8 +33,8 @@ def calibration(report: Report) -> str:
                 span(values) if values else "–",
                 percent(before["ece"]),
                 percent(after["ece"]),
-                f"{percent(rms['value'])} ({interval_text(rms)})",
-                f"{points(over['value'])} ({interval_text(over)})",
+                f"{percent(rms['value'])} ({ends_text(rms)})",
+                f"{points(over['value'])} ({ends_text(over)})",
             ]
         )
     return table(head, rows)
@@ -47,8 +47,8 @@ def abstention(report: Report) -> str:
     rows = []
     for recipe in report["recipes"]:
         found = recipe["trust"]["abstention"]
-        each = [f"{percent(at['accuracy']['value'])} ({interval_text(at['accuracy'])})" for at in found["at"]]
-        rows.append([recipe["title"], f"{percent(found['aurc']['value'])} ({interval_text(found['aurc'])})", *each])
+        each = [f"{percent(at['accuracy']['value'])} ({ends_text(at['accuracy'])})" for at in found["at"]]
+        rows.append([recipe["title"], f"{percent(found['aurc']['value'])} ({ends_text(found['aurc'])})", *each])
     return table(head, rows)
 
 
@@ -71,8 +71,17 @@ def sets(report: Report) -> str:
                 continue
             covered, spread = found["by_speaker"], ", ".join(percent(value, 0) for value in found["quartiles"])
             size = f"{found['mean_size']:.2f}"
-            text = f"{percent(covered['value'])} ({interval_text(covered)})"
-            rows.append([recipe["title"], percent(entry["level"], 0), text, spread, size, attained_text(entry)])
+            text = f"{percent(covered['value'])} ({ends_text(covered)})"
+            rows.append(
+                [
+                    recipe["title"],
+                    percent(entry["level"], 0),
+                    text,
+                    spread,
+                    size,
+                    attained_text(found["folds"], alone=bool(found["unattained"])),
+                ]
+            )
     return table(head, rows)
 
 
@@ -113,7 +122,7 @@ def soft(report: Report) -> str:
             names = ("macro_f1", "divergence", "cross_entropy")
             scores, apart, cross = (found[name] for name in names)
             rows.append([recipe["title"], spans(recipe["folds"])])
-            rows[-1].append(f"{percent(scores['value'])} ({interval_text(scores)})" if scores else "–")
+            rows[-1].append(f"{percent(scores['value'])} ({ends_text(scores)})" if scores else "–")
             rows[-1] += [f"{score['value']:.3f}" for score in (apart, cross)]
     head = ("Recipe", "Folds", "Macro-F1 (95 %)", "Jensen-Shannon divergence, bits", "Cross-entropy, nats")
     return table(head, rows, left=2) if rows else ""
@@ -127,9 +136,9 @@ def people(report: Report) -> str:
     raters = found["raters"]
     lines = [
         f"Raters who heard the voice alone: UAR {percent(raters['scores']['uar']['value'])} % "
-        f"({interval_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
+        f"({ends_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
         f"{found['alpha']['value']:.2f}. One half of a clip's raters names the other half's plurality with a UAR of "
-        f"{percent(ceiling['uar']['value'])} % ({interval_text(ceiling['uar'])}).",
+        f"{percent(ceiling['uar']['value'])} % ({ends_text(ceiling['uar'])}).",
         "",
     ]
     rows = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MakeTone = Callable[..., Path]
 
+EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 TINY_LABELS = ("calm", "happy", "sad")
 TINY_SPEAKERS = 6
 TINY_TAKES = 3

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import json
+import os
 import pkgutil
+import re
 import subprocess
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -14,6 +18,32 @@ import typer
 import serlab
 from serlab.cli.app import app
 
+SCRIPT = """\
+import numpy as np
+import serlab
+
+model = serlab.load_model("MODEL", precision="fp32")
+reveal_type(model)
+reveal_type(model.predict("a.wav"))
+reveal_type(model.predict(np.zeros(16000), 16000).label)
+reveal_type(model.predict(["a.wav", "b.wav"]))
+reveal_type(model.info.recipe)
+reveal_type(serlab.predict("MODEL", ["a.wav"]).predictions)
+reveal_type(serlab.audit(serlab.load_corpus("synthetic")))
+reveal_type(serlab.train("mfcc-svm", "synthetic"))
+serlab.load_model(3)  # wrong
+serlab.no_such_name  # wrong
+"""
+REVEALED = [
+    "serlab.model.model.Model",
+    "serlab.model.prediction.Prediction",
+    "str | None",
+    "list[serlab.model.prediction.Prediction]",
+    "str | None",
+    "tuple[serlab.model.prediction.Prediction, ...]",
+    "tuple[serlab.leaks.findings.Finding, ...]",
+    "serlab.model.model.Model",
+]
 LEARNS = {"torch", "transformers", "accelerate", "sklearn", "scipy", "matplotlib", "huggingface_hub"}
 HEAVY = LEARNS | {"numpy", "pandas", "pyarrow", "soundfile", "soxr"}
 
@@ -72,6 +102,43 @@ def test_every_public_name_is_there():
     assert dir(serlab) == sorted(serlab.__all__)
     for name in serlab.__all__:
         assert getattr(serlab, name) is not None
+
+
+def test_type_checkers_see_the_same_names():
+    stub = Path(serlab.__file__).with_suffix(".pyi")
+    assert stub.is_file()
+    assert stub.with_name("py.typed").is_file()
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    imported = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            imported |= {name.asname: (node.module, name.name) for name in node.names}
+    (listed,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    assert listed == sorted(serlab.__all__)
+    assert {*imported, "__version__"} == set(listed)
+    for name, (module, attribute) in imported.items():
+        assert getattr(importlib.import_module(module), attribute) is getattr(serlab, name)
+
+
+def test_a_user_s_script_is_type_checked(tmp_path):
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    how = ["--strict", "--no-incremental", "--cache-dir", str(tmp_path / "cache"), "--follow-imports=silent"]
+    source = str(Path(serlab.__file__).parents[1])
+    settings = Path(__file__).resolve().parents[1] / "pyproject.toml"
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *how, "--config-file", str(settings), str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MYPYPATH": source},
+        cwd=tmp_path,
+    )
+    revealed = re.findall(r'Revealed type is "(.*)"', done.stdout)
+    errors = re.findall(r"script\.py:(\d+): error", done.stdout)
+    assert [kind for kind in revealed if kind == "Any"] == [], done.stdout
+    assert revealed == REVEALED, done.stdout
+    assert errors == [str(1 + SCRIPT.splitlines().index(line)) for line in SCRIPT.splitlines() if "# wrong" in line]
 
 
 def test_a_name_that_is_not_there():

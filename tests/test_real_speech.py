@@ -12,11 +12,12 @@ import torch
 from transformers import WhisperForAudioClassification
 
 import serlab
-from serlab.approaches import encoder
-from serlab.approaches.heads import statistics
-from serlab.audio import read
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.pooling import statistics
+from serlab.audio import Audio
 from serlab.frontends.encoders import Extractor
-from serlab.recipes import EncoderModel, load_recipe
+from serlab.recipes import load_recipe
 from serlab.tables.predictions import read_runs
 
 ACTORS = [str(actor) for actor in (1001, 1008, 1015, 1022, 1037, 1044, 1051, 1058, 1065, 1072, 1079, 1086)]
@@ -76,7 +77,7 @@ def test_whisper_on_the_clips_own_length_agrees_with_the_30_s_path(part: Path, w
     assert isinstance(frontend, Extractor)
     layer = 3
     for path in pd.read_csv(part)["path"][:3]:
-        samples = read(Path(path))
+        samples = Audio.from_file(path).samples
         with torch.no_grad():
             own = network.hidden_states(torch.from_numpy(frontend(samples))[None])[layer]
             padded = frontend.extractor(samples, sampling_rate=16000, return_tensors="pt").input_features

@@ -1,65 +1,39 @@
 """serlab: train, compare and judge speech emotion recognition models on speakers they have never heard.
 
-The names below are imported when they are first used, so that importing serlab costs nothing.
+The public names are imported when they are first used, so importing serlab costs nothing. ``__init__.pyi`` gives type
+checkers the same names with their real types.
 """
-
-from __future__ import annotations
 
 import importlib
 
-# As typing's, whose import takes longer than all else here.
-TYPE_CHECKING = False
-
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from typing import Any
-
-    from serlab.core import SerlabError
-    from serlab.corpora import load_corpus
-    from serlab.evaluation.judge import evaluate
-    from serlab.experiments.compare import Comparison, compare
-    from serlab.inference.files import predict
-    from serlab.model.folder import load as load_model
-    from serlab.protocols import split
-    from serlab.recipes import load_recipe
-    from serlab.report import build as build_report
-
 _HOMES = {
-    "Comparison": ("serlab.experiments.compare", "Comparison"),
-    "SerlabError": ("serlab.core", "SerlabError"),
-    "audit": ("serlab.leaks", "audit"),
-    "build_report": ("serlab.report", "build"),
-    "compare": ("serlab.experiments.compare", "compare"),
-    "evaluate": ("serlab.evaluation.judge", "evaluate"),
-    "load_corpus": ("serlab.corpora", "load_corpus"),
-    "load_model": ("serlab.model.folder", "load"),
-    "load_recipe": ("serlab.recipes", "load_recipe"),
-    "predict": ("serlab.inference.files", "predict"),
-    "split": ("serlab.protocols", "split"),
+    "Comparison": "serlab.experiments.compare",
+    "Model": "serlab.model.model",
+    "Prediction": "serlab.model.prediction",
+    "SerlabError": "serlab.core",
+    "audit": "serlab.leaks",
+    "build_report": "serlab.report",
+    "compare": "serlab.experiments.compare",
+    "evaluate": "serlab.evaluation.judge",
+    "load_corpus": "serlab.corpora",
+    "load_model": "serlab.model.model",
+    "load_recipe": "serlab.recipes",
+    "predict": "serlab.inference.files",
+    "split": "serlab.protocols",
+    "to_frame": "serlab.model.prediction",
+    "train": "serlab.experiments.train",
 }
 
-__all__ = [
-    "Comparison",
-    "SerlabError",
-    "__version__",
-    "audit",
-    "build_report",
-    "compare",
-    "evaluate",
-    "load_corpus",
-    "load_model",
-    "load_recipe",
-    "predict",
-    "split",
-]
+__all__ = ["__version__", *_HOMES]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'serlab' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    attribute = "build" if name == "build_report" else name
+    return getattr(importlib.import_module(_HOMES[name]), attribute)
 
 
 def __dir__() -> list[str]:

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from serlab.approaches import encoder
-from serlab.approaches.encoder import SpeechEncoder
+from serlab.approaches.encoder import HeadSettings, heads
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.network import score
 from serlab.core import UserError
-from serlab.recipes import EncoderModel, HeadSettings
 
 LABELS = ("angry", "happy", "sad")
 TINY = {
@@ -45,6 +46,7 @@ HEADS = {
     "transformers, weighted": HeadSettings(layers="weighted"),
     "attentive": HeadSettings(kind="pooled", layers="weighted", pooling="attentive"),
     "mean+std": HeadSettings(kind="pooled", pooling="mean+std"),
+    "gru": HeadSettings(kind="pooled", pooling="gru"),
 }
 
 
@@ -282,3 +284,30 @@ def test_what_is_not_trained_is_refused_by_name(architecture: str) -> None:
 def test_a_mask_wider_than_the_features_is_refused() -> None:
     with pytest.raises(UserError, match=r"mask_feature_length is 64; it must be from 1 to 32"):
         build("wav2vec2", {**TINY, "mask_feature_prob": 0.05, "mask_feature_length": 64})
+
+
+def test_a_head_of_every_pooling_is_trained() -> None:
+    for pooling in heads.names():
+        network = build("wav2vec2", TINY, HeadSettings(kind="pooled", pooling=pooling)).train()
+        network(torch.from_numpy(network.frontend(clips(9000)[0]))[None]).logsumexp(dim=1).sum().backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters() if "head." in name}
+        assert all(gradient is not None and gradient.any() for gradient in gradients.values()), pooling
+
+
+def test_a_recurrent_head_hears_the_order_of_frames() -> None:
+    frames = torch.randn(1, 9, 32, generator=torch.Generator().manual_seed(0))
+    for pooling, ordered in (("gru", True), ("mean", False)):
+        torch.manual_seed(0)
+        head = heads.get(pooling)(HeadSettings(kind="pooled", pooling=pooling), 32, 1, 3).eval()
+        assert torch.allclose(head([frames]), head([frames.flip(1)]), atol=1e-5) is not ordered
+
+
+def test_layers_that_may_be_dropped_cannot_be_weighted() -> None:
+    weighted = EncoderModel(architecture="wav2vec2", config={**TINY, "layerdrop": 0.1}, head=HEADS["attentive"])
+    with pytest.raises(UserError, match=r"model.head.layers=weighted needs model.config.layerdrop=0.0"):
+        encoder.from_recipe(weighted, LABELS, "fp32", recipe="mine")
+
+
+def test_an_unknown_pooling_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(UserError, match=r"'grus'.*did you mean 'gru'"):
+        HeadSettings(kind="pooled", pooling="grus")

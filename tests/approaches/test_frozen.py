@@ -11,10 +11,11 @@ import torch
 from tests.approaches.test_encoder import ARCHITECTURES, LABELS, TINY, WHISPER, build, clips
 from transformers import AutoConfig, AutoModelForAudioClassification, Wav2Vec2FeatureExtractor
 
-from serlab.approaches import encoder, frozen, whisper
-from serlab.approaches.encoder import SpeechEncoder
+from serlab.approaches.encoder import HeadSettings, frozen, whisper
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
+from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.network import score
-from serlab.recipes import EncoderModel, HeadSettings
 
 POOLED = HeadSettings(kind="pooled", layers="weighted", pooling="mean+std")
 
@@ -72,8 +73,10 @@ def test_only_what_lies_above_is_trained_and_in_the_same_way(architecture: str) 
         torch.testing.assert_close(gradient, gradients[0][key], atol=1e-5, rtol=1e-4)
 
 
-def test_masks_and_layerdrop_apply_above_the_cut() -> None:
-    network = build("wav2vec2", {**TINY, "mask_time_prob": 0.5, "mask_time_length": 2}, freeze_layers=2)
+@pytest.mark.parametrize("head", [HeadSettings(), POOLED])
+def test_masks_and_layerdrop_apply_above_the_cut(head: HeadSettings) -> None:
+    masked = {**TINY, "mask_time_prob": 0.5, "mask_time_length": 2, "layerdrop": 0.5 * (head.layers == "last")}
+    network = build("wav2vec2", masked, head, freeze_layers=2)
     features = torch.from_numpy(network.frontend(clips(16000)[0]))[None]
     network.train()
     drawn = [network(features.clone()) for _ in range(2)]

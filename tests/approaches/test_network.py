@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serlab.approaches.network import score, windows
-from serlab.approaches.resnet import ResNet
-from serlab.frontends.logmel import FLOOR_DB
-from serlab.recipes import LogMelSettings, ResNetModel
+from serlab.approaches.resnet import Settings as ResNetModel
+from serlab.approaches.resnet.network import ResNet
+from serlab.frontends.logmel import FLOOR_DB, LogMelSettings
 
 LABELS = ("angry", "sad")
 

@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATIO
 
 from serlab.approaches import plain
 from serlab.approaches.int8 import Int8Linear
-from serlab.approaches.preprocessor import FAMILIES
+from serlab.checkpoints.preprocessor import FAMILIES
 from serlab.core import UserError
 from serlab.model.folder import load
 

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from tests.approaches.conftest import blobs, recall_mean, softmax
 
-from serlab.approaches.probe import Probe
+from serlab.approaches.probe.regression import Probe
 from serlab.core import UserError
 
 
@@ -62,8 +61,8 @@ class TestProbe:
 
     def test_a_safetensors_file_rebuilds_it(self, tmp_path):
         model, (new, _) = self.fit(), layered(50, 4, seed=2)
-        save_file(model.arrays(), tmp_path / "model.safetensors")
-        again = Probe.from_arrays(load_file(tmp_path / "model.safetensors"))
+        model.save(tmp_path)
+        again = Probe.load(tmp_path, 4)
         assert np.array_equal(again.logits(new), model.logits(new))
         assert again.chosen == model.chosen
         assert np.abs(model.logits(new[7:8]) - model.logits(new)[7]).max() < 1e-9

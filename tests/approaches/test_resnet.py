@@ -16,9 +16,10 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from serlab.approaches.resnet import ResNet
+from serlab.approaches.resnet import Settings as ResNetModel
+from serlab.approaches.resnet.network import ResNet, moments
 from serlab.core import UserError
-from serlab.recipes import LogMelSettings, ResNetModel
+from serlab.frontends.logmel import LogMelSettings
 
 LABELS = ("angry", "sad")
 
@@ -102,3 +103,12 @@ def test_bands_that_never_change_do_not_divide_by_zero() -> None:
     network = ResNet(ResNetModel(logmel=LogMelSettings(bands=32)), LABELS, torch.zeros(32), torch.zeros(32)).eval()
     with torch.no_grad():
         assert np.isfinite(network(torch.zeros(1, 40, 32)).numpy()).all()
+
+
+def test_moments_are_numpys_over_all_frames() -> None:
+    random = np.random.default_rng(0)
+    clips = [random.normal(-50, 20, (length, 4)).astype(np.float32) for length in (1, 300, 17, 2048)]
+    mean, std = moments(clips)
+    frames = np.concatenate(clips).astype(np.float64)
+    np.testing.assert_allclose(mean, frames.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-13)

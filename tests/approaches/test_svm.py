@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from sklearn.svm import SVC
 from tests.approaches.conftest import blobs, recall_mean, softmax
 
-from serlab.approaches.svm import RegressedSupportVectorClassifier, SupportVectorClassifier
+from serlab.approaches.svm.machine import RegressedSupportVectorClassifier, SupportVectorClassifier
 from serlab.core import UserError
 
 FEW = {"penalties": (1.0, 4.0), "gammas": (0.01, 0.05)}
@@ -66,17 +66,18 @@ def test_a_clips_logits_do_not_depend_on_its_company():
 def test_a_safetensors_file_rebuilds_it(tmp_path):
     model, new = fit(), blobs(50, 4, seed=3)[0]
     assert all(value.dtype == np.float64 for value in model.arrays().values())
-    save_file(model.arrays(), tmp_path / "model.safetensors")
-    again = SupportVectorClassifier.from_arrays(load_file(tmp_path / "model.safetensors"))
+    model.save(tmp_path)
+    again = SupportVectorClassifier.load(tmp_path, 4)
     assert np.array_equal(again.logits(new), model.logits(new))
     assert again.chosen == model.chosen
 
 
-def test_a_missing_array_is_named():
+def test_a_missing_array_is_named(tmp_path):
     arrays = fit().arrays()
     del arrays["dual"]
-    with pytest.raises(UserError, match="lack dual"):
-        SupportVectorClassifier.from_arrays(arrays)
+    save_file(arrays, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="lacks the weight dual"):
+        SupportVectorClassifier.load(tmp_path, 4)
 
 
 def test_same_seed_same_model_whatever_the_workers():
@@ -253,13 +254,14 @@ def test_held_out_answers_worse_than_a_guess_leave_the_temperature_at_1():
     assert model.chosen["temperature"] is None
 
 
-def test_the_first_version_answers_by_a_regression_over_pairs():
+def test_the_first_version_answers_by_a_regression_over_pairs(tmp_path):
     features, targets, speakers = blobs(240, 4)
     model = RegressedSupportVectorClassifier.fit(features, targets, speakers, n_labels=4, seed=0, **FEW)
     new = blobs(100, 4, seed=1)[0]
     assert np.array_equal(model.logits(new), model.decision_values(new) @ model.weight + model.bias)
     assert sorted(model.chosen) == ["C", "gamma", "inner_uar"]
-    again = RegressedSupportVectorClassifier.from_arrays(model.arrays())
+    model.save(tmp_path)
+    again = RegressedSupportVectorClassifier.load(tmp_path, 4)
     assert np.array_equal(again.logits(new), model.logits(new))
 
 

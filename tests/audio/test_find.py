@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from serlab import audio
-from serlab.audio import AudioError, find_audio
+from serlab.audio import Audio, AudioError, find_audio
 from serlab.core import UserError
 
 
@@ -46,7 +46,7 @@ def test_files_are_found_as_pathlib_sorts_and_names_them(tmp_path, monkeypatch):
     expected = [str(path) for path in sorted(Path(name) for name in (*names, "c.wav", "gone.wav", "loop.wav"))]
     assert find_audio([Path()]).files == expected
     with pytest.raises(AudioError, match="symbolic links"):
-        audio.read(Path("loop.wav"))
+        Audio.from_file(Path("loop.wav"))
 
 
 def test_finding_nothing(tmp_path):
@@ -94,7 +94,7 @@ def test_links_to_what_is_not_there_say_who_fetches_it(tmp_path):
     said = {}
     for file in find_audio([tmp_path]).files:
         with pytest.raises(AudioError) as caught:
-            audio.read(Path(file))
+            Audio.from_file(Path(file))
         said[Path(file).name] = caught.value.reason
     assert said == {
         "annex.wav": "a git-annex link without its content (git annex get fetches it)",
@@ -139,7 +139,7 @@ def test_pipes_sockets_and_devices_named_like_audio_are_refused_and_never_waited
     assert files == ["pipe.wav", "socket.wav", "zero.wav"]
     for file in files:
         with pytest.raises(AudioError, match="not a regular file"):
-            audio.read(Path(file))
+            Audio.from_file(Path(file))
 
 
 def test_folders_nested_beyond_any_path_are_listed(tmp_path, monkeypatch):

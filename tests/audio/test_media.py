@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serlab import audio
-from serlab.audio import AudioError, Limits
+from serlab.audio import DEFAULT_LIMITS, Audio, AudioError, Limits
 
 WAVE = 0.3 * np.sin(np.arange(32123) ** 1.1 / 30)
 # Container, codec, sample rate, and how much more than the sound the container holds for all it says.
@@ -68,10 +68,15 @@ def made(
     return stream.getvalue()
 
 
+def original(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[np.ndarray, int]:
+    sound = Audio.from_file(path, limits=limits)
+    return sound.original, sound.sample_rate
+
+
 def refused(path: Path, content: bytes, said: str = "") -> None:
     path.write_bytes(content)
     with pytest.raises(AudioError) as caught:
-        audio.read(path)
+        Audio.from_file(path)
     assert said in caught.value.reason
 
 
@@ -79,11 +84,11 @@ def refused(path: Path, content: bytes, said: str = "") -> None:
 def test_every_container_gives_its_sound(tmp_path, kind):
     path = tmp_path / f"clip.{kind}"
     path.write_bytes(made(kind))
-    samples, rate = audio.decode(path)
+    samples, rate = original(path)
     _, _, expected, more = KINDS[kind]
     assert rate == expected
     assert 0 <= len(samples) - len(WAVE) * rate // 16000 <= more
-    heard = audio.read(path)
+    heard = Audio.from_file(path).samples
     delay = int(np.argmax(np.correlate(heard[:8000], WAVE[1000:5000], "valid"))) - 1000
     assert np.corrcoef(heard[4000 + delay : 9000 + delay], WAVE[4000:9000])[0, 1] > 0.9
     assert delay == 0 or kind in ("aac", "ts", "flv", "amr")  # These have no place to say how much to skip.
@@ -109,7 +114,7 @@ def test_any_damage_ends_in_a_reason_or_in_a_clip_as_long(tmp_path, kind, capfd)
     content = made(kind)
     path = tmp_path / "clip"
     path.write_bytes(content)
-    whole = len(audio.decode(path)[0])
+    whole = len(original(path)[0])
     chance = random.Random(kind)
     for _ in range(25):
         damaged = bytearray(content)
@@ -117,7 +122,7 @@ def test_any_damage_ends_in_a_reason_or_in_a_clip_as_long(tmp_path, kind, capfd)
             damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
         try:
-            samples, rate = audio.decode(path, limits=Limits(max_seconds=600))
+            samples, rate = original(path, limits=Limits(max_seconds=600))
         except AudioError:
             continue
         assert abs(len(samples) - whole) / rate < 0.1
@@ -127,14 +132,14 @@ def test_any_damage_ends_in_a_reason_or_in_a_clip_as_long(tmp_path, kind, capfd)
 def test_channels_are_averaged_and_the_first_sound_of_a_video_taken(tmp_path):
     path = tmp_path / "clip.mov"
     path.write_bytes(made("mov", channels=2, pictures=True, sounds=2))
-    np.testing.assert_allclose(audio.read(path), 0.75 * WAVE, atol=1e-4)
+    np.testing.assert_allclose(Audio.from_file(path).samples, 0.75 * WAVE, atol=1e-4)
     assert audio.info(path).channels == 2
 
 
 @pytest.mark.parametrize("kind", ["m4a", "mka", "wv"])
 def test_eight_channels(tmp_path, kind):
     (tmp_path / "clip").write_bytes(made(kind, channels=8, layout="7.1"))
-    samples = audio.read(tmp_path / "clip")
+    samples = Audio.from_file(tmp_path / "clip").samples
     assert abs(len(samples) - len(WAVE)) <= KINDS[kind][3]
     np.testing.assert_allclose(samples[2000:30000], 4.5 / 8 * WAVE[2000:30000], atol=0.05 if kind == "m4a" else 0.01)
 
@@ -166,7 +171,7 @@ def test_flac_of_bits_that_libsndfile_does_not_read(tmp_path, bits):
     path = tmp_path / "clip.flac"
     content = plain_flac(bits, [int(each * (1 << bits - 1)) for each in WAVE[:4096]])
     path.write_bytes(content)
-    np.testing.assert_allclose(audio.read(path), WAVE[:4096], atol=2 ** (2 - bits) + 1e-6)
+    np.testing.assert_allclose(Audio.from_file(path).samples, WAVE[:4096], atol=2 ** (2 - bits) + 1e-6)
     refused(path, content[:-10])
     refused(path, content + bytes(1 << 21), "far more bytes")
 
@@ -178,17 +183,17 @@ def test_a_video_without_sound(tmp_path):
 def test_a_fragmented_mp4_and_a_webm_of_unknown_length(tmp_path):
     path = tmp_path / "clip"
     path.write_bytes(made("m4a", movflags="frag_keyframe+empty_moov"))
-    assert len(audio.read(path)) >= len(WAVE)
+    assert len(Audio.from_file(path).samples) >= len(WAVE)
     live = made("webm", live="1")
     path.write_bytes(live)
-    assert len(audio.read(path)) == len(WAVE)
+    assert len(Audio.from_file(path).samples) == len(WAVE)
     refused(path, live[:-5], "truncated")
 
 
 def test_too_long_is_not_decoded(tmp_path):
     (tmp_path / "clip").write_bytes(made("m4a"))
     with pytest.raises(AudioError, match="longer than 1 s"):
-        audio.read(tmp_path / "clip", limits=Limits(max_seconds=1))
+        Audio.from_file(tmp_path / "clip", limits=Limits(max_seconds=1))
 
 
 def test_without_the_extra_the_reason_names_it(tmp_path, monkeypatch):
@@ -201,9 +206,9 @@ def test_without_the_extra_the_reason_names_it(tmp_path, monkeypatch):
         return imported(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for look in (audio.read, audio.info):
-        with pytest.raises(AudioError, match=r"needs the extra media: pip install 'serlab\[media\]'"):
-            look(tmp_path / "clip.m4a")
+    with pytest.raises(AudioError, match=r"needs the extra media: pip install 'serlab\[media\]'"):
+        Audio.from_file(tmp_path / "clip.m4a")
+    assert audio.info(tmp_path / "clip.m4a").fault.startswith("needs the extra media")
 
 
 @pytest.mark.parametrize("head", [b".RMF\0\0\0\x12", b"MAC \x96\x0f", b"\0\0\1\xba\x44", b"\x0bw\x12\x34"])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks.coverage import plain_mcnemar, simulate
-from benchmarks.population import Population, fit, outcomes_of
+from benchmarks.population import Population, counts_of, fit
 from scipy.special import ndtr
 from scipy.stats import binomtest
 
@@ -54,7 +54,7 @@ def test_the_shares_are_found_again_in_tables_drawn_from_them(population: Popula
 
 def test_outcomes_hold_every_clip_and_every_hit(population: Population) -> None:
     right = population.draw(5, np.random.default_rng(2))[0]
-    counts = outcomes_of(right, population.clips).matrices[0]
+    counts = counts_of(right, population.clips).matrices[0]
     np.testing.assert_array_equal(counts.sum(axis=2), np.tile(population.clips, (5, 1)))
     assert np.trace(counts.sum(axis=0)) == right.sum()
     assert 0 < float(np.mean(uar(counts))) < 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.population import Population, outcomes_of
+from benchmarks.population import Population, counts_of
 from benchmarks.trainings import Setting, with_trainings
 
 from serlab.evaluation.metrics import uar
@@ -25,12 +25,12 @@ def test_a_training_moves_all_speakers_of_a_fold_and_no_other(population: Popula
 
 def test_outcomes_keep_seeds_and_folds(population: Population) -> None:
     right = population.draw_trainings(7, np.random.default_rng(1), seeds=3, folds=2, scatter=0.1)[:, 0]
-    outcomes = outcomes_of(right, population.clips, 2)
-    assert outcomes.matrices.shape[:2] == (3, 7)
-    assert outcomes.folds == (1, 2)
-    hits = outcomes.by_seed.diagonal(axis1=1, axis2=2).sum(axis=1)
+    counts = counts_of(right, population.clips, 2)
+    assert counts.matrices.shape[:2] == (3, 7)
+    assert counts.folds == (1, 2)
+    hits = counts.by_seed.diagonal(axis1=1, axis2=2).sum(axis=1)
     np.testing.assert_array_equal(hits, right.sum(axis=(1, 2)))
-    assert len(set(uar(outcomes.by_seed))) == 3
+    assert len(set(uar(counts.by_seed))) == 3
 
 
 def test_who_holds_two_trainings_for_all_is_too_sure(population: Population) -> None:

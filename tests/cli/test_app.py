@@ -93,10 +93,10 @@ def test_a_reader_that_has_gone_is_no_error(serlab_process):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["compare", ""], "a word of the command is empty"),
+        (["compare", ""], "an argument is empty"),
         (["compare", "synthetic", "--out", ""], "--out is empty"),
         (["compare", "synthetic", "--out="], "--out is empty"),
-        (["predict", "", "--model", "x"], "a word of the command is empty"),
+        (["predict", "", "--model", "x"], "an argument is empty"),
     ],
 )
 def test_an_empty_word_is_refused(serlab, arguments, said):

@@ -61,7 +61,7 @@ def test_json_has_the_findings_and_nothing_else(serlab, clips, split):
 def test_strict_ends_with_1_where_there_is_an_error(serlab, clips, split):
     ended = serlab("audit", clips, "--split", split, "--strict")
     assert ended.code == 1
-    assert "SL002 error: The same recording on two sides" in ended.out
+    assert "SL002 error: The same recording in two subsets" in ended.out
     assert "s0_calm_0" in ended.out
     assert "What to do:" in ended.out
 
@@ -119,7 +119,7 @@ def test_the_corpus_is_not_overwritten_by_its_split(serlab, clips):
     before = clips.read_bytes()
     ended = serlab("split", clips, "--out", clips)
     assert ended.code == 2
-    assert "is the corpus's own table" in ended.sentence
+    assert "is the table of the corpus" in ended.sentence
     assert clips.read_bytes() == before
 
 
@@ -132,13 +132,13 @@ def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split,
     ended = serlab("audit", folder / "clips.csv", "--split", folder / "split.csv", "--format", "json")
     found = {finding["code"]: finding for finding in json.loads(ended.out)["findings"]}
     assert found["SL004"]["clips"] == ["s4_calm_0"]
-    assert (found["SL009"]["severity"], found["SL009"]["text"].split(" side ")[0]) == ("note", "The development")
+    assert (found["SL009"]["severity"], found["SL009"]["text"].split(" subset ")[0]) == ("note", "The development")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--protocol", "holdout", "--split", "x.csv"], "give one of them"),
+        (["--protocol", "holdout", "--split", "x.csv"], "give only one of them"),
         (["--split", "none.csv"], "there is no split none.csv"),
         (["--format", "xml"], "--format xml is not one of"),
         (["--protocol", "nothing"], "nothing"),

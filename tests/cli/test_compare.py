@@ -154,7 +154,7 @@ def test_a_corpus_without_speakers_says_once_that_disjointness_is_unknown(serlab
         "compare", path, "--recipes", "mfcc-svm", "--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out"
     )
     assert ended.code == 0
-    assert ended.err.count("names no speakers") == 1
+    assert ended.err.count("has no speakers") == 1
     report = Path(ended.out.strip()).with_name("report.md").read_text()
     assert "unknown" in report
 

@@ -5,14 +5,15 @@ import json
 import pytest
 import yaml
 
-from serlab.protocols import PROTOCOLS
+from serlab.corpora import descriptions
+from serlab.protocols import definitions
 from serlab.recipes import load_recipe, preset_names
 
 
 def test_corpora(serlab):
     ended = serlab("corpora")
     assert ended.code == 0
-    assert [line.split()[0] for line in ended.out.splitlines()] == ["crema-d", "synthetic", "or"]
+    assert [line.split()[0] for line in ended.out.splitlines()] == [*descriptions(), "or"]
 
 
 def test_recipes(serlab):
@@ -35,7 +36,7 @@ def test_one_recipe_with_all_its_settings(serlab, tmp_path):
 def test_protocols(serlab):
     ended = serlab("protocols")
     assert ended.code == 0
-    assert [line.split()[0] for line in ended.out.splitlines()] == list(PROTOCOLS)
+    assert [line.split()[0] for line in ended.out.splitlines()] == list(definitions())
 
 
 def test_protocols_that_fit_a_corpus_with_their_sizes(serlab, tiny_corpus):
@@ -53,7 +54,7 @@ def test_verifying_a_corpus_that_lacks_nearly_everything(serlab, tmp_path, make_
     assert ended.code == 1
     assert "missing: 7441" in ended.out
     assert "extra: 1" in ended.out
-    assert ended.out.splitlines()[-1] == "something is wrong: see above"
+    assert ended.out.splitlines()[-1] == "problems found: see above"
     found = serlab("data", "verify", "crema-d", "--data", tmp_path, "--format", "json")
     assert found.code == 1
     assert len(json.loads(found.out)["missing"]) == 7441
@@ -70,7 +71,7 @@ def test_verifying_the_development_copy(serlab, cremad_root):
 def test_a_setting_needs_its_recipe(serlab):
     ended = serlab("recipes", "--set", "training.epochs=3")
     assert ended.code == 2
-    assert "--set changes a recipe" in ended.sentence
+    assert "--set needs a recipe" in ended.sentence
 
 
 def test_a_refused_setting_of_one_recipe_is_shown_as_written(serlab):

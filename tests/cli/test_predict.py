@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serlab.audio import read
+from serlab.audio import Audio
 
 NAMES = ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm")
 
@@ -100,7 +100,7 @@ def test_a_plain_transformers_folder_gives_transformers_own_logits(serlab, tiny_
     assert ended.code == 0
     theirs = pipeline("audio-classification", model=str(folder), device="cpu")
     for row in json.loads(ended.out)["predictions"]:
-        expected = {entry["label"]: entry["score"] for entry in theirs(read(Path(row["path"])), top_k=3)}
+        expected = {entry["label"]: entry["score"] for entry in theirs(Audio.from_file(row["path"]).samples, top_k=3)}
         assert row["probabilities"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -232,7 +232,7 @@ def test_another_models_file_is_refused(predict, clips, tmp_path):
     assert f"{path} holds rows of another model" in ended.sentence
     ended = predict("tiny-resnet", *clips[:2], "--out", path, "--precision", "bf16")
     assert ended.code == 2
-    assert "add --precision fp32" in ended.sentence
+    assert "use --precision fp32" in ended.sentence
     assert path.read_bytes() == before
 
 

@@ -64,7 +64,7 @@ def test_a_file_keeps_to_one_way_of_answering(serlab, answers, unsure, clips, tm
     assert 0 < sum(row["predicted"] == "" for row in rows) < len(rows)
     other = serlab("predict", "--model", model, *clips, "--out", out)
     assert other.code == 2
-    assert "another --abstain (0.05)" in other.sentence
+    assert "was written with --abstain 0.05" in other.sentence
 
 
 @pytest.mark.parametrize("share", ["2", "0"])

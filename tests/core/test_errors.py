@@ -2,18 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from serlab.core import EMOTIONS, FindingsError, MachineError, SerlabError, UserError, unknown
+from serlab.core import FindingsError, MachineError, SerlabError, UserError, unknown
 
 
 def test_each_kind_of_error_ends_the_command_line_with_its_own_code():
     assert (FindingsError.exit_code, UserError.exit_code, MachineError.exit_code) == (1, 2, 3)
     for kind in (FindingsError, UserError, MachineError):
         assert issubclass(kind, SerlabError)
-
-
-def test_labels_of_cremad_are_in_alphabetical_order():
-    assert list(EMOTIONS) == sorted(EMOTIONS)
-    assert len(EMOTIONS) == 6
 
 
 @pytest.mark.parametrize(

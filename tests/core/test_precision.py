@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from serlab.core import MachineError, precision
-from serlab.core.precision import autocast, bf16_gain, device, has_bf16, resolve
+from serlab.core import MachineError, UserError, precision
+from serlab.core.errors import as_options
+from serlab.core.precision import autocast, bf16_gain, device, has_bf16, on_device, resolve, without_tf32
+from serlab.recipes import load_recipe
 
 ON_CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="asks the processor")
 FLAGS = {"avx512_bf16": True}
@@ -39,10 +44,59 @@ def test_what_a_gpu_lacks_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     assert not has_bf16()
     assert resolve("auto") == "fp32"
-    with pytest.raises(MachineError, match="--precision fp32"):
+    with pytest.raises(MachineError, match="precision=fp32"):
         resolve("bf16")
-    with pytest.raises(MachineError, match="--precision bf16"):
+    with pytest.raises(MachineError, match="precision=bf16"):
         resolve("int8")
+    with on_device("cpu"):
+        assert resolve("int8") == "int8"
+
+
+@pytest.mark.parametrize("name", ["fp8", "FP32", "", None, 32])
+def test_an_unknown_precision_is_an_error(name):
+    with pytest.raises(UserError, match="is not one of auto, fp32, bf16, int8") as caught:
+        resolve(name)
+    assert as_options(caught.value).startswith("--precision ")
+
+
+def test_a_device_holds_for_its_block_and_thread(monkeypatch):
+    usual = device()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device().type == "cuda"
+    with on_device("cuda:1"):
+        assert device() == torch.device("cuda", 1)
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(device).result() == torch.device("cuda")
+        with on_device("cpu"):
+            assert device().type == "cpu"
+        assert device() == torch.device("cuda", 1)
+    monkeypatch.undo()
+    assert device() == usual
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:x", "", "CPU", 0])
+def test_an_unknown_device_is_an_error(name):
+    with pytest.raises(UserError, match=f"device={name} is unknown; use cpu, cuda or cuda:N"), on_device(name):
+        pass
+
+
+@pytest.mark.parametrize("name", ["cuda:99", pytest.param("cuda", marks=ON_CPU)])
+def test_a_device_that_is_not_there_is_the_machines_fault(name):
+    with pytest.raises(MachineError, match=f"device={name} is not available"), on_device(name):
+        pass
+
+
+def test_convolutions_are_exact_for_a_block_only():
+    before = torch.backends.cudnn.allow_tf32
+    with without_tf32():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_torch_is_loaded_late():
+    code = "import sys, serlab.core.precision as p; p.resolve('fp32'); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @ON_CPU
@@ -90,3 +144,10 @@ def test_under_int8_what_stays_floating_is_as_auto(monkeypatch):
         monkeypatch.setattr(precision, "has_bf16", lambda there=there: there)
         with autocast("int8"):
             assert (values @ values).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mfcc-svm", "whisper-base-probe"])
+@pytest.mark.parametrize("asked", ["fp8", "int8"])
+def test_no_recipe_is_trained_in_an_unknown_precision(name, asked):
+    with pytest.raises(UserError, match=f"precision={asked} is not one of auto, fp32, bf16"):
+        load_recipe(name, precision=asked)

@@ -3,13 +3,11 @@ from __future__ import annotations
 import pytest
 
 from serlab.core import UserError
-from serlab.corpora import Columns, corpus_names, load_corpus
+from serlab.corpora import Columns, descriptions, load_corpus
 
 
-def test_known_corpora_have_a_line_each():
-    names = corpus_names()
-    assert list(names) == ["crema-d", "synthetic"]
-    assert all(names.values())
+def test_known_corpora_are_in_alphabetical_order():
+    assert list(descriptions()) == ["crema-d", "ravdess", "synthetic"]
 
 
 def test_an_unknown_name_gets_the_nearest_one():
@@ -25,7 +23,7 @@ def test_a_path_that_is_nearly_there_is_named(tmp_path, monkeypatch):
 
 
 def test_options_that_belong_to_another_kind_of_corpus(tmp_path):
-    with pytest.raises(UserError, match="columns can be named only for a table"):
+    with pytest.raises(UserError, match="only the columns of your own table can be named"):
         load_corpus("crema-d", columns=Columns())
-    with pytest.raises(UserError, match="leave --data out"):
+    with pytest.raises(UserError, match="leave data out"):
         load_corpus(str(tmp_path), data=tmp_path)

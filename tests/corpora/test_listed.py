@@ -44,8 +44,8 @@ def test_columns_that_are_not_used_are_named_once(folder, capsys):
         assert list(read(folder, table).clips) == ["path", "label"]
     said = capsys.readouterr().err
     assert said.count("columns not used: spk, age, split; the column 'spk' looks like the speakers") == 1
-    assert "--speaker-column spk" in said
-    assert "--protocol" in said
+    assert "rename it speaker" in said
+    assert "give a CSV as the protocol" in said
 
 
 def test_usual_names_are_taken_in_any_case(folder):
@@ -62,7 +62,7 @@ def test_empty_rows_and_nameless_columns_are_left_out_and_errors_count_them(fold
     assert "2 columns without a name and 2 empty rows left out" in capsys.readouterr().err
     text[-1] = "sub/c.wav,,s1,,"
     (folder / "t.csv").write_text("\n".join(text) + "\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"row 5 of the table .* has nothing in the column 'label'"):
+    with pytest.raises(UserError, match=r"row 5 of the table .* is empty in the column 'label'"):
         read_listed(folder / "t.csv", Columns())
 
 
@@ -75,12 +75,12 @@ def test_other_spellings_of_paths(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("https://example.org/a.wav", "1 of the 3 files .* fetch them first"),
-        ("s3://bucket/a.wav", "fetch them first"),
+        ("https://example.org/a.wav", "1 of the 3 files .* download them first"),
+        ("s3://bucket/a.wav", "download them first"),
         ("C:\\data\\a.wav", "do not exist"),
         ("~nobody-of-that-name/a.wav", "do not exist"),
         ("x" * 300, "do not exist"),
-        ("sub", "which is a folder; each row names one file"),
+        ("sub", "which is a folder; expected one file per row"),
     ],
 )
 def test_paths_that_lead_to_no_file(folder, path, words):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serlab import audio
 from serlab.corpora import load_corpus
 from serlab.corpora.scan import describe_files, in_threads, scan
 from serlab.corpora.verify import verify
@@ -53,11 +54,13 @@ def opened(monkeypatch):
     """Names of the files that are read, in order."""
     names = []
 
-    def sha256_file(path: Path) -> str:
-        names.append(path.name)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    info = audio.info
 
-    monkeypatch.setattr("serlab.corpora.scan.sha256_file", sha256_file)
+    def noted(path: Path) -> audio.Info:
+        names.append(path.name)
+        return info(path)
+
+    monkeypatch.setattr(audio, "info", noted)
     return names
 
 

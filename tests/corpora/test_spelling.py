@@ -14,7 +14,7 @@ from serlab.corpora.spelling import check_labels_differ, joined, named_like_peop
 def test_spaces_and_what_nobody_sees_make_no_second_name(other):
     names, notes = joined(["very sad", other, "very sad", "happy"])
     assert names == ["very sad", "very sad", "very sad", "happy"]
-    assert notes == [f"'very sad' takes in {other!a} (1 clip)"]
+    assert notes == [f"'very sad' replaces {other!a} (1 clip)"]
 
 
 def test_unicode_forms_and_whole_numbers_make_no_second_name():
@@ -28,7 +28,7 @@ def test_a_name_that_stands_alone_keeps_its_spelling():
 
 
 def test_labels_that_differ_by_capitals_are_refused_by_name():
-    with pytest.raises(UserError, match=r"'Happy' \(2 clips\) and 'happy' \(1 clip\); write them alike"):
+    with pytest.raises(UserError, match=r"'Happy' \(2 clips\) and 'happy' \(1 clip\); use one spelling"):
         check_labels_differ(["Happy", "happy", "Happy", "sad"], "t.csv")
     check_labels_differ(["happy", "sad"], "t.csv")
     assert nearly_same(["S1", "s1", "s2"]) == [["S1", "s1"]]

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, MachineError, UserError
-from serlab.corpora import synthetic
+from serlab.core import MachineError, UserError
+from serlab.corpora import load_corpus, synthetic
 from serlab.corpora.base import Corpus
 from serlab.frontends.functionals import MfccStatistics
-from serlab.leaks.auditing import copies
 from serlab.protocols import split
+from serlab.recordings.duplicates import find_duplicates
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
     pytest.importorskip("espeakng_loader")
-    return synthetic.load(tmp_path_factory.mktemp("synthetic"))
+    return load_corpus("synthetic", data=tmp_path_factory.mktemp("synthetic"))
 
 
 @pytest.fixture
@@ -102,12 +103,12 @@ def test_it_can_be_learnt_but_no_single_cue_tells(corpus):
 
 
 def test_the_leak_audit_takes_no_two_clips_for_one_recording(corpus):
-    assert not copies(corpus)
+    assert not find_duplicates(corpus)
 
 
 def test_loading_again_speaks_no_more_and_reads_the_same(corpus, monkeypatch):
     monkeypatch.setattr(synthetic, "_spoken", lambda requests: pytest.fail("it was spoken again"))
-    again = synthetic.load(Path(corpus.clips["path"][0]).parent)
+    again = load_corpus("synthetic", data=Path(corpus.clips["path"][0]).parent)
     assert again.fingerprint == corpus.fingerprint
     pd.testing.assert_frame_equal(again.clips, corpus.clips)
 
@@ -122,12 +123,12 @@ def test_the_gpl_library_is_never_in_this_process(corpus):
 @pytest.fixture
 def small(six, tmp_path) -> tuple[Path, Corpus]:
     pytest.importorskip("espeakng_loader")
-    return tmp_path / "one", synthetic.load(tmp_path / "one")
+    return tmp_path / "one", load_corpus("synthetic", data=tmp_path / "one")
 
 
 def test_made_twice_it_is_the_same_to_the_last_byte(small, tmp_path):
     _, first = small
-    second = synthetic.load(tmp_path / "two")
+    second = load_corpus("synthetic", data=tmp_path / "two")
     assert list(second.clips["sha256"]) == list(first.clips["sha256"])
     assert second.fingerprint == first.fingerprint
 
@@ -138,14 +139,14 @@ def test_a_lost_or_changed_file_is_made_again(small, name, damage):
     folder, whole = small
     before = (folder / name).read_bytes()
     damage(folder / name)
-    assert synthetic.load(folder).fingerprint == whole.fingerprint
+    assert load_corpus("synthetic", data=folder).fingerprint == whole.fingerprint
     assert (folder / name).read_bytes() == before
 
 
 def test_a_changed_file_is_told(small, capsys):
     folder, _ = small
     (folder / "voice01_s01_sad.wav").write_bytes(b"other")
-    synthetic.load(folder)
+    load_corpus("synthetic", data=folder)
     assert "voice01_s01_sad.wav is not what was made here" in capsys.readouterr().err
 
 
@@ -153,21 +154,21 @@ def test_a_corpus_of_another_version_is_made_again(small):
     folder, _ = small
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"version": "0"}))
-    synthetic.load(folder)
+    load_corpus("synthetic", data=folder)
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
 def test_without_a_folder_it_lies_in_the_users_cache(six, monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setenv("SERLAB_CACHE", str(tmp_path))
-    found = synthetic.load()
+    found = load_corpus("synthetic")
     assert Path(found.clips["path"][0]).parent == tmp_path / f"synthetic-{synthetic.VERSION}"
 
 
 def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MachineError, match=r"pip install 'serlab\[demo\]'"):
-        synthetic.load(tmp_path / "none")
+        load_corpus("synthetic", data=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -175,7 +176,7 @@ def test_the_last_words_of_a_broken_espeak_are_told(six, monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MachineError, match=r"espeak-ng stopped .*\(no message\)"):
-        synthetic.load(tmp_path / "silent")
+        load_corpus("synthetic", data=tmp_path / "silent")
     assert not (tmp_path / "silent" / "manifest.json").exists()
 
 
@@ -183,14 +184,14 @@ def test_a_voice_that_espeak_lacks_is_told(monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(synthetic, "_VOICES", (("xx-nowhere", 0.0, 1.0),))
     with pytest.raises(MachineError, match="espeak-ng has no voice 'xx-nowhere'"):
-        synthetic.load(tmp_path / "silent")
+        load_corpus("synthetic", data=tmp_path / "silent")
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(six, tmp_path):
     pytest.importorskip("espeakng_loader")
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(MachineError, match=r"cannot write .*voice01_s01_angry"):
-        synthetic.load(tmp_path / "file" / "below")
+        load_corpus("synthetic", data=tmp_path / "file" / "below")
 
 
 def test_every_voice_says_the_same_again():
@@ -204,6 +205,6 @@ def test_every_voice_says_the_same_again():
 
 def test_a_folder_of_other_files_is_not_filled(tmp_path):
     (tmp_path / "mine.wav").write_bytes(b"")
-    with pytest.raises(UserError, match="holds other files"):
-        synthetic.load(tmp_path)
+    with pytest.raises(UserError, match="contains other files"):
+        load_corpus("synthetic", data=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]

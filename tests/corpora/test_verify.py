@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from serlab.corpora import cremad
+from serlab.corpora import descriptions
+from serlab.corpora.described import official_clips
 from serlab.corpora.verify import verify
+
+CREMA_D = descriptions()["crema-d"]
 
 
 def test_a_faulty_copy(tmp_path, make_tone):
-    for clip in cremad.manifest()["clip"][:3]:
+    for clip in official_clips(CREMA_D)["clip"][:3]:
         make_tone(tmp_path / f"{clip}.flac", rate=11025)
     cut = tmp_path / "1001_DFA_DIS_XX.flac"
     cut.write_bytes(cut.read_bytes()[:-300])

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.counts import SpeakerCounts
 
 
-def outcomes_of(matrices, folds: int = 1) -> Outcomes:
-    """Outcomes from matrices of shape (seeds, speakers, K, K), the speakers in blocks of folds."""
+def counts_of(matrices, folds: int = 1) -> SpeakerCounts:
+    """SpeakerCounts from matrices of shape (seeds, speakers, K, K), the speakers in blocks of folds."""
     matrices = np.asarray(matrices, np.int64)
     seeds, speakers, classes, _ = matrices.shape
-    return Outcomes(
+    return SpeakerCounts(
         labels=tuple("abcdefgh"[:classes]),
         speakers=tuple(f"s{number:03d}" for number in range(speakers)),
         folds=tuple(range(1, folds + 1)),
@@ -19,6 +19,6 @@ def outcomes_of(matrices, folds: int = 1) -> Outcomes:
     )
 
 
-@pytest.fixture(name="outcomes_of")
-def _outcomes_of():
-    return outcomes_of
+@pytest.fixture(name="counts_of")
+def _counts_of():
+    return counts_of

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from serlab.core import UserError
 from serlab.evaluation.abstention import aurc, excess_aurc, judge_abstention, risk_coverage, threshold_for
-from serlab.evaluation.bootstrap import interval
+from serlab.evaluation.resampling import Resampling
 
 some_clips = st.lists(st.tuples(st.sampled_from([0.6, 0.7, 0.8, 0.9]), st.booleans()), min_size=1, max_size=6)
 
@@ -78,7 +78,7 @@ def test_the_order_of_clips_never_matters(seed):
     probabilities, truth, speaker = people(seed)
     order = np.random.default_rng(seed).permutation(len(truth))
     one, other = (
-        judge_abstention(probabilities[rows], truth[rows], speaker[rows], replicates=50)
+        judge_abstention(probabilities[rows], truth[rows], speaker[rows], resampling=Resampling(replicates=50))
         for rows in (np.arange(len(truth)), order)
     )
     assert asdict(one.aurc) == pytest.approx(asdict(other.aurc), abs=1e-12)
@@ -94,16 +94,18 @@ def test_intervals_equal_resampling_of_rows():
         rows = (np.repeat(np.arange(len(truth)), each.astype(int)[speaker]) for each in weights)
         return np.array([aurc(probabilities[row], truth[row]) for row in rows])
 
-    wanted = interval(aurc(probabilities, truth), brute, 12, replicates=200)
-    assert asdict(judge_abstention(probabilities, truth, speaker, replicates=200).aurc) == pytest.approx(
-        asdict(wanted), abs=1e-12
-    )
+    wanted = Resampling(replicates=200).interval(aurc(probabilities, truth), brute, 12)
+    assert asdict(
+        judge_abstention(probabilities, truth, speaker, resampling=Resampling(replicates=200)).aurc
+    ) == pytest.approx(asdict(wanted), abs=1e-12)
 
 
 def test_scores_at_a_coverage_are_those_of_the_surest_clips():
     probabilities, truth, speaker = people(seed=1)
     probabilities = probabilities - 1e-6 * np.arange(len(truth))[:, None]  # no two alike
-    judged = judge_abstention(probabilities, truth, speaker, coverages=[0.25, 1.0], replicates=100)
+    judged = judge_abstention(
+        probabilities, truth, speaker, coverages=[0.25, 1.0], resampling=Resampling(replicates=100)
+    )
     surest = np.argsort(-probabilities.max(axis=1))[: len(truth) // 4]
     for selective, rows in zip(judged.at, (surest, np.arange(len(truth))), strict=True):
         guess = probabilities[rows].argmax(axis=1)

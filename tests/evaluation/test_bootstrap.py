@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 from sklearn.metrics import f1_score, recall_score
-from tests.evaluation.conftest import outcomes_of
+from tests.evaluation.conftest import counts_of
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS, differences, interval, intervals
+from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.metrics import confusion
+from serlab.evaluation.resampling import FEWEST_SPEAKERS, Resampling
 
 CLASSES = 3
 
@@ -23,7 +24,7 @@ def rows_of(speakers: int, clips: int, seed: int, skill: float = 0.5):
 
 
 def counted(speaker, truth, guess, folds: int = 1):
-    return outcomes_of(confusion(truth, guess, CLASSES, group=speaker, groups=speaker.max() + 1)[None], folds)
+    return counts_of(confusion(truth, guess, CLASSES, group=speaker, groups=speaker.max() + 1)[None], folds)
 
 
 def tails(speakers: int) -> tuple[float, float]:
@@ -35,8 +36,10 @@ def tails(speakers: int) -> tuple[float, float]:
 def test_equals_resampling_of_rows():
     speaker, truth, first = rows_of(12, 9, seed=1)
     _, _, second = rows_of(12, 9, seed=2, skill=0.3)
-    found = intervals(counted(speaker, truth, first), replicates=300, seed=7)
-    difference = differences(counted(speaker, truth, first), counted(speaker, truth, second), replicates=300, seed=7)
+    found = intervals(counted(speaker, truth, first), resampling=Resampling(replicates=300, seed=7))
+    difference = differences(
+        counted(speaker, truth, first), counted(speaker, truth, second), resampling=Resampling(replicates=300, seed=7)
+    )
     weights = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), size=300)
     brute = {"uar": [], "macro_f1": [], "difference": []}
     for weight in weights:
@@ -56,7 +59,7 @@ def test_equals_resampling_of_rows():
 
 def test_the_interval_of_a_mean_is_close_to_students():
     values = np.random.default_rng(3).normal(0.6, 0.1, 20)
-    found = interval(values.mean(), lambda weights: weights @ values / 20, 20, replicates=20_000)
+    found = Resampling(replicates=20_000).interval(values.mean(), lambda weights: weights @ values / 20, 20)
     half = t.ppf(0.975, 19) * values.std(ddof=1) / np.sqrt(20)
     # Student's is symmetric; the bootstrap's leans to where the sample does.
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05)
@@ -71,7 +74,7 @@ def test_covers_the_truth_about_as_often_as_it_says(speakers):
         hits = random.binomial(20, np.clip(random.normal(0.6, 0.1, speakers), 0, 1))
         matrices = np.zeros((1, speakers, 2, 2), int)
         matrices[0, :, 0, 0], matrices[0, :, 0, 1], matrices[0, :, 1, 1] = hits, 20 - hits, 1
-        found = intervals(outcomes_of(matrices), replicates=400, seed=trial)["uar"]
+        found = intervals(counts_of(matrices), resampling=Resampling(replicates=400, seed=trial))["uar"]
         inside += found.low <= (0.6 + 1) / 2 <= found.high
     assert 0.91 <= inside / 300 <= 0.985
 
@@ -79,8 +82,8 @@ def test_covers_the_truth_about_as_often_as_it_says(speakers):
 @given(st.integers(FEWEST_SPEAKERS, 20), st.integers(0, 99))
 @settings(max_examples=20)
 def test_identical_recipes_differ_by_nothing(speakers, seed):
-    outcomes = counted(*rows_of(speakers, 6, seed))
-    for found in differences(outcomes, outcomes, replicates=50).values():
+    counts = counted(*rows_of(speakers, 6, seed))
+    for found in differences(counts, counts, resampling=Resampling(replicates=50)).values():
         assert (found.value, found.low, found.high, found.inner_low, found.inner_high) == (0, 0, 0, 0, 0)
 
 
@@ -90,7 +93,9 @@ def test_the_difference_is_antisymmetric(seed):
     speaker, truth, first = rows_of(11, 6, seed)
     second = rows_of(11, 6, seed + 100)[2]
     one, other = counted(speaker, truth, first), counted(speaker, truth, second)
-    there, back = (differences(a, b, replicates=200)["uar"] for a, b in ((one, other), (other, one)))
+    there, back = (
+        differences(a, b, resampling=Resampling(replicates=200))["uar"] for a, b in ((one, other), (other, one))
+    )
     np.testing.assert_allclose(
         (there.value, there.low, there.high, there.inner_low),
         (-back.value, -back.high, -back.low, -back.inner_high),
@@ -103,15 +108,19 @@ def test_the_difference_is_antisymmetric(seed):
 def test_several_seeds_are_averaged():
     speaker, truth, first = rows_of(12, 6, seed=1)
     each = [counted(speaker, truth, guess) for guess in (first, rows_of(12, 6, seed=2)[2])]
-    both = outcomes_of(np.concatenate([outcomes.matrices for outcomes in each]))
-    alone = [intervals(outcomes, replicates=50)["uar"].value for outcomes in each]
-    assert intervals(both, replicates=50)["uar"].value == pytest.approx(np.mean(alone), abs=1e-12)
+    both = counts_of(np.concatenate([counts.matrices for counts in each]))
+    alone = [intervals(counts, resampling=Resampling(replicates=50))["uar"].value for counts in each]
+    assert intervals(both, resampling=Resampling(replicates=50))["uar"].value == pytest.approx(
+        np.mean(alone), abs=1e-12
+    )
 
 
 def test_seeds_that_agree_add_nothing_to_the_interval():
-    outcomes = counted(*rows_of(12, 6, seed=1))
-    alone = intervals(outcomes, replicates=200)["uar"]
-    thrice = intervals(outcomes_of(np.repeat(outcomes.matrices, 3, axis=0), folds=4), replicates=200)["uar"]
+    counts = counted(*rows_of(12, 6, seed=1))
+    alone = intervals(counts, resampling=Resampling(replicates=200))["uar"]
+    thrice = intervals(
+        counts_of(np.repeat(counts.matrices, 3, axis=0), folds=4), resampling=Resampling(replicates=200)
+    )["uar"]
     assert (thrice.low, thrice.high) == pytest.approx((alone.low, alone.high), abs=1e-12)
 
 
@@ -127,7 +136,7 @@ def test_the_spread_of_seeds_is_that_of_independent_trainings_in_each_fold():
     for effect in (right, unlike):
         matrices[..., 0, 0] = np.repeat(effect, speakers // folds, axis=1)
         matrices[..., 0, 1] = 40 - matrices[..., 0, 0]
-        found = intervals(outcomes_of(matrices, folds), replicates=20_000)["uar"]
+        found = intervals(counts_of(matrices, folds), resampling=Resampling(replicates=20_000))["uar"]
         of_speakers = np.var((effect / 40).mean(axis=0)) / speakers / 4
         of_seeds = np.mean(np.var(effect / 40, axis=0, ddof=1)) / seeds / folds / 4
         spread = np.var(effect / 40, axis=0, ddof=1)
@@ -150,8 +159,8 @@ def test_two_trainings_that_scatter_do_not_raise_false_alarms():
             for label in range(2):
                 right = random.binomial(clips, np.clip(spoken + trained, 0, 1))
                 matrices[..., label, label], matrices[..., label, 1 - label] = right, clips - right
-            pair.append(outcomes_of(matrices))
-        found = differences(*pair, replicates=400, seed=trial)["uar"]
+            pair.append(counts_of(matrices))
+        found = differences(*pair, resampling=Resampling(replicates=400, seed=trial))["uar"]
         shown += not found.low <= 0 <= found.high
     assert shown / 400 <= 0.075
 
@@ -162,20 +171,20 @@ def test_two_trainings_far_apart_leave_everything_open():
     matrices[..., 0, 0] = [[10], [40]]
     matrices[..., 0, 1] = 40 - matrices[..., 0, 0]
     matrices[..., 1, 1] = 40
-    found = intervals(outcomes_of(matrices), replicates=400)["uar"]
+    found = intervals(counts_of(matrices), resampling=Resampling(replicates=400))["uar"]
     assert (found.low, found.high) == (0, 1)
-    apart = differences(outcomes_of(matrices), outcomes_of(matrices[::-1]), replicates=400)["uar"]
+    apart = differences(counts_of(matrices), counts_of(matrices[::-1]), resampling=Resampling(replicates=400))["uar"]
     assert (apart.low, apart.value, apart.high) == (-1, 0, 1)
 
 
 @pytest.mark.parametrize(("speakers", "known", "reason"), [(9, True, "fewer than 10"), (40, False, "unknown")])
 def test_no_interval_without_enough_known_speakers(speakers, known, reason):
-    outcomes = counted(*rows_of(speakers, 6, seed=0))
-    for found in intervals(outcomes, speakers_known=known).values():
+    counts = counted(*rows_of(speakers, 6, seed=0))
+    for found in intervals(counts, resampling=Resampling(known=known)).values():
         assert (found.low, found.high) == (None, None)
         assert reason in found.reason
         assert 0 < found.value < 1
-    other = interval(0.5, lambda weights: weights[:, 0], speakers, speakers_known=known)
+    other = Resampling(known=known).interval(0.5, lambda weights: weights[:, 0], speakers)
     assert (other.value, other.low) == (0.5, None)
     assert reason in other.reason
 
@@ -184,13 +193,13 @@ def test_no_interval_where_a_label_hangs_on_one_speaker():
     matrices = np.zeros((1, 12, 2, 2), int)
     matrices[0, :, 0, 0] = 5
     matrices[0, 3, 1, 1] = 2
-    found = intervals(outcomes_of(matrices), replicates=200)["uar"]
+    found = intervals(counts_of(matrices), resampling=Resampling(replicates=200))["uar"]
     assert found.low is None
     assert "too few speakers" in found.reason
 
 
 def test_no_interval_of_what_few_replicates_define():
-    found = interval(0.5, lambda weights: np.where(weights[:, 0] > 0, 1.0, np.nan), 12, replicates=200)
+    found = Resampling(replicates=200).interval(0.5, lambda weights: np.where(weights[:, 0] > 0, 1.0, np.nan), 12)
     assert found.low is None
     assert "too few speakers" in found.reason
 
@@ -198,10 +207,10 @@ def test_no_interval_of_what_few_replicates_define():
 def test_a_label_that_nobody_says_does_not_stop_the_interval():
     matrices = np.zeros((1, 12, 3, 3), int)
     matrices[0, :, 0, 0], matrices[0, :, 1, 1], matrices[0, :, 1, 2] = 3, 2, range(12)
-    assert intervals(outcomes_of(matrices), replicates=200)["uar"].low is not None
+    assert intervals(counts_of(matrices), resampling=Resampling(replicates=200))["uar"].low is not None
 
 
 def test_different_clips_are_no_pair():
-    outcomes = counted(*rows_of(12, 6, seed=0))
+    counts = counted(*rows_of(12, 6, seed=0))
     with pytest.raises(ValueError, match="same clips"):
-        differences(outcomes, outcomes_of(2 * outcomes.matrices))
+        differences(counts, counts_of(2 * counts.matrices))

@@ -16,7 +16,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import interval
 from serlab.evaluation.calibration import (
     TEMPERATURES,
     at_temperature,
@@ -26,9 +25,9 @@ from serlab.evaluation.calibration import (
     fit_temperature,
     judge_calibration,
     nll,
-    reliability,
     rms_error,
 )
+from serlab.evaluation.resampling import Resampling
 
 seeds = st.integers(0, 10_000)
 
@@ -119,7 +118,8 @@ def test_the_reliability_diagram_is_scikit_learns_calibration_curve():
     probabilities = softmax(logits, axis=1)
     right = probabilities.argmax(axis=1) == truth
     accuracy, confidence = calibration_curve(right, probabilities.max(axis=1), n_bins=15, strategy="quantile")
-    points = reliability(probabilities, truth, np.arange(1001) % 20, replicates=200)
+    judged = judge_calibration(probabilities, truth, np.arange(1001) % 20, resampling=Resampling(replicates=200))
+    points = judged.reliability
     np.testing.assert_allclose([point.confidence for point in points], confidence, atol=1e-12)
     np.testing.assert_allclose([point.accuracy.value for point in points], accuracy, atol=1e-12)
     clips = np.array([point.clips for point in points])
@@ -196,8 +196,8 @@ def test_neither_the_order_of_clips_nor_ties_matter(seed):
     probabilities = softmax(logits, axis=1).round(1) + 0.01
     speaker = np.arange(150) % 12
     order = np.random.default_rng(seed).permutation(150)
-    one = judge_calibration(probabilities, truth, speaker, replicates=50)
-    other = judge_calibration(probabilities[order], truth[order], speaker[order], replicates=50)
+    one = judge_calibration(probabilities, truth, speaker, resampling=Resampling(replicates=50))
+    other = judge_calibration(probabilities[order], truth[order], speaker[order], resampling=Resampling(replicates=50))
     for name in ("overconfidence", "rms_error", "brier", "nll"):
         here, there = asdict(getattr(one, name)), asdict(getattr(other, name))
         assert here.pop("reason") == there.pop("reason") == ""
@@ -207,14 +207,14 @@ def test_neither_the_order_of_clips_nor_ties_matter(seed):
 
 def test_intervals_equal_resampling_of_rows():
     probabilities, truth, speaker = speakers_off_by(0.1, seed=1, speakers=12, clips=20)
-    judged = judge_calibration(probabilities, truth, speaker, replicates=300)
+    judged = judge_calibration(probabilities, truth, speaker, resampling=Resampling(replicates=300))
 
     def brute(score):
         def of_replicates(weights):
             rows = (np.repeat(np.arange(len(truth)), each.astype(int)[speaker]) for each in weights)
             return np.array([score(probabilities[row], truth[row]) for row in rows])
 
-        return interval(score(probabilities, truth), of_replicates, 12, replicates=300)
+        return Resampling(replicates=300).interval(score(probabilities, truth), of_replicates, 12)
 
     for found, score in ((judged.brier, brier), (judged.nll, nll)):
         assert asdict(found) == pytest.approx(asdict(brute(score)), abs=1e-12)
@@ -223,31 +223,32 @@ def test_intervals_equal_resampling_of_rows():
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
     inside = np.zeros(2)
     for trial in range(120):
-        judged = judge_calibration(*speakers_off_by(0.1, trial), replicates=400)
+        judged = judge_calibration(*speakers_off_by(0.1, trial), resampling=Resampling(replicates=400))
         inside += [each.low <= 0.1 <= each.high for each in (judged.overconfidence, judged.rms_error)]
     assert (inside / 120 > 0.88).all()
     assert (inside / 120 < 1).all()
 
 
 def test_the_interval_of_a_calibrated_model_reaches_nought():
-    judged = [judge_calibration(*speakers_off_by(0.0, trial), replicates=400) for trial in range(20)]
+    judged = [
+        judge_calibration(*speakers_off_by(0.0, trial), resampling=Resampling(replicates=400)) for trial in range(20)
+    ]
     assert sum(each.rms_error.low == 0 for each in judged) >= 17
     assert sum(each.overconfidence.low <= 0 <= each.overconfidence.high for each in judged) >= 16
 
 
 def test_no_interval_without_known_speakers():
     probabilities, truth, speaker = speakers_off_by(0.1, seed=0)
-    judged = judge_calibration(probabilities, truth, 0 * speaker, speakers_known=False)
+    judged = judge_calibration(probabilities, truth, 0 * speaker, resampling=Resampling(known=False))
     assert judged.rms_error.value == rms_error(probabilities, truth)
     assert judged.nll.value == nll(probabilities, truth)
     assert {each.reason for each in (judged.rms_error, judged.brier, judged.nll)} == {"the speakers are unknown"}
-    points = reliability(probabilities, truth, 0 * speaker, speakers_known=False)
-    assert {point.accuracy.low for point in points} == {None}
+    assert {point.accuracy.low for point in judged.reliability} == {None}
 
 
 def test_few_clips_have_few_bins():
     probabilities, truth, speaker = speakers_off_by(0.1, seed=0, speakers=10, clips=10)
-    judged = judge_calibration(probabilities, truth, speaker, replicates=50)
+    judged = judge_calibration(probabilities, truth, speaker, resampling=Resampling(replicates=50))
     assert judged.bins == 5
     assert judge_calibration(probabilities[:15], truth[:15], np.zeros(15, int)).bins == 1
     assert json.loads(json.dumps(asdict(judged), allow_nan=False))["clips"] == 100

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from serlab.core import UserError
 from serlab.evaluation.conformal import fewest_speakers, judge_sets, nonconformity, sets, threshold
+from serlab.evaluation.resampling import Resampling
 
 
 def dev_and_test(random: np.random.Generator, speakers: int):
@@ -122,7 +123,7 @@ def test_intervals_of_coverage_lie_around_it_and_are_plain_data():
     # With as many clips a speaker both means are one.
     assert asdict(found.by_speaker) == pytest.approx(asdict(found.by_clip))
     assert len(json.loads(json.dumps(asdict(found), allow_nan=False))["speakers"]) == 20
-    assert judge_sets(held, truth, np.arange(400) % 20, speakers_known=False).by_clip.low is None
+    assert judge_sets(held, truth, np.arange(400) % 20, resampling=Resampling(known=False)).by_clip.low is None
 
 
 def test_impossible_levels_and_broken_scores_are_refused():

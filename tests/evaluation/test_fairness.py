@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from serlab.evaluation.bootstrap import interval
 from serlab.evaluation.fairness import age_bands, judge_groups
 from serlab.evaluation.metrics import recall, uar
+from serlab.evaluation.resampling import Resampling
 
 LABELS = ("angry", "happy", "sad")
 
@@ -37,7 +37,12 @@ def named(groups: str):
 
 
 def judge(matrices, groups: str, **how):
-    return judge_groups(matrices, *named(groups), labels=LABELS, **{"replicates": 200, "permutations": 500, **how})
+    return judge_groups(
+        matrices,
+        *named(groups),
+        labels=LABELS,
+        **{"resampling": Resampling(replicates=200), "permutations": 500, **how},
+    )
 
 
 def test_a_groups_uar_is_that_of_its_rows():
@@ -62,7 +67,7 @@ def test_the_interval_is_over_the_groups_own_speakers():
     def brute(weights):
         return np.array([uar((matrices[:, :12] * each[None, :, None, None]).sum(axis=1)).mean() for each in weights])
 
-    wanted = interval(brute(np.ones((1, 12)))[0], brute, 12, replicates=200)
+    wanted = Resampling(replicates=200).interval(brute(np.ones((1, 12)))[0], brute, 12)
     assert asdict(found) == pytest.approx(asdict(wanted), abs=1e-12)
 
 
@@ -88,7 +93,7 @@ def test_p_is_that_of_all_ways_to_name_the_speakers():
 def test_gaps_equal_a_loop_over_permutations():
     matrices = matrices_of(np.linspace(0.4, 0.8, 33), seeds=2)
     groups = "abc" * 11
-    found = judge(matrices, groups, permutations=99, seed=5)
+    found = judge(matrices, groups, permutations=99, resampling=Resampling(replicates=200, seed=5))
     place = np.array(["abc".index(group) for group in groups])
     orders = np.random.default_rng(5).permuted(np.tile(place, (99, 1)), axis=1)
 
@@ -107,7 +112,10 @@ def test_the_test_keeps_its_level_where_groups_do_not_matter():
     random = np.random.default_rng(0)
     p = [
         judge(
-            matrices_of(random.uniform(0.2, 0.9, 24), seed=trial), "a" * 10 + "b" * 14, permutations=199, replicates=5
+            matrices_of(random.uniform(0.2, 0.9, 24), seed=trial),
+            "a" * 10 + "b" * 14,
+            permutations=199,
+            resampling=Resampling(replicates=5),
         )
         for trial in range(300)
     ]
@@ -173,7 +181,9 @@ def test_speakers_without_the_attribute_are_counted_not_guessed():
     speakers, groups = named("a" * 11 + "b" * 11 + "c" * 4)
     groups |= {"s22": None, "s23": "", "s24": float("nan")}
     del groups["s25"]
-    found = judge_groups(matrices_of([0.6] * 26), speakers, groups, labels=LABELS, replicates=50, permutations=50)
+    found = judge_groups(
+        matrices_of([0.6] * 26), speakers, groups, labels=LABELS, permutations=50, resampling=Resampling(replicates=50)
+    )
     assert ([group.name for group in found.groups], found.unknown) == (["a", "b"], 4)
 
 

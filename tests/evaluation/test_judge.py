@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora.base import Corpus
-from serlab.evaluation.judge import evaluate, evaluate_pair
+from serlab.evaluation.judge import evaluate, evaluate_all, evaluate_pair
 from serlab.evaluation.lines import evaluation_lines, pair_lines
+from serlab.evaluation.prepare import prepare
+from serlab.evaluation.resampling import Interval
 from serlab.tables.predictions import make_table
 
 
@@ -35,10 +39,10 @@ def test_a_foreign_csv_is_joined_to_its_corpus(tmp_path):
     probabilities(corpus.clips).to_csv(tmp_path / "theirs.csv", index=False)
     result = evaluate(tmp_path / "theirs.csv", corpus)
     assert evaluate(str(tmp_path / "theirs.csv"), corpus) == result
-    assert result["scores"]["uar"]["value"] == pytest.approx(4 / 6)
-    assert result["scores"]["uar"]["low"] == pytest.approx(4 / 6)
-    assert (result["clips"], result["speakers"], result["unpredicted"], result["exclusions"]) == (72, 12, 0, [])
-    assert np.array(result["confusion"]).sum() == 72
+    assert result.scores["uar"].value == pytest.approx(4 / 6)
+    assert result.scores["uar"].low == pytest.approx(4 / 6)
+    assert (result.clips, result.speakers, result.unpredicted, result.exclusions) == (72, 12, 0, ())
+    assert np.array(result.confusion).sum() == 72
 
 
 def test_clips_that_the_corpus_lacks_are_listed_not_scored(tmp_path):
@@ -47,8 +51,8 @@ def test_clips_that_the_corpus_lacks_are_listed_not_scored(tmp_path):
     table.loc[5, "clip"] = "somebody-else"
     table.to_parquet(tmp_path / "theirs.parquet")
     result = evaluate(tmp_path / "theirs.parquet", corpus)
-    assert result["exclusions"] == [{"clip": "somebody-else", "path": "", "reason": "not in the corpus mine"}]
-    assert (result["clips"], result["unpredicted"]) == (59, 13)
+    assert result.exclusions == ({"clip": "somebody-else", "path": "", "reason": "not in the corpus mine"},)
+    assert (result.clips, result.unpredicted) == (59, 13)
     text = "\n".join(evaluation_lines(result))
     assert "left out: somebody-else (not in the corpus mine)" in text
     assert "13 clips of the corpus have no prediction" in text
@@ -58,11 +62,11 @@ def test_a_table_that_knows_its_labels_needs_no_corpus():
     clips = corpus_of(4).clips
     table = make_table(clips, right_logits(clips), EMOTIONS, side="test", fold=1, seed=0)
     result = evaluate(table)
-    assert result["scores"]["uar"] == {"value": 1.0, "low": None, "high": None, "reason": "fewer than 10 speakers (4)"}
+    assert result.scores["uar"] == Interval(1.0, None, None, "fewer than 10 speakers (4)")
     assert "no interval: fewer than 10 speakers (4)" in "\n".join(evaluation_lines(result))
     unnamed = evaluate(table.drop(columns="speaker"))
-    assert unnamed["speakers"] is None
-    assert unnamed["scores"]["uar"]["reason"] == "the speakers are unknown"
+    assert unnamed.speakers is None
+    assert unnamed.scores["uar"].reason == "the speakers are unknown"
 
 
 def test_rows_of_the_other_side_are_not_judged():
@@ -72,8 +76,8 @@ def test_rows_of_the_other_side_are_not_judged():
         make_table(clips, logits, EMOTIONS, side=side, fold=1, seed=0)
         for side, logits in (("dev", -right), ("test", right))
     ]
-    assert evaluate(pd.concat(sides))["scores"]["wa"]["value"] == 1.0
-    assert evaluate(pd.concat(sides), side="dev")["scores"]["wa"]["value"] == 0.0
+    assert evaluate(pd.concat(sides)).scores["wa"].value == 1.0
+    assert evaluate(pd.concat(sides), side="dev").scores["wa"].value == 0.0
     with pytest.raises(UserError, match="no rows of the side 'test'; it has dev"):
         evaluate(sides[0])
 
@@ -82,7 +86,7 @@ def test_clips_without_a_label_are_listed():
     table = probabilities(corpus_of(2).clips).rename(columns=lambda name: name.replace("prob_", "logit_"))
     table["label"] = corpus_of(2).clips["label"]
     table.loc[0, "label"] = None
-    assert evaluate(table)["exclusions"] == [{"clip": "s00_angry", "path": "", "reason": "no label"}]
+    assert evaluate(table).exclusions == ({"clip": "s00_angry", "path": "", "reason": "no label"},)
     with pytest.raises(UserError, match="no clip that can be judged: the first, s00_angry, has no label"):
         evaluate(table.assign(label=None))
 
@@ -93,8 +97,8 @@ def test_a_label_without_clips_is_said():
         probabilities(clips).rename(columns=lambda name: name.replace("prob_", "logit_")).assign(label=clips["label"])
     )
     result = evaluate(table)
-    assert result["absent"] == ["sad"]
-    assert result["per_class"][-1]["recall"] is None
+    assert result.absent == ("sad",)
+    assert result.per_class[-1].recall is None
     assert "no clips of sad: not part of UAR and macro-F1" in evaluation_lines(result)
 
 
@@ -105,10 +109,9 @@ def test_two_foreign_tables_are_paired_on_the_clips_that_both_have(tmp_path):
     better.to_csv(tmp_path / "better.csv", index=False)
     worse.to_csv(tmp_path / "worse.csv", index=False)
     found = evaluate_pair(tmp_path / "better.csv", tmp_path / "worse.csv", corpus)
-    assert (found["clips"], found["only"], found["speakers"]) == (119, [1, 0], 20)
-    assert found["answer"] == "better"
-    assert found["differences"]["uar"]["value"] == pytest.approx(2 / 6, abs=0.01)
-    found["p_holm"] = found["p"]
+    assert (found.clips, found.only, found.speakers) == (119, (1, 0), 20)
+    assert found.comparison.answer == "better"
+    assert found.comparison.differences["uar"].value == pytest.approx(2 / 6, abs=0.01)
     text = "\n".join(pair_lines(found))
     assert "better.csv is ahead in UAR" in text
     assert "only one of them has 1 and 0 more clips" in text
@@ -137,7 +140,7 @@ def test_speakers_that_one_table_names_serve_both():
     for one, other in ((first.drop(columns="speaker"), second), (first, second.drop(columns="speaker"))):
         assert evaluate_pair(one, other) == named
     nobody = evaluate_pair(first.drop(columns="speaker"), second.drop(columns="speaker"))
-    assert nobody["speakers"] is nobody["differences"]["uar"]["low"] is None
+    assert nobody.speakers is nobody.comparison.differences["uar"].low is None
 
 
 def trained_twice(clips):
@@ -156,10 +159,10 @@ def test_seeds_that_judge_different_clips_are_said():
     said = "the seeds judge different clips"
     assert said not in "\n".join(evaluation_lines(evaluate(whole)))
     assert said in "\n".join(evaluation_lines(evaluate(uneven)))
-    pair = evaluate_pair(whole, uneven) | {"p_holm": 1.0}
-    assert (pair["clips"], pair["only"]) == (72, [1, 0])
+    pair = evaluate_pair(whole, uneven)
+    assert (pair.clips, pair.only) == (72, (1, 0))
     assert said in "\n".join(pair_lines(pair))
-    assert evaluate_pair(whole, whole)["seeds_comparable"]
+    assert evaluate_pair(whole, whole).seeds_comparable
 
 
 def test_two_tables_of_their_own_labels_must_agree():
@@ -180,15 +183,15 @@ def test_labels_alone_are_judged_as_their_probabilities_would_be_but_for_calibra
     scored = evaluate(probabilities(corpus.clips), corpus)
     result = evaluate(said(corpus.clips, 4), corpus)
     for key in ("scores", "confusion", "per_class", "clips", "speakers", "labels"):
-        assert result[key] == scored[key]
-    trust = result["trust"]
-    assert trust["calibration"] is trust["abstention"] is trust["sets"] is trust["soft"] is None
+        assert getattr(result, key) == getattr(scored, key)
+    trust = result.trust
+    assert trust.calibration is trust.abstention is trust.sets is trust.soft is None
     text = "\n".join(evaluation_lines(result))
     assert "no probabilities" in text
     assert "ECE" not in text
-    json.dumps(result, allow_nan=False)
+    json.dumps(result.to_dict(), allow_nan=False)
     pair = evaluate_pair(said(corpus.clips, 5), probabilities(corpus.clips), corpus)
-    assert pair["differences"]["uar"]["value"] == pytest.approx(1 / 6)
+    assert pair.comparison.differences["uar"].value == pytest.approx(1 / 6)
 
 
 def test_a_table_that_names_no_fold_and_seed_is_given_none():
@@ -197,11 +200,36 @@ def test_a_table_that_names_no_fold_and_seed_is_given_none():
     table = pd.concat([table.assign(side=side) for side in ("dev", "test")])
     table.loc[table["side"] == "dev", "clip"] += "-dev"
     result = evaluate(table)
-    assert result["seeds"] is None
-    (temperature,) = result["trust"]["calibration"]["temperatures"]
-    assert (temperature["fold"], temperature["seed"]) == (None, None)
-    assert [entry["clips"]["folds"] for entry in result["trust"]["sets"]] == [{}] * len(result["trust"]["sets"])
+    assert result.seeds is None
+    (temperature,) = result.trust.calibration.temperatures
+    assert (temperature.fold, temperature.seed) == (None, None)
+    assert [entry.clips.folds for entry in result.trust.sets] == [{}] * len(result.trust.sets)
     named = evaluate(table.assign(fold="Session1", seed=7))
-    (temperature,) = named["trust"]["calibration"]["temperatures"]
-    assert (temperature["fold"], temperature["seed"], named["seeds"]) == ("Session1", 7, 1)
-    assert named["trust"]["sets"][0]["clips"]["folds"].keys() == {"Session1"}
+    (temperature,) = named.trust.calibration.temperatures
+    assert (temperature.fold, temperature.seed, named.seeds) == ("Session1", 7, 1)
+    assert named.trust.sets[0].clips.folds.keys() == {"Session1"}
+
+
+def test_results_become_data_frames_and_json():
+    corpus = corpus_of(12)
+    result = evaluate(probabilities(corpus.clips), corpus)
+    scores, labels, confusion = result.scores_frame(), result.labels_frame(), result.confusion_frame()
+    assert scores.loc["uar", "value"] == result.scores["uar"].value
+    assert list(scores.columns) == ["value", "low", "high", "reason"]
+    assert labels.loc["angry", "recall"] == 1
+    assert confusion.loc["sad", "angry"] == 12
+    pair = evaluate_pair(probabilities(corpus.clips, 5), probabilities(corpus.clips), corpus)
+    assert pair.differences_frame().loc["uar", "inner_low"] == pair.comparison.differences["uar"].inner_low
+    assert list(pair.to_dict())[:3] == ["differences", "answer", "margin"]
+    assert "after Holm" not in "\n".join(pair_lines(pair))
+
+
+def test_several_tables_are_judged_in_pairs_and_p_is_adjusted():
+    corpus = corpus_of(20)
+    tables = [probabilities(corpus.clips, right) for right in (5, 4, 3)]
+    prepared = [replace(prepare(table, corpus, None, "test"), name=str(place)) for place, table in enumerate(tables)]
+    results, pairs = evaluate_all(prepared, corpus)
+    assert list(results) == ["0", "1", "2"]
+    assert [pair.names for pair in pairs] == [("0", "1"), ("0", "2"), ("1", "2")]
+    assert all(pair.p_holm >= pair.comparison.p for pair in pairs)
+    assert "after Holm" in "\n".join(pair_lines(pairs[0]))

@@ -78,7 +78,7 @@ def table_of(speakers: int, right: float) -> pd.DataFrame:
 )
 def test_the_terminal_says_it_too(speakers, right, learned, line):
     result = evaluate(table_of(speakers, right), labels=LABELS)
-    assert result["learned"] is learned
+    assert result.learned is learned
     said = [text for text in evaluation_lines(result) if "chance (" in text]
     assert said == ([] if line is None else [line])
 
@@ -87,5 +87,5 @@ def test_a_blind_model_has_not_learned_where_labels_have_no_clips():
     table = table_of(20, 1.0)
     table = table[table["label"].isin(("a", "b"))].assign(logit_a=9.0)
     result = evaluate(table, labels=LABELS)
-    assert result["absent"] == ["c", "d"]
-    assert (result["chance"], result["learned"]) == (0.5, False)
+    assert result.absent == ("c", "d")
+    assert (result.chance, result.learned) == (0.5, False)

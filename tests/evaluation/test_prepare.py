@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.corpora.base import Corpus
 from serlab.evaluation.prepare import prepare, prepare_all
 from serlab.tables.predictions import make_table
@@ -44,9 +45,9 @@ def break_table(kind: str, table: pd.DataFrame) -> pd.DataFrame:
         ("class", "theirs.csv: unknown label 'joyful'"),
         (
             "missing",
-            "sum to 1 over prob_angry, .*prob_neutral, first .* or add the column of the label that is missing",
+            "sum to 1 over prob_angry, .*prob_neutral, first .* or add the missing label's column",
         ),
-        ("twice", "clip s00_angry twice"),
+        ("twice", "two rows for clip s00_angry"),
         ("clips", "the table names 'xs00_angry', the corpus 's00_angry'"),
     ],
 )
@@ -134,7 +135,7 @@ def test_a_clip_named_twice_in_two_ways_is_named_twice(tmp_path):
     corpus = with_paths(corpus_of(3))
     table = probabilities(corpus.clips)
     pd.concat([table, table[:1].assign(clip="s00_angry.wav")]).to_csv(tmp_path / "theirs.csv", index=False)
-    with pytest.raises(UserError, match="names clip s00_angry twice"):
+    with pytest.raises(UserError, match="two rows for clip s00_angry"):
         prepare(tmp_path / "theirs.csv", corpus, None, "test")
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
-from tests.evaluation.conftest import outcomes_of
+from tests.evaluation.conftest import counts_of
 
 from serlab.evaluation.bootstrap import Difference
-from serlab.evaluation.metrics import macro_f1, uar
+from serlab.evaluation.metrics import METRICS, uar
 from serlab.evaluation.significance import answer_of, clustered_mcnemar, holm, mcnemar, swap_test, within
 
 # Obuchowski 1998, table of 21 patients: glands that only PET, and only SPECT, called right, and all glands.
@@ -29,14 +29,15 @@ def pair_of(speakers: int, seed: int, apart: float = 0.0, seeds: int = 1):
         for label in range(3):
             matrices[..., label, label] = hits[..., label]
             matrices[..., label, (label + 1) % 3] = 10 - hits[..., label]
-        found.append(outcomes_of(matrices))
+        found.append(counts_of(matrices))
     return found
 
 
-@pytest.mark.parametrize(("metric", "score"), [("uar", uar), ("macro_f1", macro_f1)])
-def test_the_exact_swap_test_equals_trying_every_swap(metric, score):
+@pytest.mark.parametrize("metric", [METRICS["uar"], METRICS["macro_f1"]])
+def test_the_exact_swap_test_equals_trying_every_swap(metric):
     first, second = pair_of(8, seed=3, apart=0.1)
     one, other = first.matrices[0], second.matrices[0]
+    score = metric.score
     real = abs(score(one.sum(axis=0)) - score(other.sum(axis=0)))
     extreme = []
     for swaps in product((False, True), repeat=8):
@@ -58,9 +59,7 @@ def test_equals_scipy_on_the_means_of_equal_speakers():
 def test_many_speakers_are_sampled_near_the_exact_p():
     first, second = pair_of(20, seed=2, apart=0.05)
     exact = swap_test(first, second)
-    doubled = [
-        outcomes_of(np.concatenate([each.matrices, 0 * each.matrices[:, :2]], axis=1)) for each in (first, second)
-    ]
+    doubled = [counts_of(np.concatenate([each.matrices, 0 * each.matrices[:, :2]], axis=1)) for each in (first, second)]
     assert swap_test(*doubled, permutations=20_000) == pytest.approx(exact, abs=0.01)
 
 
@@ -71,7 +70,7 @@ def test_sampled_p_is_never_nought():
 
 def test_all_seeds_of_a_recipe_are_swapped_together():
     first, second = pair_of(9, seed=1, apart=0.1)
-    thrice = [outcomes_of(np.repeat(each.matrices, 3, axis=0)) for each in (first, second)]
+    thrice = [counts_of(np.repeat(each.matrices, 3, axis=0)) for each in (first, second)]
     assert swap_test(*thrice) == pytest.approx(swap_test(first, second))
 
 

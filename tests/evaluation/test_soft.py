@@ -11,7 +11,7 @@ from scipy.stats import entropy, multivariate_hypergeom
 from sklearn.metrics import f1_score
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import interval
+from serlab.evaluation.resampling import Resampling
 from serlab.evaluation.soft import ceiling, divergence, soft_scores, split_panels
 
 K = 4
@@ -77,14 +77,14 @@ def test_a_share_of_exactly_one_in_k_is_not_positive():
 def test_intervals_equal_resampling_of_rows():
     probabilities, votes, speaker = sample(12, 8)
     shares = votes / votes.sum(axis=1, keepdims=True)
-    found = soft_scores(probabilities, votes, speaker, replicates=200, seed=3)
+    found = soft_scores(probabilities, votes, speaker, resampling=Resampling(replicates=200, seed=3))
 
     def resampled(score):
         def statistic(weights):
             chosen = [np.repeat(np.arange(len(speaker)), weight[speaker].astype(int)) for weight in weights]
             return np.array([score(rows) for rows in chosen])
 
-        return interval(score(np.arange(len(speaker))), statistic, 12, replicates=200, seed=3)
+        return Resampling(replicates=200, seed=3).interval(score(np.arange(len(speaker))), statistic, 12)
 
     wanted = {
         "macro_f1": lambda rows: f1_score(shares[rows] > 1 / K, probabilities[rows] > 1 / K, average="macro"),
@@ -100,13 +100,16 @@ def test_intervals_equal_resampling_of_rows():
 def test_macro_f1_is_the_mean_over_trainings():
     first, votes, speaker = sample(12, 8)
     second = sample(12, 8, seed=1)[0]
-    alone = [soft_scores(probabilities, votes, speaker, replicates=50) for probabilities in (first, second)]
+    alone = [
+        soft_scores(probabilities, votes, speaker, resampling=Resampling(replicates=50))
+        for probabilities in (first, second)
+    ]
     both = soft_scores(
         np.concatenate([first, second]),
         np.concatenate([votes, votes]),
         np.concatenate([speaker, speaker]),
         training=np.repeat([3, 7], len(speaker)),
-        replicates=50,
+        resampling=Resampling(replicates=50),
     )
     for name in ("macro_f1", "divergence", "cross_entropy"):
         assert getattr(both, name).value == pytest.approx(np.mean([getattr(one, name).value for one in alone]))
@@ -116,10 +119,13 @@ def test_clips_without_votes_are_counted_and_never_judged():
     probabilities, votes, speaker = sample(12, 8)
     silenced = votes.copy()
     silenced[::8] = 0
-    found = soft_scores(probabilities, silenced, speaker, replicates=50)
+    found = soft_scores(probabilities, silenced, speaker, resampling=Resampling(replicates=50))
     kept = silenced.any(axis=1)
     assert (found.predictions, found.without_votes) == (84, 12)
-    assert found.divergence == soft_scores(probabilities[kept], votes[kept], speaker[kept], replicates=50).divergence
+    assert (
+        found.divergence
+        == soft_scores(probabilities[kept], votes[kept], speaker[kept], resampling=Resampling(replicates=50)).divergence
+    )
     with pytest.raises(UserError, match="no clip of the predictions has a vote"):
         soft_scores(probabilities, np.zeros_like(votes), speaker)
 
@@ -141,15 +147,15 @@ def test_panels_are_halves_of_the_votes(votes, seed):
 def test_panels_are_drawn_as_the_multivariate_hypergeometric_says():
     votes = np.array([3, 2, 1])
     drawn = split_panels(np.tile(votes, (4000, 1)), draws=5).reshape(-1, 3)
-    outcomes, times = np.unique(drawn, axis=0, return_counts=True)
-    wanted = multivariate_hypergeom.pmf(outcomes, votes, 3)
+    counts, times = np.unique(drawn, axis=0, return_counts=True)
+    wanted = multivariate_hypergeom.pmf(counts, votes, 3)
     assert wanted.sum() == pytest.approx(1)
     np.testing.assert_allclose(times / len(drawn), wanted, atol=0.015)
 
 
 def test_raters_who_agree_put_no_ceiling():
     votes = np.tile(9 * np.eye(K, dtype=int), (12, 1))
-    found = ceiling(votes, np.repeat(np.arange(12), K), replicates=50)
+    found = ceiling(votes, np.repeat(np.arange(12), K), resampling=Resampling(replicates=50))
     assert (found.agreement.value, found.uar.value, found.macro_f1.value, found.divergence.value) == (1, 1, 1, 0)
     assert (found.clips, found.left_out, found.tied, found.raters) == (48, 0, 0, 4.5)
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
-from serlab.corpora import cremad
+from serlab.core import UserError
+from serlab.corpora import descriptions, load_corpus
 from serlab.evaluation.tracks import on_track, plurality, track, votes_for, votes_of
 
+TRACKS = descriptions()["crema-d"].tracks
 LABELS = ("happy", "neutral", "sad")
 VOICE = {"a": (8, 2, 0), "b": (7, 3, 0), "c": (4, 4, 2), "d": (0, 0, 0), "e": (0, 1, 9)}
 FACE = {"a": (5, 5, 0), "b": (0, 9, 0), "c": (1, 0, 0), "d": (1, 2, 0), "e": (0, 0, 1)}
@@ -31,7 +33,7 @@ def cremad_clips(cremad_root, tmp_path_factory):
     for name in ("AudioWAV/1001_DFA_ANG_XX.flac", "processedResults/tabulatedVotes.csv"):
         (root / name).parent.mkdir()
         (root / name).symlink_to(cremad_root / name)
-    return cremad.load(root).clips
+    return load_corpus("crema-d", data=root).clips
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def cremad_clips(cremad_root, tmp_path_factory):
     ],
 )
 def test_each_track_has_its_labels_and_counts_the_rest(name, labels, dropped):
-    found = track(corpus_clips(), LABELS, name)
+    found = track(corpus_clips(), LABELS, name, TRACKS)
     assert found.name == name
     assert found.labels.to_dict() == labels
     assert found.dropped == dropped
@@ -54,10 +56,12 @@ def test_each_track_has_its_labels_and_counts_the_rest(name, labels, dropped):
 
 
 def test_the_description_says_what_was_dropped():
-    described = {name: track(corpus_clips(), LABELS, name).description for name in ("intended", "perceived-face")}
+    described = {
+        name: track(corpus_clips(), LABELS, name, TRACKS).description for name in ("intended", "perceived-face")
+    }
     assert described["intended"] == "the intended label; no clip dropped"
     assert described["perceived-face"] == "plurality of face votes; 1 of 5 clips tied and dropped"
-    description = track(corpus_clips(), LABELS, "agreement>=0.8").description
+    description = track(corpus_clips(), LABELS, "agreement>=0.8", TRACKS).description
     assert description.startswith("plurality of voice votes with a share of at least 0.8; 3 of 5 clips dropped: ")
     assert "1 tied" in description
     assert "1 below that share" in description
@@ -69,25 +73,25 @@ def test_the_description_says_what_was_dropped():
         ("percieved", "unknown track 'percieved'; did you mean 'perceived'"),
         ("level-XX", "unknown track 'level-XX'"),
         ("agreement>=high", "unknown track"),
-        ("agreement>=1.1", "above 0 and is at most 1"),
-        ("agreement>=0", "above 0 and is at most 1"),
-        ("perceived-both", "no audio-visual votes .there is no column votes_both_happy"),
+        ("agreement>=1.1", "expected above 0 and at most 1"),
+        ("agreement>=0", "expected above 0 and at most 1"),
+        ("perceived-both", "no both votes: its table has no column votes_both_happy"),
         ("level-MD", "no clip has a label on the track level-MD"),
     ],
 )
 def test_what_cannot_be_had_is_refused(name, sentence):
     with pytest.raises(UserError, match=sentence):
-        track(corpus_clips(), LABELS, name)
+        track(corpus_clips(), LABELS, name, TRACKS)
 
 
 def test_a_corpus_without_levels_has_no_level_track():
-    with pytest.raises(UserError, match="needs a corpus that knows the level"):
-        track(corpus_clips().drop(columns="level"), LABELS, "level-LO")
+    with pytest.raises(UserError, match="needs a column level"):
+        track(corpus_clips().drop(columns="level"), LABELS, "level-LO", TRACKS)
 
 
 def test_predictions_take_the_tracks_label_and_lose_clips_without_one():
     rows = pd.DataFrame({"clip": ["c", "b", "a", "b"], "seed": [0, 0, 0, 1], "label": "happy"})
-    moved = on_track(rows, track(corpus_clips(), LABELS, "perceived-face"))
+    moved = on_track(rows, track(corpus_clips(), LABELS, "perceived-face", TRACKS))
     assert moved["clip"].tolist() == ["c", "b", "b"]
     assert moved["seed"].tolist() == [0, 0, 1]
     assert moved["label"].tolist() == ["happy", "neutral", "neutral"]
@@ -95,8 +99,8 @@ def test_predictions_take_the_tracks_label_and_lose_clips_without_one():
 
 
 def test_predictions_that_the_track_cannot_judge_are_refused():
-    perceived = track(corpus_clips(), LABELS, "perceived")
-    with pytest.raises(UserError, match="says nothing of clip z"):
+    perceived = track(corpus_clips(), LABELS, "perceived", TRACKS)
+    with pytest.raises(UserError, match="has no clip z"):
         on_track(pd.DataFrame({"clip": ["a", "z"]}), perceived)
     with pytest.raises(UserError, match="no clip of the predictions has a label on the track perceived"):
         on_track(pd.DataFrame({"clip": ["c", "d"]}), perceived)
@@ -108,7 +112,7 @@ def test_votes_are_found_by_clip_in_any_order():
     assert votes_of(corpus_clips(), ("sad", "happy")).loc["a"].to_dict() == {"sad": 0, "happy": 8}
     with pytest.raises(UserError, match="no votes of clip z"):
         votes_for(votes, ["a", "z"])
-    with pytest.raises(UserError, match="unknown modality 'voce'; did you mean 'voice'"):
+    with pytest.raises(UserError, match="no voce votes: its table has no column votes_voce_happy"):
         votes_of(corpus_clips(), LABELS, "voce")
 
 
@@ -126,7 +130,7 @@ def test_the_plurality_is_the_only_most_common_vote(votes):
     [("perceived", "VoiceVote", 644), ("perceived-face", "FaceVote", 470), ("perceived-both", "MultiModalVote", 420)],
 )
 def test_perceived_labels_of_cremad_are_its_own_summary(cremad_root, cremad_clips, name, column, ties):
-    found = track(cremad_clips, EMOTIONS, name)
+    found = track(cremad_clips, EMOTIONS, name, TRACKS)
     assert found.dropped == {"tied": ties}
     assert f"{ties} of 7,442 clips tied and dropped" in found.description
     theirs = pd.read_csv(cremad_root / "processedResults/summaryTable.csv").set_index("FileName")[column]
@@ -137,8 +141,8 @@ def test_perceived_labels_of_cremad_are_its_own_summary(cremad_root, cremad_clip
 @pytest.mark.cremad
 def test_levels_and_agreement_of_cremad(cremad_clips):
     for level in ("LO", "MD", "HI"):
-        assert len(track(cremad_clips, EMOTIONS, f"level-{level}").labels) == 455
+        assert len(track(cremad_clips, EMOTIONS, f"level-{level}", TRACKS).labels) == 455
     names = ("perceived", "agreement>=0.5", "agreement>=1")
-    sizes = [len(track(cremad_clips, EMOTIONS, name).labels) for name in names]
+    sizes = [len(track(cremad_clips, EMOTIONS, name, TRACKS).labels) for name in names]
     assert sizes[0] == 6798
     assert sizes[0] > sizes[1] > sizes[2] > 0

@@ -4,11 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import log_softmax
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
-from serlab.evaluation.outcomes import count_outcomes
-from serlab.evaluation.trust import ATTRIBUTES, TRACKS, people_of, trust
+from serlab.core.settings import plain
+from serlab.corpora import descriptions
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.prepare import PreparedTable
+from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.tracks import track_names
+from serlab.evaluation.trust import ATTRIBUTES, human_reference, trust
 from serlab.tables.predictions import make_table
+
+TRACKS = descriptions()["crema-d"].tracks
 
 
 def clips_of(speakers: int = 24) -> pd.DataFrame:
@@ -41,62 +48,67 @@ def rows_of(clips: pd.DataFrame, side: str, seed: int = 0, *, sureness: float = 
     return make_table(clips, logits, EMOTIONS, side=side, fold=1, seed=seed)
 
 
+def judged(rows: pd.DataFrame, dev: pd.DataFrame, clips: pd.DataFrame | None = None, *, known: bool = True):
+    table = PreparedTable("mine", rows, dev, EMOTIONS, known, [])
+    return trust(table, count_by_speaker(rows, EMOTIONS), clips, tracks=TRACKS)
+
+
 @pytest.fixture(scope="module")
 def found():
     clips = clips_of()
     dev, test = clips[clips["speaker"] < "12"], clips[clips["speaker"] >= "12"]
     rows = pd.concat([rows_of(test, "test", seed) for seed in (0, 1)], ignore_index=True)
     developed = pd.concat([rows_of(dev, "dev", seed) for seed in (0, 1)], ignore_index=True)
-    return trust(rows, developed, count_outcomes(rows, EMOTIONS), clips)
+    return judged(rows, developed, clips)
 
 
 def test_everything_is_there_and_json_can_hold_it(found):
-    assert all(found[part] is not None for part in found)
-    json.dumps(found, allow_nan=False)
-    assert [entry["name"] for entry in found["tracks"]] == list(TRACKS)
-    assert list(found["groups"]) == list(ATTRIBUTES)
+    assert None not in vars(found).values()
+    json.dumps(plain(found), allow_nan=False)
+    assert [entry.name for entry in found.tracks] == list(track_names(TRACKS))
+    assert list(found.groups) == list(ATTRIBUTES)
 
 
 def test_a_temperature_from_dev_calms_the_test_side(found):
-    calibration = found["calibration"]
-    assert [(entry["fold"], entry["seed"]) for entry in calibration["temperatures"]] == [(1, 0), (1, 1)]
-    assert all(entry["value"] > 1.5 for entry in calibration["temperatures"])
-    assert calibration["after"]["ece"] < calibration["before"]["ece"]
-    assert calibration["after"]["nll"]["value"] < calibration["before"]["nll"]["value"]
-    assert calibration["before"]["overconfidence"]["low"] > 0
+    calibration = found.calibration
+    assert [(entry.fold, entry.seed) for entry in calibration.temperatures] == [(1, 0), (1, 1)]
+    assert all(entry.value > 1.5 for entry in calibration.temperatures)
+    assert calibration.after.ece < calibration.before.ece
+    assert calibration.after.nll.value < calibration.before.nll.value
+    assert calibration.before.overconfidence.low > 0
 
 
 def test_sets_cover_what_they_promise_or_say_that_they_cannot(found):
-    eighty, ninety, most = found["sets"]
-    assert eighty["speakers"]["by_speaker"]["value"] == pytest.approx(0.8, abs=0.08)
-    assert ninety["speakers"]["mean_size"] >= eighty["speakers"]["mean_size"]
-    assert (most["speakers"], most["fewest_speakers"]) == (None, 19)
-    assert eighty["speakers"]["folds"] == {"1": pytest.approx(eighty["speakers"]["by_speaker"]["value"])}
-    assert most["clips"] is not None
+    eighty, ninety, most = found.sets
+    assert eighty.speakers.by_speaker.value == pytest.approx(0.8, abs=0.08)
+    assert ninety.speakers.mean_size >= eighty.speakers.mean_size
+    assert (most.speakers, most.fewest_speakers) == (None, 19)
+    assert eighty.speakers.folds == {"1": pytest.approx(eighty.speakers.by_speaker.value)}
+    assert most.clips is not None
 
 
 def test_intended_labels_are_predicted_better_than_perceived_ones(found):
-    by_name = {entry["name"]: entry for entry in found["tracks"]}
-    assert by_name["level-LO"]["clips"] == 12 * 6
-    assert by_name["agreement>=0.8"]["clips"] < by_name["perceived"]["clips"] <= 12 * 24
-    assert by_name["perceived"]["scores"]["uar"]["value"] < 0.8
+    by_name = {entry.name: entry for entry in found.tracks}
+    assert by_name["level-LO"].clips == 12 * 6
+    assert by_name["agreement>=0.8"].clips < by_name["perceived"].clips <= 12 * 24
+    assert by_name["perceived"].scores["uar"].value < 0.8
 
 
 def test_people_stand_beside_the_model(found):
-    assert found["people"]["model_fails"]["clips"] > 0
-    assert len(found["people"]["model_fails"]["first"]) <= 12
-    beside = people_of(rows_of(clips_of(), "test"), clips_of(), EMOTIONS, speakers_known=True)
-    assert beside["people"]["raters"]["count"] == 9 * 24 * 24
-    assert 0 < beside["ceiling"]["uar"]["value"] < 1
+    assert found.people.model_fails.clips > 0
+    assert len(found.people.model_fails.first) <= 12
+    beside = human_reference(rows_of(clips_of(), "test"), clips_of(), EMOTIONS)
+    assert beside.people.raters.count == 9 * 24 * 24
+    assert 0 < beside.ceiling.uar.value < 1
 
 
 def test_without_dev_and_corpus_the_rest_still_stands():
     rows = rows_of(clips_of(), "test")
-    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS))
-    assert found["calibration"]["temperatures"] is found["calibration"]["after"] is None
-    assert found["calibration"]["without"].startswith("there are no rows of the side dev")
-    assert found["calibration"]["before"]["ece"] > 0
-    assert [found[part] for part in ("sets", "groups", "tracks", "soft", "people")] == [None] * 5
+    found = judged(rows, rows.iloc[:0])
+    assert found.calibration.temperatures is found.calibration.after is None
+    assert found.calibration.without.startswith("there are no rows of the side dev")
+    assert found.calibration.before.ece > 0
+    assert [getattr(found, part) for part in ("sets", "groups", "tracks", "soft", "people")] == [None] * 5
 
 
 def in_folds(sizes):
@@ -112,26 +124,26 @@ def in_folds(sizes):
 
 def test_folds_that_do_not_attain_a_level_are_named():
     rows, dev = in_folds([18, 19])
-    found = trust(rows, dev, count_outcomes(rows, EMOTIONS))
-    ninety, most = found["sets"][1:]
-    assert (list(ninety["speakers"]["folds"]), ninety["speakers"]["unattained"]) == (["1", "2"], [])
-    assert (list(most["speakers"]["folds"]), most["speakers"]["unattained"]) == (["2"], [1])
+    found = judged(rows, dev)
+    ninety, most = found.sets[1:]
+    assert (list(ninety.speakers.folds), ninety.speakers.unattained) == (["1", "2"], ())
+    assert (list(most.speakers.folds), most.speakers.unattained) == (["2"], (1,))
 
 
 def test_a_fold_without_dev_is_named_and_nothing_is_fitted():
     rows, dev = in_folds([12, 12])
-    found = trust(rows, dev[dev["fold"] == 1], count_outcomes(rows, EMOTIONS))
-    assert found["calibration"]["without"] == "fold 2 has no rows of the side dev"
-    assert found["calibration"]["after"] is found["sets"] is None
+    found = judged(rows, dev[dev["fold"] == 1])
+    assert found.calibration.without == "fold 2 has no rows of the side dev"
+    assert found.calibration.after is found.sets is None
     both = pd.concat([rows, rows.assign(seed=1)])
-    found = trust(both, dev, count_outcomes(both, EMOTIONS))
-    assert found["calibration"]["without"] == "fold 1 seed 1, fold 2 seed 1 have no rows of the side dev"
+    found = judged(both, dev)
+    assert found.calibration.without == "fold 1 seed 1, fold 2 seed 1 have no rows of the side dev"
 
 
 def test_a_corpus_without_votes_and_speakers():
     clips = clips_of()[["clip", "label"]].assign(speaker="")
     rows = rows_of(clips, "test")
-    found = trust(rows, rows.iloc[:0], count_outcomes(rows, EMOTIONS), clips, speakers_known=False)
-    assert [found[part] for part in ("groups", "tracks", "soft", "people")] == [None] * 4
-    assert found["calibration"]["before"]["nll"]["low"] is None
-    assert people_of(rows, clips, EMOTIONS, speakers_known=False) is None
+    found = judged(rows, rows.iloc[:0], clips, known=False)
+    assert [getattr(found, part) for part in ("groups", "tracks", "soft", "people")] == [None] * 4
+    assert found.calibration.before.nll.low is None
+    assert human_reference(rows, clips, EMOTIONS, resampling=Resampling(known=False)) is None

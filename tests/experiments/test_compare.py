@@ -12,7 +12,7 @@ import pytest
 import serlab
 from serlab.core import FindingsError, MachineError, UserError
 from serlab.corpora import load_corpus
-from serlab.experiments import compare as comparison
+from serlab.experiments import execute
 from serlab.frontends import store
 from serlab.protocols import split
 from serlab.recipes import load_recipe
@@ -140,7 +140,7 @@ def test_the_screening_is_remembered(compare, monkeypatch):
     def again(*arguments, **how):
         raise AssertionError("screened again")
 
-    monkeypatch.setattr("serlab.corpora.screening.check", again)
+    monkeypatch.setattr("serlab.corpora.screening._screen_clip", again)
     assert compare("mfcc-svm", folds=[1, 2]).trained == 1
 
 
@@ -170,7 +170,7 @@ def test_results_of_other_data_of_the_same_name_are_in_the_way(compare, tiny_cor
     first = compare("mfcc-svm")
     before = state_of(first.folder)
     other = recipe if recipe == "mfcc-svm" else load_recipe("mfcc-svm", ["model.C=[1.0]"])
-    with pytest.raises(UserError, match=r"other data that are called tiny too.*another --out"):
+    with pytest.raises(UserError, match=r"other data under the name tiny.*another out folder"):
         compare(other, corpus=changed_corpus(tiny_corpus, tmp_path))
     assert state_of(first.folder) == before
 
@@ -214,7 +214,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
     sides = corpus.clips["speaker"].eq(corpus.clips["speaker"].min()).map({True: "dev", False: "train"})
     corpus.clips[["clip"]].assign(side=sides).to_csv(tmp_path / "untested.csv", index=False)
     split = str(tmp_path / "untested.csv")
-    with pytest.raises(UserError, match=r"the test side of fold 1 .* or --dev-only"):
+    with pytest.raises(UserError, match=r"the test subset of fold 1 .* or use dev_only"):
         compare("mfcc-svm", protocol=split, out=tmp_path / "out")
     assert not (tmp_path / "out" / "ledger.jsonl").exists()
     assert compare("mfcc-svm", protocol=split, out=tmp_path / "out", dev_only=True).trained == 1
@@ -224,7 +224,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
 def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"fold1-seed0\.json is not a signature"):
+    with pytest.raises(UserError, match=r"fold1-seed0\.json is not the signature"):
         compare("mfcc-svm")
 
 
@@ -239,16 +239,16 @@ def test_two_processes_never_do_the_same_run(compare, tmp_path):
 
 
 def test_a_run_that_another_process_has_done_meanwhile_is_not_done_again(compare, monkeypatch):
-    locked = comparison.locked
+    locked = execute.locked
 
     @contextmanager
-    def overtaken(target):
-        monkeypatch.setattr(comparison, "locked", locked)
+    def overtaken(files):
+        monkeypatch.setattr(execute, "locked", locked)
         compare("mfcc-svm")
-        with locked(target):
+        with locked(files):
             yield
 
-    monkeypatch.setattr(comparison, "locked", overtaken)
+    monkeypatch.setattr(execute, "locked", overtaken)
     assert len(ledger_of(compare("mfcc-svm"))) == 1
 
 

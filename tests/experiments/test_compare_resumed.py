@@ -13,7 +13,7 @@ import pytest
 from tests.experiments.test_compare import signature_of, table_of
 
 from serlab.core import UserError
-from serlab.experiments import compare as comparison
+from serlab.experiments import execute
 from serlab.recipes import load_recipe
 from serlab.report import build
 
@@ -126,7 +126,7 @@ def test_a_kill_between_signature_and_table_is_done_again(compare, tmp_path, mon
 
     whole = compare("mfcc-svm", dev_only=True)
     with monkeypatch.context() as patch:
-        patch.setattr(comparison, "write_table", killed)
+        patch.setattr(execute, "write_table", killed)
         with pytest.raises(KeyboardInterrupt):
             compare("mfcc-svm", seeds=[0, 1])
     with pytest.raises(UserError, match="there are no runs"):

@@ -8,9 +8,8 @@ import librosa
 import numpy as np
 import pytest
 
-from serlab.audio import read
-from serlab.frontends.logmel import FLOOR_DB, LogMel
-from serlab.recipes import LogMelSettings
+from serlab.audio import Audio
+from serlab.frontends.logmel import FLOOR_DB, LogMel, LogMelSettings
 
 
 def difference_to_librosa(samples: np.ndarray, settings: LogMelSettings) -> float:
@@ -41,7 +40,7 @@ def test_values_are_librosas(settings: LogMelSettings) -> None:
 @pytest.mark.cremad
 def test_values_are_librosas_on_real_clips(cremad_root: Path) -> None:
     for path in sorted((cremad_root / "AudioWAV").glob("*.flac"))[::1000]:
-        assert difference_to_librosa(read(path), LogMelSettings()) < 2e-3
+        assert difference_to_librosa(Audio.from_file(path).samples, LogMelSettings()) < 2e-3
 
 
 def test_silence_is_the_floor_in_every_band() -> None:

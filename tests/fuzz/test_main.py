@@ -38,27 +38,31 @@ def test_a_handful_of_each_kind_holds() -> None:
 
 
 SHORTER = """
+from dataclasses import replace
 from serlab import audio
-whole = audio.read
-audio.read = lambda path: whole(path)[:-500]
+whole = audio.Audio.from_file
+def shorter(path):
+    sound = whole(path)
+    return replace(sound, original=sound.original[:-500])
+audio.Audio.from_file = shorter
 """
 FALLS_OVER = """
 from serlab import audio
-def read(path):
+def from_file(path):
     raise KeyError("nobody expects this")
-audio.read = read
+audio.Audio.from_file = from_file
 """
 REFUSES = """
 from serlab import audio
-def read(path):
+def from_file(path):
     raise audio.AudioError(path, "not today")
-audio.read = read
+audio.Audio.from_file = from_file
 """
 PRINTS = """
 import os
 from serlab import audio
-whole = audio.read
-audio.read = lambda path: (os.write(2, b"Note: resync"), whole(path))[1]
+whole = audio.Audio.from_file
+audio.Audio.from_file = lambda path: (os.write(2, b"Note: resync"), whole(path))[1]
 """
 
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from serlab.core import Exclusion, MachineError, UserError
-from serlab.inference.files import FilePrediction
 from serlab.inference.table import opened
+from serlab.model.prediction import Prediction
 
 LABELS = ("calm", "sad")
 NAMES = [
@@ -17,10 +17,10 @@ NAMES = [
 ]  # fmt: skip
 
 
-def found(name: str) -> FilePrediction | Exclusion:
+def found(name: str) -> Prediction | Exclusion:
     if name == "silent.wav":
         return Exclusion(name, name, 'silent, "so to say"')
-    return FilePrediction(name, "sad", {"calm": 0.1 + 0.2, "sad": len(name) / 7})
+    return Prediction("sad", {"calm": 0.1 + 0.2, "sad": len(name) / 7}, name)
 
 
 @pytest.fixture
@@ -32,13 +32,16 @@ def model(tmp_path) -> Path:
     return folder
 
 
+def loaded(folder: Path, precision: str = "fp32") -> SimpleNamespace:
+    return SimpleNamespace(folder=folder, labels=LABELS, precision=precision)
+
+
 @pytest.fixture
 def going(model):
     """Predict what a file lacks of ``NAMES``, as the command does; return what it lacked."""
 
     def go(path: Path, precision: str = "fp32", names: list[str] = NAMES) -> list[str]:
-        classifier = SimpleNamespace(labels=LABELS, precision=precision)
-        with opened(path, model, classifier) as file:
+        with opened(path, loaded(model, precision)) as file:
             rest = file.left(names)
             for start in range(0, len(rest), 3):
                 file.add([found(name) for name in rest[start : start + 3]])
@@ -64,9 +67,9 @@ def test_what_is_written(going, model, tmp_path, ending):
             table, left_out = list(csv.reader(rows)), list(csv.reader(reasons))
             assert table.pop(0) == ["path", "predicted", "prob_calm", "prob_sad"]
             assert left_out.pop(0) == ["path", "reason"]
-            got = [FilePrediction(a, b, {"calm": float(c), "sad": float(d)}) for a, b, c, d in table]
+            got = [Prediction(b, {"calm": float(c), "sad": float(d)}, a) for a, b, c, d in table]
         else:
-            got, left_out = [FilePrediction(**json.loads(row)) for row in rows], [json.loads(row) for row in reasons]
+            got, left_out = [Prediction(**json.loads(row)) for row in rows], [json.loads(row) for row in reasons]
             left_out = [[row["path"], row["reason"]] for row in left_out]
     assert got == [found(name) for name in NAMES if name != "silent.wav"]
     assert left_out == [["silent.wav", 'silent, "so to say"']]
@@ -108,7 +111,7 @@ def test_another_models_file_is_refused_and_left_as_it_is(going, model, tmp_path
     going(path)
     before = contents(path)
     (model / changed).write_text("other")
-    with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); name another --out"):
+    with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); write to"):
         going(path)
     assert contents(path) == before
 
@@ -116,21 +119,21 @@ def test_another_models_file_is_refused_and_left_as_it_is(going, model, tmp_path
 def test_a_model_that_was_moved_is_the_same(going, model, tmp_path):
     path = tmp_path / "p.csv"
     going(path)
-    with opened(path, model.rename(tmp_path / "moved"), SimpleNamespace(labels=LABELS, precision="fp32")) as file:
+    with opened(path, loaded(model.rename(tmp_path / "moved"))) as file:
         assert file.left(NAMES) == []
 
 
 def test_another_precision_is_refused(going, tmp_path):
     path = tmp_path / "p.csv"
     going(path)
-    with pytest.raises(UserError, match="holds rows at fp32, not bf16; add --precision fp32, name another"):
+    with pytest.raises(UserError, match="holds rows in fp32, not bf16; use precision=fp32, write to"):
         going(path, precision="bf16")
 
 
 @pytest.mark.parametrize(
     ("name", "text", "phrase"),
     [
-        ("p.csv.json", None, "no file of serlab's"),
+        ("p.csv.json", None, "is not from serlab"),
         ("p.csv.json", "{", "is damaged"),
         ("p.csv.json", "[]", "is damaged"),
         ("p.csv", "path,predicted\r\na.wav,sad\r\n", "the columns of .* are not path, predicted, prob_calm"),
@@ -152,7 +155,7 @@ def test_what_is_not_ours_is_refused_and_left_as_it_is(going, tmp_path, name, te
 def test_a_file_that_the_user_wrote_is_not_cut(going, tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("my notes, without a line end")
-    with pytest.raises(UserError, match="no file of serlab's"):
+    with pytest.raises(UserError, match="is not from serlab"):
         going(path)
     assert path.read_text() == "my notes, without a line end"
 
@@ -177,7 +180,7 @@ def test_once_deleted_it_starts_anew_with_any_model(going, model, tmp_path):
 def test_only_one_process_writes(going, model, tmp_path):
     path = tmp_path / "p.csv"
     with (
-        opened(path, model, SimpleNamespace(labels=LABELS, precision="fp32")),
+        opened(path, loaded(model)),
         pytest.raises(UserError, match="another process is writing"),
     ):
         going(path)

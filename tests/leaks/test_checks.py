@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import ClipMeasures
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
     check_recordings,
-    check_sides,
     check_sizes,
     check_sound,
     check_speakers,
+    check_subsets,
 )
-from serlab.leaks.findings import CODES, Finding, gravest_first, verdict
+from serlab.leaks.findings import CODES, Finding, most_severe_first, verdict
 from serlab.protocols import Fold, Split
-from serlab.recordings.listening import Heard
 
 LABELS = ("calm", "sad")
 
@@ -69,7 +69,7 @@ def test_speakers_on_two_sides(corpus: Corpus, fair: Split, leaky: Split) -> Non
 def test_one_speaker_on_two_sides_names_only_that_one(corpus: Corpus) -> None:
     split = by(corpus, lambda clip: "dev" if clip == "s3_sad_2" else SPEAKER_SIDES[clip[:2]])
     (finding,) = check_apart(corpus, split, "speaker")
-    assert "1 of 4 speakers stand on two sides of mine (development and test" in finding.text
+    assert "1 of 4 speakers are in two subsets of mine (development and test" in finding.text
     assert {clip[:2] for clip in finding.clips} == {"s3"}
 
 
@@ -106,32 +106,33 @@ def test_a_clip_on_two_sides(corpus: Corpus, fair: Split) -> None:
     twice = replace(fair, folds=(replace(fold, dev=(*fold.dev, fold.test[0])),))
     (finding,) = check_recordings(corpus, twice, [])
     assert finding.pairs == ((fold.test[0], fold.test[0]),)
-    (sides,) = check_sides(corpus, twice, set(corpus.clips["clip"]))
+    (sides,) = check_subsets(corpus, twice, set(corpus.clips["clip"]))
     assert (sides.code, sides.severity, sides.clips) == ("SL009", "error", (fold.test[0],))
 
 
 def test_faulty_sound() -> None:
     clips = ["a", "b", "c", "d", "e"]
-    heard = [Heard(), Heard(fault="silent"), Heard(clipped=0.02), Heard(), Heard(fault="silent")]
+    fine, silent = ClipMeasures(), ClipMeasures(fault="silent")
+    heard = [fine, silent, ClipMeasures(clipped=0.02), fine, silent]
     found = {finding.text: finding.clips for finding in check_sound(clips, heard)}
-    assert found == {"Clipped: c.": ("c",), "Silent: 2 clips, first b.": ("b", "e")}
+    assert found == {"Clipped: c.": ("c",), "Silent: 2 clips, the first is b.": ("b", "e")}
 
 
 def test_sides_without_a_usable_clip(corpus: Corpus, fair: Split) -> None:
     clips = set(corpus.clips["clip"])
     no_dev, no_test = clips - set(fair.folds[0].dev), clips - set(fair.folds[0].test)
-    assert [(f.code, f.severity) for f in check_sides(corpus, fair, no_dev)] == [("SL009", "note")]
-    assert [(f.code, f.severity) for f in check_sides(corpus, fair, no_test)] == [("SL009", "error")]
-    assert list(check_sides(corpus, fair, clips)) == []
-    (broken,) = check_sides(corpus, fair, no_test)
+    assert [(f.code, f.severity) for f in check_subsets(corpus, fair, no_dev)] == [("SL009", "note")]
+    assert [(f.code, f.severity) for f in check_subsets(corpus, fair, no_test)] == [("SL009", "error")]
+    assert list(check_subsets(corpus, fair, clips)) == []
+    (broken,) = check_subsets(corpus, fair, no_test)
     assert "has no usable clip (all 6 are broken)" in broken.text
-    (empty,) = check_sides(corpus, by(corpus, lambda clip: SPEAKER_SIDES[clip[:2]].replace("dev", "train")), clips)
-    assert "development side of mine is empty" in empty.text
+    (empty,) = check_subsets(corpus, by(corpus, lambda clip: SPEAKER_SIDES[clip[:2]].replace("dev", "train")), clips)
+    assert "development subset of mine is empty" in empty.text
 
 
 def test_a_label_that_training_never_sees(corpus: Corpus) -> None:
     split = by(corpus, lambda clip: "" if clip[:2] < "s2" and "sad" in clip else SPEAKER_SIDES[clip[:2]])
-    (finding,) = check_sides(corpus, split, set(corpus.clips["clip"]))
+    (finding,) = check_subsets(corpus, split, set(corpus.clips["clip"]))
     assert (finding.code, finding.severity) == ("SL009", "error")
     assert "has no clip of sad" in finding.text
 
@@ -149,7 +150,7 @@ def test_small_labels_and_few_speakers(corpus: Corpus, fair: Split) -> None:
         split,
         set(large.clips["clip"]) - {f"s3_{label}_{i}" for label in LABELS for i in range(6)} | {"s3_calm_0"},
     )
-    assert "1 test speakers have fewer clips than there are labels, first s3" in small.text
+    assert "1 test speakers have fewer clips than there are labels; the first is s3" in small.text
 
 
 def test_known_faults_of_clips_that_are_used() -> None:
@@ -158,18 +159,19 @@ def test_known_faults_of_clips_that_are_used() -> None:
     assert list(check_faults({"b": "broken"}, {"a"})) == []
 
 
-def test_the_verdict_is_as_grave_as_the_gravest_finding() -> None:
+def test_the_verdict_is_as_severe_as_the_most_severe_finding() -> None:
     def said(*severities: str) -> str:
         return verdict([Finding("SL001", severity, "").data() for severity in severities])  # type: ignore[arg-type]
 
     assert "errors (SL001)" in said("note", "error", "warning")
-    assert "no error, and warnings (SL001)" in said("warning", "note")
-    assert "neither" in said("note", "not applicable")
-    assert "neither" in said()
+    assert "no errors, but warnings (SL001)" in said("warning", "note")
+    assert "no errors and no warnings" in said("note", "not applicable")
+    assert "no errors and no warnings" in said()
 
 
-def test_findings_come_gravest_first_with_what_their_code_means() -> None:
-    found = gravest_first([Finding("SL011", "note", ""), Finding("SL002", "error", ""), Finding("SL001", "error", "")])
+def test_findings_come_most_severe_first_with_what_their_code_means() -> None:
+    given = [Finding("SL011", "note", ""), Finding("SL002", "error", ""), Finding("SL001", "error", "")]
+    found = most_severe_first(given)
     assert [finding.code for finding in found] == ["SL001", "SL002", "SL011"]
     for code, about in CODES.items():
         data = Finding(code, "note", "x").data()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from benchmarks.copies import COPIES, TOGETHER
 
-from serlab.audio import SAMPLE_RATE, read, resample
-from serlab.corpora import cremad
+from serlab.audio import SAMPLE_RATE, Audio
+from serlab.audio.fingerprints import RATE as LOW
+from serlab.audio.fingerprints import fingerprint
+from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.leaks import audit
 from serlab.protocols import split
-from serlab.recordings.duplicates import same_recordings
-from serlab.recordings.fingerprints import RATE as LOW
-from serlab.recordings.fingerprints import fingerprint
+from serlab.recordings.matching import same_recordings
 
 # The three that are known, and four that the audit has found: each correlates over its whole length (docs/audit.md).
 KNOWN = {
@@ -33,7 +31,7 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def corpus(cremad_root) -> Corpus:
-    return cremad.load(cremad_root)
+    return load_corpus("crema-d", data=cremad_root)
 
 
 @pytest.mark.cremad
@@ -55,9 +53,9 @@ def test_known_doubles_and_leaks(corpus: Corpus) -> None:
 @pytest.mark.parametrize("kind", ["MP3, 64 kbit/s", "Opus, 0.2 s trimmed at both ends, noise"])
 def test_planted_copies_of_real_clips_are_found(corpus: Corpus, kind: str) -> None:
     chosen = corpus.clips[corpus.clips["speaker"].isin(["1003", "1004"])]["path"].tolist()[::4]
-    sounds = [read(Path(path)) for path in chosen]
+    sounds = [Audio.from_file(path).samples for path in chosen]
     low = [
-        resample(sound, SAMPLE_RATE, LOW)
+        Audio.from_array(sound, SAMPLE_RATE).at(LOW)
         for sound in sounds + [{**COPIES, **TOGETHER}[kind](sound) for sound in sounds]
     ]
     pairs = {(p.first, p.second) for p in same_recordings([fingerprint(each) for each in low], low.__getitem__)}

@@ -38,7 +38,7 @@ def test_card_says_what_it_started_from_and_that_it_needs_serlab(signature):
     assert "plain transformers" not in card
 
 
-@pytest.mark.parametrize(("disjoint", "words"), [(False, "NO, speakers are on both sides"), (None, "unknown")])
+@pytest.mark.parametrize(("disjoint", "words"), [(False, "NO, the subsets share speakers"), (None, "unknown")])
 def test_card_hides_no_leak(signature, disjoint, words):
     signature["protocol"]["speaker_disjoint"] = disjoint
     assert f"Speaker-disjoint protocol: {words}." in model_card(signature, needs_serlab=False)

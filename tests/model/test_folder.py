@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.core import MachineError, UserError
 from serlab.model.folder import load, load_reliance, save
 from serlab.recipes import load_recipe
@@ -19,7 +19,7 @@ NAMES = ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm")
 
 
 def score(classifier, paths) -> np.ndarray:
-    return classifier.logits([classifier.frontend(read(path)) for path in paths])
+    return classifier.logits([classifier.frontend(Audio.from_file(path).samples) for path in paths])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,7 +42,7 @@ def test_probe_folder_repeats_the_runs_own_table(tiny_checkpoint, tiny_corpus, t
     np.testing.assert_allclose(logits, logits_of(table), atol=1e-4)
     arrays = load_file(folder / "model.safetensors")
     save_file({**arrays, "layer": np.array(-1)}, folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"the weight layer of .* is no number of a layer"):
+    with pytest.raises(UserError, match=r"the weight layer of .* is not the number of a layer"):
         load(folder)
 
 
@@ -65,7 +65,7 @@ def test_wav2vec2_loads_in_plain_transformers_with_equal_logits(tiny_models, mak
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
     folder = tiny_models["tiny-wav2vec2"]
-    samples = read(make_tone(tmp_path / "a.wav", seconds=0.6))
+    samples = Audio.from_file(make_tone(tmp_path / "a.wav", seconds=0.6)).samples
     model = AutoModelForAudioClassification.from_pretrained(folder).eval()
     values = AutoFeatureExtractor.from_pretrained(folder)(samples, sampling_rate=16000, return_tensors="pt")
     with torch.inference_mode():
@@ -147,7 +147,7 @@ def test_a_file_that_may_not_be_read_is_not_called_missing(tiny_models, tmp_path
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("serlab.approaches.stored.load_file", refused)
+    monkeypatch.setattr("serlab.approaches.classical.load_file", refused)
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         load(folder)
 

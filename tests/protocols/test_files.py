@@ -62,9 +62,12 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
     ("rows", "words"),
     [
         ([("nobody", "train")], "names the clip 'nobody', which is not in own"),
-        ([("calm_0", "train")], "6 clips are called so"),
-        ([("s0/calm_0", "training")], "a side is train, dev .for validation. or test"),
-        ([("s0/calm_0", "val")], "has the side 'val' in row 1 .* a side is train, dev .for validation. or test"),
+        ([("calm_0", "train")], "which matches 6 clips"),
+        ([("s0/calm_0", "training")], "expected a clip and a side: train, dev .for validation. or test"),
+        (
+            [("s0/calm_0", "val")],
+            "has the side 'val' in row 1 .* expected a clip and a side: train, dev .for validation. or test",
+        ),
         ([("s0/calm_0", "train"), ("", "train")], "has no clip in row 2"),
         ([(".", "train")], "names the clip '.', which is not in own"),
         ([("s9/calm_0.wav", "train")], "names the clip 's9/calm_0.wav', which is not in own"),
@@ -88,7 +91,7 @@ def test_what_is_named_like_a_file_is_one(corpus: Corpus, tmp_path: Path, monkey
     with pytest.raises(UserError, match=r"there is no split splits/mine .*nor the folder splits"):
         find_split(corpus, "splits/mine")
     path.rename(tmp_path / "mine")
-    with pytest.raises(UserError, match=r"call it mine\.csv"):
+    with pytest.raises(UserError, match=r"rename it mine\.csv"):
         find_split(corpus, "mine")
     assert find_split(corpus, "./mine").name.startswith("mine-")
     with pytest.raises(UserError, match="unknown protocol 'speaker'"):
@@ -108,7 +111,7 @@ def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="semicolons between its columns"):
         read_split(corpus, written(tmp_path, ("a;dev",), head="clip;side"))
     (tmp_path / "utf16.csv").write_text("clip,side\na,dev\n", encoding="utf-16")
-    with pytest.raises(UserError, match="is not in UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8"):
         read_split(corpus, tmp_path / "utf16.csv")
     (tmp_path / "empty.csv").touch()
     with pytest.raises(UserError, match="cannot read the split"):
@@ -146,7 +149,7 @@ def test_another_file_is_never_overwritten(corpus: Corpus, tmp_path: Path) -> No
     one, other = find_split(corpus, "speaker-3").folds[:2]
     write_split(tmp_path / "fold.csv", one)
     write_split(tmp_path / "fold.csv", one)
-    with pytest.raises(UserError, match=r"there is .*fold\.csv already, and it is not this split"):
+    with pytest.raises(UserError, match=r"fold\.csv exists and is another split"):
         write_split(tmp_path / "fold.csv", other)
     assert set(read_split(corpus, tmp_path / "fold.csv").folds[0].test) == set(one.test)
 

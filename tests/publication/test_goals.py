@@ -40,7 +40,7 @@ def test_each_goal_is_judged_by_its_own_figure() -> None:
     assert found["`whisper-base`", f"UAR 71.0 {main}"] == ("71.0 (69.0 to 73.0), seed 0", "yes")
     assert found["`resnet18`", f"UAR 62.0 {main}"] == ("62.0 (60.0 to 64.0), seed 0", "**no**")
     assert found["`mfcc-svm`", f"UAR 40.0 {main}"][1] == "**no**"
-    assert found["`whisper-base-probe`", "accuracy 69.0 on `evar`"][1] == "yes"
+    assert found["`whisper-base-probe`", "WA 69.0 on `evar`"][1] == "yes"
     assert found["`resnet18 x 3`", f"UAR 65.0 {main}"] == ("not trained yet", "–")
     assert found["`resnet18+whisper-base`", "above `resnet18`, paired"][1] == "yes"
     assert found["`resnet18+whisper-base`", "above `whisper-base`, paired"] == ("1.0 points (−1.0 to 3.0)", "**no**")

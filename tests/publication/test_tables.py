@@ -8,7 +8,7 @@ def entry(name: str, uar: float, learned: bool | None) -> dict:
 
 
 def pair(first: str, second: str) -> dict:
-    gain = {"value": 0.05, "low": 0.02, "high": 0.08}
+    gain = {"value": 0.05, "low": 0.02, "high": 0.08, "reason": ""}
     return {
         "first": first,
         "second": second,

@@ -7,18 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.resnet import Settings as ResNetModel
+from serlab.approaches.svm import Settings as SvmModel
 from serlab.core import UserError
-from serlab.experiments.run import identify
-from serlab.recipes import (
-    EncoderModel,
-    ResNetModel,
-    SvmModel,
-    Training,
-    load_recipe,
-    load_variant,
-    preset_names,
-    recipe_from_signature,
-)
+from serlab.recipes import Training, identify, load_recipe, load_variant, preset_names, recipe_from_signature
 from serlab.recipes.changes import Change
 
 PRESETS = (
@@ -296,7 +289,7 @@ def test_a_value_that_is_the_presets_makes_no_variant(name, change):
         ("mfcc-svm", "training={epochs: 3}", "training.epochs is for networks"),
         ("mfcc-svm", "augmentation.mixup=0.2", "augmentation.mixup is for networks"),
         ("mfcc-svm", "model.window=3", "model.window is for resnets"),
-        ("mfcc-svm", "training.precision=fp32", "training.precision is for speech encoders, resnets and probes"),
+        ("mfcc-svm", "training.precision=fp32", "training.precision is for speech encoders, probes and resnets"),
         ("whisper-base-probe", "training.epochs=3", "training.epochs is for networks; whisper-base-probe is a probe."),
         ("resnet18", "model.head.kind=pooled", "model.head is for speech encoders; resnet18 is a resnet."),
         ("resnet18", "training.head_learning_rate=0.1", "training.head_learning_rate is for speech encoders"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serlab.approaches.weights import public_name
+from serlab.checkpoints.weights import public_name
 from serlab.recipes import load_recipe
 from serlab.recipes.variants import changed_settings, changes_text
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.audio import Audio, Limits
+from serlab.audio.fingerprints import RATE as LOW
+
 RATE = 16000
 
 Sound = NDArray[np.float32]
@@ -21,6 +24,11 @@ def take(voice: int, reading: int, seconds: float = 2.5) -> Sound:
         drift = np.cumsum(own.normal(0, 0.02, len(time)))
         wave += envelope * np.sin(2 * np.pi * centre * time + drift + own.uniform(0, 6))
     return (0.2 * wave / np.abs(wave).max()).astype(np.float32)
+
+
+def low(sound: Sound) -> Sound:
+    """A sound at the rate of fingerprints."""
+    return Audio.from_array(sound, RATE, limits=Limits(0), allow_silence=True).at(LOW)
 
 
 def silent(samples: int) -> Sound:

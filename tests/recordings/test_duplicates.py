@@ -1,68 +1,50 @@
-"""Copies of a recording are found whatever was done to them, and other takes never are."""
+"""Copies of a corpus are remembered, for as long as its sounds are the same."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+
 import pytest
-from benchmarks.copies import COPIES, TOGETHER, mp3, trimmed
-from numpy.typing import NDArray
-from tests.recordings.conftest import RATE, silent, take
+import soundfile
+from tests.recordings.conftest import RATE, take
 
-from serlab.audio import resample
-from serlab.recordings.duplicates import aligned, same_recordings
-from serlab.recordings.fingerprints import RATE as LOW
-from serlab.recordings.fingerprints import fingerprint
-
-VOICES = 8
+from serlab.corpora import load_corpus
+from serlab.recordings import duplicates as module
+from serlab.recordings.duplicates import find_duplicates
 
 
-def pairs_among(sounds: list[NDArray[np.float32]]) -> set[tuple[int, int]]:
-    low = [resample(sound, RATE, LOW) for sound in sounds]
-    found = same_recordings([fingerprint(samples) for samples in low], low.__getitem__)
-    return {(pair.first, pair.second) for pair in found}
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for label in ("sad", "glad"):
+        (tmp_path / label).mkdir()
+        for voice in range(3):
+            soundfile.write(tmp_path / label / f"{voice}.wav", take(voice + 3 * (label == "sad"), 0), RATE)
+    soundfile.write(tmp_path / "glad" / "again.flac", take(4, 0), RATE)
+    return tmp_path
 
 
-@pytest.mark.parametrize("kind", [*COPIES, *TOGETHER])
-def test_a_copy_is_found(kind: str) -> None:
-    sounds = [take(voice, 0) for voice in range(VOICES)]
-    copies = [{**COPIES, **TOGETHER}[kind](sound) for sound in sounds]
-    assert pairs_among(sounds + copies) == {(voice, voice + VOICES) for voice in range(VOICES)}
+def test_copies_are_searched_for_once_and_again_when_a_sound_is_another(folder: Path, monkeypatch) -> None:
+    pair = [("glad/again", "sad/1")]
+    assert [tuple(sorted(found)) for found in find_duplicates(load_corpus(str(folder)))] == pair
+    searched = []
+    search = module.same_recordings
+    monkeypatch.setattr(module, "same_recordings", lambda *given: searched.append(1) or search(*given))
+    assert [tuple(sorted(found)) for found in find_duplicates(load_corpus(str(folder)))] == pair
+    assert not searched
+    soundfile.write(folder / "glad" / "again.flac", take(9, 0), RATE)
+    assert find_duplicates(load_corpus(str(folder))) == []
+    assert searched
 
 
-def test_twelve_readings_of_one_sentence_by_one_voice_are_twelve_recordings() -> None:
-    assert pairs_among([take(1, reading) for reading in range(12)]) == set()
-
-
-def test_an_offset_and_mains_hum_hide_no_copy() -> None:
-    sound = take(1, 0)
-    hum = 0.05 * np.sin(2 * np.pi * 50 * np.arange(len(sound)) / RATE)
-    assert pairs_among([sound, sound + np.float32(0.1), (sound + hum).astype(np.float32)]) == {(0, 1), (0, 2), (1, 2)}
-
-
-def test_a_clip_is_found_wherever_a_long_recording_has_it() -> None:
-    around = take(7, 0, 40)
-    inside = take(1, 0)
-    around[25 * RATE : 25 * RATE + len(inside)] = inside
-    assert pairs_among([around, inside]) == {(0, 1)}
-
-
-def test_three_copies_are_three_pairs_and_the_order_does_not_matter() -> None:
-    sounds = [take(1, 0), take(2, 0), mp3(take(1, 0)), trimmed(take(1, 0))]
-    assert pairs_among(sounds) == {(0, 2), (0, 3), (2, 3)}
-    assert pairs_among(sounds[::-1]) == {(0, 1), (0, 3), (1, 3)}
-
-
-def test_silence_noise_and_short_clips_are_nobodys_copy() -> None:
-    random = np.random.default_rng(0)
-    hiss = [random.normal(0, 0.1, 2 * RATE).astype(np.float32) for _ in range(4)]
-    assert pairs_among([silent(RATE), silent(2 * RATE), *hiss, take(1, 0)[:3000], take(1, 0)[:3000]]) == set()
-    assert pairs_among([]) == set()
-
-
-def test_the_offset_is_that_of_the_silence_added() -> None:
-    sound = resample(take(3, 0), RATE, LOW)
-    correlation, offset = aligned(np.concatenate([silent(1200), sound]), sound)
-    assert correlation == pytest.approx(1, abs=1e-6)
-    assert offset == pytest.approx(0.3)
-    assert aligned(sound, sound[: len(sound) // 4])[0] == pytest.approx(1, abs=1e-6)
-    assert aligned(sound[: len(sound) // 4], sound[-len(sound) // 4 :])[0] < 0.5
+def test_files_of_the_same_bytes_are_one_recording_however_short_and_however_many(folder: Path) -> None:
+    (folder / "glad" / "again.flac").unlink()
+    short = take(20, 0)[: RATE // 4]
+    for number in range(3):
+        soundfile.write(folder / "glad" / f"short{number}.wav", short, RATE)
+    assert find_duplicates(load_corpus(str(folder))) == [
+        (f"glad/short{a}", f"glad/short{b}") for a, b in ((0, 1), (0, 2), (1, 2))
+    ]
+    for number in range(101):
+        soundfile.write(folder / "sad" / f"many{number:03d}.wav", take(30, 0), RATE)
+    found = {pair for pair in find_duplicates(load_corpus(str(folder))) if "many" in pair[0]}
+    assert found == {(f"sad/many{number:03d}", f"sad/many{number + 1:03d}") for number in range(100)}

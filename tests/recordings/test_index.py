@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from serlab.audio.fingerprints import BITS, WEAKEST, Print, weakest
 from serlab.recordings import index
-from serlab.recordings.fingerprints import BITS, WEAKEST, Print, weakest
 
 FRAMES = 150
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.core.files import write_json
 from serlab.tables.predictions import make_table, write_table
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -66,11 +67,11 @@ def test_colours_come_from_the_page(drawings):
 
 def test_text_stays_text(summary, drawings):
     by_name = dict(zip(names(drawings), drawings, strict=True))
-    best = summary["recipes"][0]
-    assert f"{100 * best['scores']['uar']['value']:.1f}" in shown(by_name["uar"])
-    assert f"{100 * summary['chance']:.1f}" in shown(by_name["uar"])
+    best = summary.recipes[0]
+    assert f"{100 * best.scores['uar'].value:.1f}" in shown(by_name["uar"])
+    assert f"{100 * summary.chance:.1f}" in shown(by_name["uar"])
     texts = shown(by_name["confusion-0"]).split()
-    for row in best["confusion"]:
+    for row in best.confusion:
         assert {str(count) for count in row} <= set(texts)
         assert {f"{100 * count / sum(row):.0f}" for count in row} <= set(texts)
 
@@ -81,8 +82,8 @@ def test_drawing_twice_gives_the_same_bytes(summary, drawings):
 
 def test_names_of_users_cannot_break_out_of_a_figure(summary):
     evil = '</text><script>alert("$x_1$")</script>'
-    recipes = [summary["recipes"][0] | {"title": evil}, *summary["recipes"][1:]]
-    for drawing in draw_all({**summary, "recipes": recipes})[:3]:
+    recipes = (replace(summary.recipes[0], title=evil), *summary.recipes[1:])
+    for drawing in draw_all(replace(summary, recipes=recipes))[:3]:
         text = export_svg(drawing).decode()
         assert "<script" not in drawing.svg + text
         ElementTree.fromstring(text)
@@ -163,11 +164,11 @@ def test_pdf_and_png_have_no_date_and_embedded_text(exported):
 
 
 def test_labels_in_a_script_without_a_font_are_no_warning(summary):
-    labels = ["愤怒", *summary["corpus"]["labels"][1:]]
-    recipes = [
-        recipe | {"per_class": [c | {"label": labels[i]} for i, c in enumerate(recipe["per_class"])]}
-        for recipe in summary["recipes"]
-    ]
-    drawn = draw_all({**summary, "corpus": summary["corpus"] | {"labels": labels}, "recipes": recipes})
+    labels = ["愤怒", *summary.corpus["labels"][1:]]
+    recipes = tuple(
+        replace(recipe, per_class=tuple(replace(c, label=labels[i]) for i, c in enumerate(recipe.per_class)))
+        for recipe in summary.recipes
+    )
+    drawn = draw_all(replace(summary, corpus=summary.corpus | {"labels": labels}, recipes=recipes))
     recalls = next(drawing for drawing in drawn if drawing.name == "recalls")
     assert "愤怒" in export_svg(recalls).decode()

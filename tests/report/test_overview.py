@@ -40,7 +40,7 @@ def uar(table: pd.DataFrame) -> float:
 
 
 def test_the_leak_premium_is_the_difference_on_the_clips_that_both_tested(folder: Path) -> None:
-    (pair,) = survey(read_protocols(folder))["between"]
+    (pair,) = survey(read_protocols(folder)).to_dict()["between"]
 
     tables = {
         name: pd.concat([run.table for run in runs if "resnet18" in str(run.path)]).query(
@@ -63,11 +63,11 @@ def test_recipes_of_another_configuration_are_not_compared_across_protocols(fold
         signature = json.loads(path.read_text())
         signature["recipe"]["hash"] = "0123456789ab"
         path.write_text(json.dumps(signature))
-    assert survey(read_protocols(folder))["between"] == []
+    assert survey(read_protocols(folder)).to_dict()["between"] == []
 
 
 def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
-    found = survey(read_protocols(folder), ["mfcc-svm+resnet18"])
+    found = survey(read_protocols(folder), ["mfcc-svm+resnet18"]).to_dict()
     protocol = next(each for each in found["protocols"] if each["name"] == "speaker-3")
 
     fusions = {fusion["name"]: fusion for fusion in protocol["fusions"]}
@@ -85,7 +85,7 @@ def test_seeds_are_fused_unasked_and_recipes_when_asked(folder: Path) -> None:
 
 
 def test_weights_are_fitted_on_each_folds_dev_side_alone(folder: Path) -> None:
-    found = survey(read_protocols(folder), ["mfcc-svm+resnet18", "mfcc-svm+resnet18@dev"])
+    found = survey(read_protocols(folder), ["mfcc-svm+resnet18", "mfcc-svm+resnet18@dev"]).to_dict()
     protocol = next(each for each in found["protocols"] if each["name"] == "speaker-3")
     equal, fitted = (next(f for f in protocol["fusions"] if f["name"].endswith(end)) for end in ("resnet18", "@dev"))
 

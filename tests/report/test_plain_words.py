@@ -63,7 +63,7 @@ def test_how_a_model_was_chosen_what_was_left_out_and_what_it_cost(add_run, fold
 def test_the_copy_is_always_named_and_a_warning_where_it_is_another(add_run, folder, copy, said):
     path = add_run(SVM, 1)
     rewritten(path, "corpus", copy=copy)
-    summary = summarise(read_runs(folder))
+    summary = summarise(read_runs(folder)).to_dict()
     assert summary["corpus"]["copy"] == copy
     notices = [notice["text"] for notice in summary["notices"] if notice["code"] == "copy"]
     assert notices == ([f"Data: {copy}. Other copies give other figures."] if said else [])
@@ -72,7 +72,7 @@ def test_the_copy_is_always_named_and_a_warning_where_it_is_another(add_run, fol
 def test_one_fold_alone_is_not_called_all_folds(add_run, folder):
     path = add_run(SVM, 1)
     rewritten(path, "protocol", name="holdout", folds=1)
-    summary = summarise(read_runs(folder))
+    summary = summarise(read_runs(folder)).to_dict()
     assert summary["answer"]["about"] == "On the 8 actors of CREMA-D (holdout), these trained models"
     assert "missing-folds" not in {notice["code"] for notice in summary["notices"]}
 
@@ -82,7 +82,7 @@ def test_the_recipe_that_is_ahead_on_the_shared_folds_is_named_whatever_the_othe
         add_run(PROBE, fold, skill=0.9)
         add_run(RESNET, fold, skill=1.6)
     add_run(PROBE, 3, skill=9.0)
-    summary = summarise(read_runs(folder))
+    summary = summarise(read_runs(folder)).to_dict()
     assert summary["recipes"][0]["name"] == PROBE
     assert "ResNet18 is ahead of Whisper-base probe by" in summary["answer"]["finding"]
     assert summary["pairs"][0]["differences"]["uar"]["high"] < 0
@@ -94,7 +94,7 @@ def test_titles_with_commas_and_of_any_length_stay_apart(add_run, folder):
         for fold in (1, 2):
             rewritten(add_run(recipe, fold), "recipe", title=title)
     summary = summarise(read_runs(folder))
-    assert " %; ResNet18, from scratch " in summary["answer"]["ranking"]
+    assert " %; ResNet18, from scratch " in summary.answer.ranking
     pairs = next(drawing for drawing in draw_all(summary) if drawing.name == "differences")
     lines = ["".join(text.itertext()) for text in ElementTree.fromstring(pairs.svg).findall(".//{*}text")]
     assert max(map(len, lines)) <= len(titles[PROBE])

@@ -4,10 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS, UserError
+from serlab.core import UserError
 from serlab.core.files import write_json
-from serlab.evaluation.outcomes import predicted_of
+from serlab.evaluation.counts import predicted_of
 from serlab.recipes import load_recipe
 from serlab.report import build, summarise
 from serlab.report.selection import full_grid
@@ -25,7 +26,7 @@ LEAKY = {
 
 @pytest.fixture(scope="module")
 def summary(comparison):
-    return summarise(read_runs(comparison))
+    return summarise(read_runs(comparison)).to_dict()
 
 
 def codes(summary) -> set[str]:
@@ -119,7 +120,7 @@ def test_no_difference_is_said_when_none_can_be_shown(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold)
         add_run(BEST, fold, skill=1.16)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     difference = summary["pairs"][0]["differences"]["uar"]
     assert difference["low"] < 0 < difference["high"]
     assert summary["answer"]["finding"].startswith("no difference between ")
@@ -131,7 +132,7 @@ def test_recipes_are_judged_from_three_seeds_on(add_run, tmp_path):
         for seed in (0, 1, 2):
             add_run(recipe, 1, seed)
             add_run(recipe, 2, seed)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert "(speaker-3, folds 1, 2), each recipe trained with 3 seeds: " in summary["answer"]["text"]
     assert "Whisper-base probe is better than ResNet18 by" in summary["answer"]["finding"]
     assert "few-seeds" not in codes(summary)
@@ -144,7 +145,7 @@ def test_recipes_with_different_folds_are_compared_on_the_shared_ones(add_run, t
         add_run(SECOND, fold)
     add_run(BEST, 1)
     add_run(BEST, 3)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     pair = summary["pairs"][0]
     assert (pair["folds"], pair["speakers"], pair["partial"]) == ([1, 3], 16, True)
     assert "On the 16 actors of CREMA-D (speaker-3, folds 1, 3)" in summary["answer"]["text"]
@@ -155,7 +156,7 @@ def test_recipes_without_a_shared_fold_are_not_compared(add_run, tmp_path):
     add_run(SECOND, 1)
     add_run(SECOND, 2)
     add_run(BEST, 3)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert summary["pairs"][0]["differences"] is None
     assert "cannot be compared: they have no fold and seed in common" in summary["answer"]["finding"]
 
@@ -163,7 +164,7 @@ def test_recipes_without_a_shared_fold_are_not_compared(add_run, tmp_path):
 def test_half_done_seeds_stay_out_and_are_named(add_run, tmp_path):
     for fold, seed in ((1, 0), (2, 0), (3, 0), (1, 1)):
         add_run(SECOND, fold, seed)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert recipe_of(summary, SECOND)["seeds"] == [0]
     assert "ResNet18 (fold 1 seed 1)" in text_of(summary, "left-out-runs")
     assert full_grid([]) == []
@@ -171,7 +172,7 @@ def test_half_done_seeds_stay_out_and_are_named(add_run, tmp_path):
 
 def test_missing_folds_are_named(add_run, tmp_path):
     add_run(SECOND, 2)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert text_of(summary, "missing-folds") == "Only fold 2 of 3 is here: the actors of folds 1, 3 are not judged."
     assert summary["answer"]["text"].startswith("On the 8 actors of CREMA-D (speaker-3, fold 2), these trained models")
     assert "no interval: fewer than 10 speakers (8)" in summary["answer"]["finding"]
@@ -181,7 +182,7 @@ def test_missing_folds_are_named(add_run, tmp_path):
 def test_a_leak_is_said_in_the_answer_and_first_of_all(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold, protocol=LEAKY)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "clip-random-5"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "clip-random-5")).to_dict()
     assert (summary["notices"][0]["code"], summary["notices"][0]["severity"]) == ("speaker-leak", "danger")
     assert "who may have been heard in training too" in summary["answer"]["about"]
 
@@ -192,7 +193,7 @@ def test_unknown_speakers_give_no_interval(add_run, tmp_path, signature):
     for recipe in (BEST, SECOND):
         for fold in (1, 2, 3):
             add_run(recipe, fold, protocol=protocol, **changes)
-    summary = summarise(read_runs(tmp_path / "mine" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "mine" / "speaker-3")).to_dict()
     assert summary["recipes"][0]["speakers"] is None
     assert summary["answer"]["about"] == (
         "On the 1,728 clips of mine (speaker-3, all folds), whose speakers may have been heard in training too "
@@ -205,7 +206,7 @@ def test_unknown_speakers_give_no_interval(add_run, tmp_path, signature):
 
 def test_synthetic_speech_is_called_so(add_run, tmp_path, signature):
     add_run(SECOND, 1, **corpus_with(signature, name="synthetic", synthetic=True, copy="made on this machine"))
-    summary = summarise(read_runs(tmp_path / "synthetic" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "synthetic" / "speaker-3")).to_dict()
     assert "On the 8 synthetic voices (speaker-3, fold 1)" in summary["answer"]["text"]
     assert "synthetic" in codes(summary)
 
@@ -218,7 +219,7 @@ def test_development_figures_are_called_so(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold, sides=("dev",))
         add_run(BEST, fold)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert recipe_of(summary, SECOND)["side"] == "dev"
     assert "ResNet18" in text_of(summary, "dev-only")
     assert "one is judged on test, the other on dev" in summary["answer"]["finding"]
@@ -228,7 +229,7 @@ def test_only_development_figures(add_run, tmp_path):
     for recipe in (BEST, SECOND):
         for fold in (1, 2, 3):
             add_run(recipe, fold, sides=("dev",))
-    answer = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))["answer"]
+    answer = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()["answer"]
     assert "(speaker-3, all folds, development side, not test)" in answer["about"]
     assert "is ahead of" in answer["finding"]
 
@@ -241,7 +242,7 @@ def test_a_recipe_at_chance_is_compared_all_the_same(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold)
         add_run(BEST, fold, skill=0.0)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     (pair,) = summary["pairs"]
     assert (pair["first"], pair["second"], pair["answer"]) == (SECOND, BEST, "better")
     assert pair["p_holm"] < 0.01
@@ -259,7 +260,7 @@ def test_a_low_training_score_is_a_caution_and_hides_nothing(add_run, tmp_path, 
         add_run(BEST, fold, training=train_uar(trained))
         add_run(SECOND, fold)
         add_run(THIRD, fold)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert [recipe["name"] for recipe in summary["recipes"]] == [BEST, SECOND, THIRD]
     assert len(summary["pairs"]) == 3
     assert all(pair["differences"] and pair["p_holm"] is not None for pair in summary["pairs"])
@@ -273,7 +274,7 @@ def test_a_low_training_score_is_a_caution_and_hides_nothing(add_run, tmp_path, 
 def test_a_training_score_far_above_test_is_a_caution(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold, skill=0.5, training=train_uar(0.999))
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert "ResNet18 may be overfitted: its UAR is 99.9 % on its training clips and" in text_of(summary, "overfitted")
     assert recipe_of(summary, SECOND)["learned"] is True
 
@@ -282,7 +283,7 @@ def test_all_at_chance(add_run, tmp_path):
     for fold in (1, 2, 3):
         for recipe in (BEST, SECOND, THIRD):
             add_run(recipe, fold, skill=0.0)
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert len(summary["pairs"]) == 3
     assert summary["answer"]["ranking"].count("% (not shown to be above chance)") == 3
     assert "is ahead of" not in summary["answer"]["text"]
@@ -290,13 +291,13 @@ def test_all_at_chance(add_run, tmp_path):
 
 def test_without_an_interval_nothing_is_said_of_learning(add_run, tmp_path, signature):
     add_run(BEST, 1, skill=0.0)
-    few = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    few = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     for fold in (1, 2, 3):
         add_run(BEST, fold, skill=0.0, **corpus_with(signature, name="mine", speakers_known=False))
-    unknown = summarise(read_runs(tmp_path / "mine" / "speaker-3"))
+    unknown = summarise(read_runs(tmp_path / "mine" / "speaker-3")).to_dict()
     for fold in (1, 2, 3):
         add_run(BEST, fold, sides=("dev",), **corpus_with(signature, name="other"))
-    developed = summarise(read_runs(tmp_path / "other" / "speaker-3"))
+    developed = summarise(read_runs(tmp_path / "other" / "speaker-3")).to_dict()
     for summary in (few, unknown, developed):
         assert summary["recipes"][0]["learned"] is None
         assert "did-not-learn" not in codes(summary)
@@ -308,24 +309,26 @@ def test_a_label_without_test_clips_is_flagged(add_run, tmp_path, signature):
     path = add_run(SECOND, 1, **corpus_with(signature, labels=labels))
     runs = read_runs(path.parent.parent)
     runs[0].table["logit_surprise"] = -9.0
-    summary = summarise(runs)
+    summary = summarise(runs).to_dict()
     assert summary["recipes"][0]["absent"] == ["surprise"]
     assert summary["recipes"][0]["chance"] == pytest.approx(1 / 6)
     assert "chance is 16.7 % for 6 labels with clips" in summary["answer"]["finding"]
-    assert "No clip of surprise" in text_of(summary, "absent-label")
+    assert "is evaluated on no clip of surprise" in text_of(summary, "absent-label")
 
 
 def test_mixed_precisions_are_said(add_run, tmp_path):
     add_run(SECOND, 1)
     add_run(SECOND, 2, precision="fp32", serlab="0.2.0")
-    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+    summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     assert "bf16 and fp32" in text_of(summary, "mixed-precision")
     assert "0.1.0 and 0.2.0" in text_of(summary, "mixed-versions")
 
 
 def test_recipes_of_one_title_are_told_apart(add_run, tmp_path, signature):
     def titles() -> set[str]:
-        return {recipe["title"] for recipe in summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))["recipes"]}
+        return {
+            recipe["title"] for recipe in summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()["recipes"]
+        }
 
     plain = add_run(SECOND, 1)
     changed = add_run(SECOND, 1, folder="resnet18-ab12cd")
@@ -366,11 +369,11 @@ def test_runs_that_do_not_belong_together_are_refused(add_run, tmp_path, signatu
     path = add_run(SECOND, 2)
     rewrite_signature(path, recipe=other)
     with pytest.raises(UserError, match="two configurations"):
-        summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+        summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
     path.unlink()
     add_run(BEST, 2, **corpus_with(signature, fingerprint="0" * 64))
     with pytest.raises(UserError, match="different data"):
-        summarise(read_runs(tmp_path / "crema-d" / "speaker-3"))
+        summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
 
 
 def test_runs_of_two_protocols_or_unknown_labels_are_refused(add_run, tmp_path, signature):
@@ -381,7 +384,7 @@ def test_runs_of_two_protocols_or_unknown_labels_are_refused(add_run, tmp_path, 
     runs = read_runs(path.parent.parent)
     runs[0].table.loc[0, "label"] = "hapy"
     with pytest.raises(UserError, match="unknown label 'hapy'; did you mean 'happy'"):
-        summarise(runs)
+        summarise(runs).to_dict()
 
 
 def test_no_runs():
@@ -392,7 +395,7 @@ def test_no_runs():
 def test_the_ledger_is_counted_for_this_protocol_alone(comparison):
     line = {"corpus": "crema-d", "protocol": "speaker-3", "recipe": SECOND, "hash": "a"}
     lines = [line, line, line | {"recipe": "forgotten", "hash": "b"}, line | {"protocol": "evar"}]
-    assert summarise(read_runs(comparison), lines)["ledger"] == {
+    assert summarise(read_runs(comparison), lines).to_dict()["ledger"] == {
         "evaluations": 3,
         "configurations": 2,
         "not_shown": ["forgotten"],

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tests.conftest import EMOTIONS
 
-from serlab.core import EMOTIONS
 from serlab.report import build
 from serlab.tables.predictions import read_runs
 
@@ -59,7 +59,7 @@ def test_a_fold_without_dev_and_uneven_seeds_are_said(add_run):
     table[table["side"] == "test"].iloc[:-1].to_parquet(path)
     report = json.loads((build(path.parent.parent).parent / "report.json").read_text())
     texts = {notice["code"]: notice["text"] for notice in report["notices"]}
-    assert texts["uneven-seeds"].startswith("The seeds of ResNet18 judge different clips")
+    assert texts["uneven-seeds"].startswith("The seeds of ResNet18 are evaluated on different clips")
     assert "for ResNet18: fold 1 seed 1 has no rows of the side dev." in texts["no-calibration"]
     assert not report["over_seeds"]
 

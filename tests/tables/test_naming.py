@@ -65,14 +65,16 @@ def test_paths_are_relative_to_the_table_or_to_the_current_folder(monkeypatch, t
 
 
 def test_an_ambiguous_name_is_an_error_that_names_both() -> None:
-    with pytest.raises(UserError, match=r"t\.csv names 'calm_0\.wav', and 2 clips .* s0/calm_0 and s1/calm_0.*; write"):
+    with pytest.raises(
+        UserError, match=r"t\.csv names 'calm_0\.wav', which matches 2 clips .* s0/calm_0 and s1/calm_0.*; write"
+    ):
         names().find("calm_0.wav", HOME, "t.csv")
 
 
 def test_a_file_of_several_clips_names_none_of_them() -> None:
     parts = ClipNames(pd.DataFrame({"clip": ["talk-0", "talk-1"], "path": ["/data/talk.wav"] * 2}))
     assert parts.find("talk-1", HOME, "t.csv") == "talk-1"
-    with pytest.raises(UserError, match="2 clips are called so"):
+    with pytest.raises(UserError, match="which matches 2 clips"):
         parts.find("/data/talk.wav", HOME, "t.csv")
 
 
@@ -80,7 +82,7 @@ def test_two_forms_of_one_name_are_told_apart_exactly() -> None:
     forms = [unicodedata.normalize(form, "grün") for form in ("NFC", "NFD")]
     both = ClipNames(pd.DataFrame({"clip": forms}))
     assert [both.find(form, HOME, "t.csv") for form in forms] == forms
-    with pytest.raises(UserError, match="2 clips are called so"):
+    with pytest.raises(UserError, match="which matches 2 clips"):
         both.find(f"{forms[0]}.wav", HOME, "t.csv")
 
 
@@ -110,7 +112,7 @@ def test_columns_are_found_whatever_their_case_and_blanks(columns: list[str], ro
 
 def test_of_several_columns_the_first_in_order_is_taken_and_that_is_said(capsys) -> None:
     assert column(["file", "path", "clip"], CLIP, "t.csv") == "clip"
-    assert "t.csv: the column 'clip' is taken for the clips, not 'path', 'file'." in capsys.readouterr().err
+    assert "t.csv: the column 'clip' is used for the clips, not 'path', 'file'." in capsys.readouterr().err
     assert column(["clip", "file"], FILE, "t.csv") == "file"
     assert column(["Label", "label"], LABEL, "t.csv", quiet=True) == "label"
 

@@ -54,7 +54,7 @@ def test_probabilities_are_the_softmax(logits):
     ("broken", "sentence"),
     [
         (lambda: table_of(logit_sad=[1.0, np.nan, 0.0]), "not finite, first for clip b"),
-        (lambda: table_of(clip=["a", "a", "c"]), "names clip a twice"),
+        (lambda: table_of(clip=["a", "a", "c"]), "two rows for clip a"),
         (lambda: table_of().drop(columns="speaker"), "no column speaker"),
         (lambda: table_of().drop(columns=["logit_sad", "logit_angry"]), "no column logit_<label>"),
     ],
@@ -86,7 +86,7 @@ def test_a_run_without_its_signature_says_so(tmp_path):
         read_run(path)
     for text, lacking in (("[]", "serlab"), ('{"serlab": "0.1.0"}', "recipe")):
         path.with_suffix(".json").write_text(text)
-        with pytest.raises(UserError, match=f"is not a signature of a run: it has no {lacking}"):
+        with pytest.raises(UserError, match=f"is not the signature of a run: it has no {lacking}"):
             read_run(path)
 
 
@@ -116,8 +116,8 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
     ("text", "sentence"),
     [
         ("prob_sad\n1\n", "needs a column clip"),
-        ("clip;prob_sad\na;1\n", "has semicolons between its columns; save it with commas"),
-        ("clip,prob_sad\n", "has no rows"),
+        ("clip;prob_sad\na;1\n", "has semicolons between its columns; re-save it with commas"),
+        ("clip,prob_sad\n", "is empty; expected one row per clip"),
         ("clip,prob_sad\na,1\n,1\n", "a row without a clip, first row 2"),
         ("clip,score\na,1\n", "either logit_<label> or prob_<label>"),
         ("clip,prob_sad,logit_sad\na,1,1\n", "either logit_<label> or prob_<label>"),
@@ -197,8 +197,11 @@ def test_folds_keep_their_names(tmp_path):
     ("broken", "sentence"),
     [
         (lambda path: path.write_bytes(b"PAR1" + b"x" * 50), "cannot read the table"),
-        (lambda path: table_of(fold="one").to_parquet(path), "its column fold does not hold numbers alone"),
-        (lambda path: table_of(logit_sad=[[1.0], [2.0], [0.0]]).to_parquet(path), "logit_sad does not hold numbers"),
+        (lambda path: table_of(fold="one").to_parquet(path), "its column fold has cells that are not numbers"),
+        (
+            lambda path: table_of(logit_sad=[[1.0], [2.0], [0.0]]).to_parquet(path),
+            "logit_sad has cells that are not numbers",
+        ),
         (lambda path: table_of(clip=[b"a", b"b", b"\xff"]).to_parquet(path), "the column 'clip' of .* holds values"),
         (lambda path: write_json(path.with_suffix(".json"), SIGNATURE | {"fold": "x"}), "its fold is damaged"),
         (lambda path: write_json(path.with_suffix(".json"), SIGNATURE | {"recipe": []}), "its recipe is damaged"),

@@ -50,17 +50,17 @@ def test_csv_as_programs_write_it(tmp_path: Path, content: str) -> None:
         ("", "t.csv", "it is empty; expected CSV with commas"),
         ("\n \n", "t.csv", "it is empty; expected CSV with commas"),
         ("Unnamed: 0,\n1,2\n", "t.csv", "it has no column with a name"),
-        ("a;b\n1;2\n", "t.csv", "has semicolons between its columns; save it with commas"),
+        ("a;b\n1;2\n", "t.csv", "has semicolons between its columns; re-save it with commas"),
         ("a\tb\n1\t2\n", "t.csv", "has tabs between its columns"),
         ("a,b\n1,2,3\n", "t.csv", "line 2 has 3 cells, the first line 2"),
         ('a,b\n1,"2\n3,4\n', "t.csv", "line 3: unexpected end of data"),
         ("a,b,a\n1,2,3\n", "t.csv", "more than one column 'a'"),
         ("a," + "x" * 100_000 + "\n1,2\n", "t.csv", "a column whose name has 100,000 characters"),
         ("a,b\n" + "x" * 200_000 + ",1\n", "t.csv", "line 2: field larger than field limit"),
-        ("a,b\nü,1\n".encode("latin-1"), "t.csv", "is not in UTF-8; save it again"),
-        ("a,b\nü,1\n".encode("utf-16"), "t.csv", "is not in UTF-8"),
-        ("a,b\nu,1\n".encode("utf-16-le"), "t.csv", "is not in UTF-8, for it holds zero bytes"),
-        ("a,b\n\0,1\n", "t.csv", "holds zero bytes"),
+        ("a,b\nü,1\n".encode("latin-1"), "t.csv", "is not UTF-8; re-save it"),
+        ("a,b\nü,1\n".encode("utf-16"), "t.csv", "is not UTF-8"),
+        ("a,b\nu,1\n".encode("utf-16-le"), "t.csv", "contains zero bytes"),
+        ("a,b\n\0,1\n", "t.csv", "contains zero bytes"),
         (b"PK\x03\x04rest", "t.xlsx", "it is a spreadsheet or a ZIP archive; save it as CSV"),
         (b"\x1f\x8brest", "t.csv.gz", "it is compressed; unpack it"),
         (b"PARErest", "t.parquet", "it is encrypted"),
@@ -69,7 +69,7 @@ def test_csv_as_programs_write_it(tmp_path: Path, content: str) -> None:
         ('{"a": 1}\n{"a": \n', "t.jsonl", "line 2: .*; expected one JSON object per line"),
         ("[1]\n", "t.jsonl", "entry 1 is not an object"),
         ("[" * 100_000, "t.jsonl", "expected one JSON object per line"),
-        ('{"a": 1, "a": 2}', "t.jsonl", "line 1: it names a key twice"),
+        ('{"a": 1, "a": 2}', "t.jsonl", "line 1: it has a duplicate key"),
         ('{"a": ' + "9" * 5000 + "}", "t.jsonl", "expected one JSON object per line"),
         ('{"model": "m"}', "t.json", "it has no list of predictions"),
     ],
@@ -86,7 +86,7 @@ def test_what_is_no_file_is_said_in_a_sentence(tmp_path: Path) -> None:
     for path, sentence in (
         (tmp_path / "none.csv", "there is no table"),
         (tmp_path, "is a folder; expected a CSV file"),
-        (Path("/dev/zero"), "is a device and no file"),
+        (Path("/dev/zero"), "is a device"),
         (tmp_path / ("n" * 300), "File name too long"),
         (tmp_path / "loop.csv", "cannot read the table"),
         (tmp_path / "a\0b", "cannot read the table"),
@@ -210,13 +210,13 @@ def test_any_bytes_end_in_a_table_or_a_sentence(content: bytes, ending: str) -> 
 
 def test_a_text_longer_than_any_name_is_refused_without_repeating_it(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, json.dumps({"clip": "x" * 1_000_000}), "t.jsonl"))
-    with pytest.raises(UserError, match="a text of 1,000,000 characters") as caught:
+    with pytest.raises(UserError, match="a cell of 1,000,000 characters") as caught:
         text_of(table["clip"], "t")
     assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize(
-    ("cell", "remedy"), [("0,5", "; write 0.5"), ("50 %", "; write a share from 0 to 1"), ("much", "")]
+    ("cell", "remedy"), [("0,5", "; write 0.5"), ("50 %", "; write percentages as fractions"), ("much", "")]
 )
 def test_a_number_that_is_none_is_named_with_its_row(cell: str, remedy: str) -> None:
     table = pd.DataFrame({"p": ["0.1", cell]}, index=[0, 4])

@@ -16,9 +16,9 @@ import soundfile
 from serlab.audio import AudioError
 from serlab.audio.augment import View
 from serlab.frontends.encoders import Waveform
-from serlab.frontends.logmel import LogMel
+from serlab.frontends.logmel import LogMel, LogMelSettings
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.recipes import Augmentation, LogMelSettings
+from serlab.recipes import Augmentation
 from serlab.training.batches import TrainingBatches
 
 LENGTHS = (3200, 3200, 4800, 4800, 4800, 6400, 8000, 9600, 3200, 5600, 5600)

@@ -14,12 +14,15 @@ import pytest
 import soundfile
 import torch
 
-from serlab.approaches import encoder
+from serlab.approaches.encoder import Settings as EncoderModel
+from serlab.approaches.encoder import network as encoder
 from serlab.approaches.network import Network, score
-from serlab.approaches.resnet import ResNet
+from serlab.approaches.resnet import Settings as ResNetModel
+from serlab.approaches.resnet.network import ResNet
 from serlab.core import FindingsError, MachineError
+from serlab.frontends.logmel import LogMelSettings
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.recipes import Augmentation, EncoderModel, LogMelSettings, ResNetModel, Training
+from serlab.recipes import Augmentation, Training
 from serlab.training import trainer
 from serlab.training.batches import TrainingBatches
 from serlab.training.trainer import fit, own_randomness, parameter_groups

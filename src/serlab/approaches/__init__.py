@@ -1,1 +1,41 @@
-"""Networks and classical models."""
+"""Approaches: ways to turn clips into logits, one package each.
+
+A package in this folder is an approach, and its name is the recipe's ``model.kind``. It brings one object,
+``APPROACH``, that keeps the contract of :class:`serlab.approaches.base.Approach`. Importing it reads its settings and
+nothing heavy. Modules in this folder are what several approaches share.
+"""
+
+from __future__ import annotations
+
+import functools
+import pkgutil
+from importlib import import_module
+from typing import Any
+
+from serlab.approaches.base import Approach
+from serlab.core import unknown
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Names of all approaches.
+
+    >>> names()
+    ('encoder', 'probe', 'resnet', 'svm')
+    """
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
+
+
+def get(name: str) -> Approach[Any]:
+    """The approach of a name.
+
+    Raises:
+        UserError: there is none.
+
+    >>> get("svm").supports.epochs
+    False
+    """
+    if name not in names():
+        raise unknown("kind of model", name, names())
+    approach: Approach[Any] = import_module(f"{__name__}.{name}").APPROACH
+    return approach

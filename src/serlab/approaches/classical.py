@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
+from serlab.checkpoints.weights import WEIGHTS, read_safetensors
 from serlab.core import UserError
 
 Floats = NDArray[np.floating[Any]]
@@ -20,26 +23,70 @@ Array = NDArray[np.float64]
 Targets = NDArray[np.integer[Any]]
 
 
+_POSITIVE = ("scale", "gamma", "penalty", "temperature")
+"""Arrays whose values must be above 0: others would reverse the scores, or make none."""
+
+
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted model whose fields are arrays, single numbers as arrays of shape ()."""
+class FittedArrays:
+    """A fitted model whose fields are arrays, single numbers as arrays of shape ().
+
+    Attributes:
+        AXES: the axes of each array, one letter per axis: ``K`` labels, ``P`` pairs of labels, others any length.
+    """
+
+    AXES: ClassVar[Mapping[str, str]]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The whole fitted state, by name."""
         return {field.name: np.array(getattr(self, field.name), order="C") for field in fields(self)}
 
+    def save(self, folder: Path) -> None:
+        """Write the arrays into a model folder."""
+        save_file(self.arrays(), folder / WEIGHTS)
+
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild the model from :meth:`arrays`.
+    def load(cls, folder: Path, labels: int) -> Self:
+        """Read and check the arrays of a model folder.
+
+        Args:
+            folder: the folder.
+            labels: number of labels.
 
         Raises:
-            UserError: an array is missing.
+            UserError: (inside :func:`serlab.checkpoints.weights.loading`) an array is missing, or does not fit.
         """
+        arrays = read_safetensors(folder / WEIGHTS, load_file)
         names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in arrays]
-        if missing:
-            raise UserError(f"the model's weights lack {', '.join(missing)}; train it again or copy the whole folder.")
-        return cls(**{name: arrays[name] for name in names})
+        if missing := [name for name in names if name not in arrays]:
+            raise UserError(f"{folder} lacks the weight {missing[0]}; train the model again or copy the whole folder.")
+        if extra := sorted(arrays.keys() - set(names)):
+            raise UserError(
+                f"{folder} has the weight {extra[0]}, which its recipe has no place for; copy or train it again."
+            )
+        _check_arrays(folder, arrays, cls.AXES, labels)
+        return cls(**arrays)
+
+
+def _check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, str], labels: int) -> None:
+    """Refuse arrays that do not fit one another, or are not finite."""
+    lengths = {"K": labels, "P": labels * (labels - 1) // 2}
+    for name, array in arrays.items():
+        if array.dtype not in (np.float64, np.int64):
+            raise UserError(f"the weight {name} of {folder} is of type {array.dtype}; expected 64 bits.")
+        if not np.isfinite(array).all():
+            raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
+        if name in _POSITIVE and (array <= 0).any():
+            raise UserError(f"the weight {name} of {folder} is not above 0; the model is damaged.")
+        if name == "layer" and (array.dtype != np.int64 or (array < 0).any()):
+            raise UserError(f"the weight layer of {folder} is not the number of a layer; the model is damaged.")
+        wanted = axes[name]
+        shape = tuple(lengths.setdefault(axis, length) for axis, length in zip(wanted, array.shape, strict=False))
+        if array.ndim != len(wanted) or shape != array.shape:
+            raise UserError(
+                f"the weight {name} of {folder} has the shape {array.shape}, which does not fit its {labels} labels or "
+                "its other weights; copy or train it again."
+            )
 
 
 def check_training(features: Floats, targets: Targets, n_labels: int, *, at_least: int) -> None:

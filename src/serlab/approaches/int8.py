@@ -7,13 +7,12 @@ batch, so that a clip's prediction does not depend on its neighbours. Everything
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from serlab.approaches.encoder import SpeechEncoder
-from serlab.approaches.plain import PlainClassifier
 from serlab.core import MachineError
 
 _ENGINES = ("onednn", "x86", "qnnpack")
@@ -45,11 +44,11 @@ class Int8Linear(nn.Module):
         return torch.stack([torch.ops.quantized.linear_dynamic(clip, self.packed, False) for clip in values])
 
 
-def quantise(network: SpeechEncoder | PlainClassifier) -> None:
-    """Replace the linear layers of an encoder's transformer layers, in place; the network can then only predict.
+def quantise(layers: Iterable[nn.Module]) -> None:
+    """Replace the linear layers inside some transformer layers, in place; these can then only predict.
 
     Args:
-        network: the encoder, on the processor.
+        layers: the transformer layers, on the processor.
 
     Raises:
         MachineError: this PyTorch has no int8 products.
@@ -58,7 +57,7 @@ def quantise(network: SpeechEncoder | PlainClassifier) -> None:
     if engine is None or not hasattr(torch, "quantize_per_channel"):
         raise MachineError("this PyTorch has no int8 products; use --precision fp32.")
     torch.backends.quantized.engine = engine
-    for layer in network.layers:
+    for layer in layers:
         for parent in list(layer.modules()):
             # WavLM's attention hands its weights to a function instead of calling its layers.
             if type(parent).__name__ == "WavLMAttention":
@@ -66,4 +65,3 @@ def quantise(network: SpeechEncoder | PlainClassifier) -> None:
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Linear:
                     setattr(parent, name, Int8Linear(child))
-    network.requires_grad_(False)

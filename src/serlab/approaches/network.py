@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.parametrize import cached
 
-from serlab.audio import SAMPLE_RATE
-from serlab.core import UserError
+from serlab.approaches.base import History
+from serlab.approaches.int8 import quantise
+from serlab.checkpoints.weights import quiet
 from serlab.core.precision import Precision, autocast, device
-from serlab.frontends.base import Features, FrontEnd, Samples
+from serlab.frontends.base import Features, FrontEnd
 
 _MAX_BATCH = 32
 
@@ -36,6 +37,7 @@ class Network(nn.Module):
         longest: seconds of the longest input that it takes; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.
         most_values: numbers in a batch, beyond which memory would grow too large.
+        layers: transformer layers, lowest first, whose matrix products int8 replaces.
     """
 
     frontend: FrontEnd
@@ -44,6 +46,7 @@ class Network(nn.Module):
     longest: float = math.inf
     needs_serlab: bool = True
     most_values: int = 4_000_000
+    layers: tuple[nn.Module, ...] = ()
 
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""
@@ -58,6 +61,42 @@ class Network(nn.Module):
     def save_weights(self, folder: Any) -> None:
         """Write configuration, weights and preprocessor into ``folder``."""
         raise NotImplementedError
+
+
+class FittedNetwork:
+    """A trained network; see :class:`serlab.approaches.base.Fitted`.
+
+    Args:
+        network: the network, in fp32.
+        labels: names of the classes.
+        precision: of the matrix products; under ``int8`` the network can then only predict.
+    """
+
+    history: History | None = None
+
+    def __init__(self, network: Network, labels: tuple[str, ...], precision: Precision) -> None:
+        self.network, self.labels = network.to(device()), labels
+        self.precision: Precision = precision
+        self.needs_serlab = network.needs_serlab
+        counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
+        self.parameters = sum(n for n, _ in counts), sum(n for n, trained in counts if trained)
+        if precision == "int8":
+            network.requires_grad_(False)
+            quantise(network.layers)
+
+    @property
+    def frontend(self) -> FrontEnd:
+        """The network's front end."""
+        return self.network.frontend
+
+    def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Score clips in batches of one length."""
+        return score(self.network, features, self.precision)
+
+    def save(self, folder: Path) -> None:
+        """Write a transformers folder (or serlab's, if the network is not transformers' own)."""
+        with quiet():
+            self.network.save_weights(folder)
 
 
 def windows(features: Features, length: int, fill: float) -> list[Features]:
@@ -110,29 +149,6 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
         sums[owner] += rows[index]
         counts[owner] += 1
     return (sums / counts).astype(np.float32)
-
-
-def trial_sound() -> Samples:
-    """A second of a buzz in a little noise: something to try a model with."""
-    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
-    sound: Samples = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(np.float32)
-    return sound
-
-
-def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
-    """Refuse a model whose scores of one clip are not a finite number for each label.
-
-    Args:
-        folder: where it comes from, for errors.
-        scores: what it gave, shape (1, labels).
-        count: number of labels.
-    """
-    if scores.shape != (1, count):
-        given = " x ".join(map(str, scores.shape[1:]))
-        raise UserError(f"{folder} gives {given} scores for {count} labels; it is damaged.")
-    if not np.isfinite(scores).all():
-        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")
 
 
 def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:

@@ -18,10 +18,11 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from serlab.approaches import checkpoint, preprocessor, stored
-from serlab.approaches.network import Network
+from serlab.approaches.network import FittedNetwork, Network
 from serlab.audio import SAMPLE_RATE
+from serlab.checkpoints import building, preprocessor, stored
 from serlab.core import UserError
+from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.frontends.base import Features, Samples
 
@@ -92,24 +93,25 @@ class PlainClassifier(Network):
         return logits
 
 
-def from_folder(folder: Path) -> tuple[PlainClassifier, tuple[str, ...]]:
+def load(folder: Path, precision: str) -> FittedNetwork:
     """Load a checkpoint of transformers' for audio classification.
 
-    Returns:
-        The network, and its labels in the order of the logits.
+    Args:
+        folder: its folder.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        UserError: (inside :func:`serlab.approaches.weights.loading`) the folder is no such classifier, is damaged, or
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is no such classifier, is damaged, or
             asks for something that serlab does not do.
     """
-    config = checkpoint.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
-    labels = checkpoint.labels_of(folder, config)
+    config = building.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
+    labels = building.labels_of(folder, config)
     fields = preprocessor.read(folder, config)
     models = MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING
-    hf = checkpoint.build(folder, config, models, stored.read(folder), fields={})
+    hf = building.build(folder, config, models, stored.read(folder), fields={})
     extractor = preprocessor.extractor(config["model_type"], fields)
     frontend = Inputs(extractor, shortest=_shortest(hf.config), longest=_longest(extractor))
-    return PlainClassifier(hf, frontend), labels
+    return FittedNetwork(PlainClassifier(hf, frontend), labels, resolve(precision))
 
 
 def _shortest(config: Any) -> int:

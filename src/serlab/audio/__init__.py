@@ -1,20 +1,10 @@
-"""Audio: the one way from files to samples, and from folders to files."""
+"""Audio: the one way from files and arrays to samples, and from folders to files."""
 
 from serlab.audio.find import Found, find_audio, looks_like_audio
 from serlab.audio.formats import AUDIO_SUFFIXES, MEDIA_SUFFIXES
-from serlab.audio.reading import (
-    DECODER,
-    DEFAULT_LIMITS,
-    SAMPLE_RATE,
-    AudioError,
-    Info,
-    Limits,
-    check,
-    decode,
-    info,
-    read,
-    resample,
-)
+from serlab.audio.gate import DECODER, DEFAULT_LIMITS, SAMPLE_RATE, Audio, Limits
+from serlab.audio.reading import AudioError, Info, info
+from serlab.audio.streaming import AudioStream, blocks
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -22,15 +12,14 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MEDIA_SUFFIXES",
     "SAMPLE_RATE",
+    "Audio",
     "AudioError",
+    "AudioStream",
     "Found",
     "Info",
     "Limits",
-    "check",
-    "decode",
+    "blocks",
     "find_audio",
     "info",
     "looks_like_audio",
-    "read",
-    "resample",
 ]

@@ -1,23 +1,18 @@
-"""Reading audio: every path of serlab that needs a clip's samples gets them here, so that all get the same.
-
-A clip becomes mono (mean of its channels) at 16 kHz (soxr, HQ), float32, as recorded: no gain, no trimming. A file that
-holds less than it promises, or nothing that could be heard, is an :class:`AudioError` whose reason is a short phrase;
-it never becomes silence or a shorter clip.
-"""
+"""Opening audio files: every fault on the way is an :class:`AudioError` of that file, with a short reason."""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
-import numpy as np
 import soundfile
-import soxr
-from numpy.typing import NDArray
 
 from serlab.audio.containers import examine
 from serlab.audio.decoding import Recording, SoundFiles
@@ -25,169 +20,77 @@ from serlab.audio.pointers import why_absent
 from serlab.audio.source import FaultError, Source
 from serlab.core import UserError
 
-SAMPLE_RATE = 16000
-"""Hz; what every model hears."""
-
-DECODER = f"2/libsndfile-{soundfile.__libsndfile_version__}/soxr-{soxr.__version__}"
-"""What turns a file into samples: this module's version and the libraries'; other samples, another text."""
-
-_MOST_CHANNELS = 8
+MOST_CHANNELS = 8
 _RATES = (8000, 192000)
-_SILENT_BELOW = 2 / 32768
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How short and how long a clip may be, in seconds."""
-
-    min_seconds: float = 0.1
-    max_seconds: float = 60.0
-
-
-DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a file's header says: duration in seconds, sample rate in Hz, number of channels."""
+    """What a file is, without decoding it.
 
-    duration: float
-    sample_rate: int
-    channels: int
+    Attributes:
+        sha256: of its bytes; empty if it cannot be read.
+        duration: in seconds, by its headers; NaN if there is a fault.
+        sample_rate: in Hz; 0 if there is a fault.
+        channels: how many; 0 if there is a fault.
+        fault: why it is not audio, or is empty, cut off or damaged at first sight, in a short phrase; else empty.
+    """
+
+    sha256: str = ""
+    duration: float = math.nan
+    sample_rate: int = 0
+    channels: int = 0
+    fault: str = ""
 
 
 class AudioError(UserError):
-    """A file that cannot be used as a clip.
+    """Audio that cannot be used.
 
     Attributes:
-        path: the file.
+        path: the file; None for an array.
         reason: why, in a short phrase, e.g. ``"silent"``.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path | None, reason: str) -> None:
         super().__init__(path, reason)
         self.path = path
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.path} cannot be used: {self.reason}."
+        return f"{self.path or 'the array'} cannot be used: {self.reason}."
 
 
 def info(path: Path) -> Info:
-    """Read a file's headers; only what tells nothing of its length is decoded.
-
-    Args:
-        path: the audio file.
-
-    Returns:
-        Its duration, sample rate and channels.
-
-    Raises:
-        AudioError: the file is not audio, or is empty, cut off or damaged at first sight.
-    """
-    with _opened(path) as recording:
-        return Info(recording.frames / recording.rate, recording.rate, recording.channels)
-
-
-def read(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.float32]:
-    """Read a clip as the models hear it. The same file gives the same samples, to the bit.
-
-    Args:
-        path: the audio file: WAV, FLAC, MP3, Ogg Vorbis or Opus, of 1 to 8 channels and 8 to 192 kHz.
-        limits: how short and how long the clip may be.
-
-    Returns:
-        Samples at 16 kHz, mono, shape ``(samples,)``; a clip of ``n`` samples at ``r`` Hz gives
-        ``round(n * 16000 / r)``.
-
-    Raises:
-        AudioError: the file cannot be read whole, or is silent, too short, too long or not finite.
-    """
-    return resample(*decode(path, limits=limits), SAMPLE_RATE)
-
-
-def check(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Decode a clip and refuse what :func:`read` would refuse, without resampling it.
-
-    Args:
-        path: the audio file.
-        limits: how short and how long the clip may be.
-
-    Raises:
-        AudioError: as in :func:`read`.
-    """
-    decode(path, limits=limits)
-
-
-def decode(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> tuple[NDArray[np.float32], int]:
-    """Read a clip at its own rate; an over-long file is not decoded to its end.
-
-    Args:
-        path: the audio file.
-        limits: how short and how long the clip may be.
-
-    Returns:
-        Mono samples, shape ``(samples,)``, and their rate in Hz.
-
-    Raises:
-        AudioError: as in :func:`read`.
-    """
-    with _opened(path) as recording:
-        rate = recording.rate
-        longest = limits.max_seconds * rate
-        blocks: list[NDArray[np.float32]] = []
-        held = 0
-        if recording.frames <= longest:
-            for block in recording.blocks():
-                with np.errstate(all="ignore"):
-                    blocks.append(block.mean(axis=1) if block.shape[1] > 1 else block[:, 0])
-                held += len(block)
-                if held > longest:
-                    break
-        if max(held, recording.frames) > longest:
-            raise AudioError(path, f"longer than {limits.max_seconds:g} s")
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.empty(0, np.float32)])
-    if not len(samples):
-        raise AudioError(path, "no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(path, "non-finite samples")
-    if len(samples) < limits.min_seconds * rate:
-        raise AudioError(path, f"shorter than {limits.min_seconds:g} s")
-    if _silent(samples):
-        raise AudioError(path, "silent")
-    return samples, rate
-
-
-def _silent(samples: NDArray[np.float32]) -> bool:
-    """Whether nothing moves, at zero or at a constant offset (its mean, taken to a whole step of 16 bits)."""
-    low, high = float(samples.min()), float(samples.max())
-    offset = round(float(samples.mean(dtype=np.float64)) * 32768) / 32768
-    return max(-low, high) < _SILENT_BELOW or max(offset - low, high - offset) < _SILENT_BELOW
-
-
-def resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
-    """Bring mono samples from ``rate`` to ``wanted`` Hz; ``n`` samples become ``round(n * wanted / rate)``."""
-    if rate == wanted:
-        return samples
-    resampled: NDArray[np.float32] = soxr.resample(samples, rate, wanted, quality="HQ")
-    return resampled
+    """Hash a file and read its headers, in one pass; only what tells nothing of its length is decoded."""
+    sha256 = ""
+    try:
+        with _guarded(path) as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            with _recording(path, stream) as found:
+                return Info(sha256, found.frames / found.rate, found.rate, found.channels)
+    except AudioError as error:
+        return Info(sha256, fault=error.reason)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Recording]:
-    """Open a recording whose container is whole; every error on the way is one of this file."""
+def opened(path: Path) -> Iterator[Recording]:
+    """Open a recording whose container is whole.
+
+    Raises:
+        AudioError: anything is wrong with the file, within the block too.
+    """
+    with _guarded(path) as stream, _recording(path, stream) as recording:
+        yield recording
+
+
+@contextmanager
+def _guarded(path: Path) -> Iterator[BufferedReader]:
+    """Open a file so that every error within the block is an :class:`AudioError` of this file."""
     try:
         _check_kind(path.stat().st_mode)
         with path.open("rb") as stream:
             before = os.fstat(stream.fileno())
-            if not before.st_size:
-                raise FaultError("empty file")
-            recording = _recording(path, Source(stream, before.st_size))
-            try:
-                _check_shape(recording)
-                yield recording
-            finally:
-                recording.close()
+            yield stream
             after = os.fstat(stream.fileno())
             if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 raise FaultError("changed while it was read")
@@ -203,13 +106,24 @@ def _opened(path: Path) -> Iterator[Recording]:
         raise AudioError(path, "not a possible name of a file") from error
 
 
-def _recording(path: Path, source: Source) -> Recording:
+@contextmanager
+def _recording(path: Path, stream: BufferedReader) -> Iterator[Recording]:
+    size = os.fstat(stream.fileno()).st_size
+    if not size:
+        raise FaultError("empty file")
+    source = Source(stream, size)
     container = examine(source)
     if container.media:
         from serlab.audio.media import MediaFile
 
-        return MediaFile(source, container.media, container.seconds)
-    return SoundFiles(path, source, container.parts)
+        recording: Recording = MediaFile(source, container.media, container.seconds)
+    else:
+        recording = SoundFiles(path, source, container.parts)
+    try:
+        _check_shape(recording)
+        yield recording
+    finally:
+        recording.close()
 
 
 def _possible(path: Path) -> bool:
@@ -235,10 +149,19 @@ def _check_kind(mode: int) -> None:
 
 
 def _check_shape(recording: Recording) -> None:
-    if recording.channels > _MOST_CHANNELS:
-        raise FaultError(f"{recording.channels} channels, more than {_MOST_CHANNELS}")
-    low, high = _RATES
-    if not low <= recording.rate <= high:
-        raise FaultError(f"a sample rate of {recording.rate} Hz, not within {low} to {high} Hz")
+    if recording.channels > MOST_CHANNELS:
+        raise FaultError(f"{recording.channels} channels, more than {MOST_CHANNELS}")
+    check_rate(recording.rate)
     if not recording.frames:
         raise FaultError("no samples")
+
+
+def check_rate(rate: int) -> None:
+    """Refuse a sample rate in Hz that is not one of recorded speech.
+
+    Raises:
+        FaultError: it is out of range.
+    """
+    low, high = _RATES
+    if not low <= rate <= high:
+        raise FaultError(f"a sample rate of {rate} Hz, not within {low} to {high} Hz")

@@ -1,6 +1,6 @@
-"""The application: commands, and how they are run.
+"""The application: its commands, and how they are run.
 
-Standard output carries only the result; progress, warnings and errors go to standard error.
+Only the result goes to standard output; progress, warnings and errors go to standard error.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from serlab.cli.ending import INTERRUPTED, ended
 from serlab.core import UserError
 from serlab.training import processes
 
-# Either is understood wherever one of them is.
-# An empty list is for the command to judge.
+# An empty list is for the command to refuse.
 _LISTS = ("--recipes", "--recipe", "--folds", "--fold", "--seeds", "--seed")
 _EMPTY_OPTION = re.compile(r"--[\w-]+=")
+# Both spellings are accepted by every command that has one of them.
 _SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
 app = typer.Typer(
@@ -47,24 +47,22 @@ def _version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
-    del version  # its callback has printed it
+    del version  # printed by its callback
 
 
 def _check_filled(words: list[str]) -> None:
-    """Refuse empty words: most often a shell's variable that is not set, and never what was meant."""
+    """Refuse empty words: usually an unset variable of the shell."""
     for before, word in zip(["", *words], words, strict=False):
         if before in _LISTS:
             continue
         if not word or _EMPTY_OPTION.fullmatch(word):
             what = word.rstrip("=") or (before if before.startswith("-") else "")
-            raise UserError(
-                f"{what or 'a word of the command'} is empty (is a variable unset?); fill it, or leave it out."
-            )
+            raise UserError(f"{what or 'an argument'} is empty (is a variable unset?); give it a value, or omit it.")
 
 
 @processes.led
 def run() -> None:
-    """Run the command that the arguments name; what ends it is told, and ends the process with its exit code."""
+    """Run the command line, say what ended it, and exit with the matching code."""
     try:
         _check_filled(sys.argv[1:])
         code = typer.main.get_command(app)(standalone_mode=False)

@@ -1,15 +1,16 @@
-"""``serlab audit`` and ``serlab split``: what would make a figure unbelievable, and a split that does not."""
+"""``serlab audit`` and ``serlab split``: find leaks in a split, and make a split without any."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serlab.cli import options, output
+from serlab.cli import command, options, output
+from serlab.cli.command import After
 from serlab.core import UserError
 
 if TYPE_CHECKING:
@@ -23,24 +24,28 @@ _MOST_NAMED = 10
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(audit)
-    app.command("split")(make_split)
+    command.add(app, audit)
+    command.add(app, make_split, "split")
 
 
-def audit(
-    corpus: options.CorpusName,
-    data: options.Data = None,
-    protocol: options.Protocol = None,
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions(options.CorpusOptions):
+    """Options of ``serlab audit``."""
+
+    protocol: options.Protocol = None
     split: Annotated[
-        Path | None, typer.Option(help="A split of your own: CSV with columns `clip` and `side` (train, dev, test).")
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is an error.")] = False,
-    path_column: options.PathColumn = "path",
-    label_column: options.LabelColumn = "label",
-    speaker_column: options.SpeakerColumn = None,
-) -> None:
-    """Look for leaks and faults: speakers and recordings on two sides, doubles, broken clips, telling nuisances.
+        Path | None,
+        typer.Option(help="A split of your own: CSV with columns `clip` and `side` (train, dev, test)."),
+        After("protocol"),
+    ] = None
+    form: Annotated[options.Format, After("split")] = "table"
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 if there is an error."), After("form")] = (
+        False
+    )
+
+
+def audit(args: AuditOptions) -> None:
+    """Look for leaks and faults: speakers or recordings in two subsets, duplicates, broken clips, confounders.
 
     Files that cannot be used are listed, and the exit code is then 1.
 
@@ -49,68 +54,69 @@ def audit(
 
         serlab audit my-clips.csv --split my-split.csv --format json --strict
     """
-    options.check_choice(form, ("table", "json"), "--format")
-    if protocol and split:
-        raise UserError("--protocol and --split each name a split; give one of them.")
-    found = options.load(corpus, data, path_column, label_column, speaker_column)
+    options.check_choice(args.form, options.FORMATS, "--format")
+    if args.protocol and args.split:
+        raise UserError("--protocol and --split both name a split; give only one of them.")
+    found = args.load()
     from serlab.leaks import audit as examine
     from serlab.leaks import left_out
     from serlab.leaks.findings import verdict
-    from serlab.protocols.files import find_split, read_split
 
-    chosen = read_split(found, split) if split else find_split(found, protocol) if protocol else None
-    chosen = chosen or _default_split(found)
+    chosen = _split_of(args, found)
     findings = [finding.data() for finding in examine(found, chosen)]
     excluded = left_out(found)
     name = chosen.name if chosen else None
-    if form == "json":
+    if args.form == "json":
         about = {"corpus": found.name, "fingerprint": found.fingerprint, "protocol": name}
         said = {"verdict": verdict(findings), "findings": findings, "excluded": options.as_json(excluded)}
         print(json.dumps({**about, **said}, indent=1))
     else:
         output.lines([f"{found.name}, {name or 'no split'}: {verdict(findings)}", *_lines(findings)])
-    # Loading the corpus has named the others.
+    # The others were listed when the corpus was loaded.
     options.say_left_out([entry for entry in excluded if entry not in found.excluded])
-    if excluded or (strict and any(finding["severity"] == "error" for finding in findings)):
+    if excluded or (args.strict and any(finding["severity"] == "error" for finding in findings)):
         raise typer.Exit(1)
 
 
-def make_split(
-    corpus: options.CorpusName,
-    out: Annotated[Path, typer.Option(help="The CSV to write, with columns `clip` and `side`.")] = Path("split.csv"),
-    data: options.Data = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="Write a fold of this protocol instead (`serlab protocols`).")
-    ] = None,
-    fold: Annotated[int, typer.Option(help="The protocol's fold.")] = 1,
-    path_column: options.PathColumn = "path",
-    label_column: options.LabelColumn = "label",
-    speaker_column: options.SpeakerColumn = None,
-) -> None:
-    """Write a split that leaks nothing: speakers apart, copies of a recording together, labels balanced.
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions(options.CorpusOptions):
+    """Options of ``serlab split``."""
 
-    Entries of the corpus that are left out of it are listed, and the exit code is then 1.
+    out: Annotated[Path, typer.Option(help="The CSV to write, with columns `clip` and `side`."), After("corpus")] = (
+        Path("split.csv")
+    )
+    protocol: Annotated[
+        str | None, typer.Option(help="Write a fold of this protocol instead (`serlab protocols`)."), After("data")
+    ] = None
+    fold: Annotated[int, typer.Option(help="The protocol's fold."), After("protocol")] = 1
+
+
+def make_split(args: SplitOptions) -> None:
+    """Write a split without leaks: speakers apart, duplicates together, labels balanced.
+
+    Entries of the corpus that cannot be used are listed, and the exit code is then 1.
 
     Examples:
         serlab split my-clips.csv --out split.csv
 
         serlab compare my-clips.csv --protocol split.csv
     """
-    found = options.load(corpus, data, path_column, label_column, speaker_column)
+    found = args.load()
     from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
-    from serlab.leaks import copies, left_out
+    from serlab.leaks import find_duplicates, left_out
     from serlab.protocols.files import find_split, sound_split, write_split
 
-    if out.resolve() == Path(corpus).resolve():
-        raise UserError(f"--out {out} is the corpus's own table; name another file.")
+    out = args.out
+    if out.resolve() == Path(args.corpus).resolve():
+        raise UserError(f"--out {out} is the table of the corpus; name another file.")
     excluded = left_out(found)
     check_labels(found, excluded)
-    chosen = find_split(found, protocol) if protocol else sound_split(found, copies(found))
+    chosen = find_split(found, args.protocol) if args.protocol else sound_split(found, find_duplicates(found))
     folds = {each.number: each for each in chosen.folds}
-    if fold not in folds:
-        raise UserError(f"protocol {chosen.name} has no fold {fold}; it has 1 to {len(folds)}.")
-    write_split(out, folds[fold])
+    if args.fold not in folds:
+        raise UserError(f"protocol {chosen.name} has no fold {args.fold}; it has 1 to {len(folds)}.")
+    write_split(out, folds[args.fold])
     if not is_stream(out):
         output.path(out)
     options.say_left_out([entry for entry in excluded if entry not in found.excluded])
@@ -118,18 +124,20 @@ def make_split(
         raise typer.Exit(1)
 
 
-def _default_split(corpus: Corpus) -> Split | None:
-    """The corpus's default protocol, or another that fits it; none where it is too small for any."""
+def _split_of(args: AuditOptions, corpus: Corpus) -> Split | None:
+    """The split that the options name, or one that fits the corpus."""
     from serlab.core.progress import say
-    from serlab.protocols import default_protocol, protocol_names, split
+    from serlab.protocols import fitting_split
+    from serlab.protocols.files import find_split, read_split
 
-    # All protocols are tried only where the usual one does not fit: on a large corpus that takes seconds.
-    with suppress(UserError):
-        return split(corpus, default_protocol(corpus))
-    if fitting := protocol_names(corpus):
-        return split(corpus, fitting[0])
-    say(f"{corpus.name} is too small for any protocol, so no sides are checked; --split names a split of your own.")
-    return None
+    if args.split:
+        return read_split(corpus, args.split)
+    if args.protocol:
+        return find_split(corpus, args.protocol)
+    found = fitting_split(corpus)
+    if found is None:
+        say(f"{corpus.name} is too small for any protocol, so no split is checked; name your own with --split.")
+    return found
 
 
 def _lines(findings: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,17 +11,17 @@ from serlab.cli import output
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    cache = typer.Typer(help="Look after features that are kept on disk.", no_args_is_help=True)
+    cache = typer.Typer(help="Show or clear cached features.", no_args_is_help=True)
     cache.command()(show)
     cache.command()(clear)
     app.add_typer(cache, name="cache")
 
 
 def show() -> None:
-    """List what is kept of each front end: entries (a clip under one view), size, when it was last used.
+    """List the cached features of each front end: entries (one view of one clip), size, time of last use.
 
-    The cache lies in the user's cache folder or in $SERLAB_CACHE; it grows to $SERLAB_CACHE_GB gigabytes (20), then
-    what was not used for the longest time goes.
+    The cache is in the user's cache folder or in $SERLAB_CACHE. It grows to $SERLAB_CACHE_GB gigabytes (20); then the
+    least recently used entries are removed.
 
     Example:
         serlab cache show
@@ -47,7 +47,9 @@ def show() -> None:
 
 
 def clear(
-    unused_days: Annotated[float, typer.Option(min=0, help="Only features that were not used for so many days.")] = 0.0,
+    unused_days: Annotated[
+        float, typer.Option(min=0, help="Only features that were not used for this many days.")
+    ] = 0.0,
 ) -> None:
     """Remove cached features; they are computed again when they are needed.
 
@@ -62,7 +64,7 @@ def clear(
 
 
 def _name(frontend: dict[str, object]) -> str:
-    """Name of a front end with what tells it from its kin."""
+    """Name of a front end, with the settings that tell it from others of its kind."""
     shown = [str(frontend.get("frontend", "?"))]
     shown += [f"{key} {frontend[key]}" for key in ("layers", "bands", "precision", "rounded") if key in frontend]
     weights = frontend.get("weights")
@@ -70,7 +72,7 @@ def _name(frontend: dict[str, object]) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes as a person says them.
+    """Bytes in words.
 
     >>> _size(512), _size(2_500_000), _size(20e9)
     ('1 kB', '2.5 MB', '20.0 GB')

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(corpora)
     app.command()(recipes)
     app.command()(protocols)
-    data = typer.Typer(help="Look after corpora.", no_args_is_help=True)
+    data = typer.Typer(help="Check corpora.", no_args_is_help=True)
     data.command()(verify)
     app.add_typer(data, name="data")
 
@@ -32,9 +32,9 @@ def corpora() -> None:
     Example:
         serlab corpora
     """
-    from serlab.corpora import corpus_names
+    from serlab.corpora import descriptions
 
-    _columns(corpus_names().items())
+    _columns((name, known.summary) for name, known in descriptions().items())
     output.lines(["or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker"])
 
 
@@ -52,7 +52,7 @@ def recipes(
     from serlab.recipes import load_recipe, load_variant, preset_names
 
     if name is None and settings:
-        raise UserError("--set changes a recipe; name it, e.g. serlab recipes resnet18 --set training.epochs=3.")
+        raise UserError("--set needs a recipe, e.g. serlab recipes resnet18 --set training.epochs=3.")
     if name is None:
         _columns((preset, load_recipe(preset).title) for preset in preset_names())
         return
@@ -73,10 +73,10 @@ def protocols(
 
         serlab protocols crema-d
     """
-    from serlab.protocols import PROTOCOLS, default_protocol, protocol_names, split
+    from serlab.protocols import default_protocol, definitions, protocol_names, split
 
     if corpus is None:
-        _columns(PROTOCOLS.items())
+        _columns(definitions().items())
         return
     loaded = options.load(corpus, data)
     for name in protocol_names(loaded):
@@ -90,14 +90,14 @@ def protocols(
 def verify(
     corpus: options.CorpusName,
     data: options.Data = None,
-    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+    form: options.Format = "table",
 ) -> None:
-    """Check a corpus's files: missing, extra, corrupt, or not the official ones. Exit code 1 if something is wrong.
+    """Check the files of a corpus: missing, extra, corrupt, or not the official ones; exit code 1 if there are any.
 
     Example:
         serlab data verify crema-d --data CREMA-D
     """
-    options.check_choice(form, ("table", "json"), "--format")
+    options.check_choice(form, options.FORMATS, "--format")
     from serlab.corpora.verify import verify as check
 
     result = check(corpus, data)
@@ -119,7 +119,7 @@ def verify(
             if found:
                 more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
                 output.lines([f"{title}: {len(found)}: {', '.join(found[:_SHOWN])}{more}"])
-        output.lines(["all is well" if result.ok else "something is wrong: see above"])
+        output.lines(["no problems found" if result.ok else "problems found: see above"])
     if not result.ok:
         raise typer.Exit(1)
 

@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serlab.cli.command import After, Last
 from serlab.core import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serlab.core import Exclusion
-    from serlab.corpora.base import Corpus
+    from serlab.corpora.base import Columns, Corpus
+    from serlab.recipes import Recipe
     from serlab.recipes.changes import Change
 
 CorpusName = Annotated[
     str, typer.Argument(help="A known corpus (`serlab corpora`), or the path of a folder or table.", show_default=False)
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
+Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
 Protocol = Annotated[
-    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if absent.")
+    str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if omitted."), After("data")
 ]
-Out = Annotated[Path, typer.Option(help="Folder of results.")]
+ReportAudio = Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set", help="Change a setting: `training.epochs=3` of all recipes, `resnet18:training.epochs=3` of one."
     ),
 ]
-Precision = Annotated[str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`.")]
-MaxExcluded = Annotated[
-    float, typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run.")
-]
-Cache = Annotated[
-    bool, typer.Option("--cache/--no-cache", help="Keep features on disk (`serlab cache show`); results are the same.")
-]
-PathColumn = Annotated[str, typer.Option(help="A table's column of file paths.")]
-LabelColumn = Annotated[str, typer.Option(help="A table's column of labels.")]
-SpeakerColumn = Annotated[str | None, typer.Option(help="A table's column of speakers (default: speaker, if there).")]
 
-TRAINING_PRECISIONS = ("auto", "fp32", "bf16")
-PRECISIONS = (*TRAINING_PRECISIONS, "int8")
+
+AUDIO = ("link", "embed", "none")
+FORMATS = ("table", "json")
 
 _RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
 
 
 def numbers(text: str, option: str) -> list[int]:
-    """Parse ``1,3`` or ``1-3,5`` into numbers; an empty text is none.
+    """Parse ``1,3`` or ``1-3,5`` into numbers.
 
     >>> numbers("1-3,5", "--folds")
     [1, 2, 3, 5]
@@ -60,9 +55,7 @@ def numbers(text: str, option: str) -> list[int]:
         match = _RANGE.fullmatch(part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first or last - first >= _MOST_NUMBERS:
-            raise UserError(
-                f"{option} {text} must be whole numbers with commas between, or ranges of them, e.g. 1-3,5."
-            )
+            raise UserError(f"{option} {text} must be whole numbers or ranges, separated by commas, e.g. 1-3,5.")
         found += range(first, last + 1)
     return found
 
@@ -75,7 +68,7 @@ def words(text: str) -> list[str]:
 def changes_of(
     recipes: Sequence[str], settings: Sequence[str] | None, precision: str | None = None
 ) -> dict[str, list[Change]]:
-    """Share out ``--set`` values: ``recipe:section.key=value`` is for that recipe, any other for all that heed it.
+    """Assign ``--set`` values: ``recipe:section.key=value`` is for that recipe, others for all that they affect.
 
     >>> {name: [change.text for change in each] for name, each in changes_of(["a", "b"], ["b:x.y=8", "x.z=3"]).items()}
     {'a': ['x.z=3'], 'b': ['x.y=8', 'x.z=3']}
@@ -97,13 +90,13 @@ def changes_of(
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:
-    """Refuse a value that an option does not know."""
+    """Refuse an unknown value of an option."""
     if value is not None and value not in choices:
         raise UserError(f"{option} {value} is not one of {', '.join(choices)}.")
 
 
 def say_left_out(excluded: Sequence[Exclusion]) -> None:
-    """List on standard error what was left out, and why."""
+    """List on standard error what was left out and why."""
     from serlab.core.progress import say
 
     for entry in excluded:
@@ -115,11 +108,71 @@ def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
     return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
-def load(
-    name: str, data: Path | None, path_column: str = "path", label_column: str = "label", speaker: str | None = None
-) -> Corpus:
+def load(name: str, data: Path | None, columns: Columns | None = None) -> Corpus:
     """Load the corpus that a command names."""
-    from serlab.corpora import Columns, load_corpus
+    from serlab.corpora import load_corpus
 
-    columns = Columns(path=path_column, label=label_column, speaker=speaker)
-    return load_corpus(name, data=data, columns=None if columns == Columns() else columns)
+    return load_corpus(name, data=data, columns=columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnOptions:
+    """Names of a table's columns."""
+
+    path_column: Annotated[str, typer.Option(help="A table's column of file paths."), Last()] = "path"
+    label_column: Annotated[str, typer.Option(help="A table's column of labels."), Last()] = "label"
+    speaker_column: Annotated[
+        str | None, typer.Option(help="A table's column of speakers (default: speaker, if there)."), Last()
+    ] = None
+
+    @property
+    def columns(self) -> Columns | None:
+        """The columns; None if they have their usual names."""
+        from serlab.corpora import Columns
+
+        columns = Columns(path=self.path_column, label=self.label_column, speaker=self.speaker_column)
+        return None if columns == Columns() else columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusOptions(ColumnOptions):
+    """A corpus and how its table is to be read."""
+
+    corpus: CorpusName
+    data: Data = None
+
+    def load(self) -> Corpus:
+        """Load it."""
+        return load(self.corpus, self.data, self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(CorpusOptions):
+    """What ``compare`` and ``train`` have in common."""
+
+    protocol: Protocol = None
+    out: Annotated[Path, typer.Option(help="Folder of results."), After("protocol")] = Path("runs")
+    dev_only: Annotated[
+        bool, typer.Option("--dev-only", help="Develop: never predict the test subset."), After("out")
+    ] = False
+    settings: Annotated[Settings, After("dev_only")] = None
+    precision: Annotated[
+        str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`."), After("settings")
+    ] = None
+    max_excluded: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run."),
+        After("precision"),
+    ] = 0.05
+    cache: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Keep features on disk (`serlab cache show`); results are the same."),
+        After("max_excluded"),
+    ] = True
+
+    def variants(self, names: Sequence[str]) -> list[Recipe]:
+        """Load recipes with the settings that are given for them."""
+        from serlab.recipes import load_variant
+
+        changes = changes_of(names, self.settings, self.precision)
+        return [load_variant(name, changes[name]) for name in names]

@@ -1,4 +1,4 @@
-"""What goes to standard output: lines for a person, and paths for a person or a program."""
+"""What goes to standard output: lines for people, and paths for people or programs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from serlab.core.progress import shown
 
 
 def lines(texts: Iterable[str]) -> None:
-    """Print lines that a person reads; names in them steer no terminal."""
+    """Print lines for people; control characters in names do not reach the terminal."""
     for text in texts:
         print(shown(text))
 
 
 def path(found: Path) -> None:
-    """Print a path: as it is for a program, and as text on a terminal."""
+    """Print a path: unchanged for a program, without control characters on a terminal."""
     print(shown(str(found)) if sys.stdout.isatty() else found)

@@ -12,6 +12,7 @@ import typer
 
 from serlab.cli import options, output
 from serlab.core import UserError
+from serlab.core.precision import PRECISIONS
 from serlab.core.progress import say, shown
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from serlab.audio import Found
     from serlab.inference.files import Predictions
-    from serlab.model.classifier import Classifier
+    from serlab.model.model import Model
 
 FORMATS = ("table", "json", "jsonl", "csv")
 _WIDE = 100_000
@@ -42,7 +43,7 @@ def predict(
         Path | None, typer.Option(help="Write to this .csv or .jsonl file; if it is there, go on with what it lacks.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help=f"One of {', '.join(options.PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
+        str, typer.Option(help=f"One of {', '.join(PRECISIONS)}; auto is bf16 where that is faster, else fp32.")
     ] = "auto",
     abstain: Annotated[
         float | None,
@@ -64,7 +65,6 @@ def predict(
         serlab predict --model MODEL recordings/ --abstain 0.1
     """
     options.check_choice(form, FORMATS, "--format")
-    options.check_choice(precision, options.PRECISIONS, "--precision")
     if out is not None:
         left_out = _to_file(model, paths, precision, abstain, out, form)
     elif form in ("csv", "jsonl"):
@@ -75,33 +75,33 @@ def predict(
         raise typer.Exit(1)
 
 
-def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Classifier]:
+def _loaded(model: Path, paths: Sequence[Path], precision: str) -> tuple[Found, Model]:
     from serlab.audio import find_audio
-    from serlab.model.folder import load
+    from serlab.model.model import load_model
 
-    return find_audio(paths), load(model, precision)
+    return find_audio(paths), load_model(model, precision=precision)
 
 
 def _to_file(
     model: Path, paths: Sequence[Path], precision: str, abstain: float | None, out: Path, form: str | None
 ) -> int:
-    from serlab.inference.files import answers_of, stream
+    from serlab.inference.files import stream
     from serlab.inference.table import ENDINGS, opened
 
     if out.suffix.lower() not in ENDINGS:
         raise UserError(f"--out {out} must end in {' or '.join(ENDINGS)}.")
     if form not in (None, out.suffix.lower()[1:]):
         raise UserError(f"--format {form} does not go with --out {out}, whose ending tells the format.")
-    found, classifier = _loaded(model, paths, precision)
+    found, loaded = _loaded(model, paths, precision)
     files = found.files
-    answered = answers_of(model, abstain)
-    with opened(out, model, classifier, abstain) as file:
+    loaded.check_abstain(abstain)
+    with opened(out, loaded, abstain) as file:
         rest = file.left(files)
         file.add([entry for entry in found.excluded if entry.path not in file.excluded])
         done = len(files) - len(rest)
         if done:
             say(f"{out}: {done:,} of {len(files):,} files are done already.")
-        with closing(stream(classifier, rest, done=done, answered=answered)) as chunks:
+        with closing(stream(loaded, rest, done=done, abstain=abstain)) as chunks:
             for chunk in chunks:
                 file.add(chunk)
         left_out = sum(name in file.excluded for name in files) + len(found.excluded)
@@ -113,18 +113,19 @@ def _to_file(
 
 def _as_they_come(model: Path, paths: Sequence[Path], precision: str, abstain: float | None, form: str) -> int:
     from serlab.core import Exclusion
-    from serlab.inference.files import FilePrediction, answers_of, stream
-    from serlab.inference.table import as_csv, csv_header, lines
+    from serlab.inference.files import stream
+    from serlab.inference.table import as_csv, lines
+    from serlab.model.prediction import Prediction, column_names
 
-    found, classifier = _loaded(model, paths, precision)
-    answered = answers_of(model, abstain)
+    found, loaded = _loaded(model, paths, precision)
+    loaded.check_abstain(abstain)
     if form == "csv":
-        sys.stdout.write(as_csv([csv_header(classifier.labels)]))
+        sys.stdout.write(as_csv([column_names(loaded.labels)]))
     options.say_left_out(found.excluded)
     left_out = len(found.excluded)
-    with closing(stream(classifier, found.files, answered=answered)) as chunks:
+    with closing(stream(loaded, found.files, abstain=abstain)) as chunks:
         for chunk in chunks:
-            sys.stdout.write(lines((result for result in chunk if isinstance(result, FilePrediction)), form))
+            sys.stdout.write(lines((result for result in chunk if isinstance(result, Prediction)), form))
             sys.stdout.flush()
             excluded = [result for result in chunk if isinstance(result, Exclusion)]
             options.say_left_out(excluded)
@@ -137,7 +138,7 @@ def _at_the_end(model: Path, paths: Sequence[Path], precision: str, abstain: flo
 
     result = run(model, paths, precision=precision, abstain=abstain)
     if form == "json":
-        predictions = [vars(row) for row in result.predictions]
+        predictions = [row.data() for row in result.predictions]
         excluded = options.as_json(result.excluded)
         print(json.dumps({"model": result.model, "predictions": predictions, "excluded": excluded}, indent=1))
     else:
@@ -158,6 +159,6 @@ def _print_table(result: Predictions) -> None:
     table = Table(Column("file", overflow="fold"), "emotion", *labels, box=None)
     for row in result.predictions:
         shares = (f"{share:.2f}" for share in row.probabilities.values())
-        table.add_row(Text(shown(row.path)), Text(shown(row.label or "can't tell")), *shares)
+        table.add_row(Text(shown(row.path or "")), Text(shown(row.label or "can't tell")), *shares)
     # A terminal folds what is too long for it; a file or a pipe gets each row whole.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -1,28 +1,33 @@
-"""``serlab evaluate`` and ``serlab report``: judging tables, whoever made them."""
+"""``serlab evaluate`` and ``serlab report``: judging prediction tables of any model."""
 
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from serlab.cli import options, output
+from serlab.cli import command, options, output
 from serlab.core import SerlabError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from serlab.corpora.base import Corpus
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(evaluate)
+    command.add(app, evaluate)
     app.command()(report)
 
 
-def evaluate(
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(options.ColumnOptions):
+    """Options of ``serlab evaluate``."""
+
     tables: Annotated[
         list[Path],
         typer.Argument(
@@ -30,20 +35,25 @@ def evaluate(
             help="CSV, JSON lines or Parquet with `clip` and `logit_<label>`, `prob_<label>` or `predicted` columns; "
             "what `serlab predict` writes is such a table.",
         ),
-    ],
+    ]
     corpus: Annotated[
         str | None, typer.Option(help="Corpus that knows the clips' speakers and labels, where the table does not.")
-    ] = None,
-    data: options.Data = None,
-    side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test",
-    form: Annotated[str, typer.Option("--format", help="`table` or `json`.")] = "table",
+    ] = None
+    data: options.Data = None
+    side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test"
+    form: options.Format = "table"
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
-    ] = None,
-    path_column: options.PathColumn = "path",
-    label_column: options.LabelColumn = "label",
-    speaker_column: options.SpeakerColumn = None,
-) -> None:
+    ] = None
+
+    def load(self) -> Corpus | None:
+        """Load the corpus, if one is named; only one that is a table itself has columns to be named."""
+        if not self.corpus:
+            return None
+        return options.load(self.corpus, self.data, self.columns if Path(self.corpus).is_file() else None)
+
+
+def evaluate(args: EvaluateOptions) -> None:
     """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
 
     Several tables are compared too, pair by pair, on the clips that both have. Clips may be named by id, path, or the
@@ -59,41 +69,29 @@ def evaluate(
 
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
-    options.check_choice(form, ("table", "json"), "--format")
-    from serlab.core.progress import bar
-    from serlab.evaluation.judge import evaluate as judge
-    from serlab.evaluation.judge import evaluate_pair
+    options.check_choice(args.form, options.FORMATS, "--format")
+    from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
-    from serlab.evaluation.paired import adjust
     from serlab.evaluation.prepare import prepare_all
     from serlab.report import build_foreign
 
-    # Only a corpus that is a table itself has columns to be named.
-    columns = (path_column, label_column, speaker_column) if corpus and Path(corpus).is_file() else ()
-    clips = options.load(corpus, data, *columns) if corpus else None
-    named = {"clip": path_column, "label": label_column, "speaker": speaker_column or "speaker"}
+    clips, tables, side = args.load(), args.tables, args.side
+    named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
-    couples = list(combinations(prepared, 2))
-    results, pairs = {}, []
-    with bar("judging tables", len(tables) + len(couples)) as progress:
-        for table in prepared:
-            results[table.name] = judge(table, clips, side=side)
-            progress.advance()
-        for first, second in couples:
-            pairs.append(evaluate_pair(first, second, clips, side=side))
-            progress.advance()
-    adjust(pairs)
-    page = build_foreign(prepared, to, clips, side=side) if to else None
+    results, pairs = evaluate_all(prepared, clips, side=side)
+    page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
     # Entries of the corpus that are no clips; loading it has named them.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
-    if form == "json":
-        found = {"tables": results, "pairs": pairs} if len(tables) > 1 else results[prepared[0].name]
+    if args.form == "json":
+        each = {name: result.to_dict() for name, result in results.items()}
+        several = {"tables": each, "pairs": [pair.to_dict() for pair in pairs]}
+        found = several if len(tables) > 1 else each[prepared[0].name]
         print(json.dumps(found | ({"report": str(page)} if page else {}) | left_out, indent=1))
     else:
         blocks = [([name] if len(tables) > 1 else []) + evaluation_lines(result) for name, result in results.items()]
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
-    if left_out or any(result["exclusions"] for result in results.values()):
+    if left_out or any(result.exclusions for result in results.values()):
         raise typer.Exit(1)
 
 
@@ -105,7 +103,7 @@ def report(
     recipes: Annotated[
         str, typer.Option(help="Recipes to show, by the names of their folders, with commas. [default: all]")
     ] = "",
-    audio: Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")] = "link",
+    audio: options.ReportAudio = "link",
     fuse: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,7 +123,7 @@ def report(
 
         serlab report results/crema-d --fuse resnet18+whisper-base --fuse resnet18+whisper-base@dev
     """
-    options.check_choice(audio, ("link", "embed", "none"), "--audio")
+    options.check_choice(audio, options.AUDIO, "--audio")
     from serlab.report import build, build_overview
 
     whole = not any(folder.glob("*/fold*.parquet")) and any(folder.glob("*/*/fold*.parquet"))
@@ -142,9 +140,9 @@ def report(
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
     """The corpus's table where it is at hand; a report of published tables does not need it."""
-    from serlab.corpora import corpus_names
+    from serlab.corpora import descriptions
 
-    if name not in corpus_names():
+    if name not in descriptions():
         return None
     try:
         return options.load(name, data).clips

@@ -1,7 +1,6 @@
 """What every room needs: errors, settings, files, progress, randomness."""
 
 from serlab.core.errors import (
-    EMOTIONS,
     Exclusion,
     FindingsError,
     MachineError,
@@ -16,7 +15,6 @@ from serlab.core.errors import (
 )
 
 __all__ = [
-    "EMOTIONS",
     "Exclusion",
     "FindingsError",
     "MachineError",

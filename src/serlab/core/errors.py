@@ -18,9 +18,6 @@ from dataclasses import dataclass
 # torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
-EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
-"""The six labels of CREMA-D, in alphabetical order."""
-
 
 class SerlabError(Exception):
     """Base of every error that serlab raises on purpose; its text is one sentence for the user."""
@@ -49,6 +46,8 @@ class FindingsError(SerlabError):
     exit_code = 1
 
 
+# Parameters whose option has another name.
+_OPTIONS = {"everyone": "all"}
 _ARGUMENT, _SETTING, _END = "\ue0a0", "\ue0a1", "\ue0a2"
 _MARKED = re.compile(f"([{_ARGUMENT}{_SETTING}])([a-zA-Z0-9_.:]+)(=?)([^{_END}]*){_END}")
 
@@ -99,7 +98,7 @@ def as_options(error: SerlabError) -> str:
 def _as_option(found: re.Match[str]) -> str:
     if found[1] == _SETTING:
         return f"--set {found[2]}{found[3]}{found[4]}"
-    return f"--{found[2].replace('_', '-')}{found[3] and ' '}{found[4]}"
+    return f"--{_OPTIONS.get(found[2], found[2]).replace('_', '-')}{found[3] and ' '}{found[4]}"
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -57,6 +57,10 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
         if value not in typing.get_args(kind):
             raise UserError(f"{where} is {_short(value)}; it must be one of {', '.join(typing.get_args(kind))}.")
         return value
+    if origin is Mapping and (inside := typing.get_args(kind)[1]) is not Any:
+        _scalar(dict, value, where)
+        keys = [_scalar(str, key, f"a key of {where}") for key in value]
+        return {key: build(inside, value[key], f"{where}: {key}", recorded=recorded) for key in keys}
     return _scalar(dict if origin is not None else kind, value, where)
 
 

@@ -1,4 +1,4 @@
-"""What a corpus is: a table of clips, and what is known about where they come from."""
+"""A corpus: a table of clips, and what is known about their origin."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from typing import TYPE_CHECKING, Any
 
 from serlab.core import Exclusion
 from serlab.core.files import sha256_json
+from serlab.corpora.description import Description, Tracks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-# A table has no truth value, so two corpora are equal only where they are one.
+# A table has no truth value, so corpora are compared by identity.
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """A table of clips with licence, citation, fingerprint and known faults.
 
     Attributes:
-        name: short name, also the folder of its results (``crema-d``, ``synthetic``, or the user's folder's name).
-        clips: one row a clip, sorted by ``clip``, with a fresh integer index. Columns: ``clip`` (id), ``path``
-            (absolute, as text; empty where the official list has a clip that this copy lacks), ``speaker``,
-            ``label`` (both text; ``speaker`` empty where unknown), ``duration`` (seconds, NaN where unreadable),
-            ``sample_rate`` (Hz, 0 where unreadable), ``sha256`` (of the file's bytes), and whatever else the corpus
-            knows (``sentence``, ``level``, ``age``, ``sex``, ``votes_voice_angry`` ...). It holds the full official
-            clip list, so that protocols never depend on which files are at hand.
+        name: short name, also the folder of its results (``crema-d``, ``synthetic``, or the user's
+            folder's name).
+        clips: one row per clip, sorted by ``clip``, with a fresh integer index. Columns: ``clip``
+            (id), ``path`` (absolute, as text; empty if the official list has a clip that this copy
+            lacks), ``speaker``, ``label`` (both text; ``speaker`` empty where unknown),
+            ``duration`` (seconds, NaN where unreadable), ``sample_rate`` (Hz, 0 where unreadable),
+            ``sha256`` (of the file's bytes), and whatever else the corpus knows (``sentence``,
+            ``level``, ``age``, ``sex``, ``votes_voice_angry`` ...). It contains the full official
+            clip list, so protocols never depend on which files are at hand.
         labels: every label of the corpus, in alphabetical order.
-        licence: the licence's name, and what it asks for in a phrase.
+        licence: the licence's name and conditions, in a phrase.
         citation: how to cite it.
-        fingerprint: SHA-256 over (clip, sha256, speaker, label) of all clips: the same data, the same fingerprint.
-        copy: which copy this is, in words, e.g. ``"an 11,025 Hz copy, not the official files"``; shown with every
-            figure.
+        fingerprint: SHA-256 over (clip, sha256, speaker, label) of all clips: the same data have
+            the same fingerprint.
+        copy: which copy this is, in words, e.g. ``"an 11,025 Hz copy, not the official files"``;
+            shown with every figure.
         faults: known faults of the corpus, clip id -> what is wrong.
-        speakers_known: False where no speaker column was given.
-        synthetic: True where no human spoke.
-        part: which part of the whole this is, in words; empty where it is all of it.
-        smoke: True where the part only serves to try whether everything runs.
-        sentences_known: True where ``sentence`` is a column.
-        excluded: entries of the folder that are no clips, with the reason, such as hidden ones and folders that cannot
-            be opened; ``clip`` is the path relative to the corpus.
-        lost: labels that have no clip because of that, with the reason.
+        speakers_known: False if no speaker column was given.
+        synthetic: True if no human spoke.
+        part: which part of the corpus this is, in words; empty if it is the whole corpus.
+        smoke: True if the part only serves to check that everything runs.
+        sentences_known: True if ``sentence`` is a column.
+        excluded: entries of the folder that are not clips, with the reason, such as hidden files
+            and folders that cannot be opened; ``clip`` is the path relative to the corpus.
+        lost: labels without a clip because of that, with the reason.
+        description: of a known corpus; None for the user's own corpus.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Corpus:
     smoke: bool = False
     excluded: tuple[Exclusion, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
+    description: Description | None = None
 
     @property
     def sentences_known(self) -> bool:
@@ -64,26 +70,26 @@ class Corpus:
         return "sentence" in self.clips.columns
 
     def described(self) -> dict[str, Any]:
-        """What a signature says of the corpus, as plain data."""
+        """What a signature says about the corpus, as plain data."""
         names = ("name", "fingerprint", "copy", "synthetic", "speakers_known", "licence", "citation")
         described = {
             **{name: getattr(self, name) for name in names},
             "clips": len(self.clips),
             "labels": list(self.labels),
-            "label_track": "intended",
+            "label_track": (self.description.tracks if self.description else Tracks()).label,
         }
         return described | ({"part": self.part, "smoke": self.smoke} if self.part else {})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns of a table of the user's own.
+    """Names of the columns of the user's own table.
 
     Attributes:
         path: the audio file, absolute or relative to the table.
-        label: the emotion, or whatever is to be recognised.
-        speaker: who speaks; None takes a column ``speaker`` if there is one.
-        sentence: what is said; None takes a column ``sentence`` if there is one.
+        label: the emotion, or whatever should be recognised.
+        speaker: the speaker; None means a column ``speaker`` if there is one.
+        sentence: the text; None means a column ``sentence`` if there is one.
     """
 
     path: str = "path"
@@ -96,7 +102,8 @@ def fingerprint(clips: pd.DataFrame) -> str:
     """SHA-256 over (clip, sha256, speaker, label) of all clips, in order of clip, in hexadecimal.
 
     Args:
-        clips: the table of :class:`Corpus`; only these four columns count, so that a moved copy keeps its fingerprint.
+        clips: the table of :class:`Corpus`; only these four columns count, so a moved copy keeps
+            its fingerprint.
     """
     rows = clips.sort_values("clip")[["clip", "sha256", "speaker", "label"]].astype(str)
     return sha256_json(rows.to_numpy().tolist())

@@ -1,4 +1,4 @@
-"""The user's own table of clips, CSV or Parquet: which columns say what, and what each row names."""
+"""The user's own table of clips, CSV or Parquet: which columns mean what, and what each row names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.progress import say_once
 from serlab.corpora.base import Columns
 from serlab.corpora.spans import span_columns
@@ -32,9 +32,11 @@ class Listed:
     """What a table lists.
 
     Attributes:
-        clips: one row a clip: ``path`` (absolute), ``label``; ``speaker`` and ``sentence`` where the table has them.
-        rows: each clip's row in the table, its header not counted, from 1.
-        spans: columns that say which part of a file a clip is, from :func:`serlab.corpora.spans.span_columns`.
+        clips: one row per clip: ``path`` (absolute), ``label``; ``speaker`` and ``sentence`` if the
+            table has them.
+        rows: each clip's row in the table, without the header, from 1.
+        spans: columns with the part of a file that a clip is, from
+            :func:`serlab.corpora.spans.span_columns`.
     """
 
     clips: pd.DataFrame
@@ -47,19 +49,20 @@ def read_listed(path: Path, columns: Columns) -> Listed:
 
     Args:
         path: CSV (UTF-8) or Parquet.
-        columns: what its columns are called.
+        columns: the names of its columns.
 
     Raises:
-        UserError: the table cannot be read, a column or cell that is needed is missing, or a file does not exist.
+        UserError: the table cannot be read, a required column or cell is missing, or a file does
+            not exist.
     """
     if path.suffix.lower() not in (".csv", ".parquet"):
-        raise UserError(f"{path} is neither a folder nor a table whose name ends in .csv or .parquet.")
+        raise UserError(f"{path} is not a folder, and its name does not end in .csv or .parquet; give one of these.")
     if not path.is_file():
-        raise UserError(f"the table {path} is not a regular file; save it as one.")
+        raise UserError(f"the table {path} is not a regular file; save the table as a file.")
     table = read_table(path)
     chosen = _chosen_columns(path, table, columns)
     if table.empty:
-        raise UserError(f"the table {path} has no rows.")
+        raise UserError(f"the table {path} is empty; expected one row per clip.")
     rows = [int(place) + 1 for place in table.index]
     table = table.reset_index(drop=True)
     spans = span_columns(table, list(chosen.values()))
@@ -69,14 +72,14 @@ def read_listed(path: Path, columns: Columns) -> Listed:
     if too_long is not None:
         raise UserError(
             f"row {too_long} of the table {path} (its header not counted) has more than {_LONGEST_LABEL} letters in "
-            f"the column {chosen['label']!r}; a label is a word or two."
+            f"the column {chosen['label']!r}; expected a label of one or two words."
         )
     clips["path"] = _located(path, clips["path"].tolist())
     return Listed(clips, rows, spans)
 
 
 def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
-    """Which column of the table says what."""
+    """Our name of a column -> the table's name."""
     chosen: dict[str, str] = {}
     for ours, usual in _USUAL.items():
         asked = getattr(columns, ours)
@@ -87,7 +90,7 @@ def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[s
         elif named or ours in ("path", "label"):
             listed = ", ".join(map(str, table.columns))
             shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
-            near = alike(table.columns, usual, f"--{ours}-column")
+            near = alike(table.columns, usual, argument(f"{ours}_column"))
             raise UserError(f"the table {path} has no column {asked!r} for the {ours} (it has: {shown}){near}.")
     return chosen
 
@@ -97,29 +100,29 @@ def _name_the_rest(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], s
     rest = [name for name in table.columns if name not in chosen.values() and name not in spans]
     if not rest:
         return
-    hint = alike(rest, SPEAKER, "--speaker-column") if "speaker" not in chosen else ""
+    hint = alike(rest, SPEAKER) if "speaker" not in chosen else ""
     if any(name.lower() in _SPLITS for name in rest):
-        hint += "; a split of your own is a CSV for --protocol"
+        hint += "; to use your own split, give a CSV as the protocol"
     listed = ", ".join(rest)
     shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
     say_once(f"{path}: columns not used: {shown}{hint}.")
 
 
 def _filled(path: Path, cells: pd.Series, rows: Sequence[int]) -> list[str]:
-    """Text of a column without surrounding blanks; an empty cell is an error."""
+    """Text of a column without surrounding spaces; an empty cell is an error."""
     texts: list[str] = text_of(cells, f"the table {path}").tolist()
     empty = next((row for row, text in zip(rows, texts, strict=True) if not text), None)
     if empty is not None:
         raise UserError(
-            f"row {empty} of the table {path} (its header not counted) has nothing in the column {cells.name!r}."
+            f"row {empty} of the table {path} (its header not counted) is empty in the column {cells.name!r}."
         )
     return texts
 
 
 def _located(table: Path, names: Sequence[str]) -> list[str]:
-    r"""Absolute paths of the files that a table names; they must be there, if only as links or pipes.
+    r"""Absolute paths of the files that a table names; they must exist, if only as links or pipes.
 
-    ``~`` is the user's home, and ``\\`` separates folders too where no file has it in its name.
+    ``~`` is the user's home, and ``\\`` separates folders too unless a file has it in its name.
     """
     found, absent = [], []
     for name in names:
@@ -130,13 +133,13 @@ def _located(table: Path, names: Sequence[str]) -> list[str]:
         if path is None:
             absent.append(paths[0])
         elif Path(path).is_dir():
-            raise UserError(f"{table} names {path}, which is a folder; each row names one file.")
+            raise UserError(f"{table} names {path}, which is a folder; expected one file per row.")
         found.append(path or paths[0])
     if absent:
         first = absent[0] if len(absent[0]) <= _LONGEST_SHOWN else absent[0][:_LONGEST_SHOWN] + " …"
-        where = "paths are absolute or relative to the table's folder"
+        where = "paths must be absolute or relative to the table's folder"
         if any(_ADDRESS.match(name) for name in names):
-            where = "fetch them first, and name files on this disk"
+            where = "download them first, then give the paths of the files"
         raise UserError(
             f"{len(absent):,} of the {len(names):,} files that {table} names do not exist, first {first}; {where}."
         )
@@ -151,7 +154,7 @@ def _at_home(name: str) -> str:
     try:
         return str(Path(name).expanduser()) if name.startswith("~") else name
     except RuntimeError:
-        return name  # Nobody of that name has a home.
+        return name  # There is no such user.
 
 
 def _is_there(path: str) -> bool:

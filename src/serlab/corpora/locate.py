@@ -1,4 +1,4 @@
-"""Where a known corpus lies: ``--data``, else ``SERLAB_DATA``, else the user's data folder."""
+"""Where a known corpus is: the folder given, else below ``SERLAB_DATA``, else the user's data folder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from pathlib import Path
 
 import platformdirs
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 
 VARIABLE = "SERLAB_DATA"
-"""Environment variable that names a folder which holds corpora by name."""
+"""Environment variable for a folder with one folder per corpus, by name."""
 
 
 def locate(name: str, data: Path | None, how_to_get: str) -> Path:
     """Find the folder of a known corpus.
 
     Args:
-        name: the corpus's name; the same name in capitals, as a cloned repository has it, is found too.
-        data: the corpus's own folder, if the user named it; then nowhere else is looked.
+        name: the corpus's name; a folder with the name in capitals, as a cloned repository has it,
+            is found too.
+        data: the corpus's own folder; if it is given, no other place is searched.
         how_to_get: a phrase for the error: where the corpus comes from and under which licence.
 
     Returns:
@@ -33,8 +34,8 @@ def locate(name: str, data: Path | None, how_to_get: str) -> Path:
             return folder
     looked = ", ".join(str(folder) for folder in folders)
     raise UserError(
-        f"the corpus {name} was not found (looked for the folder {looked}); get it from {how_to_get}, then name its "
-        f"folder with --data or set {VARIABLE} to the folder that holds {name}/."
+        f"the corpus {name} was not found (looked for the folder {looked}); get it from {how_to_get}, then give its "
+        f"folder as {argument('data')} or set {VARIABLE} to the folder that contains {name}/."
     )
 
 

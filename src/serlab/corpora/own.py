@@ -1,4 +1,4 @@
-"""The user's own corpus: a folder of ``label/clip.wav``, or a CSV or Parquet table that names files and labels."""
+"""The user's own corpus: a folder ``label/clip.wav``, or a CSV or Parquet table of files and labels."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ _MOST_SAID = 100
 
 
 def load(path: Path, columns: Columns | None = None) -> Corpus:
-    """Load a corpus of the user's own.
+    """Load the user's own corpus.
 
     Args:
-        path: a folder with one folder a label, each with that label's audio files; or a CSV (UTF-8) or Parquet table.
-        columns: the names of the table's columns, where they are not the usual ones.
+        path: a folder with one folder per label, or a CSV (UTF-8) or Parquet table.
+        columns: the names of the table's columns, if they are not the usual ones.
 
     Returns:
-        The corpus, named after the folder or table. A clip's id is its path without extension, relative to the folder
-        or to the table's. Whatever looks like a recording is a clip; that it cannot be used is found by screening.
+        The corpus, named after the folder or table. A clip's id is its path without extension,
+        relative to the folder or to the table's folder. Every file that looks like a recording is a
+        clip; screening finds those that cannot be used.
 
     Raises:
-        UserError: the folder or table does not say what is needed, or names files that do not exist.
+        UserError: the folder or table lacks something, or names files that do not exist.
     """
     if not _is_utf8(str(path.absolute())):
         raise UserError(f"the path {str(path)!a} is not UTF-8; rename its folders or files.")
@@ -44,7 +45,7 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
     excluded: list[Exclusion] = []
     if path.is_dir():
         if columns is not None:
-            raise UserError(f"{path} is a folder, which has no columns to be named; {_TABLE_HELP}.")
+            raise UserError(f"{path} is a folder, which has no columns; {_TABLE_HELP}.")
         clips, excluded = _clips_of_folder(path)
         home = path
     else:
@@ -56,7 +57,7 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
     _say_exclusions(path, tuple(excluded))
     if len(labels) < 2:
         others = f" ({'; '.join(f'{label}: {reason}' for label, reason in lost.items())})" if lost else ""
-        raise UserError(f"{path} has only the label {labels[0]!r}{others}; a corpus needs at least two to tell apart.")
+        raise UserError(f"{path} has only the label {labels[0]!r}{others}; expected at least two.")
     files = scan(clips["path"].tolist(), f"looking at {path.name}")
     if listed is not None:
         check_spans(path, listed.spans, pd.concat([clips, files], axis=1))
@@ -85,8 +86,8 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
 @cache
 def _warn_speakers_unknown(path: Path) -> None:
     say(
-        f"{path} names no speakers: the same voice may be in training and in test, and nothing here can tell "
-        "(a table with a speaker column can)."
+        f"{path} has no speakers: the same voice may be in training and test, and serlab cannot know (give a table "
+        "with a speaker column)."
     )
 
 
@@ -95,10 +96,10 @@ def _warn_of_people(path: Path, labels: tuple[str, ...], speakers_are_labels: bo
     if not speakers_are_labels and not spelling.named_like_people(labels):
         return
     shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
-    remedy = "name the label's own column with --label-column" if path.is_file() else _TABLE_HELP
+    remedy = "name the column of the labels" if path.is_file() else _TABLE_HELP
     say(
-        f"warning: the {len(labels)} labels of {path} look like people ({shown}), so models would learn who speaks; if "
-        f"they are, {remedy}."
+        f"warning: the {len(labels)} labels of {path} look like people ({shown}), so models would learn who speaks; "
+        f"if they are, {remedy}."
     )
 
 
@@ -139,12 +140,12 @@ def _left_out(folder: Path, name: str, reason: str) -> Exclusion:
 
 
 def _lost(clips: pd.DataFrame, excluded: list[Exclusion]) -> dict[str, str]:
-    """Labels that have a folder and no clip, with the reason of what stands first in it."""
+    """Labels with a folder but no clip, with the reason of the first entry in it."""
     labels = set(clips["label"])
     lost: dict[str, str] = {}
     for entry in excluded:
         label, inside, _ = entry.clip.partition("/")
-        # A file beside the labels' folders is no label, unless it stands for a folder that is not there.
+        # A file beside the label folders is not a label, unless it stands for a missing folder.
         if not inside and Path(entry.path).is_file():
             if not label.endswith(".dvc"):
                 continue
@@ -155,7 +156,7 @@ def _lost(clips: pd.DataFrame, excluded: list[Exclusion]) -> dict[str, str]:
 
 
 def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
-    """Labels and speakers that look the same made the same; what only capitals tell apart is refused, or named."""
+    """Give labels and speakers that look the same one spelling; refuse or name near duplicates."""
     clips = clips.copy()
     for column in {"label", "speaker"} & set(clips.columns):
         clips[column], notes = spelling.joined(clips[column].tolist())
@@ -166,12 +167,14 @@ def _with_one_spelling(source: Path, clips: pd.DataFrame) -> pd.DataFrame:
         for group in spelling.nearly_same(clips["speaker"].unique()):
             listed = " and ".join(map(repr, group))
             apart = spelling.difference(group)
-            say_once(f"warning: {source} has speakers that differ only by {apart} and count as several: {listed}.")
+            say_once(
+                f"warning: {source} has speakers that differ only in {apart} and count as different ones: {listed}."
+            )
     return clips
 
 
 def _ids(paths: list[str], home: Path, source: Path, listed: Listed | None) -> list[str]:
-    """Clip ids: paths relative to ``home`` without extension; two files of one id are an error."""
+    """Clip ids: paths relative to ``home`` without extension; two files with one id are an error."""
     owners: dict[str, str] = {}
     for place, name in enumerate(paths):
         clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix()
@@ -195,6 +198,6 @@ def _is_utf8(text: str) -> bool:
 
 
 def _safe_name(path: Path) -> str:
-    """Give the name of a folder that results can be written to."""
+    """Name of a folder that results can be written to."""
     stem = path.absolute().name if path.is_dir() else path.stem
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "own"

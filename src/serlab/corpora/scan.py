@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from serlab import audio
-from serlab.core.files import sha256_file
 from serlab.core.progress import bar
 from serlab.corpora.remembered import home_of, recall, remember
 
@@ -103,16 +102,8 @@ def _recalled(finding: list[Any] | None, state: list[int]) -> tuple[float, int, 
 
 
 def _look_at(name: str) -> tuple[float, int, str]:
-    path = Path(name)
-    try:
-        sha256 = sha256_file(path)
-    except OSError:
-        return _NOTHING
-    try:
-        info = audio.info(path)
-    except audio.AudioError:
-        return float("nan"), 0, sha256
-    return info.duration, info.sample_rate, sha256
+    found = audio.info(Path(name))
+    return found.duration, found.sample_rate, found.sha256
 
 
 def describe_files(clips: pd.DataFrame) -> str:

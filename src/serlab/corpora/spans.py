@@ -1,7 +1,7 @@
-"""Columns of a table that say which part of a recording a row is about.
+"""Columns of a table with the part of a recording that a row is about.
 
-A clip is a whole file here. A table whose rows are parts of files (one long recording and many turns) would otherwise
-be read as many clips that hold the same sound.
+A clip is a whole file here. A table whose rows are parts of files (one long recording, many turns)
+would otherwise be read as many clips with the same sound.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _UNIT = r"(?:time|timestamp|s|sec|secs|second|seconds|ms|msec|millis|millisecond
 _STARTS = re.compile(rf"{_AROUND}(?:start|begin|beginning|onset|offset|from){_UNIT}|[tx]min")
 _ENDS = re.compile(rf"{_AROUND}(?:end|stop|finish|to){_UNIT}|[tx]max")
 _DURATIONS = re.compile(rf"{_AROUND}(?:duration|dur){_UNIT}")
-# Of words or bytes, unless a start stands beside it.
+# Without a start beside it, the length of a text or a number of bytes.
 _LENGTHS = re.compile(rf"{_AROUND}(?:length|len){_UNIT}|(?:n|num|numberof)(?:samples|frames)")
 _SLACK_SECONDS, _SLACK_SHARE = 0.1, 0.02
 
 
 def span_columns(table: pd.DataFrame, others: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Find the columns that say where a clip begins, ends, or how long it is.
+    """Find the columns with the start, end or length of a clip.
 
     Args:
         table: as it was read.
         others: columns that are used for something else.
 
     Returns:
-        The numbers of each such column, by its name; NaN where a cell is empty, infinite where it is no number.
-        Columns that hold fewer numbers and clock times than other text are none.
+        The numbers of each such column, by its name; NaN for an empty cell, infinity for a cell
+        that is not a number. A column must have more numbers and clock times than other text.
     """
     kinds = [_STARTS, _ENDS, _DURATIONS]
     if any(_STARTS.fullmatch(_bare(name)) for name in table.columns):
@@ -56,10 +56,11 @@ def check_spans(source: object, spans: dict[str, NDArray[np.float64]], clips: pd
     Args:
         source: the table, for the error.
         spans: from :func:`span_columns`.
-        clips: one row a span: ``path``, and ``duration`` and ``sample_rate`` of the file, NaN and 0 where unknown.
+        clips: one row per span: ``path``, and ``duration`` and ``sample_rate`` of the file, NaN and
+            0 if unknown.
 
     Raises:
-        UserError: a row is about a part of its file.
+        UserError: a row is a part of its file.
     """
     if not spans:
         return
@@ -68,14 +69,13 @@ def check_spans(source: object, spans: dict[str, NDArray[np.float64]], clips: pd
         return
     names = " and ".join(map(repr, spans))
     raise UserError(
-        f"the table {source} says with {names} which part of a file a clip is, and serlab takes files whole; cut the "
-        f"files first and name the pieces, or drop {'these columns' if len(spans) > 1 else 'this column'} if each file "
-        "is one clip."
+        f"the table {source} gives parts of files in {names}, and serlab reads whole files; cut the files first and "
+        f"name the pieces, or drop {'these columns' if len(spans) > 1 else 'this column'} if each file is one clip."
     )
 
 
 def _whole(name: str, values: NDArray[np.float64], clips: pd.DataFrame) -> bool:
-    """Whether a column says no more than that each file begins at 0, or how long it is, in one unit throughout."""
+    """Whether a column only gives the start 0, or the length of each file, in one unit throughout."""
     given = ~np.isnan(values)
     if not np.any(values[given]):
         return bool(_STARTS.fullmatch(_bare(name)))
@@ -94,7 +94,7 @@ def _bare(name: object) -> str:
 
 
 def _number(cell: object) -> float | None:
-    """A cell as a number, or seconds of a clock time; NaN where it is empty, None where it is something else."""
+    """A cell as a number, or a clock time in seconds; NaN if it is empty, None if it is something else."""
     text = "" if cell is None else str(cell).strip()
     if text.lower() in ("", "nan", "none", "null", "<na>"):
         return float("nan")

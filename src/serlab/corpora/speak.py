@@ -1,9 +1,10 @@
-"""A process of its own that speaks: ``python -m serlab.corpora.speak``, espeak-ng behind a pipe.
+"""A separate process that speaks: ``python -m serlab.corpora.speak``, espeak-ng behind a pipe.
 
-espeak-ng is GPL-3.0 (the extra ``demo`` brings it as ``espeakng-loader``). It is loaded here and nowhere else, so that
-serlab's own process never holds the library. Requests come on standard input, one JSON object a line, the fields of
-:class:`Request`; for each, standard output carries the number of bytes as text and a line feed, then the speech:
-16-bit little-endian mono PCM at :data:`SAMPLE_RATE`. Reference: espeak-ng's ``speak_lib.h``, version 1.52.
+espeak-ng is GPL-3.0 (the extra ``demo`` installs it as ``espeakng-loader``). It is loaded only
+here, so serlab's own process never loads the library. Requests come on standard input, one JSON
+object per line, the fields of :class:`Request`. For each, standard output has the number of bytes
+as text and a line feed, then the speech: 16-bit little-endian mono PCM at :data:`SAMPLE_RATE`.
+Reference: espeak-ng's ``speak_lib.h``, version 1.52.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ _RATE, _PITCH, _RANGE = 1, 3, 4
 
 @dataclass(frozen=True)
 class Request:
-    """One utterance to be spoken.
+    """One utterance.
 
     Attributes:
         text: what to say, in English.
         voice: espeak-ng's name of the voice and its variant, e.g. ``"en-us+m3"``.
         pitch: base pitch, 0 to 99; 50 is the voice's own.
         range: pitch range, 0 (monotone) to 99; 50 is the voice's own.
-        rate: words a minute, 80 to 450; 175 is usual.
+        rate: words per minute, 80 to 450; 175 is usual.
     """
 
     text: str
@@ -54,7 +55,7 @@ class _Engine:
 
         data = Path(espeakng_loader.get_data_path())
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        # espeak-ng holds its data folder's path in 160 characters; a relative one fits wherever Python is installed.
+        # espeak-ng has 160 characters for its data folder's path; a relative one always fits.
         os.chdir(data.parent)
         rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data.name.encode(), _INITIALIZE_DONT_EXIT)
         if rate != SAMPLE_RATE:
@@ -80,7 +81,8 @@ class _Engine:
         for parameter, value in ((_RATE, request.rate), (_PITCH, request.pitch), (_RANGE, request.range)):
             library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
-        # Breathy voices hold noise: espeak-ng's own, which it seeds by the time, or the C library's.
+        # Breathy voices contain noise: espeak-ng's own, which it seeds by the time, or the C
+        # library's.
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._system.srand(1)
         text = request.text.encode()
@@ -91,7 +93,7 @@ class _Engine:
 
 
 def serve(requests: Iterable[str], out: IO[bytes]) -> None:
-    """Answer every request line on ``out``; a blank line is passed over."""
+    """Answer every request line on ``out``; a blank line is skipped."""
     engine = _Engine()
     for line in requests:
         if line.strip():

@@ -1,4 +1,4 @@
-"""What labels and speakers are called: spellings that mean the same, and labels that are people."""
+"""Names of labels and speakers: spellings that mean the same, and labels that are people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"\d+")
 _FROM_SO_MANY_DIGITS_A_PERSON = 3
 _MOST_NUMBERED_EMOTIONS = 9
 _INITIALS = re.compile(r"[A-Z]{2,3}")
-# Beginnings of words for emotions in the languages of well-known corpora, without accents.
+# First letters of words for emotions in the languages of well-known corpora, without accents.
 _EMOTIONS = tuple(
     """
     aer amu ang anx arg arous bor calm conf cont cour curious dep des dis ek exc fea fro fru fur gio grie gust hap hate
@@ -41,7 +41,7 @@ _GIVEN_NAMES = frozenset(
 
 
 def plain(name: str) -> str:
-    r"""A name as it looks to the eye: composed Unicode, single spaces, nothing invisible, no ``.0`` behind a number.
+    r"""A name as it is displayed: composed Unicode, single spaces, nothing invisible, no ``.0`` after a number.
 
     >>> plain(" very\u00a0 sad "), plain("1.0")
     ('very sad', '1')
@@ -52,16 +52,16 @@ def plain(name: str) -> str:
 
 
 def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    r"""Give names that look the same one spelling, that of most.
+    r"""Give names that look the same one spelling, the most frequent one.
 
     Args:
-        names: one a clip.
+        names: one per clip.
 
     Returns:
-        The names, and a phrase for each that has taken in others.
+        The names, and a phrase for each one that replaces others.
 
     >>> joined(["sad", "sad", "sad\u200a"])
-    (['sad', 'sad', 'sad'], ["'sad' takes in 'sad\\u200a' (1 clip)"])
+    (['sad', 'sad', 'sad'], ["'sad' replaces 'sad\\u200a' (1 clip)"])
     """
     counts = Counter(names)
     alike: dict[str, list[str]] = defaultdict(list)
@@ -69,7 +69,7 @@ def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:
         alike[plain(name)].append(name)
     spelling = {other: first for first, *others in alike.values() for other in others}
     notes = [
-        f"{first!r} takes in {', '.join(f'{other!a} ({_clips(counts[other])})' for other in others)}"
+        f"{first!r} replaces {', '.join(f'{other!a} ({_clips(counts[other])})' for other in others)}"
         for first, *others in alike.values()
         if others
     ]
@@ -77,7 +77,7 @@ def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def nearly_same(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only by capitals, by marks between words, or by zeros before numbers; each sorted.
+    """Groups of names that differ only in capitals, marks between words or leading zeros; each sorted.
 
     >>> nearly_same(["very sad", "Very_sad", "01", "1", "-1"])
     [['01', '1'], ['Very_sad', 'very sad']]
@@ -90,29 +90,29 @@ def nearly_same(names: Iterable[str]) -> list[list[str]]:
 
 
 def difference(group: Sequence[str]) -> str:
-    """What tells names of a group of :func:`nearly_same` apart.
+    """In what the names of a group of :func:`nearly_same` differ.
 
     >>> difference(["Sad", "sad"]), difference(["01", "1"])
-    ('capitals', 'capitals, marks between words or zeros before numbers')
+    ('capitals', 'capitals, marks between words or leading zeros')
     """
     alike = len({plain(name).casefold() for name in group}) == 1
-    return "capitals" if alike else "capitals, marks between words or zeros before numbers"
+    return "capitals" if alike else "capitals, marks between words or leading zeros"
 
 
 def check_labels_differ(labels: Sequence[str], source: object) -> None:
     """Refuse labels that are nearly the same.
 
     Raises:
-        UserError: some do.
+        UserError: some are.
     """
     counts = Counter(labels)
     for group in nearly_same(counts):
         listed = " and ".join(f"{name!r} ({_clips(counts[name])})" for name in group)
-        raise UserError(f"{source} has labels that differ only by {difference(group)}: {listed}; write them alike.")
+        raise UserError(f"{source} has labels that differ only in {difference(group)}: {listed}; use one spelling.")
 
 
 def named_like_people(labels: Sequence[str]) -> bool:
-    """Whether most labels are called as people are in corpora: ``Actor_01``, ``1001``, ``spk3``, ``DC``, ``Anna``."""
+    """Whether most labels look like names of speakers: ``Actor_01``, ``1001``, ``spk3``, ``DC``, ``Anna``."""
     emotions = sum(_is_emotion(label) and not _is_given_name(label) for label in labels)
     if emotions > len(labels) / 3:
         return False
@@ -132,7 +132,7 @@ def _is_given_name(label: str) -> bool:
 def _is_emotion(label: str) -> bool:
     bare = "".join(c for c in unicodedata.normalize("NFKD", label.lower()) if not unicodedata.combining(c))
     words = [word for word in re.split(r"[^a-z]+", bare) if word]
-    # A short code, such as HA or N, may be the beginning of an emotion's word too.
+    # A short code, such as HA, may be the first letters of an emotion too.
     return any(
         word.startswith(_EMOTIONS) or (1 < len(word) <= 3 and any(each.startswith(word) for each in _EMOTIONS))
         for word in words

@@ -1,11 +1,12 @@
-"""The embedded corpus: 24 synthetic voices say 12 sentences in 6 ways, 1,728 clips made on the spot.
+"""The synthetic corpus: 24 voices say 12 sentences in 6 emotions, 1,728 clips made on the spot.
 
-Its use is to run the whole of serlab in minutes where no recordings are at hand; no figure from it says anything about
-people. espeak-ng (GPL-3.0; the extra ``demo`` brings it as ``espeakng-loader``) speaks in a process of its own,
-:mod:`serlab.corpora.speak`; what it says is then coloured here. An emotion is a set of shifts, loosely those of actors
-(Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614): pitch, pitch range, tempo, spectral tilt, breathiness,
-vocal tract length (a smile shortens it) and loudness. Every voice and every clip adds its own jitter, and every clip
-has its own recording level and noise, so that no single cue tells the emotions apart.
+It runs all of serlab in minutes without any recordings; no figure from it says anything about
+people. espeak-ng (GPL-3.0; the extra ``demo`` installs it as ``espeakng-loader``) speaks in a
+separate process, :mod:`serlab.corpora.speak`; its speech is then coloured here. An emotion is a set
+of shifts, loosely those of actors (Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614): pitch,
+pitch range, tempo, spectral tilt, breathiness, vocal tract length (a smile shortens it) and
+loudness. Every voice and every clip adds its own jitter, and every clip has its own recording level
+and noise, so no single cue separates the emotions.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.ndimage import uniform_filter1d
 
-from serlab.core import EMOTIONS, MachineError, UserError
+from serlab.core import MachineError, UserError
 from serlab.core.files import cache_folder, sha256_file, write_json, writing
 from serlab.core.progress import bar, say
 from serlab.corpora.base import Corpus, fingerprint
+from serlab.corpora.description import Description
 from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
 
 VERSION = "2"
-"""Part of the cache folder's name and of every clip's random seed; a change of the sound is a new version."""
+"""Part of the cache folder's name and of every clip's random seed; raise it when the sound changes."""
 
 SAMPLE_RATE = 16000
 
@@ -57,7 +59,8 @@ SENTENCES = (
     "You can hear it from here.",
 )
 
-# (accent and variant, pitch offset in semitones, vocal tract factor); twelve low voices, then twelve high ones.
+# (accent and variant, pitch offset in semitones, vocal tract factor); twelve low voices, then
+# twelve high ones.
 _VOICES = (
     ("en-us+m1", 0.0, 1.00),
     ("en-us+m2", 1.0, 1.03),
@@ -86,8 +89,9 @@ _VOICES = (
 )
 SPEAKERS = tuple(f"voice{number:02d}" for number in range(1, len(_VOICES) + 1))
 
-# Shifts: pitch (semitones), pitch range (espeak-ng's scale), tempo (log2), tilt (dB an octave), breath (dB), vocal
-# tract (log2), loudness (dB). Jitter is the standard deviation of a shift, over voices and over clips.
+# Shifts: pitch (semitones), pitch range (espeak-ng's scale), tempo (log2), tilt (dB per octave),
+# breath (dB), vocal tract (log2), loudness (dB). Jitter is the standard deviation of a shift, over
+# voices and over clips.
 _SHIFTS = {
     "angry": (1.4, 18.0, 0.11, 2.8, -4.0, 0.00, 2.0),
     "disgust": (-1.4, -2.0, -0.15, 1.0, 3.0, -0.10, 0.0),
@@ -110,7 +114,7 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class _Plan:
-    """One clip to be made: what to say and how to colour it."""
+    """One clip: what to say and how to colour it."""
 
     clip: str
     speaker: str
@@ -123,23 +127,25 @@ class _Plan:
     level: float
 
 
-def load(folder: Path | None = None) -> Corpus:
-    """Load the synthetic corpus; make it first where it is not there yet or not whole.
+def load(description: Description, folder: Path | None = None) -> Corpus:
+    """Load the synthetic corpus; make it first if it is not there or not complete.
 
     Args:
-        folder: where its clips lie or shall be written; the user's cache folder if not given.
+        description: of the corpus.
+        folder: where its clips are or should be written; by default, the user's cache folder.
 
     Returns:
-        The corpus of 1,728 clips, 16 kHz, 16 bit, each a whole multiple of 0.1 s long.
+        The corpus of 1,728 clips, 16 kHz, 16 bit, each a multiple of 0.1 s long.
 
     Raises:
-        MachineError: espeak-ng is needed and not installed or does not run, or the folder cannot be written to.
+        MachineError: espeak-ng is not installed or does not run, or the folder cannot be written
+            to.
     """
     home = folder or cache_folder() / f"synthetic-{VERSION}"
     plans = _plans()
     ours = any((home / f"{plan.clip}.wav").exists() for plan in plans)
     if folder and not ours and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds other files, among which 1,728 clips would be written; name another.")
+        raise UserError(f"{folder} contains other files; give an empty folder for the 1,728 clips.")
     hashes = _whole(home, plans) or _make(home, plans)
     rows = [
         {
@@ -156,19 +162,20 @@ def load(folder: Path | None = None) -> Corpus:
     ]
     clips = pd.DataFrame(rows).sort_values("clip", ignore_index=True)
     return Corpus(
-        name="synthetic",
+        name=description.name,
         clips=clips,
-        labels=EMOTIONS,
-        licence="made on your machine by espeak-ng (GPL-3.0 program); the audio itself is unencumbered",
-        citation=f"serlab's synthetic corpus, version {VERSION}, spoken by espeak-ng",
+        labels=description.labels,
+        licence=description.licence,
+        citation=description.citation,
         fingerprint=fingerprint(clips),
         copy="synthetic speech made by espeak-ng, no human voice",
         synthetic=True,
+        description=description,
     )
 
 
 def _whole(home: Path, plans: Sequence[_Plan]) -> dict[str, str] | None:
-    """SHA-256 of each clip, if the manifest is of this version and every file is as it says."""
+    """SHA-256 of each clip, if the manifest has this version and matches every file."""
     try:
         manifest = json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
         hashes: dict[str, str] = manifest["sha256"]
@@ -178,14 +185,14 @@ def _whole(home: Path, plans: Sequence[_Plan]) -> dict[str, str] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if changed:
-        say(f"{home / changed[0]}.wav is not what was made here; the synthetic corpus is made again.")
+        say(f"{home / changed[0]}.wav has changed; the synthetic corpus is made again.")
     return None if changed else hashes
 
 
 def _make(home: Path, plans: Sequence[_Plan]) -> dict[str, str]:
     if importlib.util.find_spec("espeakng_loader") is None:
         raise MachineError(
-            "the synthetic corpus is spoken by espeak-ng, which is not installed; run: pip install 'serlab[demo]'"
+            "the synthetic corpus needs espeak-ng, which is not installed; run: pip install 'serlab[demo]'"
         )
     hashes = {}
     with bar("making the synthetic corpus", len(plans)) as progress:
@@ -205,7 +212,7 @@ def _plans() -> list[_Plan]:
         _plan(number, sentence, label)
         for number in range(len(_VOICES))
         for sentence in range(len(SENTENCES))
-        for label in EMOTIONS
+        for label in _SHIFTS
     ]
 
 
@@ -219,7 +226,7 @@ def _plan(number: int, sentence: int, label: str) -> _Plan:
     shift += _random(speaker).normal(size=_VOICE_JITTER.shape) * _VOICE_JITTER
     pitch, span, tempo, tilt, breath, tract, loudness = (float(value) for value in shift)
     tract_factor = own_tract * 2.0**tract
-    # Playing speech faster by a factor raises formants, pitch and tempo alike; the latter two are taken back here.
+    # Faster playback raises formants, pitch and tempo alike; pitch and tempo are corrected here.
     semitones = own_pitch + pitch - 12.0 * np.log2(tract_factor)
     request = Request(
         text=SENTENCES[sentence],
@@ -247,13 +254,13 @@ def _random(name: str) -> np.random.Generator:
 
 
 def _spoken(requests: Sequence[Request]) -> Iterator[NDArray[np.float32]]:
-    """Let espeak-ng say each request, in its own process; samples at its own rate."""
+    """Speak each request with espeak-ng, in a separate process; samples at its own rate."""
     lines = [json.dumps(asdict(request)).encode() + b"\n" for request in requests]
     command = [sys.executable, "-m", "serlab.corpora.speak"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         _send(process, lines[0])
-        # One request ahead: espeak-ng speaks the next while this one is coloured and written.
+        # One request ahead: espeak-ng speaks the next clip while this one is coloured and written.
         for following in [*lines[1:], b""]:
             _send(process, following)
             yield _receive(process)
@@ -261,7 +268,7 @@ def _spoken(requests: Sequence[Request]) -> Iterator[NDArray[np.float32]]:
 
 def _send(process: subprocess.Popen[bytes], line: bytes) -> None:
     assert process.stdin is not None
-    # If the process has ended, its last words are found where its answer is awaited.
+    # If the process has ended, _receive reports its last message.
     with suppress(BrokenPipeError):
         os.write(process.stdin.fileno(), line)
 
@@ -275,20 +282,20 @@ def _receive(process: subprocess.Popen[bytes]) -> NDArray[np.float32]:
         last_words = process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2] or "no message"
         raise MachineError(
             f"espeak-ng stopped while speaking the synthetic corpus ({last_words}); "
-            "install it anew with: pip install --force-reinstall 'serlab[demo]'"
+            "reinstall it with: pip install --force-reinstall 'serlab[demo]'"
         )
     return np.frombuffer(body, "<i2").astype(np.float32)
 
 
 def _coloured(plan: _Plan, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colour espeak-ng's speech as planned, and put it into a recording with noise.
+    """Colour espeak-ng's speech as planned, and add noise.
 
     Args:
         plan: the clip's plan.
         speech: samples at espeak-ng's rate.
 
     Returns:
-        Samples at 16 kHz, a whole multiple of 0.1 s; the speech is never cut.
+        Samples at 16 kHz, a multiple of 0.1 s; the speech is never cut.
     """
     draw = _random(f"{plan.clip}/recording")
     voice = soxr.resample(speech, SPOKEN_RATE * plan.tract, SAMPLE_RATE).astype(np.float64)
@@ -309,7 +316,7 @@ def _coloured(plan: _Plan, speech: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _wav(samples: NDArray[np.float32]) -> bytes:
-    # Through memory, because libsndfile would force every file onto the disk by itself.
+    # Through memory, because libsndfile would sync every file to the disk.
     stream = io.BytesIO()
     soundfile.write(stream, samples, SAMPLE_RATE, subtype="PCM_16", format="WAV")
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Is this copy of a corpus whole? Missing, extra and unreadable files, and whether they are the official ones."""
+"""Check a copy of a corpus: missing, extra and unreadable files, and whether they are the official ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from serlab.core import Exclusion
-from serlab.corpora import cremad, load_corpus
+from serlab.corpora import load_corpus
+from serlab.corpora.described import find_files, find_folder, official_clips
+from serlab.corpora.measures import MISSING
 from serlab.corpora.remembered import anew
-from serlab.corpora.screening import MISSING, screen
+from serlab.corpora.screening import screen
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,15 @@ class Verification:
     Attributes:
         corpus: its name.
         copy: which copy it is, in words.
-        clips: number of clips that the corpus has.
+        clips: number of clips of the corpus.
         present: number of them with a file.
         missing: clips without a file.
-        extra: audio files that are no clip of the corpus (only where there is an official list).
+        extra: audio files that are not clips of the corpus (only of a known corpus).
         corrupt: files that cannot be used, with the reason.
-        known_faults: files that cannot be used, and are so in the official corpus too.
+        known_faults: files that cannot be used in the official corpus either.
         differing: clips whose file is not the official one, byte for byte.
-        left_out: entries that are no clips and hold recordings all the same, or could, with the reason.
-        official: whether every file is; None where the corpus has no official list.
+        left_out: entries that are not clips but contain recordings, or could, with the reason.
+        official: whether every file is the official one; None if there are no official hashes.
     """
 
     corpus: str
@@ -44,20 +46,20 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing, corrupt or left out, and the files are all official ones or all of another copy.
+        """Whether nothing is missing, corrupt or left out, and all files or none are the official ones.
 
-        A copy of which some files are official and others are not is suspect: those were changed.
+        A copy with some official files is suspect: the others were changed.
         """
         mixed = 0 < len(self.differing) < self.present
         return not (self.missing or self.corrupt or self.left_out or mixed)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all fields and ``ok`` as plain data for JSON."""
+        """All fields and ``ok`` as plain data for JSON."""
         return {**asdict(self), "ok": self.ok}
 
 
 def verify(corpus_name: str, data: Path | None = None) -> Verification:
-    """Look at every file of a corpus, remembered or not: hash it, compare it with the official list, decode it.
+    """Hash, compare and decode every file of a corpus, remembered or not.
 
     Args:
         corpus_name: a name or path as :func:`serlab.corpora.load_corpus` takes it.
@@ -67,19 +69,23 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         What was found.
 
     Raises:
-        UserError: the corpus is not found or cannot be loaded at all.
+        UserError: the corpus is not found or cannot be loaded.
     """
     with anew():
         corpus = load_corpus(corpus_name, data=data)
         unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
-    known = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
+    faulty = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
     has_file = corpus.clips["path"] != ""
     differing: list[str] = []
     extra: list[str] = []
-    if corpus.name == cremad.NAME:
-        differs = has_file & (corpus.clips["sha256"] != cremad.manifest()["sha256"])
-        differing = corpus.clips.loc[differs, "clip"].tolist()
-        files = cremad.find_files(cremad.find_folder(data))
+    known = corpus.description
+    published = False
+    if known is not None and known.files.pattern:
+        official = official_clips(known)
+        published = "sha256" in official
+        if published:
+            differing = corpus.clips.loc[has_file & (corpus.clips["sha256"] != official["sha256"]), "clip"].tolist()
+        files = find_files(known, find_folder(known, data))
         extra = [str(files.folder / name) for name in files.extra]
     return Verification(
         corpus=corpus.name,
@@ -88,9 +94,9 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         present=int(has_file.sum()),
         missing=corpus.clips.loc[~has_file, "clip"].tolist(),
         extra=extra,
-        corrupt=[exclusion for exclusion in unusable if exclusion not in known],
-        known_faults=known,
+        corrupt=[exclusion for exclusion in unusable if exclusion not in faulty],
+        known_faults=faulty,
         left_out=list(corpus.excluded),
         differing=differing,
-        official=not differing if corpus.name == cremad.NAME else None,
+        official=not differing if published else None,
     )

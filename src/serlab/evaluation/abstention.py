@@ -13,15 +13,15 @@ never matters, nor do copies of a clip, which is what resampling makes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
 from serlab.evaluation.metrics import uar
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
 COVERAGES = (0.5, 0.8, 0.9)
 AURC_REPLICATES = 2_000
@@ -133,9 +133,8 @@ def judge_abstention(
     truth: Places,
     speaker: Places,
     *,
-    speakers_known: bool = True,
     coverages: Sequence[float] = COVERAGES,
-    replicates: int = REPLICATES,
+    resampling: Resampling = STANDARD,
 ) -> Abstention:
     """Judge confidences, with intervals over speakers.
 
@@ -143,20 +142,18 @@ def judge_abstention(
         probabilities: shape (clips, K); those of several seeds may be stacked.
         truth: index of each clip's true label, shape (clips,).
         speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
-        speakers_known: False where the corpus does not say who speaks; then there are no intervals.
         coverages: shares of clips to answer, above 0, at most 1.
-        replicates: number of bootstrap replicates; of AURC at most 2,000.
+        resampling: how speakers are resampled; for AURC with at most 2,000 replicates.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     wrong = (probabilities.argmax(axis=1) != truth)[order]
     starts = np.flatnonzero(np.diff(confidence[order], prepend=np.inf))
-    area = interval(
+    fewer = replace(resampling, replicates=min(resampling.replicates, AURC_REPLICATES))
+    area = fewer.interval(
         aurc(probabilities, truth),
         lambda weights: _aurc(weights, speaker[order], wrong, starts),
         int(speaker.max()) + 1,
-        speakers_known=speakers_known,
-        replicates=min(replicates, AURC_REPLICATES),
     )
     coverage, risk = risk_coverage(probabilities, truth)
     steps = np.unique(np.ceil(np.arange(1, _CURVE_POINTS + 1) / _CURVE_POINTS * len(truth) - _ROUNDING).astype(int)) - 1
@@ -164,15 +161,12 @@ def judge_abstention(
         aurc=area,
         excess=excess_aurc(probabilities, truth),
         curve=tuple((float(coverage[step]), float(risk[step])) for step in steps),
-        at=tuple(
-            _selective(probabilities, truth, speaker, share, speakers_known=speakers_known, replicates=replicates)
-            for share in coverages
-        ),
+        at=tuple(_selective(probabilities, truth, speaker, share, resampling) for share in coverages),
     )
 
 
 def _selective(
-    probabilities: Floats, truth: Places, speaker: Places, coverage: float, *, speakers_known: bool, replicates: int
+    probabilities: Floats, truth: Places, speaker: Places, coverage: float, resampling: Resampling
 ) -> Selective:
     confidence, classes = probabilities.max(axis=1), probabilities.shape[1]
     answers = int(np.ceil(coverage * len(truth) - _ROUNDING))
@@ -199,8 +193,7 @@ def _selective(
         return np.where(lost, np.nan, uar(pooled))
 
     def over_speakers(score: Callable[[Floats], Floats]) -> Interval:
-        value = float(score(np.ones((1, speakers)))[0])
-        return interval(value, score, speakers, speakers_known=speakers_known, replicates=replicates)
+        return resampling.interval(float(score(np.ones((1, speakers)))[0]), score, speakers)
 
     return Selective(
         coverage=coverage,

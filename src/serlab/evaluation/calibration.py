@@ -27,7 +27,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
 BINS = 15
 FEWEST_IN_BIN = 20
@@ -70,6 +70,8 @@ class Calibration:
         nll: negative log-likelihood in nats.
         bins: number of bins of ``ece`` and ``rms_error``.
         clips: number of clips.
+        reliability: points of the reliability diagram, from the least sure bin to the surest. Each interval is
+            that of its bin alone: a calibrated model has about one of 15 bins outside.
     """
 
     overconfidence: Interval
@@ -80,6 +82,7 @@ class Calibration:
     nll: Interval
     bins: int
     clips: int
+    reliability: tuple[ReliabilityPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,8 @@ def judge_calibration(
     truth: Places,
     speaker: Places,
     *,
-    speakers_known: bool = True,
     bins: int = BINS,
-    replicates: int = REPLICATES,
+    resampling: Resampling = STANDARD,
 ) -> Calibration:
     """Judge probabilities, with intervals over speakers.
 
@@ -214,33 +216,26 @@ def judge_calibration(
         probabilities: shape (clips, K).
         truth: index of each clip's true label, shape (clips,).
         speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
-        speakers_known: False where the corpus does not say who speaks; then there are no intervals.
         bins: as in :func:`ece`.
-        replicates: number of bootstrap replicates.
+        resampling: how speakers are resampled.
     """
     speakers = int(speaker.max()) + 1
     counts = np.bincount(speaker).astype(np.float64)
 
     def mean(values: Floats) -> Interval:
         sums = np.bincount(speaker, values)
-        return interval(
-            float(values.mean()),
-            lambda weights: (weights @ sums) / (weights @ counts),
-            speakers,
-            speakers_known=speakers_known,
-            replicates=replicates,
+        return resampling.interval(
+            float(values.mean()), lambda weights: (weights @ sums) / (weights @ counts), speakers
         )
 
     gap, index = _gaps(probabilities, truth, bins)
     sums, clips = _sums(gap, index, speaker)
     noise = _noise(sums, clips)
-    rms = interval(
-        rms_error(probabilities, truth, speaker if speakers_known and speakers > 1 else None, bins=bins),
+    rms = resampling.interval(
+        rms_error(probabilities, truth, speaker if resampling.known and speakers > 1 else None, bins=bins),
         # A replicate is as noisy as the data are, once more: its squared gaps are too large by twice the variance.
         lambda weights: _rms(weights @ sums, weights @ clips, 2 * noise),
         speakers,
-        speakers_known=speakers_known,
-        replicates=replicates,
     )
     return Calibration(
         overconfidence=mean(gap),
@@ -251,30 +246,13 @@ def judge_calibration(
         nll=mean(_nll_of_clips(probabilities, truth)),
         bins=clips.shape[1],
         clips=len(truth),
+        reliability=_reliability(probabilities, truth, speaker, bins, resampling),
     )
 
 
-def reliability(
-    probabilities: Floats,
-    truth: Places,
-    speaker: Places,
-    *,
-    speakers_known: bool = True,
-    bins: int = BINS,
-    replicates: int = REPLICATES,
+def _reliability(
+    probabilities: Floats, truth: Places, speaker: Places, bins: int, resampling: Resampling
 ) -> tuple[ReliabilityPoint, ...]:
-    """Points of the reliability diagram, from the least sure bin to the surest.
-
-    Each interval is that of its bin alone: a calibrated model has one or so of 15 bins outside.
-
-    Args:
-        probabilities: shape (clips, K).
-        truth: index of each clip's true label, shape (clips,).
-        speaker: index of each clip's speaker, as in :func:`judge_calibration`.
-        speakers_known: False where the corpus does not say who speaks; then there are no intervals.
-        bins: as in :func:`ece`.
-        replicates: number of bootstrap replicates.
-    """
     confidence = probabilities.max(axis=1)
     index = _bin(confidence, bins)
     right = (probabilities.argmax(axis=1) == truth).astype(np.float64)
@@ -287,7 +265,7 @@ def reliability(
             return share
 
         value = float(hits[:, place].sum() / clips[:, place].sum())
-        return interval(value, of_replicates, len(hits), speakers_known=speakers_known, replicates=replicates)
+        return resampling.interval(value, of_replicates, len(hits))
 
     return tuple(
         ReliabilityPoint(float(confidence[index == place].mean()), accuracy(place), int(clips[:, place].sum()))

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
 LEVELS = (0.80, 0.90, 0.95)
 
@@ -125,8 +125,7 @@ def judge_sets(
     truth: Places,
     speaker: Places,
     *,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
+    resampling: Resampling = STANDARD,
 ) -> Coverage:
     """Judge prediction sets of test sides, with intervals over their speakers.
 
@@ -136,8 +135,7 @@ def judge_sets(
         sets: shape (clips, K).
         truth: index of each clip's true label, shape (clips,).
         speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
-        speakers_known: False where the corpus does not say who speaks; then there are no intervals.
-        replicates: number of bootstrap replicates.
+        resampling: how speakers are resampled.
     """
     covered = sets[np.arange(len(truth)), truth]
     clips = np.bincount(speaker).astype(np.float64)
@@ -145,11 +143,10 @@ def judge_sets(
     share = hits / clips
     size = sets.sum(axis=1)
     least, lower, median, upper, most = (float(value) for value in np.quantile(share, (0, 0.25, 0.5, 0.75, 1)))
-    how: dict[str, Any] = {"speakers_known": speakers_known, "replicates": replicates}
     return Coverage(
-        by_speaker=interval(float(share.mean()), lambda weights: weights @ share / len(share), len(share), **how),
-        by_clip=interval(
-            float(covered.mean()), lambda weights: (weights @ hits) / (weights @ clips), len(share), **how
+        by_speaker=resampling.interval(float(share.mean()), lambda weights: weights @ share / len(share), len(share)),
+        by_clip=resampling.interval(
+            float(covered.mean()), lambda weights: (weights @ hits) / (weights @ clips), len(share)
         ),
         mean_size=float(size.mean()),
         empty=float((size == 0).mean()),

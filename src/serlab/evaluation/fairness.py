@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS, REPLICATES, Interval, interval
 from serlab.evaluation.metrics import recall
+from serlab.evaluation.resampling import FEWEST_SPEAKERS, STANDARD, Interval, Resampling
 from serlab.evaluation.significance import PERMUTATIONS
 
 _BANDS = (
@@ -109,8 +109,7 @@ def judge_groups(
     *,
     labels: Sequence[str],
     permutations: int = PERMUTATIONS,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    resampling: Resampling = STANDARD,
 ) -> Fairness:
     """Score each group and test the gaps between them.
 
@@ -120,13 +119,12 @@ def judge_groups(
         groups: group of each speaker; speakers that it lacks, or that have None or an empty name, are unknown.
         labels: the full label list, K long.
         permutations: of the groups' names over the speakers.
-        replicates: of the bootstrap.
-        seed: of both.
+        resampling: how speakers are resampled; its seed is that of the permutations too.
     """
     names = np.array([_known(groups.get(speaker)) for speaker in speakers], dtype=object)
     spoken = matrices.sum(axis=(0, 1, 3)) > 0
     judged = [
-        _judge(name, matrices[:, names == name], labels, spoken, replicates, seed) for name in sorted(set(names) - {""})
+        _judge(name, matrices[:, names == name], labels, spoken, resampling) for name in sorted(set(names) - {""})
     ]
     compared = [group.name for group in judged if group.uar is not None]
     unknown = int((names == "").sum())
@@ -135,7 +133,7 @@ def judge_groups(
         return Fairness(tuple(judged), None, dict.fromkeys(labels), unknown, reason)
     chosen = np.isin(names, compared)
     place = np.array([compared.index(name) for name in names[chosen]])
-    orders = np.random.default_rng(seed).permuted(np.tile(place, (permutations, 1)), axis=1)
+    orders = np.random.default_rng(resampling.seed).permuted(np.tile(place, (permutations, 1)), axis=1)
     hits = np.diagonal(matrices, axis1=2, axis2=3)[:, chosen]
     clips = matrices.sum(axis=-1)[:, chosen]
     actual, chance = (_recalls(each, len(compared), hits, clips) for each in (place[None], orders))
@@ -155,8 +153,7 @@ def _judge(
     matrices: NDArray[np.integer[Any]],
     labels: Sequence[str],
     spoken: NDArray[np.bool_],
-    replicates: int,
-    seed: int,
+    resampling: Resampling,
 ) -> Group:
     seeds, speakers, classes, _ = matrices.shape
     if speakers < FEWEST_SPEAKERS:
@@ -174,7 +171,7 @@ def _judge(
         return np.asarray(each.mean(axis=(1, 2)), np.float64)
 
     value = float(by_label[spoken].mean())
-    return Group(name, speakers, interval(value, average_recall, speakers, replicates=replicates, seed=seed), recalls)
+    return Group(name, speakers, resampling.interval(value, average_recall, speakers), recalls)
 
 
 def _recalls(

@@ -1,10 +1,11 @@
-"""Judging a table of predictions, whoever made them: ``serlab evaluate``."""
+"""Judging tables of predictions, whoever made them: ``serlab evaluate``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError
+from serlab.core.progress import bar
+from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
-from serlab.evaluation.outcomes import count_outcomes
-from serlab.evaluation.paired import compare
-from serlab.evaluation.prepare import Judged, prepare, prepare_all
-from serlab.evaluation.trust import trust
+from serlab.evaluation.paired import PairedComparison, adjusted, compare
+from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
+from serlab.evaluation.resampling import Interval, Resampling
+from serlab.evaluation.trust import Trust, trust
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -26,76 +30,203 @@ if TYPE_CHECKING:
 _LEAST_SHARED = 0.5
 
 
+@dataclass(frozen=True)
+class LabelScores:
+    """One label's scores, means over seeds; None where undefined.
+
+    Attributes:
+        label: its name.
+        clips: distinct clips with this true label.
+        precision: share of the clips predicted as this label that have it.
+        recall: share of the clips with this label that are predicted as it.
+        f1: their harmonic mean.
+    """
+
+    label: str
+    clips: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What judging one table found.
+
+    Attributes:
+        labels: the full label list.
+        absent: labels without clips, which are not part of UAR and macro-F1.
+        chance: of UAR.
+        learned: whether UAR is above chance, see :func:`serlab.evaluation.learning.has_learned`.
+        clips: number of judged clips.
+        speakers: number of speakers, None if they are unknown.
+        seeds: number of seeds, None if the table names none.
+        seeds_comparable: False if several seeds judge different clips, so that intervals leave training again out.
+        scores: an interval per metric.
+        per_class: each label's scores.
+        confusion: rows true, columns predicted, summed over seeds.
+        corpus: name, fingerprint and copy of the corpus, None without one.
+        unpredicted: how many of the corpus's clips the table leaves out, None without a corpus.
+        exclusions: clips that could not be judged: ``clip``, ``path`` and ``reason``.
+        trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's dev rows.
+    """
+
+    labels: tuple[str, ...]
+    absent: tuple[str, ...]
+    chance: float
+    learned: bool | None
+    clips: int
+    speakers: int | None
+    seeds: int | None
+    seeds_comparable: bool
+    scores: dict[str, Interval]
+    per_class: tuple[LabelScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    corpus: Mapping[str, str] | None
+    unpredicted: int | None
+    exclusions: tuple[Mapping[str, str], ...]
+    trust: Trust
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
+        found: dict[str, Any] = plain(self)
+        return found
+
+    def scores_frame(self) -> pd.DataFrame:
+        """Columns ``value``, ``low``, ``high`` and ``reason``, one row per metric."""
+        return pd.DataFrame.from_dict(plain(self.scores), orient="index")
+
+    def labels_frame(self) -> pd.DataFrame:
+        """Columns ``clips``, ``precision``, ``recall`` and ``f1``, one row per label."""
+        return pd.DataFrame(plain(self.per_class)).set_index("label")
+
+    def confusion_frame(self) -> pd.DataFrame:
+        """Counts, one row per true label and one column per predicted label."""
+        index, columns = (pd.Index(self.labels, name=name) for name in ("label", "predicted"))
+        return pd.DataFrame(self.confusion, index=index, columns=columns)
+
+
+@dataclass(frozen=True)
+class PairEvaluation:
+    """The first table less the second, on the clips that both have.
+
+    Attributes:
+        comparison: the paired differences and tests.
+        names: of the two tables.
+        clips: clips that both have.
+        speakers: their speakers, None if they are unknown.
+        seeds_comparable: as of :class:`Evaluation`.
+        only: how many clips only the first, and only the second, has under one seed at least.
+        p_holm: the comparison's p, adjusted for the number of pairs; None if it was not compared with others.
+    """
+
+    comparison: PairedComparison
+    names: tuple[str, str]
+    clips: int
+    speakers: int | None
+    seeds_comparable: bool
+    only: tuple[int, int]
+    p_holm: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
+        found: dict[str, Any] = plain(self)
+        compared: dict[str, Any] = found.pop("comparison")
+        return compared | found
+
+    def differences_frame(self) -> pd.DataFrame:
+        """Columns ``value``, ``low``, ``high``, ``reason`` and the 90 % interval's ends, one row per metric."""
+        return pd.DataFrame.from_dict(plain(self.comparison.differences), orient="index")
+
+
 def evaluate(
-    table: Path | str | pd.DataFrame | Judged,
+    table: Path | str | pd.DataFrame | PreparedTable,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,
     side: str = "test",
-) -> dict[str, Any]:
+) -> Evaluation:
     """Judge a table of predictions, serlab's own or another's.
 
     Args:
         table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that is prepared already.
         corpus: where speaker and label of each clip come from when the table lacks them.
         labels: the full label list; by default the corpus's, else the labels that the table scores, else those that
-            its clips have and its model says.
-        side: which rows to judge where the table has a column ``side``.
+            its clips have and its model predicts.
+        side: which rows to judge if the table has a column ``side``.
 
     Returns:
-        Plain data: ``labels``, ``absent``, ``chance`` (of UAR), ``learned``
-        (:func:`serlab.evaluation.learning.has_learned`), ``clips``, ``speakers``, ``seeds`` (their number, None where
-        the table names none), ``scores`` (each with its interval),
-        ``per_class``, ``confusion`` (rows true, summed over seeds), ``corpus``, ``unpredicted`` (how many of the
-        corpus's clips the table leaves out), ``seeds_comparable`` (False where several seeds judge different clips,
-        so that intervals leave training again out), ``exclusions`` and ``trust``
-        (:func:`serlab.evaluation.trust.trust`; what it fits, it fits on the table's rows of the side ``dev``).
+        Scores with intervals, each label's scores, and how far to trust them.
 
     Raises:
-        UserError: labels are missing or unknown, a clip stands twice, or the table and the corpus contradict each
+        UserError: labels are missing or unknown, a clip appears twice, or the table and the corpus contradict each
             other.
     """
     judged = prepare(table, corpus, labels, side)
     rows, known = judged.rows, judged.labels
-    outcomes = count_outcomes(rows, known)
-    scores = intervals(outcomes, speakers_known=judged.speakers_known)
-    without = absent(outcomes.by_seed, known)
-    heard = len(known) - len(without)
-    return {
-        "labels": list(known),
-        "absent": without,
-        "chance": chance_of(heard),
-        "learned": has_learned(scores["uar"], heard, side=side),
-        "clips": int(rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if judged.speakers_known else None,
-        "seeds": None if None in judged.seeds.values() else len(outcomes.seeds),
-        "seeds_comparable": len(outcomes.seeds) == 1 or outcomes.seeds_comparable,
-        "scores": {metric: asdict(score) for metric, score in scores.items()},
-        "per_class": per_class(outcomes.by_seed, rows, known),
-        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
-        "corpus": {"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
-        "unpredicted": len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
-        "exclusions": judged.exclusions,
-        "trust": trust(
-            rows,
-            judged.dev,
-            outcomes,
+    counts = count_by_speaker(rows, known)
+    scores = intervals(counts, resampling=judged.resampling)
+    without = absent(counts.by_seed, known)
+    present = len(known) - len(without)
+    return Evaluation(
+        labels=known,
+        absent=tuple(without),
+        chance=chance_of(present),
+        learned=has_learned(scores["uar"], present, side=side),
+        clips=int(rows["clip"].nunique()),
+        speakers=len(counts.speakers) if judged.speakers_known else None,
+        seeds=None if None in judged.seeds.values() else len(counts.seeds),
+        seeds_comparable=counts.seeds_comparable,
+        scores=scores,
+        per_class=per_class(counts.by_seed, rows, known),
+        confusion=summed_confusion(counts),
+        corpus={"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
+        unpredicted=len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
+        exclusions=tuple(judged.exclusions),
+        trust=trust(
+            judged,
+            counts,
             corpus.clips if corpus else None,
-            speakers_known=judged.speakers_known,
-            folds=judged.folds,
-            seeds=judged.seeds,
+            tracks=corpus.description.tracks if corpus and corpus.description else None,
         ),
-    }
+    )
+
+
+def evaluate_all(
+    tables: Sequence[PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
+) -> tuple[dict[str, Evaluation], list[PairEvaluation]]:
+    """Judge several tables, and each pair of them, with p adjusted for the number of pairs.
+
+    Args:
+        tables: from :func:`serlab.evaluation.prepare.prepare_all`.
+        corpus: as for :func:`evaluate`.
+        side: likewise.
+
+    Returns:
+        The tables' evaluations by name, and all pairs in order.
+    """
+    couples = list(combinations(tables, 2))
+    with bar("judging tables", len(tables) + len(couples)) as progress:
+        results = {}
+        for table in tables:
+            results[table.name] = evaluate(table, corpus, side=side)
+            progress.advance()
+        pairs = []
+        for first, second in couples:
+            pairs.append(evaluate_pair(first, second, corpus, side=side))
+            progress.advance()
+    each = adjusted([pair.comparison.p for pair in pairs])
+    return results, [replace(pair, p_holm=p_holm) for pair, p_holm in zip(pairs, each, strict=True)]
 
 
 def evaluate_pair(
-    first: Path | str | pd.DataFrame | Judged,
-    second: Path | str | pd.DataFrame | Judged,
+    first: Path | str | pd.DataFrame | PreparedTable,
+    second: Path | str | pd.DataFrame | PreparedTable,
     corpus: Corpus | None = None,
     *,
     labels: Sequence[str] | None = None,
     side: str = "test",
-) -> dict[str, Any]:
+) -> PairEvaluation:
     """Compare two tables of predictions on the clips that both have.
 
     Args:
@@ -106,9 +237,7 @@ def evaluate_pair(
         side: likewise.
 
     Returns:
-        What :func:`serlab.evaluation.paired.compare` gives, with ``clips`` and ``speakers`` of the shared clips,
-        ``names``, ``seeds_comparable`` as :func:`evaluate`, and ``only``: how many clips only one of the two has,
-        under one seed at least. Where only one of them names the speakers, they are taken from it.
+        The comparison. If only one of the tables names the speakers, they are taken from it.
 
     Raises:
         UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or share less than
@@ -141,14 +270,15 @@ def evaluate_pair(
             raise UserError(f"{names[0]} and {names[1]} give clip {clip} a different {key}; correct one of them.")
     if keys == ["clip"]:
         other = other.assign(seed=one["seed"].to_numpy())
-    outcomes = [count_outcomes(rows, sides[0].labels) for rows in (one, other)]
-    return compare(*outcomes, speakers_known=any(known)) | {
-        "names": names,
-        "clips": int(both["clip"].nunique()),
-        "speakers": int(one["speaker"].nunique()) if any(known) else None,
-        "seeds_comparable": len(outcomes[0].seeds) == 1 or outcomes[0].seeds_comparable,
-        "only": only,
-    }
+    counts = [count_by_speaker(rows, sides[0].labels) for rows in (one, other)]
+    return PairEvaluation(
+        comparison=compare(*counts, resampling=Resampling(known=any(known))),
+        names=(names[0], names[1]),
+        clips=int(both["clip"].nunique()),
+        speakers=int(one["speaker"].nunique()) if any(known) else None,
+        seeds_comparable=counts[0].seeds_comparable,
+        only=(only[0], only[1]),
+    )
 
 
 def _shared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -162,21 +292,25 @@ def _unshared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> int:
     return int(marked.loc[marked["_merge"] == "left_only", "clip"].nunique())
 
 
-def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 (means over seeds; None where undefined) and number of clips of each label.
+def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> tuple[LabelScores, ...]:
+    """Each label's scores.
 
     Args:
         by_seed: confusion counts, shape (seeds, K, K).
         rows: what was counted, with ``clip`` and ``label``; a clip that several seeds judge is one clip.
         labels: the full label list.
     """
-    columns = {"precision": precision(by_seed), "recall": recall(by_seed), "f1": f1(by_seed)}
+    columns = [score(by_seed).mean(axis=0) for score in (precision, recall, f1)]
     clips = rows.drop_duplicates("clip")["label"].value_counts()
-    return [
-        {"label": label, "clips": int(clips.get(label, 0))}
-        | {name: _number(values[:, index].mean()) for name, values in columns.items()}
+    return tuple(
+        LabelScores(label, int(clips.get(label, 0)), *(_number(values[index]) for values in columns))
         for index, label in enumerate(labels)
-    ]
+    )
+
+
+def summed_confusion(counts: SpeakerCounts) -> tuple[tuple[int, ...], ...]:
+    """The confusion matrix over all seeds, rows the true label."""
+    return tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0))
 
 
 def _number(value: float) -> float | None:

@@ -7,7 +7,7 @@ and may still be the best on test; a low or very high training score is a cautio
 
 from __future__ import annotations
 
-from serlab.evaluation.bootstrap import Interval
+from serlab.evaluation.resampling import Interval
 
 HALF = 0.5
 """Both cautions use the share of what lies between chance and a perfect score. Underfitted: training reaches less than

@@ -1,15 +1,17 @@
-"""Confusion matrices and the scores read from them.
+"""Confusion matrices, the scores computed from them, and the table of all scores, :data:`METRICS`.
 
-Every score takes matrices of shape (..., K, K), rows the true label, columns the predicted one, and works over all
-leading axes at once. K is always the full label list.
+Every score takes matrices of shape (..., K, K), rows the true label, columns the predicted one, and
+works over all leading axes at once. K is always the full label list.
 
-A label without a single true clip has no recall. UAR and macro-F1 are means over the labels that have clips (as
-scikit-learn's ``balanced_accuracy_score``); :func:`absent` names the others, and whoever shows a score shows them.
+A label without a single true clip has no recall. UAR and macro-F1 are means over the labels that
+have clips (as scikit-learn's ``balanced_accuracy_score``); :func:`absent` names the others, to be
+shown beside every score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,8 +81,81 @@ def macro_f1(matrices: Counts) -> Scores:
     return _mean_over_present(f1(matrices), matrices)
 
 
-METRICS: Mapping[str, Callable[[Counts], Scores]] = {"uar": uar, "wa": wa, "macro_f1": macro_f1}
-"""The scores that every comparison shows, by the name they carry in ``report.json``."""
+@dataclass(frozen=True)
+class Format:
+    """How a score is written.
+
+    Attributes:
+        factor: what the score is multiplied by.
+        digits: digits after the decimal point.
+        unit: unit of a score, e.g. ``%``.
+        points: unit of a difference of two scores, e.g. ``points``.
+    """
+
+    factor: float = 100
+    digits: int = 1
+    unit: str = "%"
+    points: str = "points"
+
+    def __call__(self, value: float, sign: str = "") -> str:
+        """The number without its unit; ``sign="+"`` writes a plus before positive numbers."""
+        return f"{self.factor * value:{sign}.{self.digits}f}"
+
+
+PERCENT = Format()
+
+
+def whole_matrices(matrices: Counts) -> Counts:
+    """The confusion matrices themselves: the statistics of a score of pooled counts."""
+    return matrices
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score, as the report, the terminal, the bootstrap, the tests and the planning use it.
+
+    To add one, write its function and put it into :data:`METRICS`; nothing else names the scores. Cohen's kappa, say:
+
+    >>> def kappa(matrices):
+    ...     total = matrices.sum(axis=(-2, -1))
+    ...     agreed = np.trace(matrices, axis1=-2, axis2=-1) / total
+    ...     chance = (matrices.sum(axis=-1) * matrices.sum(axis=-2)).sum(axis=-1) / total**2
+    ...     return (agreed - chance) / (1 - chance)
+    >>> metric = Metric("kappa", "kappa", kappa, range=(-1, 1), format=Format(1, 2, "", ""))
+    >>> metric.format(float(metric.score(np.array([[3, 1], [1, 3]]))))
+    '0.50'
+
+    Attributes:
+        key: its key in ``report.json``.
+        title: its name in a sentence.
+        score: from summed statistics of shape (..., *S) to scores of shape (...); vectorised over all leading axes.
+        range: least and greatest score; intervals and simulated differences stay within it.
+        statistics: from one speaker's confusion matrices, shape (..., K, K), to what is summed over speakers before
+            ``score``, shape (..., *S).
+        format: how scores are written.
+    """
+
+    key: str
+    title: str
+    score: Callable[[Counts], Scores]
+    range: tuple[float, float] = (0.0, 1.0)
+    statistics: Callable[[Counts], Counts] = whole_matrices
+    format: Format = PERCENT
+
+    @property
+    def heading(self) -> str:
+        """The title as it starts a sentence or heads a column."""
+        return self.title[:1].upper() + self.title[1:]
+
+    @property
+    def width(self) -> float:
+        """Width of the range: the largest difference of two scores."""
+        return self.range[1] - self.range[0]
+
+
+UAR = Metric("uar", "UAR", uar)
+METRICS = {metric.key: metric for metric in (UAR, Metric("wa", "WA", wa), Metric("macro_f1", "macro-F1", macro_f1))}
+"""The scores that every comparison shows, by key, in the order that they are shown in."""
 
 
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:

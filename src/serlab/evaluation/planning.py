@@ -6,16 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from serlab.evaluation.bootstrap import LEVEL, check_paired
-from serlab.evaluation.metrics import METRICS, Scores
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.bootstrap import check_paired
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.metrics import UAR, Metric, Scores
+from serlab.evaluation.resampling import LEVEL
 
 POWER = 0.8
 _TRIALS = 2000
 _FEWEST, _MOST = 10, 2000
 
 
-def influences(first: Outcomes, second: Outcomes, metric: str = "uar") -> NDArray[np.float64]:
+def influences(first: SpeakerCounts, second: SpeakerCounts, metric: Metric = UAR) -> NDArray[np.float64]:
     """What each speaker adds to the paired difference, by the jackknife.
 
     Pseudo-values of leaving one speaker out (Tukey 1958): their mean is the difference up to a small bias, and their
@@ -24,7 +25,7 @@ def influences(first: Outcomes, second: Outcomes, metric: str = "uar") -> NDArra
     Args:
         first: confusion counts.
         second: counts of the same clips.
-        metric: name of a score of :data:`serlab.evaluation.metrics.METRICS`.
+        metric: the score whose difference it is.
 
     Returns:
         Shape (speakers,).
@@ -38,24 +39,35 @@ def influences(first: Outcomes, second: Outcomes, metric: str = "uar") -> NDArra
 
 
 def speakers_needed(
-    first: Outcomes, second: Outcomes, points: float, *, metric: str = "uar", power: float = POWER, seed: int = 0
+    first: SpeakerCounts,
+    second: SpeakerCounts,
+    points: float,
+    *,
+    metric: Metric = UAR,
+    power: float = POWER,
+    seed: int = 0,
 ) -> int | None:
     """The fewest speakers that would show a difference of ``points`` in at least ``power`` of comparisons.
 
     Speakers like those at hand are drawn with their influences, moved so that the true difference is ``points``; the
-    difference is shown where Student's 95 % interval leaves out nought.
+    difference is shown if Student's 95 % interval excludes zero.
 
     Args:
         first: confusion counts.
         second: counts of the same clips.
-        points: the true difference, as a share (.02 is two points).
-        metric: name of a score.
+        points: the true difference, in units of the score (.02 of UAR is two points).
+        metric: the score.
         power: how often it should be shown.
         seed: of the simulation.
 
     Returns:
-        The number, at least 10; None where 2,000 would not do.
+        The number, at least 10; None if 2,000 would not be enough.
+
+    Raises:
+        ValueError: the difference is larger than the range of the score, or not above zero.
     """
+    if not 0 < points <= metric.width:
+        raise ValueError(f"a difference of {metric.title} lies above 0 and is at most {metric.width:g}, not {points:g}")
     values = influences(first, second, metric)
     moved = values - values.mean() + points
 
@@ -73,8 +85,8 @@ def speakers_needed(
     return high
 
 
-def _with_and_without(outcomes: Outcomes, metric: str) -> tuple[Scores, Scores]:
+def _with_and_without(counts: SpeakerCounts, metric: Metric) -> tuple[Scores, Scores]:
     """The score of all speakers, and with each one left out, shape (speakers,); means over seeds."""
-    score = METRICS[metric]
-    total = outcomes.by_speaker.sum(axis=1, keepdims=True)
-    return score(total[:, 0]).mean(axis=0), score(total - outcomes.by_speaker).mean(axis=0)
+    each = counts.of_speakers(metric)
+    total = each.sum(axis=1, keepdims=True)
+    return metric.score(total[:, 0]).mean(axis=0), metric.score(total - each).mean(axis=0)

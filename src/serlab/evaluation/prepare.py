@@ -14,7 +14,8 @@ import pandas as pd
 from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.spelling import plain
-from serlab.evaluation.outcomes import Called, check_labels
+from serlab.evaluation.counts import Names, check_labels
+from serlab.evaluation.resampling import Resampling
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
 from serlab.tables.reading import content_of, parse
@@ -26,7 +27,7 @@ _CLOSE = 0.8
 
 
 @dataclass(frozen=True)
-class Judged:
+class PreparedTable:
     """A table that can be judged.
 
     Attributes:
@@ -47,9 +48,14 @@ class Judged:
     labels: tuple[str, ...]
     speakers_known: bool
     exclusions: list[dict[str, str]]
-    folds: Called = field(default_factory=dict)
-    seeds: Called = field(default_factory=dict)
+    folds: Names = field(default_factory=dict)
+    seeds: Names = field(default_factory=dict)
     digest: str = ""
+
+    @property
+    def resampling(self) -> Resampling:
+        """How the table's speakers are resampled."""
+        return Resampling(known=self.speakers_known)
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,19 @@ class _Read:
 
 
 def prepare(
-    table: Path | str | pd.DataFrame | Judged, corpus: Corpus | None, labels: Sequence[str] | None, side: str
-) -> Judged:
+    table: Path | str | pd.DataFrame | PreparedTable, corpus: Corpus | None, labels: Sequence[str] | None, side: str
+) -> PreparedTable:
     """Read a table and complete it from the corpus; arguments and errors as of :func:`evaluate`."""
     return prepare_all([table], corpus, labels, side)[0]
 
 
 def prepare_all(
-    tables: Sequence[Path | str | pd.DataFrame | Judged],
+    tables: Sequence[Path | str | pd.DataFrame | PreparedTable],
     corpus: Corpus | None,
     labels: Sequence[str] | None,
     side: str,
     named: Mapping[str, str] | None = None,
-) -> list[Judged]:
+) -> list[PreparedTable]:
     """Read tables that are judged beside each other: they name clips alike, and have one label list.
 
     Where a table names no speakers, they come from the others if these know those of all its clips. Without a corpus, a
@@ -93,9 +99,9 @@ def prepare_all(
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
-    if all(isinstance(table, Judged) for table in tables):
-        return [table for table in tables if isinstance(table, Judged)]
-    reads = [_read(table, named or {}) for table in tables if not isinstance(table, Judged)]
+    if all(isinstance(table, PreparedTable) for table in tables):
+        return [table for table in tables if isinstance(table, PreparedTable)]
+    reads = [_read(table, named or {}) for table in tables if not isinstance(table, PreparedTable)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     reads = _spelt_alike(reads, corpus, labels or ())
@@ -162,7 +168,7 @@ def _spelt_alike(reads: Sequence[_Read], corpus: Corpus | None, labels: Sequence
     return [_spelt(read, label_of, speaker_of) for read in reads]
 
 
-def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
+def _with_speakers(judged: Sequence[PreparedTable]) -> list[PreparedTable]:
     """Tables without speakers with those that the other tables give all their clips."""
     sides = [side for each in judged if each.speakers_known for side in (each.rows, each.dev)]
     if not sides or all(each.speakers_known for each in judged):
@@ -170,7 +176,7 @@ def _with_speakers(judged: Sequence[Judged]) -> list[Judged]:
     named = pd.concat([side[["clip", "speaker"]] for side in sides]).drop_duplicates().query("speaker != ''")
     speaker = named.drop_duplicates("clip", keep=False).set_index("clip")["speaker"].to_dict()
 
-    def completed(each: Judged) -> Judged:
+    def completed(each: PreparedTable) -> PreparedTable:
         both = (each.rows, each.dev)
         if each.speakers_known or not all(rows["clip"].isin(speaker).all() for rows in both):
             return each
@@ -222,7 +228,9 @@ def _misspelt(label: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
 
 
-def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str) -> Judged:
+def _prepared(
+    read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str
+) -> PreparedTable:
     name, whole = read.name, read.table
     rows = _on_side(whole, side, name)
     if read.digest:
@@ -257,10 +265,10 @@ def _prepared(read: _Read, corpus: Corpus | None, clips: ClipNames | None, known
         check_labels(dev, known, f"the dev side of {name}")
         dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
         check_table(dev, name)
-    return Judged(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
+    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
 
 
-def _calls(whole: pd.DataFrame) -> tuple[Called, Called]:
+def _calls(whole: pd.DataFrame) -> tuple[Names, Names]:
     """What each fold's and seed's number in the judged rows is called; folds with names are numbered from 1."""
     folds: dict[int, int | str | None] = {0: None}
     if "fold" in whole:
@@ -287,7 +295,7 @@ def _speakers_known(rows: pd.DataFrame, name: str) -> bool:
     return not unnamed.any()
 
 
-def _completed(rows: pd.DataFrame, folds: Called, speakers_known: bool) -> pd.DataFrame:
+def _completed(rows: pd.DataFrame, folds: Names, speakers_known: bool) -> pd.DataFrame:
     """Rows with a speaker, a label, and the numbers of a fold and a seed."""
     speaker = rows["speaker"].astype(str) if speakers_known else ""
     rows = rows.assign(speaker=speaker).astype({"label": str})

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from serlab.evaluation.bootstrap import Difference, check_paired
-from serlab.evaluation.metrics import METRICS, Scores
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.metrics import UAR, Metric, Scores
 
 PERMUTATIONS = 10_000
 MARGIN = 0.02
@@ -48,9 +48,9 @@ class ClusteredMcNemar:
 
 
 def swap_test(
-    first: Outcomes,
-    second: Outcomes,
-    metric: str = "uar",
+    first: SpeakerCounts,
+    second: SpeakerCounts,
+    metric: Metric = UAR,
     *,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
@@ -64,14 +64,14 @@ def swap_test(
     Args:
         first: confusion counts.
         second: counts of the same clips.
-        metric: name of a score of :data:`serlab.evaluation.metrics.METRICS`.
+        metric: the score whose difference is tested.
         permutations: number of random swaps.
         seed: of the swaps.
         most_exact: speakers up to which all swaps are tried.
     """
     check_paired(first, second)
-    score = METRICS[metric]
-    one, other = first.by_speaker.astype(np.float64), second.by_speaker.astype(np.float64)
+    score = metric.score
+    one, other = first.of_speakers(metric), second.of_speakers(metric)
     total = one.sum(axis=1) + other.sum(axis=1)
     apart = (one - other).swapaxes(0, 1).reshape(len(first.speakers), -1)
 
@@ -88,7 +88,7 @@ def swap_test(
     return float(extreme / tried if exact else (1 + extreme) / (1 + tried))
 
 
-def mcnemar(first: Outcomes, second: Outcomes) -> ClusteredMcNemar:
+def mcnemar(first: SpeakerCounts, second: SpeakerCounts) -> ClusteredMcNemar:
     """Test whether two recipes are right equally often.
 
     A speaker's clips that only the first has right, less those that only the second has, is the difference of their

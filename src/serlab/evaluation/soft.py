@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import entr, rel_entr
 
 from serlab.core import UserError
-from serlab.evaluation.bootstrap import REPLICATES, Interval, interval
 from serlab.evaluation.metrics import uar, wa
+from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 from serlab.evaluation.tracks import plurality
 
 DRAWS = 20
@@ -96,9 +96,7 @@ def soft_scores(
     speaker: Integers,
     *,
     training: Integers | None = None,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    resampling: Resampling = STANDARD,
 ) -> SoftScores:
     """Score probabilities against the votes, with intervals over speakers.
 
@@ -108,9 +106,7 @@ def soft_scores(
         speaker: index of each row's speaker, shape (rows,).
         training: index of the seed that each row's model was trained with, shape (rows,): macro-F1 is the mean over
             them. By default all rows are of one. The intervals speak of the trained models at hand.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates.
-        seed: of the resampling.
+        resampling: how speakers are resampled.
 
     Raises:
         UserError: no clip has a vote.
@@ -121,7 +117,7 @@ def soft_scores(
     guess, shares = probabilities[voted], _shares(votes[voted])
     who = np.unique(speaker[voted], return_inverse=True)[1]
     which = np.zeros_like(who) if training is None else np.unique(training[voted], return_inverse=True)[1]
-    over = _Over(int(who.max()) + 1, speakers_known, replicates, seed)
+    over = _Over(int(who.max()) + 1, resampling)
     cross = -(shares * np.log(np.maximum(guess, _SMALLEST))).sum(axis=1)
     return SoftScores(
         predictions=len(guess),
@@ -138,9 +134,7 @@ def ceiling(
     speaker: Integers,
     *,
     draws: int = DRAWS,
-    speakers_known: bool = True,
-    replicates: int = REPLICATES,
-    seed: int = 0,
+    resampling: Resampling = STANDARD,
 ) -> Ceiling:
     """Let one half of each clip's raters predict the other, each half in turn, over several random splits.
 
@@ -148,9 +142,7 @@ def ceiling(
         votes: counts, shape (clips, K).
         speaker: index of each clip's speaker, shape (clips,).
         draws: number of random splits.
-        speakers_known: False where the corpus does not say who speaks; then there is no interval.
-        replicates: number of bootstrap replicates, over speakers; the splits are not resampled.
-        seed: of the splits and of the resampling.
+        resampling: how speakers are resampled; the splits are not, and have the same seed.
 
     Raises:
         UserError: no clip has two votes.
@@ -160,11 +152,11 @@ def ceiling(
         raise UserError("no clip has two votes, so that its raters cannot be split into two panels.")
     votes = votes[enough]
     clips, classes = votes.shape
-    first = split_panels(votes, draws=draws, seed=seed)
+    first = split_panels(votes, draws=draws, seed=resampling.seed)
     one, other = (half.reshape(-1, classes) for half in (first, votes - first))
     who = np.tile(np.unique(speaker[enough], return_inverse=True)[1], draws)
     which = np.repeat(np.arange(draws), clips)
-    over = _Over(int(who.max()) + 1, speakers_known, replicates, seed)
+    over = _Over(int(who.max()) + 1, resampling)
     matrices: Floats = _answers(one, other, who) + _answers(other, one, who)
     shares = _shares(one), _shares(other)
     return Ceiling(
@@ -226,14 +218,14 @@ class _Over:
     """Intervals over speakers, from sums of each speaker."""
 
     speakers: int
-    speakers_known: bool
-    replicates: int
-    seed: int
+    resampling: Resampling
 
     def mean(self, values: Floats, who: Integers) -> Interval:
         """Of the mean over rows; values and the index of their speaker have shape (rows,)."""
         totals, counts = (np.bincount(who, weights, self.speakers) for weights in (values, np.ones_like(values)))
-        return self._interval(float(values.mean()), lambda weights: (weights @ totals) / (weights @ counts))
+        return self.resampling.interval(
+            float(values.mean()), lambda weights: (weights @ totals) / (weights @ counts), self.speakers
+        )
 
     def recalled(self, score: Callable[[Floats], Floats], matrices: Floats) -> Interval:
         """Of a score of the summed matrices, shape (speakers, K, K); undefined where a label lost all its clips."""
@@ -244,7 +236,7 @@ class _Over:
             lost = (there & (pooled.sum(axis=-1) <= 0)).any(axis=-1)
             return np.where(lost, np.nan, score(pooled))
 
-        return self._interval(float(score(matrices.sum(axis=0))), statistic)
+        return self.resampling.interval(float(score(matrices.sum(axis=0))), statistic, self.speakers)
 
     def macro_f1(self, guess: Floats, shares: Floats, who: Integers, which: Integers) -> Interval | None:
         """Of multi-label macro-F1, mean over what ``which`` numbers."""
@@ -255,16 +247,8 @@ class _Over:
         if not there.any(axis=-1).all():
             return None
         value = float(_macro_f1(sums.sum(axis=0), there))
-        return self._interval(value, lambda weights: _macro_f1(np.tensordot(weights, sums, 1), there))
-
-    def _interval(self, value: float, statistic: Callable[[Floats], Floats]) -> Interval:
-        return interval(
-            value,
-            statistic,
-            self.speakers,
-            speakers_known=self.speakers_known,
-            replicates=self.replicates,
-            seed=self.seed,
+        return self.resampling.interval(
+            value, lambda weights: _macro_f1(np.tensordot(weights, sums, 1), there), self.speakers
         )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from serlab.evaluation.bootstrap import LEVEL
-from serlab.evaluation.metrics import METRICS, Scores
-from serlab.evaluation.outcomes import Outcomes
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.metrics import UAR, Metric, Scores
+from serlab.evaluation.resampling import LEVEL
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Spread:
     sd: float | None
 
 
-def over_seeds(outcomes: Outcomes, metric: str = "uar") -> Spread:
+def over_seeds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
     """Each seed's pooled score: what training again changes, on the same clips."""
-    return _spread(METRICS[metric](outcomes.by_seed))
+    return _spread(counts.scores(metric))
 
 
-def over_folds(outcomes: Outcomes, metric: str = "uar") -> Spread:
+def over_folds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
     """Each fold's score, averaged over seeds.
 
     Their mean is not the pooled score: every fold counts alike, whatever its number of clips, and each label's recall
     is taken within the fold. Their spread mixes how hard the fold's speakers are with what was trained on; the folds
     share training clips, so that Student's interval over folds is not valid (Nadeau and Bengio 2003).
     """
-    return _spread(METRICS[metric](outcomes.by_fold).mean(axis=0))
+    return _spread(metric.score(counts.of_folds(metric)).mean(axis=0))
 
 
 def student(spread: Spread) -> tuple[float, float] | None:

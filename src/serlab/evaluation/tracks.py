@@ -1,9 +1,10 @@
 """Label tracks: which label of a clip counts.
 
-What a speaker meant to express (*intended*) and what raters made of it (*perceived*) are two labels of one clip, and a
-model is right or wrong by one of them; so every figure says its track. Perceived is the plurality of the raters'
-votes. Where several labels have as many votes there is none, and the clip is dropped and counted, never decided by a
-coin or by the alphabet.
+What a speaker meant to express and what raters heard or saw are two labels of one clip, and a model
+is right or wrong by one of them; so every figure names its track. Which tracks there are, and what
+they are called, is part of the corpus's description (:class:`serlab.corpora.description.Tracks`).
+The label of raters is the plurality of their votes. Where several labels tie, the clip has none: it
+is dropped and counted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +20,15 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 
-MODALITIES = ("voice", "face", "both")
-"""What raters were given: the voice alone, the face alone, or both."""
+if TYPE_CHECKING:
+    from serlab.corpora.description import Raters, Tracks
 
-LEVELS = ("LO", "MD", "HI")
+VOICE = "voice"
+"""The raters who heard the voice alone, as a model does: columns ``votes_voice_<label>``."""
 
-_PERCEIVED = {"perceived": "voice", "perceived-face": "face", "perceived-both": "both"}
-_WORDS = {"voice": "voice", "face": "face", "both": "audio-visual"}
 _LEVEL = "level-"
 _AGREEMENT = re.compile(r"agreement>=(\d*\.?\d+)")
-_NAMES = ("intended", *_PERCEIVED, "agreement>=0.8", *(_LEVEL + level for level in LEVELS))
+_AGREED = "agreement>=0.8"
 _TIED = "tied"
 _BELOW = "below that share"
 _OTHER_LEVEL = "of another level"
@@ -69,44 +69,67 @@ class Track:
         return f"{self.source}; {of} dropped: {parts}"
 
 
-def track(corpus_clips: pd.DataFrame, labels: Sequence[str], name: str) -> Track:
+def track_names(tracks: Tracks) -> tuple[str, ...]:
+    """Names of the tracks besides the corpus's own label, in the order of a report.
+
+    >>> from serlab.corpora import describe
+    >>> track_names(describe("ravdess").tracks)
+    ('level-normal', 'level-strong')
+    """
+    agreed = (_AGREED,) if _of_voice(tracks) else ()
+    return (*tracks.votes, *agreed, *(_LEVEL + level for level in tracks.levels))
+
+
+def track(corpus_clips: pd.DataFrame, labels: Sequence[str], name: str, tracks: Tracks) -> Track:
     """Find a track's labels.
 
     Args:
-        corpus_clips: the corpus's table, or the rows of it whose clips are judged; the counts are of these.
+        corpus_clips: the corpus's table, or the rows of the judged clips; the counts are over
+            these.
         labels: the full label list.
-        name: ``intended`` (the corpus's label); ``perceived``, ``perceived-face`` or ``perceived-both`` (plurality of
-            the votes of those who heard, saw, or heard and saw the clip); ``agreement>=0.8`` (perceived from the
-            voice, where at least this share of the votes is for it); ``level-LO``, ``level-MD`` or ``level-HI``
-            (intended, of clips of that level).
+        name: ``tracks.label`` (the corpus's label), a name in ``tracks.votes`` (the plurality of
+            these raters), ``agreement>=0.8`` (the plurality of those who heard the voice alone,
+            where at least this share of them agrees), or ``level-<level>`` (the corpus's label,
+            only clips of this level).
+        tracks: of the corpus's description.
 
     Raises:
-        UserError: there is no such track, the corpus lacks what it needs, or no clip has a label on it.
+        UserError: there is no such track, the corpus lacks what it needs, or no clip has a label on
+            it.
 
-    >>> track(pd.DataFrame({"clip": ["a"], "label": ["sad"]}), ["happy", "sad"], "percieved")
+    >>> from serlab.corpora import describe
+    >>> clips = pd.DataFrame({"clip": ["a"], "label": ["sad"]})
+    >>> track(clips, ["happy", "sad"], "level-weak", describe("ravdess").tracks)
     Traceback (most recent call last):
-    serlab.core.errors.UserError: unknown track 'percieved'; did you mean 'perceived'? Known: agreement>=0.8, \
-intended, level-HI, level-LO, level-MD, perceived, perceived-both, perceived-face.
+    serlab.core.errors.UserError: unknown track 'level-weak'; did you mean 'level-normal'? Known: intended, \
+level-normal, level-strong.
     """
-    intended = corpus_clips["label"].to_numpy(object)
-    if name == "intended":
-        return _track(name, "the intended label", corpus_clips, intended, np.full(len(intended), ""))
-    if name in _PERCEIVED:
-        modality = _PERCEIVED[name]
-        return _perceived(name, f"plurality of {_WORDS[modality]} votes", corpus_clips, labels, modality)
-    if agreement := _AGREEMENT.fullmatch(name):
+    own = corpus_clips["label"].to_numpy(object)
+    label = f"the {tracks.label} label"
+    level = name.removeprefix(_LEVEL)
+    agreement = _AGREEMENT.fullmatch(name)
+    voice = _of_voice(tracks)
+    if name == tracks.label:
+        return _track(name, label, corpus_clips, own, np.full(len(own), ""))
+    if name in tracks.votes:
+        raters = tracks.votes[name]
+        return _by_votes(name, f"plurality of {raters.words} votes", corpus_clips, labels, raters)
+    if agreement and voice:
         least = float(agreement[1])
         if not 0 < least <= 1:
-            raise UserError(f"the track {name} asks for a share that no vote has; it lies above 0 and is at most 1.")
-        source = f"plurality of voice votes with a share of at least {least:g}"
-        return _perceived(name, source, corpus_clips, labels, "voice", least)
-    if name.removeprefix(_LEVEL) in LEVELS and name.startswith(_LEVEL):
-        level = name.removeprefix(_LEVEL)
+            raise UserError(f"the track {name} asks for an impossible share of votes; expected above 0 and at most 1.")
+        source = f"plurality of {voice.words} votes with a share of at least {least:g}"
+        return _by_votes(name, source, corpus_clips, labels, voice, least)
+    if name.startswith(_LEVEL) and level in tracks.levels:
         if "level" not in corpus_clips:
-            raise UserError(f"the track {name} needs a corpus that knows the level of each clip.")
+            raise UserError(f"the track {name} needs a column level in the corpus's table.")
         reason = np.where(corpus_clips["level"] == level, "", _OTHER_LEVEL)
-        return _track(name, f"the intended label, level {level}", corpus_clips, intended, reason)
-    raise unknown("track", name, _NAMES)
+        return _track(name, f"{label}, level {level}", corpus_clips, own, reason)
+    raise unknown("track", name, (tracks.label, *track_names(tracks)))
+
+
+def _of_voice(tracks: Tracks) -> Raters | None:
+    return next((raters for raters in tracks.votes.values() if raters.votes == VOICE), None)
 
 
 def on_track(rows: pd.DataFrame, track: Track) -> pd.DataFrame:
@@ -114,8 +137,8 @@ def on_track(rows: pd.DataFrame, track: Track) -> pd.DataFrame:
 
     Args:
         rows: prediction rows.
-        track: made of the clips of these rows, or of the whole corpus; its ``dropped`` says how many were left out
-            and why.
+        track: made of the clips of these rows, or of the whole corpus; its ``dropped`` says how
+            many were left out and why.
 
     Raises:
         UserError: the track does not know a clip, or none of the clips has a label on it.
@@ -124,53 +147,51 @@ def on_track(rows: pd.DataFrame, track: Track) -> pd.DataFrame:
     strange = label.isna() & (track.left_out.index.get_indexer(rows["clip"]) < 0)
     if strange.any():
         clip = rows.loc[strange, "clip"].iloc[0]
-        raise UserError(f"the track {track.name} says nothing of clip {clip}; judge only clips of the corpus.")
+        raise UserError(f"the track {track.name} has no clip {clip}; evaluate only clips of the corpus.")
     if label.isna().all():
         raise UserError(f"no clip of the predictions has a label on the track {track.name}.")
     return rows.assign(label=label)[label.notna()].reset_index(drop=True)
 
 
-def votes_of(corpus_clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> pd.DataFrame:
-    """How many raters named each label, one row a clip (the index), one column a label.
+def votes_of(corpus_clips: pd.DataFrame, labels: Sequence[str], raters: str = VOICE) -> pd.DataFrame:
+    """Count how many raters named each label: one row per clip (the index), one column per label.
 
     Args:
         corpus_clips: the corpus's table.
         labels: the full label list.
-        modality: one of :data:`MODALITIES`.
+        raters: which group of raters, as in the columns ``votes_<raters>_<label>``.
 
     Raises:
-        UserError: there is no such modality, or the corpus has no such votes.
+        UserError: the corpus has no such votes.
     """
-    if modality not in MODALITIES:
-        raise unknown("modality", modality, MODALITIES)
-    columns = [f"votes_{modality}_{label}" for label in labels]
+    columns = [f"votes_{raters}_{label}" for label in labels]
     missing = [column for column in columns if column not in corpus_clips]
     if missing:
-        raise UserError(f"the corpus has no {_WORDS[modality]} votes (there is no column {missing[0]}).")
+        raise UserError(f"the corpus has no {raters} votes: its table has no column {missing[0]}.")
     index = pd.Index(corpus_clips["clip"], name="clip")
     return pd.DataFrame(corpus_clips[columns].to_numpy(np.int64), index=index, columns=list(labels))
 
 
 def votes_for(votes: pd.DataFrame, clips: Iterable[str]) -> NDArray[np.int64]:
-    """The votes of the given clips in their order, shape (clips, K).
+    """Get the votes of the given clips in their order, shape (clips, K).
 
     Args:
         votes: as :func:`votes_of` gives them.
         clips: may name a clip several times.
 
     Raises:
-        UserError: the votes say nothing of a clip.
+        UserError: a clip has no votes.
     """
     wanted = pd.Index(clips)
     place = votes.index.get_indexer(wanted)
     if (place < 0).any():
-        raise UserError(f"there are no votes of clip {wanted[place < 0][0]}; judge only clips of the corpus.")
+        raise UserError(f"there are no votes of clip {wanted[place < 0][0]}; evaluate only clips of the corpus.")
     counts: NDArray[np.int64] = votes.to_numpy()[place]
     return counts
 
 
 def plurality(votes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Place of the label with the most votes, shape (clips,); -1 where several tie, or nobody voted.
+    """Index of the label with the most votes, shape (clips,); -1 where several tie or there are no votes.
 
     Args:
         votes: counts, shape (clips, K), of two labels or more.
@@ -182,10 +203,10 @@ def plurality(votes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return np.where(alone, votes.argmax(axis=1), -1)
 
 
-def _perceived(
-    name: str, source: str, clips: pd.DataFrame, labels: Sequence[str], modality: str, least: float = 0.0
+def _by_votes(
+    name: str, source: str, clips: pd.DataFrame, labels: Sequence[str], raters: Raters, least: float = 0.0
 ) -> Track:
-    votes = votes_of(clips, labels, modality).to_numpy()
+    votes = votes_of(clips, labels, raters.votes).to_numpy()
     place, total = plurality(votes), votes.sum(axis=1)
     below = votes.max(axis=1) / np.maximum(total, 1) < least
     reason = np.select([total == 0, place < 0, below], [_NO_VOTES, _TIED, _BELOW], "")

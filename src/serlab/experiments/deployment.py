@@ -1,7 +1,7 @@
-"""A model for use: a recipe trained on every speaker of a corpus, and what a comparison says of that recipe.
+"""A model for use: a recipe trained on every speaker of a corpus, and what a comparison says about that recipe.
 
-Such a model has heard everybody, so no clip of the corpus can test it. What is known of it is what a comparison has
-measured of the same recipe on speakers that its models had not heard; its card quotes that, and says what it is.
+No clip of the corpus can test such a model. A comparison has measured the same recipe on speakers that its models were
+not trained on; the model card quotes that measurement and says that it is of other models.
 """
 
 from __future__ import annotations
@@ -12,44 +12,73 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from serlab.core import UserError
+from serlab import approaches
+from serlab.approaches.base import Fixed
+from serlab.core import UserError, argument, setting
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.outcomes import count_outcomes
-from serlab.experiments.compare import check_seeds, exclusions_of
-from serlab.experiments.everyone import Fixed, fit_everyone
-from serlab.experiments.run import Stores, identify
-from serlab.experiments.signature import Cell, sign
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
+from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.layout import EVERYONE, RunFiles
+from serlab.experiments.plan import check_seeds
+from serlab.experiments.run import run_on_everyone
+from serlab.experiments.signature import sign
 from serlab.experiments.workspace import locked, workspace_of
+from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
 from serlab.protocols import Fold, Split
-from serlab.recipes import EncoderModel, Recipe, ResNetModel
+from serlab.recipes import Recipe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
 from serlab.tables.predictions import read_runs
 from serlab.training import processes
 
-EVERYONE = "everyone"
-"""Where results of a protocol lie, models that were trained on everyone lie under this name."""
-
 
 @dataclass(frozen=True)
 class Quote:
-    """What a comparison says of a recipe.
+    """What a comparison says about a recipe, as in the model's signature.
 
     Attributes:
-        figures: for the model's signature: protocol, folds, seeds, speakers, UAR with its interval.
-        fixed: what its dev sides have chosen.
+        protocol: name of the comparison's protocol.
+        speaker_disjoint: whether its test speakers are unknown to its models; None if unknown.
+        folds, seeds: names of the folds, and the seeds.
+        clips: test clips.
+        speakers: test speakers; None if unknown.
+        uar, low, high: UAR with its interval; None without an interval.
+        reason: why there is no interval.
+        where: folds and seeds in words.
     """
 
-    figures: dict[str, Any]
+    protocol: str
+    speaker_disjoint: bool | None
+    folds: list[int | str]
+    seeds: list[int]
+    clips: int
+    speakers: int | None
+    uar: float
+    low: float | None
+    high: float | None
+    reason: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class DeployedIdentity(RunIdentity):
+    """What makes two models that were trained on every speaker the same.
+
+    Attributes:
+        fixed: what was chosen on dev subsets elsewhere.
+        quoted: what a comparison says about the recipe; None without one.
+    """
+
     fixed: Fixed
+    quoted: Quote | None
 
 
 @processes.led
@@ -69,9 +98,10 @@ def train_on_everyone(
     Args:
         corpus: the corpus.
         recipe: the recipe.
-        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this corpus. A
-            network is then trained to the median of the epochs that were best there, a probe as was chosen most often.
-        epochs: a network's last epoch, instead.
+        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this
+            corpus. A network is then trained to the median of its best epochs, a probe with its most
+            frequent choice.
+        epochs: a network's last epoch; overrides that of ``quote``.
         seed: the run's seed.
         out: results folder; the model lies in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
         max_excluded: share of clips that may be left out.
@@ -86,99 +116,101 @@ def train_on_everyone(
     """
     check_seeds([seed])
     fold = Fold(1, tuple(corpus.clips["clip"]), (), ())
-    everyone = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
-    cell = Cell(recipe, *identify(recipe), corpus, everyone, fold, seed)
-    quoted = _quote(quote, cell) if quote else None
-    fixed = quoted.fixed if quoted else Fixed()
+    split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
+    context, spec = RunContext(corpus, split, out, FeatureStores(cached=cache)), RunSpec.of(recipe, fold, seed)
+    runs = _runs_to_quote(quote, spec, corpus) if quote else None
+    fixed = _fixed(runs) if runs else Fixed()
     if epochs is not None:
         fixed = replace(fixed, epoch=_checked(epochs, recipe))
-    identity = {**cell.identity, "fixed": vars(fixed), "quoted": quoted.figures if quoted else None}
-    target = out / corpus.name / EVERYONE / cell.folder / f"seed{seed}"
-    title = f"{recipe.name} on everyone, seed {seed}"
-    with locked(target):
-        if target.is_dir():
-            _check_there(target, identity)
-            say(f"{target} is there already.")
-            return target
-        exclusions = exclusions_of(corpus)
-        check_usable(corpus, exclusions, max_excluded)
-        started, workspace = ledger.now(), workspace_of(target, identity)
-        outcome = fit_everyone(
-            recipe,
-            corpus,
-            excluded=frozenset(exclusion.clip for exclusion in exclusions),
-            seed=seed,
-            stores=Stores(cached=cache),
-            workspace=workspace,
-            fixed=fixed,
-            title=title,
-        )
-        signature = {**sign(cell, outcome, exclusions, started), "identity": identity}
-        card = deployment_card(signature, needs_serlab=outcome.classifier.needs_serlab)
-        save(outcome.classifier, target, signature, card)
-        shutil.rmtree(workspace, ignore_errors=True)
-    say(f"{title}: done, training UAR {outcome.training['train_uar']:.3f}; it is untested: it has heard every speaker.")
-    return target
+    quoted = _quote(runs) if runs else None
+    identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=quoted)
+    files = context.results.files(spec.folder, f"seed{seed}")
+    with locked(files):
+        if files.model.is_dir():
+            _check_there(files, identity)
+            say(f"{files.model} exists already.")
+        else:
+            check_usable(corpus, context.exclusions, max_excluded)
+            _train(spec, context, identity, files)
+    return files.model
+
+
+def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
+    title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
+    started, workspace = ledger.now(), workspace_of(files, identity.data())
+    result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
+    signature = sign(spec, context, result, started, identity).data()
+    card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
+    save(result.fitted, files.model, signature, card)
+    shutil.rmtree(workspace, ignore_errors=True)
+    uar = f"training UAR {result.training.train_uar:.3f}"
+    say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")
 
 
 def _checked(epochs: int, recipe: Recipe) -> int:
-    if not isinstance(recipe.model, (EncoderModel, ResNetModel)):
-        raise UserError(f"{recipe.name} has no epochs; leave --epochs out.")
+    if not approaches.get(recipe.model.kind).supports.epochs:
+        raise UserError(f"{recipe.name} has no epochs; omit {argument('epochs')}.")
     if not 1 <= epochs <= recipe.training.epochs:
         raise UserError(
-            f"--epochs {epochs} is not within 1 to {recipe.training.epochs}, the epochs that {recipe.name} plans; for "
-            "more, give them with --set training.epochs."
+            f"{argument('epochs', epochs)} is not between 1 and {recipe.training.epochs}, the epochs of {recipe.name}; "
+            f"for more, change {setting('training.epochs')}."
         )
     return epochs
 
 
-def _check_there(target: Path, identity: dict[str, Any]) -> None:
+def _check_there(files: RunFiles, identity: DeployedIdentity) -> None:
     try:
-        there = json.loads((target / "serlab.json").read_text(encoding="utf-8"))["signature"]["identity"]
+        there = json.loads((files.model / "serlab.json").read_text(encoding="utf-8"))["signature"]["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         there = None
-    if there != identity:
+    if there != identity.data():
         raise UserError(
-            f"{target} holds a model of another configuration or quotation; move it away, or choose another --out."
+            f"{files.model} holds a model of another configuration or quotation; move it away, or choose another "
+            f"{argument('out')} folder."
         )
 
 
-def _quote(folder: Path, cell: Cell) -> Quote:
-    """What a comparison says of a recipe, once it is clear that it is of the same recipe and data."""
+def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
+    """A comparison's runs of the recipe, once it is clear that recipe and data are the same."""
     if folder.name == "index.html":
         folder = folder.parent
     if folder.name == "report":
         folder = folder.parent
-    runs = read_runs(folder, {cell.folder}) if folder.is_dir() else []
+    runs = read_runs(folder, {spec.folder}) if folder.is_dir() else []
     if not runs:
         raise UserError(
-            f"--quote {folder} has no run of {cell.folder}; name a comparison's folder, OUT/CORPUS/PROTOCOL, that has."
+            f"{argument('quote', folder)} has no run of {spec.folder}; name the folder of a comparison that has one, "
+            "OUT/CORPUS/PROTOCOL."
         )
     (group,) = group_runs(runs)
-    wanted = {"recipe": cell.hash, "corpus": cell.corpus.fingerprint}
     for run in group.runs:
-        for key, value in wanted.items():
+        for key, value in {"recipe": spec.hash, "corpus": corpus.fingerprint}.items():
             if run.signature["identity"][key] != value:
-                raise UserError(f"--quote {folder} is of another {key}; quote a comparison of this {key}.")
+                raise UserError(f"{argument('quote', folder)} is of another {key}; quote a comparison of this {key}.")
     if group.side != "test":
-        raise UserError(f"--quote {folder} has no test side of {cell.folder}; run it without --dev-only.")
-    corpus = group.signature["corpus"]
-    outcomes = count_outcomes(group.rows, corpus["labels"])
-    score = intervals(outcomes, speakers_known=corpus["speakers_known"])["uar"]
-    figures = {
-        "protocol": group.signature["protocol"]["name"],
-        "speaker_disjoint": group.signature["protocol"]["speaker_disjoint"],
-        "folds": group.folds,
-        "seeds": group.seeds,
-        "clips": int(group.rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if corpus["speakers_known"] else None,
-        "uar": score.value,
-        "low": score.low,
-        "high": score.high,
-        "reason": score.reason,
-        "where": f"{numbered('fold', group.folds)}, {numbered('seed', group.seeds)}",
-    }
-    return Quote(figures, _fixed(group))
+        raise UserError(
+            f"{argument('quote', folder)} has no test subset of {spec.folder}; run it without {argument('dev_only')}."
+        )
+    return group
+
+
+def _quote(group: RecipeRuns) -> Quote:
+    corpus, protocol = group.signature["corpus"], group.signature["protocol"]
+    counts = count_by_speaker(group.rows, corpus["labels"])
+    score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
+    return Quote(
+        protocol=protocol["name"],
+        speaker_disjoint=protocol["speaker_disjoint"],
+        folds=group.folds,
+        seeds=group.seeds,
+        clips=int(group.rows["clip"].nunique()),
+        speakers=len(counts.speakers) if corpus["speakers_known"] else None,
+        uar=score.value,
+        low=score.low,
+        high=score.high,
+        reason=score.reason,
+        where=f"{numbered('fold', group.folds)}, {numbered('seed', group.seeds)}",
+    )
 
 
 def _fixed(group: RecipeRuns) -> Fixed:

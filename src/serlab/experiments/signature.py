@@ -1,11 +1,14 @@
-"""What identifies a run, and the signature that lies beside its prediction table."""
+"""The signature beside a prediction table: what exactly was run, how long it took, and on which machine.
+
+The dataclasses are the JSON: a field is a key, in this order. Signatures of older versions may lack keys.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,146 +16,266 @@ from typing import Any
 import torch
 
 from serlab import __version__
-from serlab.approaches.weights import public_name
-from serlab.core import Exclusion, UserError
+from serlab.checkpoints.weights import public_name
+from serlab.core import UserError, argument
 from serlab.core.ranks import world
-from serlab.corpora.base import Corpus
-from serlab.experiments.run import Outcome, precision_of
-from serlab.protocols import Fold, Split
-from serlab.recipes import Recipe
+from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.run import Cost, RunResult, TrainingRecord
+from serlab.protocols import Split
 from serlab.tables import ledger
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of a comparison: a recipe on a fold with a seed.
+class RecipeRecord:
+    """The recipe of a run.
 
     Attributes:
-        recipe: the recipe.
+        name: name of its results folder.
+        title: its title.
         hash: its hash.
-        weights_sha256: identity of its pretrained weights, None where it has none.
-        corpus: the corpus.
-        split: the protocol applied to it.
-        fold: the fold.
-        seed: the seed.
+        pretrained: public name of its pretrained weights; None if it has none.
+        config: all its settings.
     """
 
-    recipe: Recipe
+    name: str
+    title: str
     hash: str
+    pretrained: str | None
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> RecipeRecord:
+        """Describe the recipe of a run."""
+        settings = spec.recipe.settings()
+        checkpoint = settings["model"].get("checkpoint", "")
+        if checkpoint:
+            # The weights are known by their hash; their path on this disk is private.
+            checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
+        return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
+
+
+@dataclass(frozen=True)
+class ProtocolRecord:
+    """The protocol of a run.
+
+    Attributes:
+        name, version, definition, speaker_disjoint, sentence_disjoint: as in :class:`serlab.protocols.Split`.
+        folds: how many there are.
+    """
+
+    name: str
+    version: str
+    definition: str
+    speaker_disjoint: bool | None
+    sentence_disjoint: bool | None
+    folds: int
+
+    @classmethod
+    def of(cls, split: Split) -> ProtocolRecord:
+        """Describe a split."""
+        return cls(
+            split.name,
+            split.version,
+            split.definition,
+            split.speaker_disjoint,
+            split.sentence_disjoint,
+            len(split.folds),
+        )
+
+
+@dataclass(frozen=True)
+class ExclusionRecord:
+    """A clip that was left out.
+
+    Attributes:
+        clip, path, reason: as in :class:`serlab.core.Exclusion`; the path is the file's name.
+        fold: the run's fold.
+        side: the subset that lacks it, or ``none`` for what is not a clip of the corpus.
+    """
+
+    clip: str
+    path: str
+    reason: str
+    fold: int
+    side: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run was done.
+
+    Attributes:
+        processor: its name.
+        threads: of torch.
+        processes: that trained together.
+        gpu: its name; None without one.
+        system: the operating system.
+    """
+
+    processor: str
+    threads: int
+    processes: int
+    gpu: str | None
+    system: str
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Describe this machine."""
+        return cls(
+            torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+            torch.get_num_threads(),
+            world(),
+            torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            platform.system(),
+        )
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The signature of a run.
+
+    Attributes:
+        serlab: version of serlab.
+        identity: what makes another run the same.
+        recipe: the recipe.
+        weights_sha256: identity of its pretrained weights; None if it has none.
+        corpus: as :meth:`serlab.corpora.base.Corpus.described` gives it.
+        protocol: the protocol.
+        fold, seed, precision: of the run.
+        sides: the subsets in the prediction table, sorted.
+        training: history, selection and training UAR.
+        cost: parameters, times and memory.
+        exclusions: clips and other entries of the corpus that were left out.
+        versions: of Python and the libraries that matter.
+        machine: where it was done.
+        started, finished: when, in UTC.
+    """
+
+    serlab: str
+    identity: RunIdentity
+    recipe: RecipeRecord
     weights_sha256: str | None
-    corpus: Corpus
-    split: Split
-    fold: Fold
+    corpus: dict[str, Any]
+    protocol: ProtocolRecord
+    fold: int
     seed: int
+    precision: str
+    sides: list[str]
+    training: TrainingRecord
+    cost: Cost
+    exclusions: list[ExclusionRecord]
+    versions: dict[str, str]
+    machine: Machine
+    started: str
+    finished: str
 
-    @property
-    def folder(self) -> str:
-        """Name of the recipe's results folder."""
-        return self.recipe.folder(self.hash)
-
-    @property
-    def stem(self) -> str:
-        """Name of the run's files, without their endings."""
-        return f"fold{self.fold.number}-seed{self.seed}"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What makes this run the same as another."""
-        return {
-            "recipe": self.hash,
-            "corpus": self.corpus.fingerprint,
-            "protocol": self.split.name,
-            **({} if self.split.version == "1" else {"protocol_version": self.split.version}),
-            "fold": self.fold.number,
-            "seed": self.seed,
-            "precision": precision_of(self.recipe),
-        }
-
-    def ledger_entry(self) -> dict[str, Any]:
-        """The line that says that this run reads its test side."""
-        names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": self.folder}
-        entry = {**self.identity, **names, "hash": self.hash, "side": "test"}
-        return entry | ({"smoke": True} if self.corpus.smoke else {})
+    def data(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        parts = {name: getattr(self, name).data() for name in ("identity", "training", "cost")}
+        return asdict(self) | parts
 
 
-def sign(cell: Cell, outcome: Outcome, exclusions: Sequence[Exclusion], started: str) -> dict[str, Any]:
-    """Write down what exactly was run, as plain data.
+def sign(
+    spec: RunSpec, context: RunContext, result: RunResult, started: str, identity: RunIdentity | None = None
+) -> Signature:
+    """Write down what exactly was run.
 
     Args:
-        cell: the run.
-        outcome: what it gave.
-        exclusions: clips of the corpus that were left out.
+        spec: the run.
+        context: what it shares with others.
+        result: its result.
         started: when it began.
+        identity: what makes it the same as another; from ``spec`` and ``context`` if None.
     """
-    sides = {"train": cell.fold.train, "dev": cell.fold.dev, "test": cell.fold.test}
-    side_of = {clip: name for name, clips in sides.items() for clip in clips}
-    corpus, chosen = cell.corpus, cell.split
-    settings = cell.recipe.settings()
-    checkpoint = settings["model"].get("checkpoint", "")
-    if checkpoint:
-        # The weights are known by their hash; where they lay on this disk is nobody's business.
-        checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
-    return {
-        "serlab": __version__,
-        "identity": cell.identity,
-        "recipe": {
-            "name": cell.folder,
-            "title": cell.recipe.title,
-            "hash": cell.hash,
-            "pretrained": checkpoint or None,
-            "config": settings,
-        },
-        "weights_sha256": cell.weights_sha256,
-        "corpus": corpus.described(),
-        "protocol": {
-            "name": chosen.name,
-            "version": chosen.version,
-            "definition": chosen.definition,
-            "speaker_disjoint": chosen.speaker_disjoint,
-            "sentence_disjoint": chosen.sentence_disjoint,
-            "folds": len(chosen.folds),
-        },
-        "fold": cell.fold.number,
-        "seed": cell.seed,
-        "precision": cell.identity["precision"],
-        "sides": sorted(outcome.table["side"].unique()),
-        "training": outcome.training,
-        "cost": outcome.cost,
-        "exclusions": [
-            {**vars(entry), "fold": cell.fold.number, "side": side_of[entry.clip]}
-            for entry in exclusions
-            if entry.clip in side_of
-        ]
-        + [
-            {**vars(entry), "path": Path(entry.path).name, "fold": cell.fold.number, "side": "none"}
-            for entry in corpus.excluded
-        ],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        "machine": {
-            "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "processes": world(),
-            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-            "system": platform.system(),
-        },
-        "started": started,
-        "finished": ledger.now(),
-    }
+    identity = identity or context.identity(spec)
+    return Signature(
+        serlab=__version__,
+        identity=identity,
+        recipe=RecipeRecord.of(spec),
+        weights_sha256=spec.weights_sha256,
+        corpus=context.corpus.described(),
+        protocol=ProtocolRecord.of(context.split),
+        fold=spec.fold.number,
+        seed=spec.seed,
+        precision=identity.precision,
+        sides=sorted(result.table["side"].unique()),
+        training=result.training,
+        cost=result.cost,
+        exclusions=_exclusions(spec, context),
+        versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        machine=Machine.here(),
+        started=started,
+        finished=ledger.now(),
+    )
 
 
-def read_signature(path: Path) -> dict[str, Any]:
-    """Read a run's signature.
+def _exclusions(spec: RunSpec, context: RunContext) -> list[ExclusionRecord]:
+    fold = spec.fold
+    subsets = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+    subset_of = {clip: name for name, ids in subsets.items() for clip in ids}
+    clips = [
+        ExclusionRecord(entry.clip, entry.path, entry.reason, fold.number, subset_of[entry.clip])
+        for entry in context.exclusions
+        if entry.clip in subset_of
+    ]
+    others = [
+        ExclusionRecord(entry.clip, Path(entry.path).name, entry.reason, fold.number, "none")
+        for entry in context.corpus.excluded
+    ]
+    return clips + others
 
-    Raises:
-        UserError: the file is none.
+
+@dataclass(frozen=True)
+class StoredSignature:
+    """What planning needs of a signature on disk, of any version of serlab.
+
+    Attributes:
+        path: where it lies.
+        identity: what makes another run the same.
+        fingerprint: of the corpus.
+        sides: the subsets in the prediction table.
     """
-    try:
-        signature: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if all(key in signature for key in ("identity", "corpus", "sides")):
-            return signature
-        why = "it lacks keys"
-    except (OSError, ValueError) as error:
-        why = str(error)
-    raise UserError(f"{path} is not a signature of a run: {why}; move it away, or choose another --out.")
+
+    path: Path
+    identity: Mapping[str, Any]
+    fingerprint: str
+    sides: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> StoredSignature:
+        """Read a run's signature.
+
+        Raises:
+            UserError: the file is not one.
+        """
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(path, dict(found["identity"]), found["corpus"]["fingerprint"], tuple(found["sides"]))
+        except KeyError as error:
+            why = f"it lacks {error}"
+        except TypeError:
+            why = "it is another kind of JSON"
+        except (OSError, ValueError) as error:
+            why = str(error)
+        raise UserError(
+            f"{path} is not the signature of a run: {why}; move it away, or choose another {argument('out')} folder."
+        )
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's hash."""
+        return str(self.identity["recipe"])
+
+    @property
+    def protocol_version(self) -> str:
+        """The protocol's version."""
+        return str(self.identity.get("protocol_version", "1"))
+
+    def of_another(self, key: str, wanted: object) -> UserError:
+        """The error for a run that is not the one that is wanted, because ``key`` of its identity differs."""
+        return UserError(
+            f"{self.path} is of another configuration ({key} {self.identity.get(key)}, not {wanted}); move it away, "
+            f"or choose another {argument('out')} folder."
+        )

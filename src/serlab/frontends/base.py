@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from serlab.recipes import FeaturePrecision
+FeaturePrecision = Literal["fp32", "fp16", "bf16"]
+"""What features are rounded to; less than fp32 halves what a cache takes on disk."""
 
 Samples = NDArray[np.float32]
 """A clip's samples: shape (samples,), mono, 16 kHz, full scale at 1."""
@@ -49,6 +49,8 @@ class Rounded:
 
     def __call__(self, samples: Samples) -> Features:
         """Compute the features of one clip; values are float32 that ``precision`` holds exactly."""
+        import torch
+
         dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
         features: Features = torch.from_numpy(self.frontend(samples)).to(dtype).float().numpy()
         return features

@@ -8,18 +8,49 @@ top or relative to the clip's maximum, so silence is the floor of -100 dB in eve
 from __future__ import annotations
 
 import functools
-from typing import Any
-
-import torch
-from transformers.audio_utils import mel_filter_bank
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+from serlab.core.settings import check_at_least, check_at_most
 from serlab.frontends.base import Features, Samples
-from serlab.recipes import LogMelSettings
+
+if TYPE_CHECKING:
+    import torch
 
 _SMALLEST_POWER = 1e-10
 FLOOR_DB = -100.0
 """The value of silence."""
+
+
+@dataclass(frozen=True)
+class LogMelSettings:
+    """Log-mel front end: power mel spectrogram in dB.
+
+    Attributes:
+        bands: number of mel bands.
+        n_fft: analysis window and FFT length, in samples at 16 kHz.
+        hop: samples between frames.
+        low, high: edges of the lowest and highest band, Hz.
+    """
+
+    bands: int = 80
+    n_fft: int = 512
+    hop: int = 160
+    low: float = 50.0
+    high: float = 8000.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no spectrogram."""
+        check_at_least("model.logmel", self, 1, "bands", "hop")
+        check_at_least("model.logmel", self, 2, "n_fft")
+        check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")
+        if not 0 <= self.low < self.high <= SAMPLE_RATE / 2:
+            raise UserError(
+                f"model.logmel.low and high are {self.low:g} and {self.high:g} Hz; they must rise within 0 to "
+                f"{SAMPLE_RATE // 2}."
+            )
 
 
 class LogMel:
@@ -36,6 +67,8 @@ class LogMel:
 
     def __call__(self, samples: Samples) -> Features:
         """Compute log-mel in dB, shape (frames, bands)."""
+        import torch
+
         s = self.settings
         window, filters = _constants(s)
         spectrum = torch.stft(
@@ -49,6 +82,9 @@ class LogMel:
 
 @functools.lru_cache(maxsize=8)
 def _constants(settings: LogMelSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+    from transformers.audio_utils import mel_filter_bank
+
     filters = mel_filter_bank(
         num_frequency_bins=settings.n_fft // 2 + 1,
         num_mel_filters=settings.bands,

@@ -6,14 +6,15 @@ the same front end. With or without cache the features are the same.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from typing import Any
 
-from serlab.audio import read
+from serlab.audio import Audio
 from serlab.audio.augment import VERSION, View, apply
 from serlab.core.progress import bar
 from serlab.core.randomness import keyed
@@ -122,6 +123,33 @@ class FeatureStore:
         return features
 
 
+class FeatureStores:
+    """The feature store of the front end in use; another front end's features replace it.
+
+    Args:
+        cached: whether features are kept on disk.
+    """
+
+    def __init__(self, *, cached: bool = True) -> None:
+        self.cached = cached
+        self.store: FeatureStore | None = None
+
+    def of(self, frontend: FrontEnd) -> FeatureStore:
+        """The store of a front end: the one in use if its configuration is equal."""
+        if self.store is None or self.store.frontend.config != frontend.config:
+            self.store = FeatureStore(frontend, cached=self.cached)
+        return self.store
+
+    def __reduce__(self) -> Any:
+        """Another process has its own, which last from run to run."""
+        return _own_stores, (self.cached,)
+
+
+@functools.cache
+def _own_stores(cached: bool) -> FeatureStores:
+    return FeatureStores(cached=cached)
+
+
 def _key(clip: ClipFile, view: View, seed: int) -> str:
     """Name of an entry: the recording and, unless plain, the view; a view that draws is keyed by clip and seed."""
     recording = clip.sha256 or f"clip {clip.clip}"
@@ -132,5 +160,5 @@ def _key(clip: ClipFile, view: View, seed: int) -> str:
 
 
 def _samples(clip: ClipFile, view: View, seed: int) -> Samples:
-    samples = read(Path(clip.path))
+    samples = Audio.from_file(clip.path).samples
     return samples if view == _PLAIN else apply(samples, view, keyed(seed, clip.clip, repr(view)))

@@ -1,13 +1,13 @@
-"""A file of predictions that grows while they are made, and goes on where a killed process left it.
+"""A file of predictions that grows while they are made, and continues where a killed process stopped.
 
-For ``predictions.csv`` (or ``.jsonl``) there are:
+``predictions.csv`` (or ``.jsonl``) has two companions:
 
-    predictions.csv            a row a predicted file
-    predictions.excluded.csv   a row a file that was left out, with the reason; absent where there is none
+    predictions.csv            one row per predicted file
+    predictions.excluded.csv   one row per file that was left out, with the reason; absent if there is no such file
     predictions.csv.json       the model and the precision that the rows come from
 
-Rows are appended as they come. A kill can tear the last line and no other; whoever opens the file next cuts it off, and
-its clip is predicted again.
+Rows are appended as they come. Only the last line can be incomplete after a kill. The next process cuts it off and
+predicts its clip again.
 """
 
 from __future__ import annotations
@@ -23,21 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from serlab import __version__
-from serlab.core import Exclusion, UserError
+from serlab.core import Exclusion, UserError, argument
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
-from serlab.inference.files import FilePrediction
-from serlab.model.classifier import Classifier
+from serlab.model.model import Model
+from serlab.model.prediction import Prediction, column_names
 
 ENDINGS = (".csv", ".jsonl")
 
 _FORMAT = 1
 _MODEL_FILES = (".json", ".safetensors", ".bin")
 _EXCLUDED_HEADER = ("path", "reason")
-
-
-def csv_header(labels: Iterable[str]) -> tuple[str, ...]:
-    """Columns of predictions as CSV."""
-    return "path", "predicted", *(f"prob_{label}" for label in labels)
 
 
 def as_csv(rows: Iterable[Sequence[object]]) -> str:
@@ -47,10 +42,10 @@ def as_csv(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
+def lines(results: Iterable[Prediction | Exclusion], form: str) -> str:
     r"""Predictions or exclusions as lines of ``csv``, without the header, or ``jsonl``.
 
-    >>> lines([FilePrediction("a,b.wav", "sad", {"calm": 0.25, "sad": 0.75})], "csv")
+    >>> lines([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a,b.wav")], "csv")
     '"a,b.wav",sad,0.25,0.75\r\n'
     >>> lines([Exclusion("a.wav", "a.wav", "silent")], "jsonl")
     '{"path": "a.wav", "reason": "silent"}\n'
@@ -58,19 +53,19 @@ def lines(results: Iterable[FilePrediction | Exclusion], form: str) -> str:
     if form == "csv":
         return as_csv(
             (found.path, found.label or "", *found.probabilities.values())
-            if isinstance(found, FilePrediction)
+            if isinstance(found, Prediction)
             else (found.path, found.reason)
             for found in results
         )
     rows = (
-        vars(found) if isinstance(found, FilePrediction) else {"path": found.path, "reason": found.reason}
+        found.data() if isinstance(found, Prediction) else {"path": found.path, "reason": found.reason}
         for found in results
     )
     return "".join(f"{json.dumps(row)}\n" for row in rows)
 
 
 class PredictionFile:
-    """The open file; made by :func:`opened`.
+    """The open file; returned by :func:`opened`.
 
     Attributes:
         path: where the predictions are.
@@ -81,22 +76,22 @@ class PredictionFile:
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         self.path = path
         self.form = path.suffix.lower()[1:]
-        self.header = csv_header(labels)
+        self.header = column_names(labels)
         self.excluded_path = path.with_suffix(f".excluded{path.suffix}")
         self.excluded: set[str] = set()
 
     def left(self, files: Iterable[str]) -> list[str]:
-        """Those of ``files`` that have no row yet, in neither file."""
+        """Those of ``files`` that have no row in either file."""
         done = set(self._paths(self.path, self.header)) | self.excluded
         return [file for file in files if file not in done]
 
-    def add(self, results: Sequence[FilePrediction | Exclusion]) -> None:
-        """Append what became of some files, and see it to the disk.
+    def add(self, results: Sequence[Prediction | Exclusion]) -> None:
+        """Append what became of some files, and wait until it is on the disk.
 
         Raises:
             MachineError: the file cannot be written.
         """
-        predicted = [found for found in results if isinstance(found, FilePrediction)]
+        predicted = [found for found in results if isinstance(found, Prediction)]
         excluded = [found for found in results if isinstance(found, Exclusion)]
         if predicted:
             _append(self.path, lines(predicted, self.form))
@@ -110,7 +105,7 @@ class PredictionFile:
         _append(self.path, self._head(self.header))
 
     def repair(self) -> None:
-        """Cut off what a kill has torn, and read what was left out."""
+        """Cut off incomplete last lines, and read which files were left out."""
         _cut_torn_line(self.path, self.form)
         if self.excluded_path.exists():
             if not _cut_torn_line(self.excluded_path, self.form):
@@ -126,7 +121,7 @@ class PredictionFile:
             if self.form == "csv":
                 rows = csv.reader(stream)
                 if next(rows, None) != list(header):
-                    raise UserError(f"the columns of {path} are not {', '.join(header)}; name another --out.")
+                    raise UserError(f"the columns of {path} are not {', '.join(header)}; write to another file.")
                 for row in rows:
                     if len(row) != len(header):
                         raise _damaged(path, rows.line_num)
@@ -140,22 +135,21 @@ class PredictionFile:
 
 
 @contextmanager
-def opened(path: Path, model: Path, classifier: Classifier, abstain: float | None = None) -> Iterator[PredictionFile]:
-    """Start a file of predictions, or go on with one.
+def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[PredictionFile]:
+    """Start a file of predictions, or continue one.
 
     Args:
         path: the file; its name ends in ``.csv`` or ``.jsonl``.
-        model: the model's folder.
-        classifier: the model, loaded from there.
-        abstain: as for :func:`serlab.inference.files.predict`.
+        model: the model.
+        abstain: as for :meth:`serlab.Model.predict`.
 
     Yields:
-        The file, which no other process can open meanwhile.
+        The file; no other process can open it until the block ends.
 
     Raises:
         UserError: the file holds something else, or predictions of another model, precision or abstention; or another
             process is writing it.
-        MachineError: it cannot be written.
+        MachineError: the file cannot be written.
     """
     side = path.with_name(f"{path.name}.json")
     try:
@@ -168,27 +162,28 @@ def opened(path: Path, model: Path, classifier: Classifier, abstain: float | Non
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"another process is writing {path} right now; wait for it.") from None
-        file = PredictionFile(path, classifier.labels)
-        source = _source(model, classifier) | {"abstain": abstain}
+        file = PredictionFile(path, model.labels)
+        source = _source(model) | {"abstain": abstain}
         if path.stat().st_size:
             _check_source(path, side, source)
             file.repair()
         if not path.stat().st_size:
-            # In this order, so that a kill between leaves an empty file, with which everything starts anew.
+            # In this order: a kill in between leaves an empty file, so the next process starts from scratch.
             file.excluded_path.unlink(missing_ok=True)
             write_json(side, source)
             file.start()
         yield file
 
 
-def _source(model: Path, classifier: Classifier) -> dict[str, Any]:
-    """What rows come from: every file of the model's folder that can change them, and the precision."""
-    found = (path for pattern in ("*", "encoder/*") for path in model.glob(pattern) if path.suffix in _MODEL_FILES)
+def _source(model: Model) -> dict[str, Any]:
+    """What rows come from: the precision, and a hash of all files of the model folder that can change them."""
+    folder = model.folder
+    found = (path for pattern in ("*", "encoder/*") for path in folder.glob(pattern) if path.suffix in _MODEL_FILES)
     return {
         "format": _FORMAT,
-        "model": str(model),
-        "sha256": sha256_json({path.relative_to(model).as_posix(): sha256_file(path) for path in found}),
-        "precision": classifier.precision,
+        "model": str(folder),
+        "sha256": sha256_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in found}),
+        "precision": model.precision,
         "serlab": __version__,
     }
 
@@ -198,23 +193,24 @@ def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
         known = json.loads(side.read_text(encoding="utf-8"))
         model, sha256, precision = known["model"], known["sha256"], known["precision"]
     except FileNotFoundError:
-        raise UserError(f"{path} is no file of serlab's, for there is no {side}; name another --out.") from None
+        raise UserError(f"{path} is not from serlab: {side} is missing; write to another file.") from None
     except (ValueError, TypeError, KeyError):
-        raise UserError(f"{side} is damaged, so nobody knows whose rows {path} holds; name another --out.") from None
+        raise UserError(f"{side} is damaged and does not name the model of {path}; write to another file.") from None
     if sha256 != source["sha256"]:
         there = f"from {model}" if model != source["model"] else f"from {model} as it was then"
-        raise UserError(f"{path} holds rows of another model ({there}); name another --out, or delete {path}.")
+        raise UserError(f"{path} holds rows of another model ({there}); write to another file or delete {path}.")
     if precision != source["precision"]:
         raise UserError(
-            f"{path} holds rows at {precision}, not {source['precision']}; add --precision {precision}, name another "
-            f"--out, or delete {path}."
+            f"{path} holds rows in {precision}, not {source['precision']}; use {argument('precision', precision)}, "
+            f"write to another file or delete {path}."
         )
-    if known.get("abstain") != source["abstain"]:
-        raise UserError(f"{path} holds rows of another --abstain ({known.get('abstain')}); name another --out.")
+    if (abstain := known.get("abstain")) != source["abstain"]:
+        way = "without abstention" if abstain is None else f"with {argument('abstain', abstain)}"
+        raise UserError(f"{path} was written {way}; do the same, or write to another file.")
 
 
 def _append(path: Path, text: str) -> None:
-    """Add text to a file; file names that are no UTF-8 get back the bytes that they have on disk."""
+    """Append text; file names that are not UTF-8 are written as the bytes that they have on disk."""
     try:
         with path.open("ab") as stream:
             stream.write(text.encode("utf-8", "surrogateescape"))
@@ -225,7 +221,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _cut_torn_line(path: Path, form: str) -> int:
-    """Cut a file after its last whole line and return its size; within quotes, a line of CSV goes on."""
+    """Cut a file after its last complete line and return its size; line breaks in quotes do not end a row of CSV."""
     whole = position = quotes = 0
     with path.open("rb") as stream:
         for line in stream:
@@ -239,4 +235,4 @@ def _cut_torn_line(path: Path, form: str) -> int:
 
 
 def _damaged(path: Path, number: int) -> UserError:
-    return UserError(f"line {number} of {path} is no row of serlab's; repair it, or name another --out.")
+    return UserError(f"line {number} of {path} is not a row of predictions; repair it, or write to another file.")

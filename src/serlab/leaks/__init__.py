@@ -1,6 +1,6 @@
-"""What would make a figure unbelievable, found before it is: leaks, doubles, nuisances that tell the label."""
+"""The leak audit: speakers or recordings in two subsets, broken clips, confounders that predict the label."""
 
 from serlab.leaks.auditing import audit, left_out
-from serlab.recordings.copies import copies
+from serlab.recordings.duplicates import find_duplicates
 
-__all__ = ["audit", "copies", "left_out"]
+__all__ = ["audit", "find_duplicates", "left_out"]

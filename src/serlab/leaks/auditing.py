@@ -1,4 +1,4 @@
-"""The whole audit of a corpus and, where there is one, of a split."""
+"""The whole audit of a corpus and, if there is one, of a split."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ import numpy as np
 
 from serlab.core import Exclusion
 from serlab.corpora.base import Corpus
+from serlab.corpora.measures import measure
 from serlab.leaks.checks import (
     check_apart,
     check_faults,
     check_recordings,
-    check_sides,
     check_sizes,
     check_sound,
     check_speakers,
+    check_subsets,
 )
-from serlab.leaks.findings import Finding, gravest_first
-from serlab.leaks.nuisances import check_nuisances
+from serlab.leaks.confounders import check_confounders
+from serlab.leaks.findings import Finding, most_severe_first
 from serlab.leaks.voices import check_voices
 from serlab.protocols import Split
-from serlab.recordings.copies import copies
-from serlab.recordings.listening import listen
+from serlab.recordings.duplicates import find_duplicates
 
 
 def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
-    """Find what would make figures of a corpus unbelievable.
+    """Find what would make scores on a corpus misleading.
 
     Args:
-        corpus: the corpus; each clip is decoded once, and remembered.
-        split: the sides that are to be checked too, if any.
+        corpus: the corpus. Each clip is decoded once, and its measures are remembered.
+        split: subsets to check too, if any.
 
     Returns:
-        The findings, gravest first.
+        The findings, most severe first.
 
     Example:
         ``[finding.code for finding in audit(corpus, split(corpus, "seed-random")) if finding.severity == "error"]``
     """
-    heard = listen(corpus)
-    usable = {clip for clip, what in heard.items() if not what.fault}
+    measures = measure(corpus)
+    usable = {clip for clip, each in measures.items() if not each.fault}
     names = corpus.clips["clip"].tolist()
-    pairs = copies(corpus, heard)
+    pairs = find_duplicates(corpus, measures)
     used = set(names) if split is None else {c for fold in split.folds for c in (*fold.train, *fold.dev, *fold.test)}
     judged = np.isin(names, sorted(used))
     findings = [
         *check_recordings(corpus, split, pairs),
-        *check_sound(names, heard.tolist()),
-        *check_nuisances(replace(corpus, clips=corpus.clips[judged]), heard[judged].tolist()),
+        *check_sound(names, measures.tolist()),
+        *check_confounders(replace(corpus, clips=corpus.clips[judged]), measures[judged].tolist()),
         *check_speakers(corpus),
         *check_voices(corpus, usable),
         *check_faults(corpus.faults, used),
@@ -57,24 +57,23 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
             *check_apart(corpus, split, "speaker"),
             *check_apart(corpus, split, "sentence"),
             *check_sizes(corpus, split, usable),
-            *check_sides(corpus, split, usable),
+            *check_subsets(corpus, split, usable),
         ]
-    return gravest_first(findings)
+    return most_severe_first(findings)
 
 
 def left_out(corpus: Corpus) -> list[Exclusion]:
-    """What an audit could not look at, but for faults that the corpus is known for.
+    """What an audit could not check, except for known faults of the corpus.
 
     Args:
-        corpus: the corpus; what was heard in it is recalled.
+        corpus: the corpus. Its measures are recalled.
 
     Returns:
-        Clips that cannot be used, and entries that are no clips, with the reason.
+        Clips that cannot be used, and entries that are not clips, with the reason.
     """
-    heard = listen(corpus)
     clips = [
-        Exclusion(clip, path, what.fault)
-        for clip, path, what in zip(corpus.clips["clip"], corpus.clips["path"], heard, strict=True)
-        if what.fault and corpus.faults.get(clip) != what.fault
+        Exclusion(clip, path, each.fault)
+        for clip, path, each in zip(corpus.clips["clip"], corpus.clips["path"], measure(corpus), strict=True)
+        if each.fault and corpus.faults.get(clip) != each.fault
     ]
     return [*clips, *corpus.excluded]

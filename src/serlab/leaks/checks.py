@@ -1,4 +1,4 @@
-"""The checks that read tables alone: who and what stands on which side, and what is known to be wrong."""
+"""Checks that need tables only: speakers, sentences and recordings across subsets, sizes, and known faults."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from serlab.corpora.base import Corpus
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.corpora.measures import ClipMeasures
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.leaks.findings import Finding, Severity
 from serlab.protocols import Fold, Split
-from serlab.recordings.listening import Heard
 
 FEWEST_CLIPS = 10
-"""Clips of a label that a test side needs for a claim about it."""
+"""Test clips that a label needs for a claim about it."""
 
 _CLIPPED = 0.001
-_SIDES = ("train", "dev", "test")
+_SUBSETS = ("train", "dev", "test")
 _NAMES = {"train": "training", "dev": "development", "test": "test"}
 
 
-def sides_of(fold: Fold) -> dict[str, tuple[str, ...]]:
-    """The clips of each side, by its name."""
+def subsets_of(fold: Fold) -> dict[str, tuple[str, ...]]:
+    """The clips of each subset, by its name."""
     return {"train": fold.train, "dev": fold.dev, "test": fold.test}
 
 
 def check_apart(corpus: Corpus, split: Split, column: str) -> Iterator[Finding]:
-    """SL001 and SL005: values of ``column`` (``speaker`` or ``sentence``) that stand on two sides of a fold."""
+    """SL001 and SL005: values of ``column`` (``speaker`` or ``sentence``) in two subsets of a fold."""
     severity: Severity = "error" if column == "speaker" else "note"
     code, noun = ("SL001", "speaker") if column == "speaker" else ("SL005", "sentence")
     if column not in corpus.clips or (column == "speaker" and not corpus.speakers_known):
-        yield Finding(code, "not applicable", f"The corpus does not say the {noun} of a clip.")
+        yield Finding(code, "not applicable", f"The corpus does not name the {noun} of each clip.")
         return
     value_of = dict(zip(corpus.clips["clip"], corpus.clips[column].astype(str), strict=True))
     twice: set[str] = set()
@@ -38,52 +38,52 @@ def check_apart(corpus: Corpus, split: Split, column: str) -> Iterator[Finding]:
     clips: set[str] = set()
     between: set[str] = set()
     for fold in split.folds:
-        sides = {side: {value_of[clip] for clip in members} for side, members in sides_of(fold).items()}
-        for one, other in combinations(_SIDES, 2):
-            shared = sides[one] & sides[other]
+        values = {subset: {value_of[clip] for clip in members} for subset, members in subsets_of(fold).items()}
+        for one, other in combinations(_SUBSETS, 2):
+            shared = values[one] & values[other]
             if shared:
                 twice |= shared
                 folds.add(fold.number)
                 between.add(f"{_NAMES[one]} and {_NAMES[other]}")
-                members = (*sides_of(fold)[one], *sides_of(fold)[other])
+                members = (*subsets_of(fold)[one], *subsets_of(fold)[other])
                 clips |= {clip for clip in members if value_of[clip] in shared}
     if twice:
-        count = len({value_of[clip] for fold in split.folds for side in sides_of(fold).values() for clip in side})
+        count = len({value_of[clip] for fold in split.folds for subset in subsets_of(fold).values() for clip in subset})
         yield Finding(
             code,
             severity,
-            f"{len(twice)} of {count} {noun}s stand on two sides of {split.name} ({'; '.join(sorted(between))}; "
+            f"{len(twice)} of {count} {noun}s are in two subsets of {split.name} ({'; '.join(sorted(between))}; "
             f"{_folds(folds, split)}), first {min(twice)}.",
             clips=tuple(sorted(clips)),
         )
 
 
 def check_recordings(corpus: Corpus, split: Split | None, pairs: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-    """SL002 and SL003: pairs of clips that are the same recording, on two sides or under two labels."""
+    """SL002 and SL003: pairs of clips that are the same recording, in two subsets or with two labels."""
     label_of = dict(zip(corpus.clips["clip"], corpus.clips["label"], strict=True))
     if split is not None:
         across = sorted({pair for fold in split.folds for pair in _across(fold, pairs)})
         if across:
-            yield _about_pairs("SL002", "error", across, f"stand on two sides of {split.name}")
+            yield _about_pairs("SL002", "error", across, f"are in two subsets of {split.name}")
     contradicting = [pair for pair in pairs if label_of[pair[0]] != label_of[pair[1]]]
     if contradicting:
         yield _about_pairs("SL003", "warning", contradicting, "have two labels")
 
 
-def check_sound(clips: Sequence[str], heard: Sequence[Heard]) -> Iterator[Finding]:
+def check_sound(clips: Sequence[str], measures: Sequence[ClipMeasures]) -> Iterator[Finding]:
     """SL004: clips that are silent, broken or clipped."""
     by_fault: dict[str, list[str]] = defaultdict(list)
-    for clip, what in zip(clips, heard, strict=True):
-        fault = what.fault or ("clipped" if what.clipped >= _CLIPPED else "")
+    for clip, each in zip(clips, measures, strict=True):
+        fault = each.fault or ("clipped" if each.clipped >= _CLIPPED else "")
         if fault:
             by_fault[fault].append(clip)
     for fault, members in sorted(by_fault.items()):
-        first = f"{members[0]}" if len(members) == 1 else f"{len(members)} clips, first {members[0]}"
+        first = f"{members[0]}" if len(members) == 1 else f"{len(members)} clips, the first is {members[0]}"
         yield Finding("SL004", "warning", f"{fault[0].upper()}{fault[1:]}: {first}.", clips=tuple(members))
 
 
 def check_sizes(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
-    """SL007: labels and speakers with few clips, and few speakers, on the test sides of all folds together."""
+    """SL007: labels and speakers with few clips, and few speakers, in the test subsets of all folds together."""
     tested = usable & {clip for fold in split.folds for clip in fold.test}
     if not tested:
         return
@@ -96,45 +96,45 @@ def check_sizes(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Find
         yield Finding("SL007", "warning", text, clips=tuple(rows.loc[rows["label"].isin(small.index), "clip"]))
     speakers = rows["speaker"].nunique()
     if corpus.speakers_known and speakers < FEWEST_SPEAKERS:
-        text = f"The test sides hold {speakers} speakers; an interval needs {FEWEST_SPEAKERS}."
+        text = f"The test subsets have {speakers} speakers; an interval needs {FEWEST_SPEAKERS}."
         yield Finding("SL007", "warning", text, figures={"speakers": speakers})
     if corpus.speakers_known:
         each = rows["speaker"].value_counts()
         few = sorted(each[each < len(corpus.labels)].index)
         if few:
-            text = f"{len(few)} test speakers have fewer clips than there are labels, first {few[0]}."
+            text = f"{len(few)} test speakers have fewer clips than there are labels; the first is {few[0]}."
             yield Finding("SL007", "warning", text, clips=tuple(rows.loc[rows["speaker"].isin(few), "clip"]))
 
 
 def check_speakers(corpus: Corpus) -> Iterator[Finding]:
-    """SL008: a corpus that does not say who speaks."""
+    """SL008: a corpus without speaker names."""
     if not corpus.speakers_known:
-        yield Finding("SL008", "warning", "The corpus does not say who speaks in a clip.")
+        yield Finding("SL008", "warning", "The corpus does not name the speaker of each clip.")
 
 
-def check_sides(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
-    """SL009: sides that are empty, labels that nothing is learned of, or dev clips that are test clips too."""
+def check_subsets(corpus: Corpus, split: Split, usable: set[str]) -> Iterator[Finding]:
+    """SL009: empty subsets, labels without training clips, and dev clips that are also test clips."""
     label_of = dict(zip(corpus.clips["clip"], corpus.clips["label"], strict=True))
     for fold in split.folds:
         where = f"of {split.name}" if len(split.folds) == 1 else f"of fold {fold.number} of {split.name}"
-        for side, clips in sides_of(fold).items():
+        for subset, clips in subsets_of(fold).items():
             if usable.isdisjoint(clips):
-                severity: Severity = "note" if side == "dev" else "error"
+                severity: Severity = "note" if subset == "dev" else "error"
                 what = f"has no usable clip (all {len(clips)} are broken)" if clips else "is empty"
-                yield Finding("SL009", severity, f"The {_NAMES[side]} side {where} {what}.", clips=clips)
+                yield Finding("SL009", severity, f"The {_NAMES[subset]} subset {where} {what}.", clips=clips)
         learned = {label_of[clip] for clip in usable & set(fold.train)}
-        unheard = [label for label in corpus.labels if label not in learned]
-        if learned and unheard:
-            text = f"The training side {where} has no clip of {', '.join(unheard)}, so none could learn it."
+        untrained = [label for label in corpus.labels if label not in learned]
+        if learned and untrained:
+            text = f"The training subset {where} has no clip of {', '.join(untrained)}, so no model can learn it."
             yield Finding("SL009", "error", text)
         both = sorted(set(fold.dev) & set(fold.test))
         if both:
-            text = f"{len(both)} development clips are test clips too, first {both[0]}."
+            text = f"{len(both)} development clips are also test clips; the first is {both[0]}."
             yield Finding("SL009", "error", text, clips=tuple(both))
 
 
 def check_faults(faults: Mapping[str, str], used: set[str]) -> Iterator[Finding]:
-    """SL011: clips that the corpus is known to have wrong."""
+    """SL011: clips with known faults."""
     known = {clip: fault for clip, fault in sorted(faults.items()) if clip in used}
     if known:
         listed = "; ".join(f"{clip}: {fault}" for clip, fault in known.items())
@@ -147,22 +147,22 @@ def _about_pairs(code: str, severity: Severity, pairs: Sequence[tuple[str, str]]
     return Finding(
         code,
         severity,
-        f"{count} of clips that are one recording {what}, first {pairs[0][0]} and {same}.",
+        f"{count} of clips with the same recording {what}; the first is {pairs[0][0]} and {same}.",
         clips=tuple(sorted({clip for pair in pairs for clip in pair})),
         pairs=tuple(pairs),
     )
 
 
 def _across(fold: Fold, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The pairs that a fold tears apart, and clips that it has on two sides; what it leaves out does not count."""
-    side_of: dict[str, set[str]] = defaultdict(set)
-    for side, members in sides_of(fold).items():
+    """The pairs that a fold separates, and clips in two of its subsets; clips it leaves out do not count."""
+    subsets: dict[str, set[str]] = defaultdict(set)
+    for subset, members in subsets_of(fold).items():
         for clip in members:
-            side_of[clip].add(side)
+            subsets[clip].add(subset)
     for one, other in pairs:
-        if one in side_of and other in side_of and len(side_of[one] | side_of[other]) > 1:
+        if one in subsets and other in subsets and len(subsets[one] | subsets[other]) > 1:
             yield one, other
-    yield from ((clip, clip) for clip, sides in side_of.items() if len(sides) > 1)
+    yield from ((clip, clip) for clip, names in subsets.items() if len(names) > 1)
 
 
 def _folds(numbers: set[int], split: Split) -> str:

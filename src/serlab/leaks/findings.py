@@ -1,4 +1,4 @@
-"""Findings of an audit: what each code means, and what was found here."""
+"""Findings of an audit: what each code means, and what was found in a corpus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 Severity = Literal["error", "warning", "note", "not applicable"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note", "not applicable")
-"""From the gravest on."""
+"""Most severe first."""
 
 
 @dataclass(frozen=True)
@@ -29,63 +29,62 @@ class Code:
 
 CODES: dict[str, Code] = {
     "SL001": Code(
-        "A speaker on two sides",
-        "A model knows a voice again, so scores on speakers that it was trained on say nothing about people it has "
-        "never heard.",
-        "Split by speaker: serlab split makes such a split, and the protocols speaker-<k> keep speakers apart (for "
+        "A speaker in two subsets",
+        "A model recognises a voice from training, so scores on training speakers say nothing about new speakers.",
+        "Split by speaker: serlab split writes such a split, and the protocols speaker-<k> keep speakers apart (for "
         "CREMA-D, emo-superb-5).",
     ),
     "SL002": Code(
-        "The same recording on two sides",
-        "The test asks for clips that were learned by heart; another container, level, sample rate or end does not "
-        "change that.",
-        "Put all copies of a recording on one side (serlab split does), or keep one of them.",
+        "The same recording in two subsets",
+        "The test contains clips that were memorised in training. Another container, level, sample rate or end does "
+        "not change that.",
+        "Keep duplicates in one subset (serlab split does), or remove all but one.",
     ),
     "SL003": Code(
-        "The same recording under two labels",
-        "At least one of the labels is wrong, so one of the two clips is scored as an error whatever a model says.",
-        "Find out which label is right and drop the other clip.",
+        "The same recording with two labels",
+        "At least one of the labels is wrong, so one of the two clips counts as an error whatever the model predicts.",
+        "Find out which label is right and remove the other clip.",
     ),
     "SL004": Code(
         "A silent, broken or clipped clip",
-        "There is nothing in it to recognise, or only part of it.",
-        "Replace the file or leave the clip out; serlab leaves out what cannot be read, and lists it.",
+        "It contains no speech, or only part of it.",
+        "Replace the file or leave the clip out. serlab leaves out files that cannot be read, and lists them.",
     ),
     "SL005": Code(
-        "A sentence on two sides",
-        "The model has learned how this very sentence sounds in each emotion; free speech will be harder.",
-        "Say so beside the figure, or use a protocol that keeps sentences apart (for CREMA-D, actor-sentence-5).",
+        "A sentence in two subsets",
+        "The model has learned how this sentence sounds in each emotion; free speech will be harder.",
+        "Say so next to the score, or use a protocol that keeps sentences apart (for CREMA-D, actor-sentence-5).",
     ),
     "SL006": Code(
-        "A nuisance tells the label",
-        "What has nothing to do with emotion predicts the label, so a model may score well without hearing emotion.",
-        "Look at how the clips were made; record or convert all labels alike, or balance them. Duration and level may "
-        "carry emotion themselves.",
+        "A confounder predicts the label",
+        "A property unrelated to emotion predicts the label, so a model may score well without recognising emotion.",
+        "Check how the clips were made. Record or convert all labels in the same way, or balance them. Duration and "
+        "level may themselves carry emotion.",
     ),
     "SL007": Code(
-        "A label or the speakers are too few for a claim",
-        "A score of a few clips or speakers moves by many points when one of them is exchanged.",
-        "Gather more, join labels, or judge over all folds together.",
+        "Too few clips of a label, or too few speakers, for a claim",
+        "A score on a few clips or speakers changes by many points if one of them is replaced.",
+        "Collect more, merge labels, or evaluate over all folds together.",
     ),
     "SL008": Code(
-        "The speakers are unknown",
-        "Nobody can tell whether the test voices were heard in training, and no interval can be given.",
-        "Name the speakers: a table with a column speaker.",
+        "Unknown speakers",
+        "It is unknown whether test speakers were in training, and no interval can be computed.",
+        "Name the speakers in a table with a column speaker.",
     ),
     "SL009": Code(
-        "Sides that are empty or used twice",
-        "What chooses epochs and settings must not be what judges, and both need clips.",
-        "Give training, dev and test clips of their own.",
+        "Subsets that are empty or used twice",
+        "Clips that select epochs and settings must not be test clips, and both subsets need clips.",
+        "Give training, dev and test separate clips.",
     ),
     "SL010": Code(
         "The same voice under two speaker names",
-        "If one person stands on two sides under two names, the test speakers were heard in training.",
-        "Listen to the two; if they are one person, give them one name.",
+        "If a person is in two subsets under two names, test speakers were in training.",
+        "Listen to both. If they are one person, give them one name.",
     ),
     "SL011": Code(
         "Known faults of the corpus",
-        "Others have found these clips to be faulty.",
-        "Leave them out, or say that they are in.",
+        "These clips are known to be faulty.",
+        "Leave them out, or say that they are included.",
     ),
 }
 
@@ -96,11 +95,11 @@ class Finding:
 
     Attributes:
         code: one of :data:`CODES`.
-        severity: how grave it is.
-        text: what was found here, a sentence.
+        severity: how severe it is.
+        text: what was found, as a sentence.
         clips: the clips concerned, by id.
-        pairs: pairs of clips or speakers, where the finding is about pairs.
-        figures: numbers behind it, by name.
+        pairs: pairs of clips or speakers, if the finding is about pairs.
+        figures: the numbers behind it, by name.
     """
 
     code: str
@@ -126,7 +125,7 @@ class Finding:
         }
 
 
-def gravest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def most_severe_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Order findings by severity, then code."""
     return tuple(sorted(findings, key=lambda finding: (SEVERITIES.index(finding.severity), finding.code)))
 
@@ -142,7 +141,7 @@ def verdict(findings: Sequence[Mapping[str, Any]]) -> str:
         for severity in ("error", "warning")
     }
     if by_severity["error"]:
-        return f"The leak audit found errors ({', '.join(by_severity['error'])}): these figures are not to be believed."
+        return f"The leak audit found errors ({', '.join(by_severity['error'])}): do not trust these scores."
     if by_severity["warning"]:
-        return f"The leak audit found no error, and warnings ({', '.join(by_severity['warning'])})."
-    return "The leak audit found neither error nor warning."
+        return f"The leak audit found no errors, but warnings ({', '.join(by_severity['warning'])})."
+    return "The leak audit found no errors and no warnings."

@@ -1,8 +1,8 @@
-"""Whether two speaker names are one voice (SL010), where a speaker encoder is installed.
+"""Whether two speaker names are one voice (SL010), if a speaker encoder is installed.
 
-The encoder is a checkpoint of transformers for speaker verification (x-vectors), WavLM-base-plus-sv by default. A
-speaker is the mean of a few clips' unit vectors; two whose cosine reaches the threshold that the checkpoint's card
-gives are named.
+The encoder is a transformers checkpoint for speaker verification (x-vectors), by default WavLM-base-plus-sv. A speaker
+is the mean of the unit vectors of a few clips. Two speakers are reported if their cosine similarity reaches the
+threshold given in the checkpoint's model card.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.audio import SAMPLE_RATE, read
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import SerlabError
 from serlab.corpora.base import Corpus
 from serlab.leaks.findings import Finding
@@ -29,12 +29,12 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
 
     Args:
         corpus: the corpus.
-        usable: clips that can be read.
-        checkpoint: the speaker encoder; nothing is fetched for it.
-        alike: cosine from which two voices are one.
+        usable: ids of clips that can be read.
+        checkpoint: the speaker encoder. It is never downloaded.
+        alike: cosine similarity from which two voices count as one.
     """
     if not corpus.speakers_known:
-        return [Finding("SL010", "not applicable", "The corpus does not say the speaker of a clip.")]
+        return [Finding("SL010", "not applicable", "The corpus does not name the speaker of each clip.")]
     try:
         encoder = _encoder(checkpoint)
     except SerlabError as error:
@@ -50,15 +50,13 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
     pairs = [pair for pair in combinations(sorted(voices), 2) if float(voices[pair[0]] @ voices[pair[1]]) >= alike]
     if not pairs:
         return []
-    first = f"{pairs[0][0]} and {pairs[0][1]}"
-    return [
-        Finding("SL010", "note", f"{len(pairs)} pairs of speakers sound like one, first {first}.", pairs=tuple(pairs))
-    ]
+    text = f"{len(pairs)} pairs of speakers sound like one person; the first is {pairs[0][0]} and {pairs[0][1]}."
+    return [Finding("SL010", "note", text, pairs=tuple(pairs))]
 
 
 def _encoder(checkpoint: str) -> Any:
-    """A function from a file to its x-vector, or None where the checkpoint is not on this machine."""
-    from serlab.approaches import weights
+    """A function from a file to its x-vector, or None if the checkpoint is not on this machine."""
+    from serlab.checkpoints import weights
 
     try:
         folder = weights.find(checkpoint, fetch=False)
@@ -67,8 +65,8 @@ def _encoder(checkpoint: str) -> Any:
     import torch
     from transformers import MODEL_FOR_AUDIO_XVECTOR_MAPPING
 
-    from serlab.approaches import preprocessor, stored
-    from serlab.approaches.checkpoint import build, read_config
+    from serlab.checkpoints import preprocessor, stored
+    from serlab.checkpoints.building import build, read_config
 
     with weights.loading(folder):
         kinds = {kind.model_type for kind in MODEL_FOR_AUDIO_XVECTOR_MAPPING} & preprocessor.FAMILIES.keys()
@@ -78,7 +76,7 @@ def _encoder(checkpoint: str) -> Any:
         extractor = preprocessor.extractor(config["model_type"], fields)
 
     def embed(path: Path) -> NDArray[np.float64]:
-        inputs = extractor(read(path), sampling_rate=SAMPLE_RATE, return_tensors="pt")
+        inputs = extractor(Audio.from_file(path).samples, sampling_rate=SAMPLE_RATE, return_tensors="pt")
         with torch.inference_mode():
             vector: NDArray[np.float64] = model(**inputs).embeddings[0].double().numpy()
         return vector

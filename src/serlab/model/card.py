@@ -7,6 +7,12 @@ from typing import Any
 
 from serlab.recipes.variants import base_of, changed_settings, changes_text
 
+LIMITS = (
+    "Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do "
+    "not judge a person by this model."
+)
+"""What every model's user should know."""
+
 _CARD = """---
 library_name: {library}
 pipeline_tag: audio-classification
@@ -14,19 +20,18 @@ pipeline_tag: audio-classification
 
 # {title}
 
-Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on the training side of
-fold {fold} of `{protocol}` of {corpus} ({copy}), labels: {track}; seed {seed}, precision {precision}.
+Recognises {labels} in speech. Trained by serlab {version} with the recipe `{name}` ({hash}) on the train subset of
+fold {fold} of `{protocol}` of {corpus} ({copy}); labels: {track}; seed {seed}, precision {precision}.
 {origin}
 {settings}
 
-Speaker-disjoint protocol: {disjoint}. UAR on the training side {train_uar:.3f}. Its predictions on clips it was not
-trained on are in the prediction table of the same run; quote figures from the comparison's report, which gives their
+Speaker-disjoint protocol: {disjoint}. UAR on the train subset: {train_uar:.3f}. The prediction table of the same run
+has its predictions for clips that it was not trained on. Quote figures from the comparison's report, which gives their
 intervals.
 
 {how}
 
-Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
-judge a person by this model.
+{limits}
 
 Corpus licence: {licence}. Cite: {citation}
 """
@@ -47,7 +52,7 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         needs_serlab: whether plain transformers cannot use the folder.
     """
     protocol = signature["protocol"]
-    answer = {True: "yes", False: "NO, speakers are on both sides", None: "unknown"}[protocol["speaker_disjoint"]]
+    answer = {True: "yes", False: "NO, the subsets share speakers", None: "unknown"}[protocol["speaker_disjoint"]]
     return _CARD.format(
         **_about(signature, needs_serlab), fold=signature["fold"], protocol=protocol["name"], disjoint=answer
     )
@@ -76,6 +81,7 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "train_uar": signature["training"]["train_uar"],
         "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
         + ("" if needs_serlab else " It also loads in plain transformers."),
+        "limits": LIMITS,
         "licence": corpus["licence"],
         "citation": corpus["citation"],
     }
@@ -86,22 +92,21 @@ library_name: {library}
 pipeline_tag: audio-classification
 ---
 
-# {title}, trained on everyone
+# {title}, trained on all clips
 
-Recognises {labels} in speech. Trained by serlab {version}, recipe `{name}` ({hash}), on all {clips:,} clips of {corpus}
-({copy}), labels: {track}; seed {seed}, precision {precision}, {length}.
+Recognises {labels} in speech. Trained by serlab {version} with the recipe `{name}` ({hash}) on all {clips:,} clips of
+{corpus} ({copy}); labels: {track}; seed {seed}, precision {precision}, {length}.
 {origin}
 {settings}
 
-**Untested: it has heard every speaker of this corpus.** No clip of {corpus} can say how good this model is; its UAR on
-the clips that it was trained on, {train_uar:.3f}, says nothing about other speakers.
+**Untested: it was trained on every speaker of this corpus.** No clip of {corpus} can tell how good this model is. Its
+UAR on the clips that it was trained on, {train_uar:.3f}, says nothing about other speakers.
 
 {quoted}
 
 {how}
 
-Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do not
-judge a person by this model.
+{limits}
 
 Corpus licence: {licence}. Cite: {citation}
 """
@@ -118,14 +123,14 @@ def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
     return _DEPLOYED.format(
         **_about(signature, needs_serlab),
         clips=signature["corpus"]["clips"] - len(signature["exclusions"]),
-        length=f"{epochs} epochs" if epochs else "settings fixed beforehand or found among its own training speakers",
+        length=f"{epochs} epochs" if epochs else "settings fixed beforehand or chosen on its own training speakers",
         quoted=_quoted(signature["identity"]["quoted"]),
     )
 
 
 def _quoted(found: Mapping[str, Any] | None) -> str:
     if found is None:
-        return "No comparison is quoted: how this recipe fares on speakers that it has not heard is not said here."
+        return "No comparison is quoted, so the recipe's UAR on unseen speakers is not known here."
     who = "clips" if found["speakers"] is None else "speakers"
     count = found["clips"] if found["speakers"] is None else found["speakers"]
     interval = (
@@ -133,9 +138,9 @@ def _quoted(found: Mapping[str, Any] | None) -> str:
         if found["low"] is None
         else f"95 % interval {100 * found['low']:.1f} to {100 * found['high']:.1f}"
     )
-    heard = "" if found["speaker_disjoint"] else ", some of whom its models may have heard in training"
+    seen = "" if found["speaker_disjoint"] else ", whom their training data may contain"
     return (
-        f"What is known is of other models of the same recipe on the same corpus, each trained on a part of it: UAR "
-        f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{heard} (protocol `{found['protocol']}`, "
+        f"Other models with the same recipe, each trained on a part of the same corpus, were tested: UAR "
+        f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{seen} (protocol `{found['protocol']}`, "
         f"{found['where']})."
     )

@@ -1,4 +1,4 @@
-"""What has to stand in a model folder of serlab's: ``serlab.json``, and the arrays of classical models."""
+"""What has to stand in a model folder of serlab's: ``serlab.json``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serlab.approaches.checkpoint import check_labels, shown
+from serlab.checkpoints.labels import check_labels, shown
 from serlab.core import UserError
 from serlab.core.files import read_json
 from serlab.recipes import Recipe, recipe_from_signature
 
 FILE = "serlab.json"
 FORMAT = 1
-_POSITIVE = ("scale", "gamma", "penalty", "temperature")
-"""Arrays that would turn the scores round, or make none, if they were 0 or negative."""
 _WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 
 
@@ -61,36 +56,6 @@ class Content:
         if not isinstance(signature.get("weights_sha256") or "", str):
             raise UserError(f"{path}: weights_sha256 is {shown(signature['weights_sha256'])}; expected text.")
         return cls(recipe_from_signature(signature), labels, signature)
-
-
-def check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, str], labels: int) -> None:
-    """Refuse arrays that do not fit one another, or are not finite.
-
-    Args:
-        folder: where they come from, for errors.
-        arrays: by name.
-        axes: the axes of each array, one letter an axis: ``K`` labels, ``P`` pairs of labels, others any length.
-        labels: number of labels.
-    """
-    lengths = {"K": labels, "P": labels * (labels - 1) // 2}
-    for name, array in arrays.items():
-        if array.dtype not in (np.float64, np.int64):
-            raise UserError(f"the weight {name} of {folder} is of type {array.dtype}; expected 64 bits.")
-        if not np.isfinite(array).all():
-            raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
-        if name in _POSITIVE and (array <= 0).any():
-            raise UserError(f"the weight {name} of {folder} is not above 0; the model is damaged.")
-        if name == "layer" and (array.dtype != np.int64 or (array < 0).any()):
-            raise UserError(f"the weight layer of {folder} is no number of a layer; the model is damaged.")
-        if name not in axes:
-            continue
-        wanted = axes[name]
-        shape = tuple(lengths.setdefault(axis, length) for axis, length in zip(wanted, array.shape, strict=False))
-        if array.ndim != len(wanted) or shape != array.shape:
-            raise UserError(
-                f"the weight {name} of {folder} has the shape {array.shape}, which does not fit its {labels} labels or "
-                "its other weights; copy or train it again."
-            )
 
 
 def _part(path: Path, data: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

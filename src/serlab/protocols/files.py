@@ -1,4 +1,4 @@
-"""Splits as files: a CSV with columns ``clip`` and ``side``, read, written, and made so that nothing leaks."""
+"""Splits as files: a CSV with columns ``clip`` and ``side``, read, written, or made without leaks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.files import absent, is_stream, sha256_json, write_text
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
-from serlab.protocols import PROTOCOLS, Fold, Split, disjoint, split
+from serlab.protocols import Fold, Split, disjoint, protocol_names, split
 from serlab.recordings.units import units_of
 from serlab.tables.cells import text_of
 from serlab.tables.naming import CLIP, ClipNames, alike, column
@@ -25,7 +25,7 @@ _SHARES = (0.6, 0.2, 0.2)
 
 
 def find_split(corpus: Corpus, protocol: str) -> Split:
-    """Split a corpus by the name of a protocol, or by a file: what has a suffix or a folder in its name is one.
+    """Split a corpus by a protocol's name, or by a file (a name with a suffix or folder).
 
     Raises:
         UserError: there is no such protocol or file, or it does not fit the corpus.
@@ -35,21 +35,22 @@ def find_split(corpus: Corpus, protocol: str) -> Split:
         if not path.exists():
             raise absent("split", protocol)
         return read_split(corpus, path)
-    if path.is_file() and protocol not in PROTOCOLS:
-        raise UserError(f"the split {protocol} is a file whose name has no suffix; call it {protocol}.csv.")
+    if path.is_file() and protocol not in protocol_names():
+        raise UserError(f"the split {protocol} is a file without a suffix; rename it {protocol}.csv.")
     return split(corpus, protocol)
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:
-    """Read a split of one fold; clips that the file does not name stand on no side.
+    """Read a split of one fold; clips that the file does not name are in no subset.
 
     Args:
         corpus: the corpus that it splits.
-        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.tables.naming`, and ``side``
-            (``train``, ``dev`` or ``test``).
+        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.tables.naming`,
+            and ``side`` (``train``, ``dev`` or ``test``).
 
     Raises:
-        UserError: the file cannot be read, names an unknown or ambiguous clip, an unknown side, or a clip twice.
+        UserError: the file cannot be read, or names an unknown or ambiguous clip, an unknown
+            subset, or a clip twice.
     """
     names, given = _columns(path)
     sides = given.str.lower()
@@ -58,25 +59,25 @@ def read_split(corpus: Corpus, path: Path) -> Split:
             place = int(wrong.to_numpy().argmax())
             said = f"the {what} {cells.iloc[place]!r}" if cells.iloc[place] else f"no {what}"
             raise UserError(
-                f"the split {path} has {said} in row {cells.index[place] + 1} (its header not counted); a side is "
-                "train, dev (for validation) or test, and each row names a clip."
+                f"the split {path} has {said} in row {cells.index[place] + 1} (not counting the header); expected a "
+                "clip and a side: train, dev (for validation) or test."
             )
     clips = _resolved(corpus, names.tolist(), path)
     twice = pd.DataFrame({"clip": clips, "side": sides}).duplicated()
     if twice.any():
-        raise UserError(f"the split {path} names the clip {clips[int(twice.argmax())]} twice; each may stand once.")
+        raise UserError(f"the split {path} names the clip {clips[int(twice.argmax())]} twice; expected each clip once.")
     members = {side: tuple(sorted(c for c, s in zip(clips, sides, strict=True) if s == side)) for side in SIDES}
     left = len(corpus.clips) - len(set(clips))
     if left:
         count = f"{left:,} of the {len(corpus.clips):,} clips of {corpus.name}"
-        say(f"{count} are not in {path.name}; they stand on no side.")
-    # Another split under the same file name must not pass for the one that results were made with.
+        say(f"{count} are not in {path.name}; they are not used.")
+    # Another split with the same file name must not be taken for the one of earlier results.
     name = f"{path.stem}-{sha256_json(members)[:6]}"
     return _one_fold(corpus, name, f"The user's own split {path.name}.", Fold(1, *(members[side] for side in SIDES)))
 
 
 def _columns(path: Path) -> tuple[pd.Series, pd.Series]:
-    """The names of clips and the sides, as text."""
+    """The clips and subsets as text."""
     table = read_table(path, "split")
     found, taken = [], []
     for role in (CLIP, ("side",)):
@@ -97,7 +98,7 @@ def write_split(path: Path, fold: Fold) -> None:
     """Write a fold as CSV with columns ``clip`` and ``side``, atomically, or into a pipe or device.
 
     Raises:
-        UserError: there is another file of that name.
+        UserError: there is another file with that name.
     """
     rows = [(clip, side) for side in SIDES for clip in getattr(fold, side)]
     table = pd.DataFrame(rows, columns=["clip", "side"]).sort_values(["clip", "side"])
@@ -106,22 +107,22 @@ def write_split(path: Path, fold: Fold) -> None:
         write_text(path, text)
         return
     if path.is_dir() or (path.exists() and path.read_text(encoding="utf-8", errors="replace") != text):
-        raise UserError(f"there is {path} already, and it is not this split; move it, or name another file (--out).")
+        raise UserError(f"{path} exists and is another split; move it, or choose another file with {argument('out')}.")
     write_text(path, text)
 
 
 def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
-    """Share clips out to 60 % training, 20 % development and 20 % test so that nothing leaks.
+    """Divide the clips into 60 % train, 20 % dev and 20 % test without leaks.
 
-    Speakers stay whole (clips, where speakers are unknown), all copies of a recording stay together, and each label is
-    shared out as well as that allows; what is too large for a fifth is for training.
+    All clips of a speaker stay together, and so do all duplicates of a recording. Labels are
+    balanced as far as that allows; groups that are too large for a fifth are for training.
 
     Args:
         corpus: the corpus.
         pairs: pairs of clips that are the same recording.
 
     Raises:
-        UserError: there are not three groups to share out.
+        UserError: there are fewer than three groups.
     """
     clips = corpus.clips
     units = units_of(corpus, pairs)
@@ -129,20 +130,21 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
     if len(counts) < len(SIDES):
         kind = "speakers" if corpus.speakers_known else "clips"
         raise UserError(
-            f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; three sides need three."
+            f"{corpus.name} has {len(counts)} groups of {kind} that must stay together; expected at least 3."
         )
-    ids = [tuple(sorted(clips.loc[units.of.isin(side), "clip"])) for side in _shared_out(counts)]
+    ids = [tuple(sorted(clips.loc[units.of.isin(side), "clip"])) for side in _divided(counts)]
     return _one_fold(corpus, "sound", "60 / 20 / 20 % of the clips, speakers and copies together.", Fold(1, *ids))
 
 
-def _shared_out(counts: pd.DataFrame) -> list[list[str]]:
-    """Groups for training, development and test, none empty.
+def _divided(counts: pd.DataFrame) -> list[list[str]]:
+    """Groups for train, dev and test, none empty.
 
-    Groups go from the largest to the smallest, each to the side that lacks most of its labels' clips, rare labels
-    weighing more (iterative stratification: Sechidis, Tsoumakas and Vlahavas, ECML PKDD 2011).
+    Groups go from the largest to the smallest, each to the subset that lacks most clips of
+    its labels; rare labels weigh more (iterative stratification: Sechidis, Tsoumakas and Vlahavas,
+    ECML PKDD 2011).
 
     Args:
-        counts: clips a group (rows, at least three) and label (columns).
+        counts: clips per group (rows, at least three) and label (columns).
     """
     clips = counts.to_numpy(np.float64)
     wanted = np.outer(_SHARES, clips.sum(axis=0))
@@ -154,7 +156,7 @@ def _shared_out(counts: pd.DataFrame) -> list[list[str]]:
         empty = np.array([not side for side in sides])
         if empty.sum() >= len(order) - place:
             lacking[~empty] = -np.inf
-        # Rounded, so that a tie is one on every machine; training comes first.
+        # Rounded, so that ties are the same on every machine; training comes first.
         side = int(lacking.round(9).argmax())
         sides[side].append(counts.index[group])
         held[side] += clips[group]

@@ -4,26 +4,20 @@ A recipe says everything that can change a result except the data, the fold and 
 The hash holds the SHA-256 of pretrained weights, never the path they came from.
 """
 
+from serlab.recipes.identity import identify, precision_of
 from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
-from serlab.recipes.models import EncoderModel, HeadSettings, LogMelSettings, Model, ProbeModel, ResNetModel, SvmModel
-from serlab.recipes.recipe import KINDS, Augmentation, FeaturePrecision, Recipe, Training
+from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Training
 
 __all__ = [
     "KINDS",
     "Augmentation",
-    "EncoderModel",
-    "FeaturePrecision",
-    "HeadSettings",
-    "LogMelSettings",
-    "Model",
-    "ProbeModel",
     "Recipe",
-    "ResNetModel",
-    "SvmModel",
     "Training",
+    "identify",
     "load_recipe",
     "load_variant",
     "precision_change",
+    "precision_of",
     "preset_names",
     "recipe_from_signature",
 ]

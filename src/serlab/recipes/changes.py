@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from serlab.approaches.base import Approach
 from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.core.settings import plain, read_yaml
@@ -57,45 +58,46 @@ class Kinds:
     """Which settings there are, and which of them a kind of model heeds.
 
     Attributes:
-        models: the settings of each kind of model.
+        approaches: what each kind of model is.
         sections: the settings beside the model.
-        idle: for each kind, the keys in ``sections`` that it does not heed.
-        titles: each kind in the singular and the plural.
     """
 
-    models: Mapping[str, type[Any]]
+    approaches: Mapping[str, Approach[Any]]
     sections: Mapping[str, type[Any]]
-    idle: Mapping[str, Mapping[str, frozenset[str]]]
-    titles: Mapping[str, tuple[str, str]]
 
     def heeds(self, kind: str, keys: Sequence[str]) -> bool:
         """Whether a kind of model heeds a setting; one that no kind knows is left for the recipe to refuse."""
         section, key = keys[:2]
+        if kind not in self.approaches:
+            return True
+        approach = self.approaches[kind]
         if section == "model":
-            return kind not in self.models or key in _names(self.models[kind]) or not self._any(key)
-        return key not in self.idle.get(kind, {}).get(section, ())
+            return key in _names(approach.settings) or not self._any(key)
+        known = section in self.sections and key in _names(self.sections[section])
+        return not known or approach.supports.heeds(f"{section}.{key}")
 
     def _any(self, key: str) -> bool:
-        return any(key in _names(model) for model in self.models.values())
+        return any(key in _names(approach.settings) for approach in self.approaches.values())
 
     def why(self, name: str, kind: str, keys: Sequence[str]) -> str:
         """Say that a setting is not for a recipe."""
-        there = [other for other in self.models if self.heeds(other, keys)]
-        *others, last = [self.titles[each][1] for each in there]
+        there = [other for other in self.approaches if self.heeds(other, keys)]
+        *others, last = [self.approaches[each].titles[1] for each in there]
         many = f"{', '.join(others)} and {last}" if others else last
-        many = "networks" if there == ["encoder", "resnet"] else many
-        return f"{'.'.join(keys[:2])} is for {many}; {name} is {self.titles[kind][0]}"
+        networks = [other for other, approach in self.approaches.items() if approach.supports.epochs]
+        many = "networks" if there == networks else many
+        return f"{'.'.join(keys[:2])} is for {many}; {name} is {self.approaches[kind].titles[0]}"
 
     def defaults(self, kind: str) -> dict[str, Any]:
         """What each setting is where none is named, as plain data."""
         return {
-            "model": _defaults(self.models[kind]),
+            "model": _defaults(self.approaches[kind].settings),
             **{name: _defaults(each) for name, each in self.sections.items()},
         }
 
     def known(self, kind: str) -> list[str]:
         """Dotted names of the settings that a kind heeds."""
-        if kind not in self.models:
+        if kind not in self.approaches:
             return []
         return [path for path in flat(self.defaults(kind)) if self.heeds(kind, path.split("."))]
 
@@ -171,7 +173,7 @@ def _check_section(change: Change, keys: Sequence[str], data: Mapping[str, Any],
     if keys[0] in ("title", "model", *kinds.sections, *data):
         return
     asked = ".".join(keys)
-    for paths in (kinds.known(kind), sorted({path for each in kinds.models for path in kinds.known(each)})):
+    for paths in (kinds.known(kind), sorted({path for each in kinds.approaches for path in kinds.known(each)})):
         meant = [path for path in paths if path.endswith(f".{asked}")]
         if not meant and len(keys) == 1:
             last = {path: path.rsplit(".", 1)[-1] for path in paths}

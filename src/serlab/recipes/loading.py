@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from serlab.core import UserError, unknown
+from serlab.core import UserError, argument, unknown
 from serlab.core.files import absent
 from serlab.core.progress import say
 from serlab.core.settings import MOST_CHARACTERS, build, read_yaml
 from serlab.recipes.changes import Change, apply, flat
-from serlab.recipes.recipe import KINDS, NEEDS, SECTIONS, Recipe
+from serlab.recipes.recipe import KINDS, NEEDS, SECTIONS, Recipe, TrainingPrecision
 
 
 def preset_names() -> list[str]:
@@ -45,7 +45,12 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
 
 def precision_change(precision: str | None) -> list[Change]:
     """The change that an explicit ``--precision`` is, for the recipes that heed one."""
-    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")] * bool(precision)
+    if precision is None:
+        return []
+    known = get_args(TrainingPrecision)
+    if precision not in known:
+        raise UserError(f"{argument('precision', precision)} is not one of {', '.join(known)}.")
+    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")]
 
 
 def load_variant(name: str, changes: Sequence[Change]) -> Recipe:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from serlab import approaches
 from serlab.audio.augment import View
 from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
+from serlab.frontends.base import FeaturePrecision
 from serlab.recipes.changes import Kinds
-from serlab.recipes.models import EncoderModel, Model, ProbeModel, ResNetModel, SvmModel
 
-FeaturePrecision = Literal["fp32", "fp16", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
+
+if TYPE_CHECKING:
+    Model = Any
+else:
+    # The settings of every approach: a union that plain data are told apart in by their kind.
+    Model = functools.reduce(operator.or_, (approaches.get(name).settings for name in approaches.names()))
 
 SECTIONS = ("model", "training", "augmentation")
 
@@ -59,7 +68,7 @@ class Training:
     max_seconds: float = 8.0
     select: Literal["best", "last"] = "best"
     patience: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: TrainingPrecision = "auto"
     features: FeaturePrecision = added("fp32")
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)
@@ -101,27 +110,9 @@ class Augmentation:
         check_at_most("augmentation", self, 100, "time_masks", "band_masks")
 
 
-_UNTRAINED = {
-    "training": frozenset(each.name for each in fields(Training)),
-    "augmentation": frozenset(each.name for each in fields(Augmentation)),
-}
 KINDS = Kinds(
-    models={"encoder": EncoderModel, "resnet": ResNetModel, "probe": ProbeModel, "svm": SvmModel},
+    approaches={name: approaches.get(name) for name in approaches.names()},
     sections={"training": Training, "augmentation": Augmentation},
-    idle={
-        "encoder": {},
-        # All layers of a resnet share one rate, and its windows have one length.
-        "resnet": {"training": frozenset({"head_learning_rate", "layer_decay", "batch_seconds"})},
-        # The encoder below a probe computes in some precision.
-        "probe": _UNTRAINED | {"training": _UNTRAINED["training"] - {"precision"}},
-        "svm": _UNTRAINED,
-    },
-    titles={
-        "encoder": ("a speech encoder", "speech encoders"),
-        "resnet": ("a resnet", "resnets"),
-        "probe": ("a probe", "probes"),
-        "svm": ("a support vector machine", "support vector machines"),
-    },
 )
 """Which settings each kind of model heeds."""
 
@@ -164,9 +155,10 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse settings that the model would not heed: they would make another recipe of the same one."""
         kind = self.model.kind
-        for section, names in KINDS.idle[kind].items():
+        for section in KINDS.sections:
             for each in fields(getattr(self, section)):
-                if each.name in names and getattr(getattr(self, section), each.name) != each.default:
+                heeded = KINDS.heeds(kind, (section, each.name))
+                if not heeded and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
 
     def settings(self) -> dict[str, Any]:

@@ -1,86 +1,65 @@
-"""The same recording twice, whatever its container, level, sample rate or ends.
-
-Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two waveforms,
-aligned. Two takes of one sentence by one voice never correlate as waveforms.
-"""
+"""Which clips of a corpus are one recording."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import combinations, pairwise
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
 
-from serlab.recordings.fingerprints import RATE, Print
-from serlab.recordings.index import SHORTEST_SHARE, candidates
+from serlab.audio import Audio
+from serlab.audio.fingerprints import RATE
+from serlab.corpora.base import Corpus
+from serlab.corpora.measures import measure
+from serlab.corpora.remembered import home_of, recall, remember
+from serlab.recordings.matching import same_recordings
 
-SAME = 0.7
-"""Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
-_HUM = 80.0
-"""Hz; what lies below is an offset, mains hum or rumble and no speech."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two clips that are the same recording.
-
-    Attributes:
-        first: place of the one in the list of clips.
-        second: place of the other, larger.
-        correlation: of the aligned waveforms, 0 to 1.
-        offset: seconds by which the first one's sound comes later in it than in the second.
-    """
-
-    first: int
-    second: int
-    correlation: float
-    offset: float
+_CLIPS_AT_HAND = 64
+_MOST_PAIRED = 100
+_VERSION = 3
+_KIND = "find_duplicates"
 
 
-def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray[np.float32]]) -> list[Pair]:
-    """Find all pairs of clips that are the same recording.
+def find_duplicates(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:
+    """Pairs of clips that are the same recording, by their ids; remembered for as long as the same is heard.
+
+    Files of the same bytes are one recording, however short; so many of them that pairs would be too many are paired
+    with their neighbours alone.
 
     Args:
-        prints: each clip's fingerprint; an empty one is never found.
-        samples_of: gives a clip's samples at :data:`serlab.recordings.fingerprints.RATE`, by its place; called for few.
-
-    Returns:
-        The pairs, in order.
+        corpus: the corpus.
+        heard: what :func:`serlab.recordings.listening.listen` gives, where that is known already.
     """
-    found = []
-    for first, second in candidates(prints):
-        correlation, offset = aligned(samples_of(first), samples_of(second))
-        if correlation >= SAME:
-            found.append(Pair(first, second, correlation, offset))
-    return found
+    if not {"path", "sha256"} <= set(corpus.clips):
+        return []  # A list of clips without files, from which folds alone are wanted.
+    heard = measure(corpus) if heard is None else heard
+    names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
+
+    @lru_cache(maxsize=_CLIPS_AT_HAND)
+    def samples_of(place: int) -> NDArray[np.float32]:
+        return Audio.from_file(paths[place]).at(RATE)
+
+    home = home_of(paths)
+    among = hashlib.sha256("\n".join([str(_VERSION), *(what.print for what in heard)]).encode()).hexdigest()
+    known, found = recall(_KIND, home).get(home, ["", []])
+    if known != among:
+        found = [
+            (pair.first, pair.second) for pair in same_recordings([what.fingerprint for what in heard], samples_of)
+        ]
+        remember(_KIND, home, {home: [among, found]})
+    found = {(first, second) for first, second in found} | set(_same_bytes(corpus.clips["sha256"], heard))
+    return sorted((names[first], names[second]) for first, second in found)
 
 
-def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
-    """Correlation of two waveforms where they agree best, either polarity.
-
-    Args:
-        first: samples at :data:`serlab.recordings.fingerprints.RATE`.
-        second: samples at the same rate.
-
-    Returns:
-        The correlation over the overlap (0 where it is shorter than three fifths of the shorter clip), and by how many
-        seconds the sound comes later in the first.
-    """
-    size = next_fast_len(len(first) + len(second), real=True)
-    low = round(_HUM * size / RATE)
-    spectra = [rfft(samples, size) for samples in (first, second)]
-    for spectrum in spectra:
-        spectrum[:low] = 0
-    product = irfft(spectra[0] * np.conj(spectra[1]), size)
-    first, second = (irfft(each, size)[: len(old)] for each, old in zip(spectra, (first, second), strict=True))
-    lag = int(np.abs(product).argmax())
-    lag = lag if lag < len(first) else lag - size
-    one, other = first[max(0, lag) :], second[max(0, -lag) :]
-    overlap = min(len(one), len(other))
-    one, other = one[:overlap].astype(np.float64), other[:overlap].astype(np.float64)
-    energy = float(np.sqrt((one @ one) * (other @ other)))
-    if not energy or overlap < SHORTEST_SHARE * min(len(first), len(second)):
-        return 0.0, lag / RATE
-    return abs(float(one @ other)) / energy, lag / RATE
+def _same_bytes(hashes: pd.Series, heard: pd.Series) -> Iterator[tuple[int, int]]:
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, (sha256, what) in enumerate(zip(hashes, heard, strict=True)):
+        if sha256 and not what.fault:
+            places[sha256].append(place)
+    for same in places.values():
+        yield from combinations(same, 2) if len(same) <= _MOST_PAIRED else pairwise(same)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.recordings.fingerprints import BITS, WEAKEST, Print, weakest
+from serlab.audio.fingerprints import BITS, WEAKEST, Print, weakest
 
 SHORTEST_SHARE = 0.6
 """Overlap that two clips must have, as a share of the shorter one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from serlab.evaluation.resampling import Interval
+from serlab.report.recipe import RecipeReport
+from serlab.report.summary import Report
 from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import interval_text, listed, percent, points
 
@@ -21,10 +24,8 @@ _STRONGEST_FILL = 0.55
 _STRONG_SHARE = 0.25
 _WIDEST_TITLE = 42
 
-Summary = Mapping[str, Any]
 
-
-def draw_all(summary: Summary) -> list[Drawing]:
+def draw_all(summary: Report) -> list[Drawing]:
     """Draw every figure that the summary has data for.
 
     Args:
@@ -36,24 +37,24 @@ def draw_all(summary: Summary) -> list[Drawing]:
     makers = (_draw_uar, _draw_differences, _draw_recalls, _draw_speakers, _draw_curves)
     with settings():
         drawings = [drawing for make in makers if (drawing := make(summary)) is not None]
-        confusions = [_draw_confusion(summary, index) for index in range(len(summary["recipes"]))]
+        confusions = [_draw_confusion(summary, index) for index in range(len(summary.recipes))]
     return drawings + confusions
 
 
-def _draw_uar(summary: Summary) -> Drawing:
-    recipes = summary["recipes"]
-    titles = [_broken(recipe["title"]) for recipe in recipes]
+def _draw_uar(summary: Report) -> Drawing:
+    recipes = summary.recipes
+    titles = [_broken(recipe.title) for recipe in recipes]
     figure, axes = _rows(len(recipes), _row_height(titles, 0.52))
-    chance = 100 * summary["chance"]
+    chance = 100 * summary.chance
     for row, recipe in enumerate(recipes):
-        score = recipe["scores"]["uar"]
-        _row_title(axes, row, titles[row], percent(score["value"]))
-        _dot(axes, row, score, row, hollow=recipe["learned"] is False)
-    highest = max(100 * (recipe["scores"]["uar"]["high"] or recipe["scores"]["uar"]["value"]) for recipe in recipes)
+        score = recipe.scores["uar"]
+        _row_title(axes, row, titles[row], percent(score.value))
+        _dot(axes, row, score, row, hollow=recipe.learned is False)
+    highest = max(100 * (recipe.scores["uar"].high or recipe.scores["uar"].value) for recipe in recipes)
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     axes.set_xlabel(f"UAR, % (dashed: chance, {chance:.1f} %)")
-    seen = "; ".join(f"{r['title']} {percent(r['scores']['uar']['value'])} %, {_interval(r)}" for r in recipes)
+    seen = "; ".join(f"{r.title} {percent(r.scores['uar'].value)} %, {_interval(r)}" for r in recipes)
     return drawing_of(
         figure,
         "uar",
@@ -63,20 +64,19 @@ def _draw_uar(summary: Summary) -> Drawing:
     )
 
 
-def _draw_differences(summary: Summary) -> Drawing | None:
-    pairs = [pair for pair in summary["pairs"] if pair["differences"]]
+def _draw_differences(summary: Report) -> Drawing | None:
+    pairs = [(pair, pair.comparison.differences["uar"]) for pair in summary.pairs if pair.comparison]
     if not pairs:
         return None
-    titles = {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
-    rows = [_pair_title(titles[pair["first"]], titles[pair["second"]]) for pair in pairs]
+    titles = {recipe.name: recipe.title for recipe in summary.recipes}
+    rows = [_pair_title(titles[pair.first], titles[pair.second]) for pair, _ in pairs]
     figure, axes = _rows(len(pairs), _row_height(rows, 0.52))
     seen = []
-    for row, pair in enumerate(pairs):
-        difference = pair["differences"]["uar"]
-        _row_title(axes, row, rows[row], points(difference["value"]))
-        _dot(axes, row, difference, 0, hollow=difference["low"] is None or difference["low"] <= 0 <= difference["high"])
+    for row, (pair, difference) in enumerate(pairs):
+        _row_title(axes, row, rows[row], points(difference.value))
+        _dot(axes, row, difference, 0, hollow=_open(difference))
         seen.append(
-            f"{titles[pair['first']]} minus {titles[pair['second']]}: {points(difference['value'])} "
+            f"{titles[pair.first]} minus {titles[pair.second]}: {points(difference.value)} "
             f"({interval_text(difference)})"
         )
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
@@ -94,19 +94,19 @@ def _draw_differences(summary: Summary) -> Drawing | None:
     )
 
 
-def _draw_recalls(summary: Summary) -> Drawing:
-    recipes, labels = summary["recipes"], summary["corpus"]["labels"]
-    titles = [recipe["title"] for recipe in recipes]
+def _draw_recalls(summary: Report) -> Drawing:
+    recipes, labels = summary.recipes, summary.corpus["labels"]
+    titles = [recipe.title for recipe in recipes]
     figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * legend_rows(titles))
     offsets = np.linspace(-0.24, 0.24, len(recipes)) if len(recipes) > 1 else np.zeros(1)
     for index, recipe in enumerate(recipes):
-        recalls = [(row, c["recall"]) for row, c in enumerate(recipe["per_class"]) if c["recall"] is not None]
+        recalls = [(row, c.recall) for row, c in enumerate(recipe.per_class) if c.recall is not None]
         axes.plot(
             [100 * recall for _, recall in recalls],
             [row + offsets[index] for row, _ in recalls],
             linestyle="none",
             markersize=6,
-            label=recipe["title"],
+            label=recipe.title,
             **mark_of(index),
         )
     for row in range(1, len(labels)):
@@ -117,7 +117,7 @@ def _draw_recalls(summary: Summary) -> Drawing:
     axes.set_xlabel("Recall, %")
     legend(axes, titles)
     seen = "; ".join(
-        f"{recipe['title']}: " + ", ".join(f"{c['label']} {percent(c['recall'])}" for c in recipe["per_class"])
+        f"{recipe.title}: " + ", ".join(f"{c.label} {percent(c.recall)}" for c in recipe.per_class)
         for recipe in recipes
     )
     return drawing_of(
@@ -129,25 +129,25 @@ def _draw_recalls(summary: Summary) -> Drawing:
     )
 
 
-def _draw_speakers(summary: Summary) -> Drawing | None:
-    recipes = [recipe for recipe in summary["recipes"] if recipe["per_speaker"]]
+def _draw_speakers(summary: Report) -> Drawing | None:
+    recipes = [recipe for recipe in summary.recipes if recipe.per_speaker]
     if not recipes:
         return None
-    titles = [_broken(recipe["title"], _WIDEST_TITLE - 8) for recipe in recipes]
+    titles = [_broken(recipe.title, _WIDEST_TITLE - 8) for recipe in recipes]
     figure, axes = _rows(len(recipes), _row_height(titles, 0.62))
     seen = []
     for row, recipe in enumerate(recipes):
-        scores = np.sort([100 * speaker["uar"] for speaker in recipe["per_speaker"]])
+        scores = np.sort([100 * speaker.uar for speaker in recipe.per_speaker])
         spread = 0.26 * np.sin(np.arange(len(scores)) * 2.4)
         mark = mark_of(row) | {"markeredgewidth": 0}
         axes.plot(scores, row + 0.12 + spread * 0.7, linestyle="none", markersize=4.5, alpha=0.6, **mark)
         median = float(np.median(scores))
         axes.plot([median, median], [row - 0.14, row + 0.38], color=INK, linewidth=1.6, zorder=4)
         _row_title(axes, row, titles[row], f"median {median:.1f}", lift=0.24)
-        seen.append(f"{recipe['title']} {scores[0]:.1f} to {scores[-1]:.1f}, median {median:.1f}")
+        seen.append(f"{recipe.title} {scores[0]:.1f} to {scores[-1]:.1f}, median {median:.1f}")
     axes.set_ylim(len(recipes) - 0.45, -0.6)
     axes.set_xlim(0, 100)
-    axes.axvline(100 * summary["chance"], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    axes.axvline(100 * summary.chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     axes.set_xlabel("UAR of one speaker, % (dashed: chance)")
     return drawing_of(
         figure,
@@ -158,28 +158,28 @@ def _draw_speakers(summary: Summary) -> Drawing | None:
     )
 
 
-def _draw_curves(summary: Summary) -> Drawing | None:
-    recipes = [(index, recipe) for index, recipe in enumerate(summary["recipes"]) if recipe["curves"]]
+def _draw_curves(summary: Report) -> Drawing | None:
+    recipes = [(index, recipe) for index, recipe in enumerate(summary.recipes) if recipe.curves]
     if not recipes:
         return None
-    titles = [recipe["title"] for _, recipe in recipes]
+    titles = [recipe.title for _, recipe in recipes]
     figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * legend_rows(titles)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     seen = []
     for index, recipe in recipes:
         best = []
-        for number, curve in enumerate(recipe["curves"]):
-            epochs = [epoch["epoch"] for epoch in curve["epochs"]]
+        for number, curve in enumerate(recipe.curves):
+            epochs = [epoch["epoch"] for epoch in curve.epochs]
             style = {"color": SERIES[index % len(SERIES)], "alpha": 0.85, "linewidth": 1.4}
-            losses = [epoch["loss"] for epoch in curve["epochs"]]
-            scores = {epoch["epoch"]: 100 * epoch["dev_uar"] for epoch in curve["epochs"]}
-            above.plot(epochs, losses, **style, label="_" if number else recipe["title"])
+            losses = [epoch["loss"] for epoch in curve.epochs]
+            scores = {epoch["epoch"]: 100 * epoch["dev_uar"] for epoch in curve.epochs}
+            above.plot(epochs, losses, **style, label="_" if number else recipe.title)
             below.plot(epochs, list(scores.values()), **style)
-            if curve["best_epoch"] in scores:
-                top = scores[curve["best_epoch"]]
-                below.plot(curve["best_epoch"], top, markersize=5.5, linestyle="none", **mark_of(index))
+            if curve.best_epoch in scores:
+                top = scores[curve.best_epoch]
+                below.plot(curve.best_epoch, top, markersize=5.5, linestyle="none", **mark_of(index))
                 best.append(f"{top:.1f}")
-        seen.append(f"{recipe['title']} {listed(best)}")
+        seen.append(f"{recipe.title} {listed(best)}")
     above.set_ylabel("Training loss")
     below.set_ylabel("Dev UAR, %")
     below.set_xlabel("Epoch")
@@ -198,16 +198,16 @@ def _draw_curves(summary: Summary) -> Drawing | None:
     )
 
 
-def _draw_confusion(summary: Summary, index: int) -> Drawing:
-    recipe, labels = summary["recipes"][index], summary["corpus"]["labels"]
-    figure, row, column, share = draw_counts(np.array(recipe["confusion"]), labels, said="said by the model")
+def _draw_confusion(summary: Report, index: int) -> Drawing:
+    recipe, labels = summary.recipes[index], summary.corpus["labels"]
+    figure, row, column, share = draw_counts(np.array(recipe.confusion), labels, said="said by the model")
     return drawing_of(
         figure,
         f"confusion-{index}",
-        f"Confusions of {recipe['title']}",
+        f"Confusions of {recipe.title}",
         "Rows: the true label. Large: per cent of the row; small: clips"
-        + (", summed over seeds." if len(recipe["seeds"]) > 1 else "."),
-        f"Confusion matrix of {recipe['title']}; most frequent error: {labels[row]} heard as {labels[column]}, "
+        + (", summed over seeds." if len(recipe.seeds) > 1 else "."),
+        f"Confusion matrix of {recipe.title}; most frequent error: {labels[row]} heard as {labels[column]}, "
         f"{100 * share:.0f} % of its clips.",
     )
 
@@ -292,13 +292,13 @@ def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) 
     axes.text(1.0, row - lift, value, ha="right", weight="bold", **place)
 
 
-def _dot(axes: Axes, row: int, score: Mapping[str, Any], index: int, *, hollow: bool) -> None:
+def _dot(axes: Axes, row: int, score: Interval, index: int, *, hollow: bool) -> None:
     """An estimate with its interval, both in per cent or points."""
     colour = SERIES[index % len(SERIES)]
-    if score["low"] is not None:
-        axes.plot([100 * score["low"], 100 * score["high"]], [row, row], color=colour, linewidth=2.4, zorder=3)
+    if score.low is not None and score.high is not None:
+        axes.plot([100 * score.low, 100 * score.high], [row, row], color=colour, linewidth=2.4, zorder=3)
     mark = mark_of(index) | ({"markerfacecolor": PAGE} if hollow else {})
-    axes.plot(100 * score["value"], row, markersize=7.5, zorder=4, linestyle="none", **mark)
+    axes.plot(100 * score.value, row, markersize=7.5, zorder=4, linestyle="none", **mark)
 
 
 def mark_of(index: int) -> dict[str, Any]:
@@ -328,11 +328,16 @@ def legend(axes: Axes, titles: Sequence[str]) -> None:
     )
 
 
+def _open(difference: Interval) -> bool:
+    """Whether no difference is shown."""
+    return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high
+
+
 def _short(labels: Sequence[str]) -> bool:
     return max(map(len, labels)) * len(labels) <= 48
 
 
-def _interval(recipe: Mapping[str, Any]) -> str:
-    score = recipe["scores"]["uar"]
+def _interval(recipe: RecipeReport) -> str:
+    score = recipe.scores["uar"]
     text = interval_text(score)
-    return text if score["low"] is None else f"95 % interval {text}"
+    return text if score.low is None else f"95 % interval {text}"

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serlab import __version__
-from serlab.evaluation.prepare import Judged, prepare_all
+from serlab.evaluation.prepare import PreparedTable, prepare_all
 from serlab.tables.predictions import Run
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
 
 
-def foreign_runs(tables: Sequence[Path | Judged], corpus: Corpus | None = None, *, side: str = "test") -> list[Run]:
+def foreign_runs(
+    tables: Sequence[Path | PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
+) -> list[Run]:
     """Take tables of predictions for runs, one per fold and seed that a table names.
 
     Runs are numbered so that they can be paired. What the tables themselves call folds and seeds stands in each
@@ -49,14 +51,14 @@ def foreign_runs(tables: Sequence[Path | Judged], corpus: Corpus | None = None, 
     ]
 
 
-def _names(judged: Sequence[Judged]) -> list[str]:
+def _names(judged: Sequence[PreparedTable]) -> list[str]:
     """The files' names, or whole paths where two are called the same."""
     paths = [Path(each.name) for each in judged]
     stems = Counter(path.stem for path in paths)
     return [path.stem if stems[path.stem] == 1 else path.as_posix() for path in paths]
 
 
-def _with_folds(judged: dict[str, Judged]) -> dict[str, Judged]:
+def _with_folds(judged: dict[str, PreparedTable]) -> dict[str, PreparedTable]:
     """Tables that name no folds take each clip's from those that do: runs are compared fold by fold."""
     named = [
         each.rows[["clip"]].assign(fold=each.rows["fold"].map(each.folds)) for each in judged.values() if _folded(each)
@@ -67,7 +69,7 @@ def _with_folds(judged: dict[str, Judged]) -> dict[str, Judged]:
     called = {0: None} | dict(enumerate(sorted(set(of_clip.values()), key=_order), start=1))
     number = {fold: place for place, fold in called.items()}
 
-    def completed(each: Judged) -> Judged:
+    def completed(each: PreparedTable) -> PreparedTable:
         if _folded(each) or len(each.dev):
             return each
         folds = [number[of_clip.get(clip)] for clip in each.rows["clip"]]
@@ -76,7 +78,7 @@ def _with_folds(judged: dict[str, Judged]) -> dict[str, Judged]:
     return {name: completed(each) for name, each in judged.items()}
 
 
-def _folded(judged: Judged) -> bool:
+def _folded(judged: PreparedTable) -> bool:
     return None not in judged.folds.values()
 
 
@@ -86,14 +88,14 @@ def _order(fold: int | str | None) -> tuple[bool, bool, int, str]:
     return fold is None, isinstance(fold, str), number, str(fold)
 
 
-def _numbers(judged: Sequence[Judged]) -> dict[int | str | None, int]:
+def _numbers(judged: Sequence[PreparedTable]) -> dict[int | str | None, int]:
     """The tables' folds, however they are called there, numbered from 1."""
     folds = {each.folds[fold] for each in judged for fold in each.rows["fold"].unique()}
     return {fold: number for number, fold in enumerate(sorted(folds, key=_order), start=1)}
 
 
 def _cells(
-    judged: Judged, numbers: Mapping[int | str | None, int], *, one_seed: bool
+    judged: PreparedTable, numbers: Mapping[int | str | None, int], *, one_seed: bool
 ) -> Iterator[tuple[int, int, dict[str, int | str | None], pd.DataFrame]]:
     """Fold, seed, what the table calls them, and the rows of each."""
     parts = (judged.rows.assign(side="test"), judged.dev.assign(side="dev"))
@@ -105,7 +107,7 @@ def _cells(
             yield number, training, called, table.assign(fold=number, seed=training).reset_index(drop=True)
 
 
-def _about(corpus: Corpus | None, judged: Sequence[Judged], folds: Sequence[int | str]) -> dict[str, Any]:
+def _about(corpus: Corpus | None, judged: Sequence[PreparedTable], folds: Sequence[int | str]) -> dict[str, Any]:
     known = all(each.speakers_known for each in judged)
     clips = pd.concat([each.rows["clip"] for each in judged]).nunique()
     of = "" if corpus is None else f" of {len(corpus.clips):,}"
@@ -135,7 +137,7 @@ def _about(corpus: Corpus | None, judged: Sequence[Judged], folds: Sequence[int 
 
 
 def _signature(
-    name: str, judged: Judged, fold: int, seed: int, called: Mapping[str, int | str | None]
+    name: str, judged: PreparedTable, fold: int, seed: int, called: Mapping[str, int | str | None]
 ) -> dict[str, Any]:
     return {
         "serlab": __version__,

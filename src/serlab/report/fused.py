@@ -7,7 +7,7 @@ from typing import Any
 
 from serlab.core import UserError
 from serlab.evaluation.fusion import Rule, fit_weights, fuse
-from serlab.report.selection import Cell, RecipeRuns, cell_of, full_grid
+from serlab.report.selection import FoldSeed, RecipeRuns, fold_seed_of, full_grid
 from serlab.report.words import counted
 from serlab.tables.predictions import Run
 
@@ -31,10 +31,10 @@ def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> Reci
         raise UserError(
             f"{' and '.join(developed)} has read no test side, so that nothing tested can be fused with it."
         )
-    shared = full_grid(set[Cell].intersection(*(set(member.cells) for member in members)))
+    shared = full_grid(set[FoldSeed].intersection(*(set(member.fold_seeds) for member in members)))
     if not shared:
         raise UserError(f"{' and '.join(names)} have no fold and seed in common to fuse.")
-    by_cell = [{cell_of(run): run for run in member.runs} for member in members]
+    by_cell = [{fold_seed_of(run): run for run in member.runs} for member in members]
     titles = " and ".join(member.title for member in members)
     name, title = "+".join(names) + FITTED * fitted, f"Mean of log-probabilities of {titles}"
     runs = []
@@ -47,7 +47,7 @@ def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> Reci
 
 def _fit(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
     if "dev" not in _shared_sides(runs):
-        fold, seed = cell_of(runs[0])
+        fold, seed = fold_seed_of(runs[0])
         raise UserError(
             f"{' and '.join(names)} have no dev side in fold {fold}, seed {seed}, to fit the weights of a fusion on; "
             "fuse them with equal weights."
@@ -61,7 +61,8 @@ def fuse_seeds(recipe: RecipeRuns) -> RecipeRuns:
     seeds = recipe.seeds
     name = f"{recipe.name} x {len(seeds)}"
     runs = [
-        _fused([run for run in recipe.runs if cell_of(run)[0] == fold], name, "probabilities") for fold in recipe.folds
+        _fused([run for run in recipe.runs if fold_seed_of(run)[0] == fold], name, "probabilities")
+        for fold in recipe.folds
     ]
     title = f"{recipe.title}, mean of {counted(len(seeds), 'seed')}"
     return RecipeRuns(name, title, recipe.side, tuple(runs), ())
@@ -70,7 +71,7 @@ def fuse_seeds(recipe: RecipeRuns) -> RecipeRuns:
 def _fused(runs: Sequence[Run], name: str, rule: Rule, weights: Mapping[str, float] | None = None) -> Run:
     first = runs[0]
     tables = [run.table[run.table["side"].isin(_shared_sides(runs))] for run in runs]
-    seeds = sorted({cell_of(run)[1] for run in runs})
+    seeds = sorted({fold_seed_of(run)[1] for run in runs})
     signature = {
         **first.signature,
         **_of_all(runs, weights),

@@ -1,13 +1,17 @@
-"""What a reader must know before believing a figure: coded notices, gravest first."""
+"""What a reader must know before believing a figure: coded notices, most severe first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serlab.evaluation.bootstrap import FEWEST_SPEAKERS
+from serlab.evaluation.resampling import FEWEST_SPEAKERS
+from serlab.report.recipe import RecipeReport
 from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
+
+if TYPE_CHECKING:
+    from serlab.report.summary import Exclusion
 
 SEVERITIES = ("danger", "warning", "note")
 Notice = dict[str, str]
@@ -17,8 +21,8 @@ _UNOFFICIAL = ("not the official", "differ from the official")
 def notices(
     corpus: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    recipes: Sequence[Mapping[str, Any]],
-    exclusions: Sequence[Mapping[str, Any]],
+    recipes: Sequence[RecipeReport],
+    exclusions: Sequence[Exclusion],
     audit: Mapping[str, Any] | None = None,
 ) -> list[Notice]:
     """Everything that limits what the figures mean.
@@ -27,7 +31,7 @@ def notices(
         corpus: the runs' corpus.
         protocol: the runs' protocol.
         recipes: the described recipes.
-        exclusions: clips that were left out.
+        exclusions: excluded clips.
         audit: what the leak audit found.
 
     Returns:
@@ -61,49 +65,49 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             "speaker-leak",
             "danger",
             f"Protocol {protocol['name']} leaks speakers: the same {people(corpus['name'])} are in training and in "
-            "test. These figures say nothing about people whom the models have never heard.",
+            "test. These figures say nothing about people whom the models have not heard in training.",
         )
     if protocol["speaker_disjoint"] is None and corpus["speakers_known"]:
         yield _notice(
             "training-unknown",
             "warning",
-            "What these models were trained on is not known here. If they have heard these "
-            f"{people(corpus['name'])} or clips before, the figures say nothing about people whom they have not.",
+            "It is not known what these models were trained on. If it was these "
+            f"{people(corpus['name'])} or clips, the figures say nothing about other people.",
         )
     if not corpus["speakers_known"]:
         yield _notice(
             "speakers-unknown",
             "warning",
-            "The corpus does not say who speaks, so nobody can know whether the models have heard the test speakers "
-            "in training, and no interval can be given.",
+            "The speakers of the corpus are unknown, so the test speakers may be in training too, and no interval can "
+            "be given.",
         )
     if corpus.get("smoke"):
         yield _notice(
             "smoke",
             "danger",
-            f"A SMOKE RUN: it shows that everything runs, and no figure here means anything ({corpus['part']}).",
+            f"A SMOKE RUN: it shows that everything runs; its figures mean nothing ({corpus['part']}).",
         )
     elif corpus.get("part"):
         yield _notice("part", "warning", f"Only a part of the corpus: {corpus['part']}.")
     if corpus["synthetic"]:
         yield _notice(
-            "synthetic", "warning", "The clips are synthetic speech: no figure here is about recordings of people."
+            "synthetic", "warning", "The clips are synthetic speech: the figures are not about recordings of people."
         )
     if any(sign in corpus["copy"] for sign in _UNOFFICIAL):
         yield _notice("copy", "warning", f"Data: {corpus['copy']}. Other copies give other figures.")
 
 
 def _about_coverage(
-    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]
+    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[RecipeReport]
 ) -> Iterator[Notice]:
-    on_dev = [recipe["title"] for recipe in recipes if recipe["side"] == "dev"]
+    on_dev = [recipe.title for recipe in recipes if recipe.side == "dev"]
     if on_dev:
         yield _notice(
             "dev-only",
             "warning",
-            f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these very clips.",
+            f"Development figures, not test figures: {listed(on_dev)}. The models were developed on these clips.",
         )
-    folds = {fold for recipe in recipes for fold in recipe["folds"]}
+    folds = {fold for recipe in recipes for fold in recipe.folds}
     missing = [fold for fold in protocol.get("fold_names", range(1, protocol["folds"] + 1)) if fold not in folds]
     if missing:
         yield _notice(
@@ -112,105 +116,107 @@ def _about_coverage(
             f"Only {numbered('fold', folds)} of {protocol['folds']} {'are' if len(folds) > 1 else 'is'} here: "
             f"{_whose(corpus)} of {numbered('fold', missing)} are not judged.",
         )
-    if len({(tuple(r["folds"]), tuple(r["seeds"])) for r in recipes}) > 1:
+    if len({(tuple(r.folds), tuple(r.seeds)) for r in recipes}) > 1:
         yield _notice(
             "uneven",
             "warning",
-            "The recipes cover different folds or seeds: their own figures are of different clips or models; "
-            "differences are taken on the shared ones alone.",
+            "The recipes cover different folds or seeds: their own figures are for different clips or models; "
+            "differences use only the shared ones.",
         )
-    if any(recipe["left_out"] for recipe in recipes):
+    if any(recipe.left_out for recipe in recipes):
         texts = [
-            f"{r['title']} (" + ", ".join(f"fold {c['fold']} seed {c['seed']}" for c in r["left_out"]) + ")"
+            f"{r.title} (" + ", ".join(f"fold {c.fold} seed {c.seed}" for c in r.left_out) + ")"
             for r in recipes
-            if r["left_out"]
+            if r.left_out
         ]
         yield _notice(
             "left-out-runs",
             "warning",
-            f"Runs that do not complete a full grid of folds and seeds are not part of the figures: {listed(texts)}.",
+            f"Runs outside the complete grid of folds and seeds are not part of the figures: {listed(texts)}.",
         )
-    few = [r for r in recipes if r["speakers"] is not None and r["speakers"] < FEWEST_SPEAKERS]
+    few = [r for r in recipes if r.speakers is not None and r.speakers < FEWEST_SPEAKERS]
     if few:
         yield _notice(
             "few-speakers",
             "warning",
-            f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are judged: too few for an interval.",
+            f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    if min(len(recipe["seeds"]) for recipe in recipes) < SEEDS_FOR_RECIPES:
-        first = "Fewer than three seeds: the" if any(recipe["seeds"] for recipe in recipes) else "The"
+    if min(len(recipe.seeds) for recipe in recipes) < SEEDS_FOR_RECIPES:
+        first = "Fewer than three seeds: the" if any(recipe.seeds for recipe in recipes) else "The"
         yield _notice(
             "few-seeds",
             "note",
-            f"{first} intervals say how the trained models at hand would fare on other "
-            f"{people(corpus['name'])}, not how the recipes would fare if trained again.",
+            f"{first} intervals say how these trained models would do on other "
+            f"{people(corpus['name'])}, not how the recipes would do if trained again.",
         )
-    uneven = [recipe["title"] for recipe in recipes if not recipe["seeds_comparable"]]
+    uneven = [recipe.title for recipe in recipes if not recipe.seeds_comparable]
     if uneven:
         yield _notice(
             "uneven-seeds",
             "warning",
-            f"The seeds of {listed(uneven)} judge different clips, so that nobody can tell training again from other "
-            "clips: the intervals speak of these trained models alone.",
+            f"The seeds of {listed(uneven)} are evaluated on different clips, so retraining and other clips cannot be "
+            "told apart: the intervals are about these trained models alone.",
         )
 
 
-def _about_recipes(recipes: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
     for recipe in recipes:
         yield from _about_learning(recipe)
-        if recipe["absent"]:
+        if recipe.absent:
             yield _notice(
                 "absent-label",
                 "warning",
-                f"No clip of {listed(recipe['absent'])} among those that {recipe['title']} is judged on: "
-                "UAR and macro-F1 are means over the other labels.",
+                f"{recipe.title} is evaluated on no clip of {listed(recipe.absent)}: UAR and macro-F1 are means "
+                "over the other labels.",
             )
-        calibration = recipe["trust"]["calibration"]
+        calibration = recipe.confidence.calibration
         if calibration is None:
             yield _notice(
                 "no-probabilities",
                 "note",
-                f"{recipe['title']} gives no probabilities: no calibration, no abstention and no prediction sets.",
+                f"{recipe.title} gives no probabilities: no calibration, no abstention and no prediction sets.",
             )
-        elif without := calibration["without"]:
+        elif without := calibration.without:
             yield _notice(
-                "no-calibration", "note", f"No temperature and no prediction sets for {recipe['title']}: {without}."
+                "no-calibration", "note", f"No temperature and no prediction sets for {recipe.title}: {without}."
             )
-        for what in ("precision", "versions"):
-            if len(recipe[what]) > 1:
-                name = {"precision": "precisions", "versions": "versions of serlab"}[what]
-                yield _notice(f"mixed-{what}", "warning", f"{recipe['title']} mixes {name}: {listed(recipe[what])}.")
+        for what, name, each in (
+            ("precision", "precisions", recipe.precision),
+            ("versions", "versions of serlab", recipe.versions),
+        ):
+            if len(each) > 1:
+                yield _notice(f"mixed-{what}", "warning", f"{recipe.title} mixes {name}: {listed(each)}.")
 
 
-def _about_learning(recipe: Mapping[str, Any]) -> Iterator[Notice]:
-    """Whether the test interval lies above chance, and what the training score warns of; neither hides a recipe."""
-    uar, train = recipe["scores"]["uar"], percent(recipe["train_uar"])
-    if recipe["not_learned"]:
+def _about_learning(recipe: RecipeReport) -> Iterator[Notice]:
+    """Whether the test interval is above chance, and what the training score shows; neither hides a recipe."""
+    uar, train = recipe.scores["uar"], percent(recipe.train_uar)
+    if recipe.not_learned:
         yield _notice(
             "did-not-learn",
             "warning",
-            f"{recipe['title']} is not shown to have learned: {listed(recipe['not_learned'])}.",
+            f"{recipe.title} is not shown to have learned: {listed(recipe.not_learned)}.",
         )
-    if recipe["fit_caution"] == "underfitted":
+    if recipe.fit_caution == "underfitted":
         yield _notice(
             "underfitted",
             "warning",
-            f"{recipe['title']} may be underfitted: its UAR on its own training clips is {train} %, less than halfway "
+            f"{recipe.title} may be underfitted: its UAR on its training clips is {train} %, less than halfway "
             f"from chance to 100 % ({chance_text(recipe)}). Longer training, less regularisation or a larger model may "
             "raise its score.",
         )
-    if recipe["fit_caution"] == "overfitted":
+    if recipe.fit_caution == "overfitted":
         yield _notice(
             "overfitted",
             "warning",
-            f"{recipe['title']} may be overfitted: its UAR is {train} % on its training clips and "
-            f"{percent(uar['value'])} % on the {side_title(recipe['side'])} side, less than half as far above chance "
+            f"{recipe.title} may be overfitted: its UAR is {train} % on its training clips and "
+            f"{percent(uar.value)} % on the {side_title(recipe.side)} clips, less than half as far above chance "
             f"({chance_text(recipe)}). More training speakers, augmentation or regularisation may raise its score.",
         )
 
 
-def _about_exclusions(exclusions: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
-    clips = {exclusion["clip"] for exclusion in exclusions}
+def _about_exclusions(exclusions: Sequence[Exclusion]) -> Iterator[Notice]:
+    clips = {exclusion.clip for exclusion in exclusions}
     if clips:
         yield _notice("exclusions", "note", f"{counted(len(clips), 'clip')} left out; see the list of exclusions.")
 

@@ -1,204 +1,328 @@
-"""One recipe's part of the summary, and the paired difference of two."""
+"""One recipe's part of the report."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from serlab.evaluation.bootstrap import Interval, intervals
-from serlab.evaluation.judge import per_class
+from serlab.core.settings import plain
+from serlab.corpora import describe as describe_corpus
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
-from serlab.evaluation.outcomes import Called, count_outcomes
-from serlab.evaluation.paired import compare
-from serlab.evaluation.spread import over_folds, over_seeds, student
-from serlab.evaluation.trust import trust
+from serlab.evaluation.prepare import PreparedTable
+from serlab.evaluation.resampling import Interval, Resampling
+from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
+from serlab.evaluation.trust import Trust, trust
 from serlab.recipes.variants import changed_settings
-from serlab.report.selection import Cell, RecipeRuns, called, full_grid
+from serlab.report.selection import RecipeRuns, called
 from serlab.report.words import interval_text, percent
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 WORST = 12
-_WORST_COLUMNS = ("clip", "speaker", "label", "predicted", "probability", "probability_of_label", "fold", "seed")
 
 
-def describe(recipe: RecipeRuns) -> dict[str, Any]:
-    """Everything the report says of one recipe, as plain data."""
-    corpus = recipe.signature["corpus"]
+@dataclass(frozen=True)
+class RunReport:
+    """One run: its scores, and how its model was chosen; None for what its table does not name."""
+
+    fold: int | str | None
+    seed: int | None
+    clips: int
+    uar: float
+    wa: float
+    absent: tuple[str, ...]
+    dev_uar: float | None
+    train_uar: float | None
+    best_epoch: int | None
+    selection: str
+    chosen: Mapping[str, Any]
+    train_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run's learning curve: per epoch ``epoch``, ``loss`` and ``dev_uar``."""
+
+    fold: int
+    seed: int
+    best_epoch: int | None
+    epochs: Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class FoldSpread(Spread):
+    """Scores of folds, with Student's interval over them, shown beside for comparison only."""
+
+    student: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class SpeakerScore:
+    """A speaker's UAR, mean over seeds."""
+
+    speaker: str
+    uar: float
+
+
+@dataclass(frozen=True)
+class WrongClip:
+    """A clip that a model got wrong, by the probability it gave to its wrong answer."""
+
+    clip: str
+    speaker: str
+    label: str
+    predicted: str
+    probability: float
+    probability_of_label: float
+    fold: int | str | None
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost per run: sizes as they are, times as means, memory as the largest."""
+
+    parameters: float | None
+    trained_parameters: float | None
+    train_seconds: float | None
+    predict_seconds: float | None
+    real_time_factor: float | None
+    peak_memory_mb: float | None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run outside the full grid of folds and seeds."""
+
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class RecipeReport:
+    """Everything the report says about one recipe.
+
+    Attributes:
+        name: the recipe's folder name.
+        title: unique within the report.
+        hash: of its configuration.
+        pretrained: name of the weights it starts from.
+        weights_sha256: their hash.
+        changed: settings that differ from the preset, None if they are not known.
+        precision: of all its runs.
+        versions: of serlab, of all its runs.
+        side: the subset it is judged on.
+        folds: as they are called.
+        seeds: that were trained.
+        seeds_comparable: False if its seeds judge different clips.
+        left_out: runs outside the full grid.
+        clips: number of judged clips.
+        speakers: number of speakers, None if they are unknown.
+        scores: an interval per metric.
+        train_uar: mean UAR on training clips.
+        dev_uar: mean UAR on dev.
+        chance: of UAR.
+        learned: whether UAR is above chance.
+        not_learned: why it is not shown to be.
+        fit_caution: ``underfitted``, ``overfitted`` or None.
+        absent: labels without clips.
+        per_class: each label's scores.
+        confusion: rows true, summed over seeds.
+        per_speaker: each speaker's UAR, empty if they are unknown.
+        over_seeds: UAR of each seed.
+        over_folds: UAR of each fold.
+        runs: each run.
+        curves: learning curves of the runs that have one.
+        worst: wrong clips that it was surest of.
+        cost: of a run.
+        trust: how far to trust its answers; None in an overview.
+        weights: of a fusion's members, least and most over runs; None for what is not a fusion.
+    """
+
+    name: str
+    title: str
+    hash: str
+    pretrained: str | None
+    weights_sha256: str | None
+    changed: Mapping[str, Any] | None
+    precision: tuple[str, ...]
+    versions: tuple[str, ...]
+    side: str
+    folds: tuple[int | str, ...]
+    seeds: tuple[int, ...]
+    seeds_comparable: bool
+    left_out: tuple[LeftOut, ...]
+    clips: int
+    speakers: int | None
+    scores: dict[str, Interval]
+    train_uar: float | None
+    dev_uar: float | None
+    chance: float
+    learned: bool | None
+    not_learned: tuple[str, ...]
+    fit_caution: str | None
+    absent: tuple[str, ...]
+    per_class: tuple[LabelScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    per_speaker: tuple[SpeakerScore, ...]
+    over_seeds: Spread
+    over_folds: FoldSpread
+    runs: tuple[RunReport, ...]
+    curves: tuple[Curve, ...]
+    worst: tuple[WrongClip, ...]
+    cost: Cost
+    trust: Trust | None = None
+    weights: dict[str, tuple[float, float]] | None = None
+
+    @property
+    def confidence(self) -> Trust:
+        """``trust`` of a recipe in a report, where it is always there."""
+        assert self.trust is not None
+        return self.trust
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold, without ``trust`` and ``weights`` if they are None."""
+        optional = ("trust", "weights")
+        return {key: value for key, value in plain(self).items() if key not in optional or value is not None}
+
+
+def describe(recipe: RecipeRuns) -> RecipeReport:
+    """Judge one recipe, without how far to trust it."""
+    corpus, recorded = recipe.signature["corpus"], recipe.signature["recipe"]
     labels, known = corpus["labels"], corpus["speakers_known"]
-    outcomes = count_outcomes(recipe.rows, labels)
-    scores = intervals(outcomes, speakers_known=known)
-    fold_wise = over_folds(outcomes)
-    runs = [_describe_run(run, recipe.side, labels) for run in recipe.runs]
-    train_uar = _mean([run["train_uar"] for run in runs])
-    without = absent(outcomes.by_seed, labels)
-    heard = len(labels) - len(without)
-    learned = has_learned(scores["uar"], heard, side=recipe.side)
-    return {
-        "name": recipe.name,
-        "title": recipe.title,
-        "hash": recipe.signature["recipe"]["hash"],
-        "pretrained": recipe.signature["recipe"]["pretrained"],
-        "weights_sha256": recipe.signature.get("weights_sha256"),
-        "changed": changed_settings(recipe.signature["recipe"]),
-        "precision": sorted({str(run.signature["precision"]) for run in recipe.runs}),
-        "versions": sorted({str(run.signature["serlab"]) for run in recipe.runs}),
-        "side": recipe.side,
-        "folds": recipe.folds,
-        "seeds": recipe.trained_seeds,
-        "seeds_comparable": len(recipe.seeds) == 1 or outcomes.seeds_comparable,
-        "left_out": [{"fold": fold, "seed": seed} for fold, seed in recipe.left_out],
-        "clips": int(recipe.rows["clip"].nunique()),
-        "speakers": len(outcomes.speakers) if known else None,
-        "scores": {metric: asdict(score) for metric, score in scores.items()},
-        "train_uar": train_uar,
-        "dev_uar": _mean([run["dev_uar"] for run in runs]),
-        "chance": chance_of(heard),
-        "learned": learned,
-        "not_learned": [_at_chance(scores["uar"], heard)] if learned is False else [],
-        "fit_caution": fit_caution(train_uar, scores["uar"].value, heard),
-        "absent": without,
-        "per_class": per_class(outcomes.by_seed, recipe.rows, labels),
-        "confusion": outcomes.by_seed.sum(axis=0).tolist(),
-        "per_speaker": _per_speaker(outcomes.speakers, uar(outcomes.by_speaker)) if known else [],
-        "over_seeds": asdict(over_seeds(outcomes)),
-        "over_folds": asdict(fold_wise) | {"student": student(fold_wise)},
-        "runs": runs,
-        "curves": _curves(recipe),
-        "worst": worst_confusions(recipe),
-        "cost": _cost([run.signature["cost"] for run in recipe.runs]),
-    }
+    counts = count_by_speaker(recipe.rows, labels)
+    scores = intervals(counts, resampling=Resampling(known=known))
+    fold_wise = over_folds(counts)
+    runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
+    train_uar = _mean([run.train_uar for run in runs])
+    without = absent(counts.by_seed, labels)
+    present = len(labels) - len(without)
+    learned = has_learned(scores["uar"], present, side=recipe.side)
+    return RecipeReport(
+        name=recipe.name,
+        title=recipe.title,
+        hash=recorded["hash"],
+        pretrained=recorded["pretrained"],
+        weights_sha256=recipe.signature.get("weights_sha256"),
+        changed=changed_settings(recorded),
+        precision=tuple(sorted({str(run.signature["precision"]) for run in recipe.runs})),
+        versions=tuple(sorted({str(run.signature["serlab"]) for run in recipe.runs})),
+        side=recipe.side,
+        folds=tuple(recipe.folds),
+        seeds=tuple(recipe.trained_seeds),
+        seeds_comparable=counts.seeds_comparable,
+        left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
+        clips=int(recipe.rows["clip"].nunique()),
+        speakers=len(counts.speakers) if known else None,
+        scores=scores,
+        train_uar=train_uar,
+        dev_uar=_mean([run.dev_uar for run in runs]),
+        chance=chance_of(present),
+        learned=learned,
+        not_learned=(_at_chance(scores["uar"], present),) if learned is False else (),
+        fit_caution=fit_caution(train_uar, scores["uar"].value, present),
+        absent=tuple(without),
+        per_class=per_class(counts.by_seed, recipe.rows, labels),
+        confusion=summed_confusion(counts),
+        per_speaker=_per_speaker(counts) if known else (),
+        over_seeds=over_seeds(counts),
+        over_folds=FoldSpread(**vars(fold_wise), student=student(fold_wise)),
+        runs=runs,
+        curves=_curves(recipe),
+        worst=worst_confusions(recipe),
+        cost=_cost([run.signature["cost"] for run in recipe.runs]),
+    )
 
 
-def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> dict[str, Any]:
-    """How far one recipe's answers can be trusted; see :func:`serlab.evaluation.trust.trust`."""
+def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
+    """Judge how far one recipe's answers can be trusted; see :func:`serlab.evaluation.trust.trust`."""
     corpus = recipe.signature["corpus"]
     tables = [run.table for run in recipe.runs]
     dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
-    outcomes = count_outcomes(recipe.rows, corpus["labels"])
-    fitted_on = dev if recipe.side == "test" else dev.iloc[:0]
-    return trust(
-        recipe.rows,
-        fitted_on,
-        outcomes,
-        clips,
+    counts = count_by_speaker(recipe.rows, corpus["labels"])
+    table = PreparedTable(
+        name=recipe.name,
+        rows=recipe.rows,
+        dev=dev if recipe.side == "test" else dev.iloc[:0],
+        labels=counts.labels,
         speakers_known=corpus["speakers_known"],
+        exclusions=[],
         folds=recipe.fold_names,
         seeds=recipe.seed_names,
     )
+    known = describe_corpus(corpus["name"])
+    return trust(table, counts, clips, tracks=known.tracks if known else None)
 
 
 def _at_chance(score: Interval, labels: int) -> str:
     """Why a recipe is not shown to have learned."""
-    interval, chance = interval_text(asdict(score)), percent(chance_of(labels))
+    interval, chance = interval_text(score), percent(chance_of(labels))
     return f"the 95 % interval of its UAR ({interval}) does not lie above chance ({chance} %)"
 
 
-def compare_pair(first: RecipeRuns, second: RecipeRuns) -> dict[str, Any]:
-    """The paired difference ``first - second`` on the clips, folds and seeds that both have."""
-    pair: dict[str, Any] = {"first": first.name, "second": second.name, "differences": None, "reason": ""}
-    shared = _shared_cells(first, second)
-    if first.side != second.side:
-        return pair | {"reason": f"one is judged on {first.side}, the other on {second.side}"}
-    if not shared:
-        return pair | {"reason": "they have no fold and seed in common"}
-    corpus = first.signature["corpus"]
-    # Others may have put their clips into folds in different ways.
-    keys = ["clip", "seed"] if "called" in first.signature else ["clip", "fold", "seed"]
-    cells = pd.DataFrame(shared, columns=["fold", "seed"])[keys[1:]].drop_duplicates()
-    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(cells)
-    if both.empty:
-        return pair | {"reason": "they have no clip in common"}
-    one, other = (count_outcomes(side.rows.merge(both, on=keys), corpus["labels"]) for side in (first, second))
-    return pair | {
-        **compare(one, other, speakers_known=corpus["speakers_known"]),
-        "folds": _shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
-        "seeds": _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
-        "clips": int(both["clip"].nunique()),
-        "speakers": len(one.speakers) if corpus["speakers_known"] else None,
-        "partial": set(shared) != set(first.cells) or set(shared) != set(second.cells),
-    }
-
-
-def _shared_cells(first: RecipeRuns, second: RecipeRuns) -> list[Cell]:
-    """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
-    if "called" in first.signature:
-        seeds = set(first.seeds) & set(second.seeds)
-        return sorted({cell for cell in (*first.cells, *second.cells) if cell[1] in seeds})
-    return full_grid(set(first.cells) & set(second.cells))
-
-
-def _shared_names(first: Called, second: Called, numbers: Collection[int]) -> list[int | str]:
-    """What both call the folds or seeds of these numbers, in order; nothing where they call them differently."""
-    named = {number: first.get(number) for number in sorted(numbers)}
-    return [name for number, name in named.items() if name is not None and name == second.get(number)]
-
-
-def worst_confusions(recipe: RecipeRuns) -> list[dict[str, Any]]:
-    """The wrong clips that the recipe was surest of, each clip once, surest first; none where it has no scores."""
+def worst_confusions(recipe: RecipeRuns) -> tuple[WrongClip, ...]:
+    """The wrong clips that the recipe was surest of, each clip once, surest first; none if it has no scores."""
     rows = recipe.rows
     if not labels_of(rows):
-        return []
+        return ()
     wrong = rows[rows["predicted"] != rows["label"]].sort_values(["probability", "clip"], ascending=[False, True])
     worst = wrong.drop_duplicates("clip").head(WORST)
     column = {label: index for index, label in enumerate(labels_of(worst))}
     of_label = probabilities_of(worst)[range(len(worst)), [column[label] for label in worst["label"]]]
-    worst = worst.assign(probability_of_label=of_label)[list(_WORST_COLUMNS)].astype(object)
+    worst = worst.assign(probability_of_label=of_label)[[field.name for field in fields(WrongClip)]].astype(object)
     for key, names in (("fold", recipe.fold_names), ("seed", recipe.seed_names)):
         worst[key] = [names[number] for number in worst[key]]
-    return [dict(zip(_WORST_COLUMNS, row, strict=True)) for row in worst.itertuples(index=False)]
+    return tuple(WrongClip(*row) for row in worst.itertuples(index=False))
 
 
-def _describe_run(run: Run, side: str, labels: Sequence[str]) -> dict[str, Any]:
+def _describe_run(run: Run, side: str, labels: Sequence[str]) -> RunReport:
     training = run.signature["training"]
     judged = run.table[run.table["side"] == side]
     dev = run.table[run.table["side"] == "dev"]
-    counts = count_outcomes(judged, labels).by_seed[0]
-    return {
-        "fold": called(run)["fold"],
-        "seed": called(run)["seed"],
-        "clips": len(judged),
-        "uar": float(uar(counts)),
-        "wa": float(wa(counts)),
-        "absent": absent(counts, labels),
-        "dev_uar": float(uar(count_outcomes(dev, labels).by_seed[0])) if len(dev) else None,
-        "train_uar": training["train_uar"],
-        "best_epoch": training.get("best_epoch"),
-        "selection": training["selection"],
-        "chosen": training.get("chosen") or {},
-        "train_seconds": run.signature["cost"].get("train_seconds"),
-    }
+    counts = count_by_speaker(judged, labels).by_seed[0]
+    return RunReport(
+        fold=called(run)["fold"],
+        seed=called(run)["seed"],
+        clips=len(judged),
+        uar=float(uar(counts)),
+        wa=float(wa(counts)),
+        absent=tuple(absent(counts, labels)),
+        dev_uar=float(uar(count_by_speaker(dev, labels).by_seed[0])) if len(dev) else None,
+        train_uar=training["train_uar"],
+        best_epoch=training.get("best_epoch"),
+        selection=training["selection"],
+        chosen=training.get("chosen") or {},
+        train_seconds=run.signature["cost"].get("train_seconds"),
+    )
 
 
-def _curves(recipe: RecipeRuns) -> list[dict[str, Any]]:
-    return [
-        {
-            "fold": run.signature["fold"],
-            "seed": run.signature["seed"],
-            "best_epoch": run.signature["training"].get("best_epoch"),
-            "epochs": run.signature["training"]["epochs"],
-        }
-        for run in recipe.runs
-        if run.signature["training"]["epochs"]
-    ]
+def _curves(recipe: RecipeRuns) -> tuple[Curve, ...]:
+    each = [(run.signature, run.signature["training"]) for run in recipe.runs]
+    return tuple(
+        Curve(signature["fold"], signature["seed"], training.get("best_epoch"), training["epochs"])
+        for signature, training in each
+        if training["epochs"]
+    )
 
 
-def _per_speaker(speakers: Sequence[str], scores: Any) -> list[dict[str, Any]]:
-    """Mean of each speaker's UAR over the seeds that have judged them; scores have shape (seeds, speakers)."""
-    means = np.nanmean(scores, axis=0)
-    return [{"speaker": name, "uar": float(value)} for name, value in zip(speakers, means, strict=True)]
+def _per_speaker(counts: SpeakerCounts) -> tuple[SpeakerScore, ...]:
+    """Mean of each speaker's UAR over the seeds that have judged them."""
+    means = np.nanmean(uar(counts.by_speaker), axis=0)
+    return tuple(SpeakerScore(name, float(value)) for name, value in zip(counts.speakers, means, strict=True))
 
 
-def _cost(costs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Per run: sizes as they are, times as means, memory as the largest."""
+def _cost(costs: Sequence[Mapping[str, Any]]) -> Cost:
     mean = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
     memory = [cost["peak_memory_mb"] for cost in costs if cost.get("peak_memory_mb") is not None]
-    found: dict[str, Any] = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
-    return found | {"peak_memory_mb": max(memory, default=None)}
+    means = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
+    return Cost(**means, peak_memory_mb=max(memory, default=None))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

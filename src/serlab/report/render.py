@@ -22,12 +22,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from serlab.core import UserError, files
 from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
+from serlab.evaluation.metrics import METRICS, Format
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
-from serlab.report.overview import survey
-from serlab.report.summary import summarise
+from serlab.report.overview import Overview, survey
+from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
 from serlab.report.verdict import said
@@ -36,11 +37,12 @@ from serlab.tables.predictions import read_protocols, read_runs
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
-    from serlab.evaluation.prepare import Judged
+    from serlab.evaluation.prepare import PreparedTable
 
 Audio = Literal["link", "embed", "none"]
 AUDIT = "audit.json"
 """What the leak audit found, beside the recipes' folders."""
+_CORRELATION = Format(1, 2)
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
@@ -76,7 +78,7 @@ def build(
 
 
 def build_foreign(
-    tables: Sequence[Path | Judged],
+    tables: Sequence[Path | PreparedTable],
     folder: Path,
     corpus: Corpus | None = None,
     *,
@@ -105,11 +107,11 @@ def build_foreign(
     return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
 
 
-def _write(summary: Mapping[str, Any], target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
+def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
     sounds = _sounds(summary, _paths(clips), target, audio)
     _write_figures(drawings, target / "figures")
-    files.write_json(target / "report.json", summary)
+    files.write_json(target / "report.json", summary.to_dict())
     files.write_text(target / "report.md", render_markdown(summary, drawings))
     files.write_text(target / "index.html", render_html(summary, drawings, sounds))
     return target / "index.html"
@@ -168,27 +170,27 @@ def build_overview(
     for name, shown in there.items():
         build(folder / name, recipes=shown, clips=clips, audio=audio)
     target = folder / "report"
-    files.write_json(target / "report.json", found)
+    files.write_json(target / "report.json", found.to_dict())
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
     files.write_text(target / "index.html", _page("overview.html.jinja", overview=found))
     return target / "index.html"
 
 
-def _enter_fusions(out: Path, found: Mapping[str, Any]) -> None:
+def _enter_fusions(out: Path, found: Overview) -> None:
     """Write to the ledger what this overview evaluates on a test side for the first time: means of models."""
     keys = ("corpus", "protocol", "hash", "fold", "seed")
     there = {tuple(line.get(key) for key in keys) for line in ledger.read(out)}
-    corpus = {"corpus": found["corpus"]["name"], "fingerprint": found["corpus"]["fingerprint"]}
-    for protocol in found["protocols"]:
-        for fusion in protocol["fusions"]:
-            about = {"recipe": fusion["name"], "hash": fusion["hash"], "protocol": protocol["name"], **corpus}
-            for run in fusion["runs"] if fusion["side"] == "test" else ():
-                entry = {**about, "fold": run["fold"], "seed": run["seed"], "side": "test"}
+    corpus = {"corpus": found.corpus["name"], "fingerprint": found.corpus["fingerprint"]}
+    for protocol in found.protocols:
+        for fusion in protocol.fusions:
+            about = {"recipe": fusion.name, "hash": fusion.hash, "protocol": protocol.name, **corpus}
+            for run in fusion.runs if fusion.side == "test" else ():
+                entry = {**about, "fold": run.fold, "seed": run.seed, "side": "test"}
                 if tuple(entry[key] for key in keys) not in there:
                     ledger.enter(out, entry)
 
 
-def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
+def render_html(summary: Report, drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
     """The page.
 
     Args:
@@ -199,7 +201,7 @@ def render_html(summary: Mapping[str, Any], drawings: list[Drawing], sounds: Map
     return _page("index.html.jinja", summary=summary, titles=_titles(summary), drawings=drawings, sounds=sounds or {})
 
 
-def render_markdown(summary: Mapping[str, Any], drawings: list[Drawing]) -> str:
+def render_markdown(summary: Report, drawings: list[Drawing]) -> str:
     """The same as Markdown, with the figures as files in ``figures/``."""
     return _markdown("report.md.jinja", summary=summary, titles=_titles(summary), drawings=drawings)
 
@@ -214,8 +216,8 @@ def _markdown(template: str, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _titles(summary: Mapping[str, Any]) -> dict[str, str]:
-    return {recipe["name"]: recipe["title"] for recipe in summary["recipes"]}
+def _titles(summary: Report) -> dict[str, str]:
+    return {recipe.name: recipe.title for recipe in summary.recipes}
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -226,16 +228,17 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["not_shown"] = NOT_SHOWN
+    environment.globals |= {"not_shown": NOT_SHOWN, "metrics": list(METRICS.values())}
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
         "interval": words.interval_text,
+        "written": words.written,
         "p_value": words.p_value,
         "spans": words.spans,
-        "attained": words.attained_text,
-        "correlation": words.correlation_text,
-        "said": said,
+        "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
+        "correlation": lambda score: words.interval_text(score, _CORRELATION),
+        "said": lambda pair: said(pair.comparison.answer, len(pair.seeds)),
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,
@@ -270,16 +273,15 @@ def _paths(clips: pd.DataFrame | None) -> dict[str, str]:
     return {} if clips is None else dict(zip(clips["clip"], clips["path"], strict=True))
 
 
-def _sounds(summary: Mapping[str, Any], paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
+def _sounds(summary: Report, paths: Mapping[str, str], target: Path, audio: Audio) -> dict[str, str]:
     """Clip -> address of its sound, for the clips that the report lists."""
     if audio == "none":
         return {}
-    listed = {entry["clip"] for recipe in summary["recipes"] for entry in recipe["worst"]}
-    for recipe in summary["recipes"]:
-        beside = recipe["trust"]["people"] or {}
-        listed |= {
-            entry["clip"] for side in ("model_fails", "people_fail") if beside for entry in beside[side]["first"]
-        }
+    listed = {entry.clip for recipe in summary.recipes for entry in recipe.worst}
+    beside = [raters for recipe in summary.recipes if (raters := recipe.confidence.people)]
+    listed |= {
+        entry["clip"] for raters in beside for each in (raters.model_fails, raters.people_fail) for entry in each.first
+    }
     address = _embedded if audio == "embed" else lambda path: _relative(path, target)
     return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
 

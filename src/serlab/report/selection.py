@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from serlab.core import UserError
-from serlab.evaluation.outcomes import Called, check_labels, predicted_of
+from serlab.evaluation.counts import Names, check_labels, predicted_of
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 _LONGEST_DIFFERENCE = 40
-Cell = tuple[int, int]
+FoldSeed = tuple[int, int]
 """A run's (fold, seed)."""
 
 
@@ -37,7 +37,7 @@ class RecipeRuns:
     title: str
     side: str
     runs: tuple[Run, ...]
-    left_out: tuple[Cell, ...]
+    left_out: tuple[FoldSeed, ...]
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -45,19 +45,19 @@ class RecipeRuns:
         return self.runs[0].signature
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def fold_seeds(self) -> tuple[FoldSeed, ...]:
         """(fold, seed) of each run."""
-        return tuple(cell_of(run) for run in self.runs)
+        return tuple(fold_seed_of(run) for run in self.runs)
 
     @property
-    def fold_names(self) -> Called:
+    def fold_names(self) -> Names:
         """What each fold is called, by its number, in order of the numbers; None where a table names none."""
-        return {cell_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=cell_of)}
+        return {fold_seed_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
-    def seed_names(self) -> Called:
+    def seed_names(self) -> Names:
         """What each seed is called, likewise."""
-        return {cell_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=cell_of)}
+        return {fold_seed_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
     def folds(self) -> list[int | str]:
@@ -67,7 +67,7 @@ class RecipeRuns:
     @property
     def seeds(self) -> list[int]:
         """Seeds, sorted."""
-        return sorted({seed for _, seed in self.cells})
+        return sorted({seed for _, seed in self.fold_seeds})
 
     @property
     def trained_seeds(self) -> list[int]:
@@ -81,7 +81,7 @@ class RecipeRuns:
         return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
 
 
-def cell_of(run: Run) -> Cell:
+def fold_seed_of(run: Run) -> FoldSeed:
     """A run's (fold, seed)."""
     return int(run.signature["fold"]), int(run.signature["seed"])
 
@@ -99,7 +99,7 @@ def judged_rows(run: Run, side: str) -> pd.DataFrame:
     return rows.assign(predicted=predicted_of(rows), probability=sure)
 
 
-def full_grid(cells: Iterable[Cell]) -> list[Cell]:
+def full_grid(cells: Iterable[FoldSeed]) -> list[FoldSeed]:
     """The largest part of the cells in which every seed has the same folds: most folds first, then most seeds.
 
     >>> full_grid([(1, 0), (2, 0), (1, 1), (2, 1), (1, 2)])
@@ -162,9 +162,9 @@ def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
             )
     with_test = [run for run in runs if (run.table["side"] == "test").any()]
     side = "test" if with_test else "dev"
-    usable = {cell_of(run): run for run in with_test or runs}
+    usable = {fold_seed_of(run): run for run in with_test or runs}
     grid = full_grid(usable)
-    left_out = tuple(sorted({cell_of(run) for run in runs} - set(grid)))
+    left_out = tuple(sorted({fold_seed_of(run) for run in runs} - set(grid)))
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 
 

@@ -1,26 +1,114 @@
-"""The report as plain data: everything that the page, the Markdown and the JSON show, and nothing else decides."""
+"""The report as dataclasses: everything that the page, the Markdown and the JSON show, and nothing else decides."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
-import serlab.evaluation.bootstrap as bootstrap
 from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
-from serlab.evaluation.paired import adjust
+from serlab.evaluation.paired import adjusted
+from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN
-from serlab.evaluation.trust import people_of
-from serlab.report.notices import notices
-from serlab.report.recipe import compare_pair, describe, describe_trust
+from serlab.evaluation.trust import HumanReference, human_reference
+from serlab.report.notices import Notice, notices
+from serlab.report.pairs import PairReport, compare_pair
+from serlab.report.recipe import RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
-from serlab.report.verdict import answer
+from serlab.report.verdict import Verdict, answer
 from serlab.report.words import signature_line
 from serlab.tables.predictions import Run
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals were made."""
+
+    replicates: int = STANDARD.replicates
+    level: float = LEVEL
+    over: str = "speakers"
+    seed: int = STANDARD.seed
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """A clip that was left out; ``recipes`` are those whose runs name it."""
+
+    fold: int | None
+    side: str
+    clip: str
+    reason: str
+    recipes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LedgerCount:
+    """How often the test subsets of this corpus and protocol have been read.
+
+    Attributes:
+        evaluations: lines of the ledger.
+        configurations: distinct recipes by hash.
+        not_shown: recipes that have read them and are not in the report.
+    """
+
+    evaluations: int
+    configurations: int
+    not_shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the runs of one corpus and protocol show.
+
+    Attributes:
+        serlab: versions that made the runs.
+        answer: which recipe is ahead.
+        notices: what limits the figures, gravest first.
+        corpus: as the runs' signatures describe it.
+        protocol: likewise.
+        signature: what the figures are of, in a line.
+        chance: of UAR.
+        bootstrap: how intervals were made.
+        over_seeds: whether intervals speak of training again.
+        margin: differences of UAR up to this are called equivalent.
+        recipes: best first.
+        pairs: of all recipes.
+        exclusions: clips that were left out.
+        people: human raters of the same clips, None without votes.
+        audit: what the leak audit found, None if it was not made.
+        ledger: how often the test subsets have been read.
+        machines: that made the runs.
+        versions: of what they used.
+    """
+
+    serlab: tuple[str, ...]
+    answer: Verdict
+    notices: tuple[Notice, ...]
+    corpus: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    signature: str
+    chance: float
+    bootstrap: Bootstrap
+    over_seeds: bool
+    margin: float
+    recipes: tuple[RecipeReport, ...]
+    pairs: tuple[PairReport, ...]
+    exclusions: tuple[Exclusion, ...]
+    people: HumanReference | None
+    audit: Mapping[str, Any] | None
+    ledger: LedgerCount
+    machines: tuple[Mapping[str, Any], ...]
+    versions: tuple[Mapping[str, Any], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold, without NaN: ``report.json``."""
+        found: dict[str, Any] = plain(self)
+        return found | {name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "pairs")}
 
 
 def summarise(
@@ -28,7 +116,7 @@ def summarise(
     ledger: Iterable[Mapping[str, Any]] = (),
     audit: Mapping[str, Any] | None = None,
     clips: pd.DataFrame | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Judge runs of one corpus and protocol.
 
     Args:
@@ -36,11 +124,6 @@ def summarise(
         ledger: the lines of ``ledger.jsonl``.
         audit: what the leak audit found: ``verdict`` and ``findings``.
         clips: the corpus's table, for votes and what it knows of the speakers.
-
-    Returns:
-        Plain data that JSON can hold, without NaN: ``answer``, ``notices``, ``corpus``, ``protocol``, ``signature``,
-        ``chance``, ``bootstrap``, ``over_seeds``, ``margin``, ``recipes`` (best first), ``pairs``, ``exclusions``,
-        ``people``, ``audit`` and ``ledger``.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -54,59 +137,56 @@ def summarise(
     with bar("judging recipes", len(groups)) as progress:
         recipes = []
         for group in groups:
-            recipes.append(describe(group) | {"trust": describe_trust(group, clips)})
+            recipes.append(replace(describe(group), trust=describe_trust(group, clips)))
             progress.advance()
     recipes.sort(key=_rank)
-    couples = list(combinations([by_name[recipe["name"]] for recipe in recipes], 2))
+    couples = list(combinations([by_name[recipe.name] for recipe in recipes], 2))
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
             pairs.append(compare_pair(first, second))
             progress.advance()
-    adjust(pairs)
+    p_holm = adjusted([pair.comparison.p if pair.comparison else None for pair in pairs])
+    pairs = [replace(pair, p_holm=p) for pair, p in zip(pairs, p_holm, strict=True)]
     exclusions = _exclusions(runs)
-    found: dict[str, Any] = plain(
-        {
-            "serlab": sorted({str(run.signature["serlab"]) for run in runs}),
-            "answer": answer(corpus, protocol, recipes, pairs),
-            "notices": notices(corpus, protocol, recipes, exclusions, audit),
-            "corpus": corpus,
-            "protocol": protocol,
-            "signature": _signature(corpus, protocol, groups),
-            "chance": _chance(recipes, corpus),
-            "bootstrap": {"replicates": bootstrap.REPLICATES, "level": bootstrap.LEVEL, "over": "speakers", "seed": 0},
-            "over_seeds": all(len(recipe["seeds"]) > 1 and recipe["seeds_comparable"] for recipe in recipes),
-            "margin": MARGIN,
-            "recipes": recipes,
-            "pairs": pairs,
-            "exclusions": exclusions,
-            "people": None if clips is None else _people(groups, clips),
-            "audit": audit,
-            "ledger": _ledger(ledger, corpus, protocol, set(by_name)),
-            "machines": _distinct(run.signature["machine"] for run in runs if run.signature["machine"]),
-            "versions": _distinct(run.signature["versions"] for run in runs if run.signature["versions"]),
-        }
+    return Report(
+        serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
+        answer=answer(corpus, protocol, recipes, pairs),
+        notices=tuple(notices(corpus, protocol, recipes, exclusions, audit)),
+        corpus=corpus,
+        protocol=protocol,
+        signature=_signature(corpus, protocol, groups),
+        chance=_chance(recipes, corpus),
+        bootstrap=Bootstrap(),
+        over_seeds=all(len(recipe.seeds) > 1 and recipe.seeds_comparable for recipe in recipes),
+        margin=MARGIN,
+        recipes=tuple(recipes),
+        pairs=tuple(pairs),
+        exclusions=exclusions,
+        people=None if clips is None else _human_reference(groups, clips),
+        audit=audit,
+        ledger=_ledger(ledger, corpus, protocol, set(by_name)),
+        machines=_distinct(run.signature["machine"] for run in runs if run.signature["machine"]),
+        versions=_distinct(run.signature["versions"] for run in runs if run.signature["versions"]),
     )
-    return found
 
 
-def _chance(recipes: Sequence[Mapping[str, Any]], corpus: Mapping[str, Any]) -> float:
-    """Chance of the labels that have clips, where that is the same for all recipes; otherwise of all labels."""
-    found = {float(recipe["chance"]) for recipe in recipes}
+def _chance(recipes: Sequence[RecipeReport], corpus: Mapping[str, Any]) -> float:
+    """Chance of the labels that have clips, if that is the same for all recipes; otherwise of all labels."""
+    found = {recipe.chance for recipe in recipes}
     return found.pop() if len(found) == 1 else 1 / len(corpus["labels"])
 
 
-def _people(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> dict[str, Any] | None:
-    """People on all clips that any recipe is judged on."""
+def _human_reference(groups: Sequence[RecipeRuns], clips: pd.DataFrame) -> HumanReference | None:
+    """Human raters on all clips that any recipe is judged on."""
     corpus = groups[0].signature["corpus"]
     judged = pd.concat([group.rows[["clip"]] for group in groups]).drop_duplicates()
-    found: dict[str, Any] | None = people_of(judged, clips, corpus["labels"], speakers_known=corpus["speakers_known"])
-    return found
+    return human_reference(judged, clips, corpus["labels"], resampling=Resampling(known=corpus["speakers_known"]))
 
 
-def _rank(recipe: Mapping[str, Any]) -> tuple[bool, float, str]:
+def _rank(recipe: RecipeReport) -> tuple[bool, float, str]:
     """Test before dev, then by UAR."""
-    return recipe["side"] == "dev", -recipe["scores"]["uar"]["value"], recipe["name"]
+    return recipe.side == "dev", -recipe.scores["uar"].value, recipe.name
 
 
 def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: Sequence[RecipeRuns]) -> str:
@@ -115,15 +195,17 @@ def _signature(corpus: Mapping[str, Any], protocol: Mapping[str, Any], groups: S
     return signature_line(corpus, protocol["name"], folds, seeds)
 
 
-def _exclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Every exclusion once a fold and side, with the recipes whose runs name it."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+def _exclusions(runs: Sequence[Run]) -> tuple[Exclusion, ...]:
+    """Every exclusion once per fold and side, with the recipes whose runs name it."""
+    found: dict[tuple[Any, ...], set[str]] = {}
     for run in runs:
-        for exclusion in run.signature["exclusions"]:
-            key = (exclusion["fold"], exclusion["side"], exclusion["clip"], exclusion["reason"])
-            entry = found.setdefault(key, {name: exclusion[name] for name in ("fold", "side", "clip", "reason")})
-            entry.setdefault("recipes", set()).add(run.path.parent.name)
-    return [found[key] | {"recipes": sorted(found[key]["recipes"])} for key in sorted(found, key=_place)]
+        for entry in run.signature["exclusions"]:
+            key = (entry["fold"], entry["side"], entry["clip"], entry["reason"])
+            found.setdefault(key, set()).add(run.path.parent.name)
+    return tuple(
+        Exclusion(fold, side, clip, reason, tuple(sorted(found[fold, side, clip, reason])))
+        for fold, side, clip, reason in sorted(found, key=_place)
+    )
 
 
 def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -133,19 +215,19 @@ def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _ledger(
     lines: Iterable[Mapping[str, Any]], corpus: Mapping[str, Any], protocol: Mapping[str, Any], names: set[str]
-) -> dict[str, Any]:
+) -> LedgerCount:
     """How often the test sides of this corpus and protocol have been read, and by how many configurations."""
     here = [line for line in lines if line["corpus"] == corpus["name"] and line["protocol"] == protocol["name"]]
-    return {
-        "evaluations": len(here),
-        "configurations": len({line["hash"] for line in here}),
-        "not_shown": sorted({str(line["recipe"]) for line in here} - names),
-    }
+    return LedgerCount(
+        evaluations=len(here),
+        configurations=len({line["hash"] for line in here}),
+        not_shown=tuple(sorted({str(line["recipe"]) for line in here} - names)),
+    )
 
 
-def _distinct(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _distinct(values: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    found: list[Mapping[str, Any]] = []
     for value in values:
-        if dict(value) not in found:
-            found.append(dict(value))
-    return found
+        if value not in found:
+            found.append(value)
+    return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from serlab.report.figures import Summary, draw_counts, legend, legend_rows, mark_of
+from serlab.evaluation.trust import HumanReference
+from serlab.report.figures import draw_counts, legend, legend_rows, mark_of
+from serlab.report.recipe import RecipeReport
+from serlab.report.summary import Report
 from serlab.report.svg import MUTED, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import percent
 
@@ -19,19 +22,19 @@ _WIDTH = 4.2
 _PANELS = 3
 
 
-def draw_trust(summary: Summary) -> list[Drawing]:
+def draw_trust(summary: Report) -> list[Drawing]:
     """Draw what the summary has data for.
 
     Args:
         summary: from :func:`serlab.report.summary.summarise`.
     """
     with settings():
-        scored = any(recipe["trust"]["calibration"] for recipe in summary["recipes"])
+        scored = any(recipe.confidence.calibration for recipe in summary.recipes)
         drawings = [_draw_reliability(summary), _draw_abstention(summary)] if scored else []
-        return drawings + ([_draw_people(summary)] if summary["people"] else [])
+        return drawings + ([_draw_raters(summary.corpus["labels"], summary.people)] if summary.people else [])
 
 
-def _draw_reliability(summary: Summary) -> Drawing:
+def _draw_reliability(summary: Report) -> Drawing:
     """A panel a recipe: lines of several would hide each other near the diagonal."""
     recipes = _scored(summary)
     columns = min(_PANELS, len(recipes))
@@ -42,22 +45,24 @@ def _draw_reliability(summary: Summary) -> Drawing:
         spare.set_axis_off()
     seen = []
     for axes, (index, recipe) in zip(panels.flat, recipes, strict=False):
-        found = recipe["trust"]["calibration"]
-        after = found["after"] or found["before"]
+        found = recipe.confidence.calibration
+        if found is None:
+            continue
+        after = found.after or found.before
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
-        for point in after["reliability"]:
-            place, accuracy = 100 * point["confidence"], point["accuracy"]
-            if accuracy["low"] is not None:
-                ends = [100 * accuracy["low"], 100 * accuracy["high"]]
+        for point in after.reliability:
+            place, accuracy = 100 * point.confidence, point.accuracy
+            if accuracy.low is not None and accuracy.high is not None:
+                ends = [100 * accuracy.low, 100 * accuracy.high]
                 axes.plot([place, place], ends, color=SERIES[index % len(SERIES)], linewidth=1, alpha=0.6)
-            axes.plot(place, 100 * accuracy["value"], markersize=3.5, linestyle="none", **mark_of(index))
-        axes.set_title(textwrap.fill(recipe["title"], 50 // columns), fontsize=8.5, loc="left")
+            axes.plot(place, 100 * accuracy.value, markersize=3.5, linestyle="none", **mark_of(index))
+        axes.set_title(textwrap.fill(recipe.title, 50 // columns), fontsize=8.5, loc="left")
         axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
         axes.grid()
         axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
-        then = f" before, {percent(after['ece'])} after" if found["after"] else ""
-        seen.append(f"{recipe['title']} {percent(found['before']['ece'])}{then}")
-    fitted = any(recipe["trust"]["calibration"]["after"] for _, recipe in recipes)
+        then = f" before, {percent(after.ece)} after" if found.after else ""
+        seen.append(f"{recipe.title} {percent(found.before.ece)}{then}")
+    fitted = any(each.after for _, recipe in recipes if (each := recipe.confidence.calibration))
     tempered = ", after a temperature that each fold's dev side chose" if fitted else ""
     figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
     figure.supylabel("Right, %", fontsize=8.5, color=MUTED)
@@ -71,19 +76,21 @@ def _draw_reliability(summary: Summary) -> Drawing:
     )
 
 
-def _draw_abstention(summary: Summary) -> Drawing:
+def _draw_abstention(summary: Report) -> Drawing:
     figure, axes = _square(summary)
     seen = []
     for index, recipe in _scored(summary):
-        found = recipe["trust"]["abstention"]
-        coverage, risk = 100 * np.array(found["curve"]).T
+        found = recipe.confidence.abstention
+        if found is None:
+            continue
+        coverage, risk = 100 * np.array(found.curve).T
         style = _line(index, recipe) | {"marker": ""}
         axes.plot(coverage, 100 - risk, **style)
-        at = ", ".join(f"{percent(s['accuracy']['value'])} at {percent(s['coverage'], 0)}" for s in found["at"])
-        seen.append(f"{recipe['title']} {at}")
+        at = ", ".join(f"{percent(s.accuracy.value)} at {percent(s.coverage, 0)}" for s in found.at)
+        seen.append(f"{recipe.title} {at}")
     axes.set(xlim=(0, 100), xlabel="Answered, %", ylabel="Right among the answers, %")
     axes.yaxis.set_major_locator(MaxNLocator(6))
-    legend(axes, [recipe["title"] for _, recipe in _scored(summary)])
+    legend(axes, [recipe.title for _, recipe in _scored(summary)])
     return drawing_of(
         figure,
         "abstention",
@@ -93,25 +100,24 @@ def _draw_abstention(summary: Summary) -> Drawing:
     )
 
 
-def _scored(summary: Summary) -> list[tuple[int, Mapping[str, Any]]]:
+def _scored(summary: Report) -> list[tuple[int, RecipeReport]]:
     """Recipes that give probabilities, each with its place among all, which is its colour."""
-    return [(place, recipe) for place, recipe in enumerate(summary["recipes"]) if recipe["trust"]["calibration"]]
+    return [(place, recipe) for place, recipe in enumerate(summary.recipes) if recipe.confidence.calibration]
 
 
-def _draw_people(summary: Summary) -> Drawing:
-    labels = summary["corpus"]["labels"]
-    raters = summary["people"]["people"]["raters"]
-    figure, row, column, share = draw_counts(np.array(raters["confusion"]), labels, said="said by raters")
+def _draw_raters(labels: Sequence[str], reference: HumanReference) -> Drawing:
+    raters = reference.people.raters
+    figure, row, column, share = draw_counts(np.array(raters.confusion), labels, said="said by raters")
     alternative = (
-        f"Confusion matrix of {raters['count']:,} ratings; UAR {percent(raters['scores']['uar']['value'])} %; most "
+        f"Confusion matrix of {raters.count:,} ratings; UAR {percent(raters.scores['uar'].value)} %; most "
         f"frequent error: {labels[row]} heard as {labels[column]}, {100 * share:.0f} % of its ratings."
     )
     caption = "Every vote of those who heard the voice alone. Rows: the intended label. Large: per cent of the row."
     return drawing_of(figure, "people", "Confusions of people", caption, alternative)
 
 
-def _square(summary: Summary) -> tuple[Figure, Axes]:
-    rows = legend_rows([recipe["title"] for _, recipe in _scored(summary)])
+def _square(summary: Report) -> tuple[Figure, Axes]:
+    rows = legend_rows([recipe.title for _, recipe in _scored(summary)])
     figure = Figure(figsize=(_WIDTH, 3.3 + 0.24 * rows), layout="constrained")
     axes = figure.subplots()
     axes.grid()
@@ -120,5 +126,5 @@ def _square(summary: Summary) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _line(index: int, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {**mark_of(index), "linewidth": 1.4, "label": recipe["title"]}
+def _line(index: int, recipe: RecipeReport) -> dict[str, Any]:
+    return {**mark_of(index), "linewidth": 1.4, "label": recipe.title}

@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from serlab.evaluation.learning import NOT_SHOWN
+from serlab.evaluation.paired import PairedComparison
+from serlab.evaluation.resampling import Interval
+from serlab.report.pairs import PairReport
+from serlab.report.recipe import RecipeReport
 from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
 
 SEEDS_FOR_RECIPES = 3
 """From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a report.
+
+    Attributes:
+        about: which people, which protocol.
+        finding: which recipe is ahead, by how much.
+        ranking: all recipes by UAR; empty below three.
+        text: the first two as one sentence.
+    """
+
+    about: str
+    finding: str
+    ranking: str
+    text: str
+
+
 def answer(
     corpus: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    recipes: Sequence[Mapping[str, Any]],
-    pairs: Sequence[Mapping[str, Any]],
-) -> dict[str, str]:
+    recipes: Sequence[RecipeReport],
+    pairs: Sequence[PairReport],
+) -> Verdict:
     """Say which recipe is ahead.
 
     Args:
@@ -25,36 +47,27 @@ def answer(
         protocol: the runs' protocol.
         recipes: the described recipes, best first.
         pairs: the paired differences between all recipes.
-
-    Returns:
-        ``about`` (which people, which protocol), ``finding``, ``ranking`` (all recipes; empty below three) and
-        ``text``, the first two as one sentence.
     """
-    titles = {recipe["name"]: recipe["title"] for recipe in recipes}
-    headline = next((p for p in pairs if {p["first"], p["second"]} == {r["name"] for r in recipes[:2]}), None)
-    ground: Mapping[str, Any] = recipes[0]
+    titles = {recipe.name: recipe.title for recipe in recipes}
+    headline = next((p for p in pairs if {p.first, p.second} == {r.name for r in recipes[:2]}), None)
+    ground: RecipeReport | PairReport = recipes[0]
     if headline is None:
         finding = _alone(recipes[0])
-    elif headline["differences"]:
-        ground, finding = headline, _compare(titles, headline)
+    elif headline.comparison:
+        ground, finding = headline, _compare(titles, headline, headline.comparison)
     else:
         finding = _cannot_compare(titles, headline)
-    about = _about(corpus, protocol, ground, recipes[0]["side"])
-    return {
-        "about": about,
-        "finding": finding,
-        "ranking": _ranking(recipes) if len(recipes) > 2 else "",
-        "text": f"{about}: {finding}",
-    }
+    about = _about(corpus, protocol, ground, recipes[0].side)
+    return Verdict(about, finding, _ranking(recipes) if len(recipes) > 2 else "", f"{about}: {finding}")
 
 
-def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mapping[str, Any], side: str) -> str:
+def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: RecipeReport | PairReport, side: str) -> str:
     """Which people the finding is about, and whether the models had heard them."""
-    who = "clips" if ground["speakers"] is None else people(corpus["name"])
-    count = ground["clips"] if ground["speakers"] is None else ground["speakers"]
+    who = "clips" if ground.speakers is None else people(corpus["name"])
+    count = ground.clips if ground.speakers is None else ground.speakers
     of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
-    folds = "all folds" if len(ground["folds"]) == protocol["folds"] else numbered("fold", ground["folds"])
-    if protocol["folds"] <= 1 or not ground["folds"]:
+    folds = "all folds" if len(ground.folds) == protocol["folds"] else numbered("fold", ground.folds)
+    if protocol["folds"] <= 1 or not ground.folds:
         folds = ""
     where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
     heard = {
@@ -62,7 +75,7 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Mappi
         False: ", who may have been heard in training too",
         None: _unknown(corpus),
     }[protocol["speaker_disjoint"]]
-    seeds = len(ground["seeds"])
+    seeds = len(ground.seeds)
     subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
     loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
     return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
@@ -77,22 +90,22 @@ def _unknown(corpus: Mapping[str, Any]) -> str:
 _SIDES = {"test": "", "dev": "development side, not test"}
 
 
-def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
-    difference = pair["differences"]["uar"]
-    ahead, behind = titles[pair["first"]], titles[pair["second"]]
-    value, low, high = difference["value"], difference["low"], difference["high"]
-    if low is None:
+def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedComparison) -> str:
+    difference = found.differences["uar"]
+    ahead, behind = titles[pair.first], titles[pair.second]
+    value, low, high = difference.value, difference.low, difference.high
+    if low is None or high is None:
         return (
             f"no difference between {ahead} and {behind} can be shown, because there is no interval: "
-            f"{difference['reason']} (difference {points(value)} points of UAR)."
+            f"{difference.reason} (difference {points(value)} points of UAR)."
         )
-    if pair["answer"] == "equivalent":
-        inner = f"{points(difference['inner_low'])} to {points(difference['inner_high'])}"
+    if found.answer == "equivalent":
+        inner = interval_text(Interval(value, difference.inner_low, difference.inner_high))
         return (
-            f"{ahead} and {behind} are equivalent within {points(pair['margin'])} points of UAR "
+            f"{ahead} and {behind} are equivalent within {points(found.margin)} points of UAR "
             f"(difference {points(value)}, 90 % interval {inner})."
         )
-    if pair["answer"] == "not shown":
+    if found.answer == "not shown":
         return (
             f"no difference between {ahead} and {behind} can be shown "
             f"({points(value)} points of UAR, 95 % interval {interval_text(difference)})."
@@ -100,52 +113,43 @@ def _compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
-    less = f", less than the {points(pair['margin'])} that were called equivalent beforehand"
-    verb = "is better than" if _of_recipes(pair) else "is ahead of"
+    less = f", less than the {points(found.margin)} that were called equivalent beforehand"
+    verb = "is better than" if len(pair.seeds) >= SEEDS_FOR_RECIPES else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"
-        f"{less if pair['within_margin'] else ''}."
+        f"{less if found.within_margin else ''}."
     )
 
 
-def said(pair: Mapping[str, Any]) -> str:
-    """The answer of a pair in a word or two; of few seeds it is about these models and not better or worse recipes."""
-    found = str(pair["answer"])
-    return found if _of_recipes(pair) else {"better": "ahead", "worse": "behind"}.get(found, found)
+def said(answer: str, seeds: int) -> str:
+    """The answer of a pair in a word or two; of few seeds it is about these models, not about recipes."""
+    return answer if seeds >= SEEDS_FOR_RECIPES else {"better": "ahead", "worse": "behind"}.get(answer, answer)
 
 
-def _of_recipes(pair: Mapping[str, Any]) -> bool:
-    return len(pair["seeds"]) >= SEEDS_FOR_RECIPES
+def _cannot_compare(titles: Mapping[str, str], pair: PairReport) -> str:
+    return f"{titles[pair.first]} and {titles[pair.second]} cannot be compared: {pair.reason}."
 
 
-def _cannot_compare(titles: Mapping[str, str], pair: Mapping[str, Any]) -> str:
-    return f"{titles[pair['first']]} and {titles[pair['second']]} cannot be compared: {pair['reason']}."
-
-
-def _alone(recipe: Mapping[str, Any]) -> str:
-    score = recipe["scores"]["uar"]
+def _alone(recipe: RecipeReport) -> str:
+    score = recipe.scores["uar"]
     interval = interval_text(score)
-    interval = interval if score["low"] is None else f"95 % interval {interval}"
-    shown = f"; {NOT_SHOWN}" if recipe["learned"] is False else ""
-    return f"{recipe['title']} has a UAR of {percent(score['value'])} % ({interval}; {chance_text(recipe)}){shown}."
+    interval = interval if score.low is None else f"95 % interval {interval}"
+    shown = f"; {NOT_SHOWN}" if recipe.learned is False else ""
+    return f"{recipe.title} has a UAR of {percent(score.value)} % ({interval}; {chance_text(recipe)}){shown}."
 
 
-def chance_text(recipe: Mapping[str, Any]) -> str:
-    """Chance of a recipe's UAR; of fewer labels where some have no clips.
-
-    >>> chance_text({"chance": 0.25, "absent": []})
-    'chance is 25.0 %'
-    """
-    heard = round(1 / recipe["chance"])
-    among = f" for {heard} label{'s' * (heard > 1)} with clips" if recipe["absent"] else ""
-    return f"chance is {percent(recipe['chance'])} %{among}"
+def chance_text(recipe: RecipeReport) -> str:
+    """Chance of a recipe's UAR; of fewer labels if some have no clips."""
+    present = round(1 / recipe.chance)
+    among = f" for {present} label{'s' * (present > 1)} with clips" if recipe.absent else ""
+    return f"chance is {percent(recipe.chance)} %{among}"
 
 
-def _ranking(recipes: Sequence[Mapping[str, Any]]) -> str:
+def _ranking(recipes: Sequence[RecipeReport]) -> str:
     """All recipes by UAR."""
     each = [
-        f"{recipe['title']} {percent(recipe['scores']['uar']['value'])} %"
-        + (f" ({NOT_SHOWN})" if recipe["learned"] is False else "")
+        f"{recipe.title} {percent(recipe.scores['uar'].value)} %"
+        + (f" ({NOT_SHOWN})" if recipe.learned is False else "")
         for recipe in recipes
     ]
     return f"By UAR: {'; '.join(each)}."

@@ -1,4 +1,4 @@
-"""How the report says numbers, folds and people."""
+"""How the report writes numbers, folds and speakers."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from serlab.corpora import describe, descriptions
+from serlab.evaluation.metrics import PERCENT, Format
+from serlab.evaluation.resampling import Interval
+
 MINUS = "\u2212"
-_TITLES = {"crema-d": ("CREMA-D", "actors"), "synthetic": ("the synthetic corpus", "synthetic voices")}
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 
 def corpus_title(name: str) -> str:
-    """The corpus's name as it is written in a sentence."""
-    return _TITLES.get(name, (name, ""))[0]
+    """The corpus's name in a sentence."""
+    known = descriptions().get(name)
+    return known.title if known else name
 
 
 def people(name: str) -> str:
-    """What the corpus calls the people in it, in the plural."""
-    return _TITLES.get(name, ("", "speakers"))[1]
+    """What the corpus calls its speakers, in the plural."""
+    known = describe(name)
+    return known.people if known else "speakers"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as per cent without the sign, an en dash for a missing one.
+    """A share in per cent without the sign; an en dash if it is missing.
 
     >>> percent(0.6123), percent(None)
     ('61.2', '–')
@@ -36,11 +41,20 @@ def points(value: float) -> str:
     >>> points(-0.0421)
     '−4.2'
     """
-    return _signed(f"{100 * value:.1f}")
+    return written(value)
+
+
+def written(value: float, form: Format = PERCENT) -> str:
+    """A score or a difference in its metric's format, without the unit, with a true minus sign.
+
+    >>> written(-0.0421), written(0.5, Format(1, 2))
+    ('−4.2', '0.50')
+    """
+    return _signed(form(value))
 
 
 def p_value(value: float | None) -> str:
-    """A p-value with as many digits as mean something.
+    """A p-value with its significant digits.
 
     >>> p_value(0.0314), p_value(0.00002), p_value(None)
     ('.031', '< .001', '–')
@@ -50,42 +64,29 @@ def p_value(value: float | None) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
-def interval_text(interval: Mapping[str, Any]) -> str:
+def interval_text(interval: Interval, form: Format = PERCENT) -> str:
     """An interval's ends, or why there is none.
 
-    >>> interval_text({"value": 0.5, "low": 0.45, "high": 0.551, "reason": ""})
+    >>> interval_text(Interval(0.5, 0.45, 0.551))
     '45.0 to 55.1'
     """
-    if interval["low"] is None:
-        return f"no interval: {interval['reason']}"
-    return f"{points(interval['low'])} to {points(interval['high'])}"
+    if interval.low is None or interval.high is None:
+        return f"no interval: {interval.reason}"
+    return f"{written(interval.low, form)} to {written(interval.high, form)}"
 
 
-def correlation_text(interval: Mapping[str, Any]) -> str:
-    """The ends of a correlation's interval.
+def attained_text(folds: Iterable[str], *, alone: bool) -> str:
+    """The folds whose dev subset is large enough for a level of prediction sets.
 
-    >>> correlation_text({"value": 0.1, "low": -0.021, "high": 0.22})
-    '−0.02 to 0.22'
+    >>> attained_text(["4"], alone=True), attained_text(["1", "2"], alone=False)
+    ('fold 4 alone', 'folds 1, 2')
     """
-    low, high = (_signed(f"{interval[end]:.2f}") for end in ("low", "high"))
-    return f"{low} to {high}"
-
-
-def attained_text(entry: Mapping[str, Any]) -> str:
-    """The folds whose dev side is large enough for a level of prediction sets, and whether others are not.
-
-    >>> attained_text({"speakers": {"folds": {"4": 0.99}, "unattained": [1, 2, 3, 5]}})
-    'fold 4 alone'
-    >>> attained_text({"speakers": {"folds": {"1": 0.9, "2": 0.92}, "unattained": []}})
-    'folds 1, 2'
-    """
-    found = entry["speakers"]
-    folds = [int(fold) if fold.isdecimal() else fold for fold in found["folds"]]
-    return (numbered("fold", folds) + (" alone" if found["unattained"] else "")) if folds else "–"
+    found = [int(fold) if fold.isdecimal() else fold for fold in folds]
+    return (numbered("fold", found) + (" alone" if alone else "")) if found else "–"
 
 
 def spans(numbers: Iterable[int | str]) -> str:
-    """Whole numbers with runs drawn together; names as they are, and an en dash where there is nothing.
+    """Whole numbers with runs joined, names as they are; an en dash if there is nothing.
 
     >>> spans([1, 2, 3, 5]), spans(["Session2", "Session1"]), spans([])
     ('1 to 3, 5', 'Session1, Session2', '–')
@@ -115,7 +116,7 @@ def span(values: Iterable[float]) -> str:
 
 
 def numbered(noun: str, numbers: Iterable[int | str]) -> str:
-    """A noun with the numbers of what it means.
+    """A noun with its numbers.
 
     >>> numbered("fold", [3]), numbered("fold", [1, 2, 3])
     ('fold 3', 'folds 1 to 3')
@@ -134,12 +135,12 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def side_title(side: str) -> str:
-    """A side of a fold as it is written in a sentence; ``none`` is of entries that are no clips."""
+    """A subset of a fold in a sentence; ``none`` is for entries that are not clips."""
     return {"train": "training", "dev": "development", "test": "test", "none": "no side"}[side]
 
 
 def chosen_text(chosen: Mapping[str, Any]) -> str:
-    """Hyper-parameters that a search chose, with the UAR that chose them.
+    """Hyperparameters chosen by a search, with their UAR.
 
     >>> chosen_text({"C": 10.0, "gamma": 0.003, "inner_uar": 0.4512})
     'C 10, gamma 0.003, UAR in the search 45.1 %'
@@ -158,7 +159,7 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
 
 
 def weights_text(weights: Mapping[str, Sequence[float]]) -> str:
-    """The weights of a fusion's members, least and most over folds.
+    """The weights of a fusion's members, minimum and maximum over folds.
 
     >>> weights_text({"resnet18": [0.2, 0.31], "mfcc-svm": [0.5, 0.5]})
     'resnet18 0.20 to 0.31, mfcc-svm 0.50'
@@ -168,7 +169,7 @@ def weights_text(weights: Mapping[str, Sequence[float]]) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as a person lists them; with semicolons where a word has a comma itself.
+    """Words as a list in a sentence, with semicolons if a word contains a comma.
 
     >>> listed(["angry", "happy", "sad"])
     'angry, happy and sad'
@@ -185,7 +186,7 @@ def listed(words: Iterable[str]) -> str:
 def signature_line(
     corpus: Mapping[str, Any], protocol: str, folds: Collection[int | str], seeds: Collection[int | str]
 ) -> str:
-    """Which data a figure is of: corpus and fingerprint, label track, protocol, folds and seeds where there are any."""
+    """The data of a figure: corpus and fingerprint, label track, protocol, folds and seeds."""
     parts = (
         f"{corpus['name']} {corpus['fingerprint'][:8]}".strip(),
         f"{corpus['label_track']} labels",
@@ -197,5 +198,5 @@ def signature_line(
 
 
 def _signed(text: str) -> str:
-    """A true minus sign, and none before zero."""
+    """Use a true minus sign, but not before zero."""
     return re.sub(r"^-", MINUS, re.sub(r"^-(0\.?0*)$", r"\1", text))

@@ -1,1 +1,1 @@
-"""Tables: reading any, naming their columns and clips, and the prediction table."""
+"""Tables: reading files, finding columns and clips by name, and the prediction table."""

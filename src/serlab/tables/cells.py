@@ -1,4 +1,4 @@
-"""Cells of a table as text and numbers, whatever the file's format made of them."""
+"""Convert the cells of a table to text or numbers, independent of the file format."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 _BLANKS = "\ufeff\u200b"
 _LONGEST_SHOWN = 40
-# What Linux allows a path.
+# PATH_MAX on Linux.
 _LONGEST_TEXT = 4096
 _EXACT = 2**53
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A cell of a column that is no text and no number; ``kind`` says what it is."""
+    """Placeholder for a cell that is neither text nor a number; ``kind`` describes it."""
 
     kind: str
 
 
 def text_of(column: pd.Series, source: str) -> pd.Series:
-    """Text of a column without surrounding blanks, empty where nothing is.
+    """Return a column as stripped text; missing cells become empty strings.
 
     Args:
-        column: cells of any kind.
-        source: what to call the table in errors.
+        column: cells of any type.
+        source: name of the table in errors.
 
     Raises:
-        UserError: a cell is a list, a structure, bytes or a date.
+        UserError: A cell is a list, a structure, bytes or a date.
 
     >>> import pandas as pd
     >>> text_of(pd.Series([" a", None, 3.0, 0.5], dtype=object), "t.csv").tolist()
@@ -50,15 +50,15 @@ def text_of(column: pd.Series, source: str) -> pd.Series:
 
 
 def numbers_of(table: pd.DataFrame, names: Sequence[str], source: str) -> NDArray[np.float64]:
-    """Numbers of some columns, shape (rows, columns); NaN where nothing is.
+    """Return columns as numbers, shape (rows, columns); missing cells become NaN.
 
     Args:
         table: the table.
-        names: of the columns.
-        source: what to call the table in errors.
+        names: names of the columns.
+        source: name of the table in errors.
 
     Raises:
-        UserError: a cell is no number.
+        UserError: A cell is not a number.
     """
     import numpy as np
 
@@ -82,8 +82,8 @@ def numbers_of(table: pd.DataFrame, names: Sequence[str], source: str) -> NDArra
 def _text(value: Any, name: object, source: str) -> str:
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
-            raise UserError(f"the column {name!r} of {source} holds a text of {len(value):,} characters; shorten it.")
-        # No table or terminal can hold half a pair; JSON can, for names of files that are no UTF-8.
+            raise UserError(f"the column {name!r} of {source} has a cell of {len(value):,} characters; shorten it.")
+        # JSON may hold lone surrogates (file names that are not UTF-8); tables and terminals can't.
         return stripped(value).encode("utf-8", "backslashreplace").decode()
     if missing(value):
         return ""
@@ -96,11 +96,11 @@ def _text(value: Any, name: object, source: str) -> str:
 
 
 def missing(value: Any) -> bool:
-    """Whether a cell says nothing: None, NaN, pandas' NA and NaT, or an empty text."""
+    """Whether a cell is missing: None, NaN, pandas' NA or NaT, or blank text."""
     if value is None or isinstance(value, str):
         return not value or not stripped(value)
     try:
-        return bool(value != value)  # NaN and NaT differ from themselves.
+        return bool(value != value)  # NaN and NaT are not equal to themselves.
     except (TypeError, ValueError):
         return type(value).__name__ == "NAType"
 
@@ -111,18 +111,18 @@ def _shown(value: Any) -> str:
 
 
 def _remedy(value: Any) -> str:
-    """What to do about text that a person reads as a number.
+    """How to fix text that looks like a number to a person.
 
     >>> _remedy("0,5"), _remedy("50 %"), _remedy("much")
-    ('; write 0.5', '; write a share from 0 to 1 for per cent', '')
+    ('; write 0.5', '; write percentages as fractions from 0 to 1', '')
     """
     if not isinstance(value, str):
         return ""
     if re.fullmatch(r"\s*-?\d*,\d+\s*", value):
         return f"; write {value.strip().replace(',', '.')}"
-    return "; write a share from 0 to 1 for per cent" if value.strip().endswith("%") else ""
+    return "; write percentages as fractions from 0 to 1" if value.strip().endswith("%") else ""
 
 
 def stripped(text: str) -> str:
-    """Text without surrounding blanks, those that nobody sees (byte order marks) included."""
+    """Strip surrounding whitespace and invisible characters such as byte order marks."""
     return text.strip().strip(_BLANKS).strip()

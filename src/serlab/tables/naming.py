@@ -1,19 +1,20 @@
-r"""How users name things in their tables: columns, and the clips of a corpus.
+r"""Find columns and clips by the names that users give them.
 
-Everything that reads a table asks here, so that what one command accepts no other refuses.
+Every command uses this module to read tables, so all commands accept the same names.
 
-**Columns** are found whatever their case, surrounding blanks, and ``_``, ``-`` or blanks between words. Where several
-stand for one thing, the first in the order of its names here is taken, and that is said.
+**Columns** match regardless of case, surrounding blanks, and ``_``, ``-`` or blanks between words.
+If several columns match, the first name in the lists below wins, and a message says so.
 
-**Clips** may be named by
+**Clips** can be named by
 
 - their id;
-- the path of their file: absolute, or relative to the table's folder or the current one;
-- the end of id or path, from a ``/`` on (``s01/happy_1.wav``, or ``happy_1``), where one clip alone has it;
-- a path from elsewhere that ends in the whole id, where no other clip has a file of that name;
+- the path of their file, absolute or relative to the table's folder or the current folder;
+- a suffix of the id or path that starts after a ``/`` (``s01/happy_1.wav``, or ``happy_1``), if it
+  is unique;
+- a path on another machine that ends in the whole id, if the file name is unique;
 
-each with or without the ending of an audio file, in any Unicode form, with ``/`` or ``\`` between folders. Case
-counts: a name that differs by it alone is a near miss, which errors tell.
+each with or without an audio file extension, in any Unicode form, with ``/`` or ``\`` between
+folders. Names are case-sensitive; errors suggest a name that differs only in case.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CLIP = ("clip", "path", "file", "filename", "filepath", "audio", "wav")
-"""Columns that name clips, in a table of predictions or a split."""
+"""Columns that name clips in a prediction table or a split."""
 FILE = ("path", "file", "filename", "filepath", "audio", "wav", "clip")
-"""Columns that name audio files, in a table that is a corpus."""
+"""Columns that name audio files in a corpus table."""
 LABEL = ("label", "emotion")
 SPEAKER = ("speaker", "speaker_id", "actor", "actor_id")
 
@@ -56,40 +57,40 @@ _ENDINGS = frozenset((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES))
 
 
 def column(names: Iterable[str], role: Sequence[str], source: str, *, quiet: bool = False) -> str | None:
-    """The column that stands for something.
+    """Find the column with a given role.
 
     Args:
         names: the table's columns.
-        role: the names that are accepted for it, e.g. :data:`CLIP`; the first that is there is taken.
-        source: what to call the table where several stand for it, which is said.
-        quiet: whether to say nothing.
+        role: accepted names, e.g. :data:`CLIP`; the first one found wins.
+        source: name of the table in the message about several matches.
+        quiet: whether to suppress that message.
 
     Returns:
-        The column as the table calls it, or None.
+        The column's name as spelled in the table, or None.
 
     >>> column(["Emotion ", "File Name"], CLIP, "t.csv"), column(["Emotion ", "File Name"], LABEL, "t.csv")
     ('File Name', 'Emotion ')
     """
     names = list(names)
     ranks = {_bare(name): rank for rank, name in enumerate(role)}
-    # Of two spellings of a name, the exact one.
+    # An exact spelling wins over another spelling of the same name.
     there = sorted((ranks[_bare(n)], n not in role, place, n) for place, n in enumerate(names) if _bare(n) in ranks)
     if len(there) > 1 and not quiet:
         others = ", ".join(repr(name) for *_, name in there[1:])
-        say(f"{source}: the column {there[0][-1]!r} is taken for {_WORDS.get(tuple(role), role[0])}, not {others}.")
+        say(f"{source}: the column {there[0][-1]!r} is used for {_WORDS.get(tuple(role), role[0])}, not {others}.")
     return there[0][-1] if there else None
 
 
 def alike(names: Iterable[str], role: Sequence[str], option: str = "") -> str:
-    """What an error may say about a column that is probably meant: a near miss, and how to have it taken.
+    """Suggest, for an error message, a column that was probably meant and how to use it.
 
     Args:
         names: the table's columns.
-        role: the names that are accepted.
-        option: the option that takes another name; empty where the column must be renamed.
+        role: accepted names.
+        option: the option that takes another name; empty if the column must be renamed.
 
     Returns:
-        A part of a sentence that begins with a semicolon, or nothing.
+        The end of a sentence, starting with a semicolon, or an empty string.
 
     >>> alike(["wav", "emo"], LABEL, "--label-column"), alike(["x"], LABEL)
     ("; the column 'emo' looks like the labels: --label-column emo", '')
@@ -106,10 +107,10 @@ def alike(names: Iterable[str], role: Sequence[str], option: str = "") -> str:
 
 
 class ClipNames:
-    """Every way to name the clips of a corpus; see the module.
+    """Look up the clips of a corpus by name; the module docstring lists the accepted names.
 
     Args:
-        clips: the corpus's table: ``clip``, and ``path`` where files are at hand.
+        clips: the corpus table with a column ``clip`` and, if files are available, ``path``.
     """
 
     def __init__(self, clips: pd.DataFrame) -> None:
@@ -118,15 +119,15 @@ class ClipNames:
         self._exact = set(self._ids)
 
     def find(self, name: str, home: Path, source: str) -> str | None:
-        """The clip that a name means; None where none is called so.
+        """Return the clip with this name, or None.
 
         Args:
-            name: as the table has it.
-            home: the table's folder, or the folder that its paths are relative to.
-            source: what to call the table in the error.
+            name: the name as written in the table.
+            home: the folder that relative paths start from, usually the table's.
+            source: name of the table in errors.
 
         Raises:
-            UserError: several clips are called so.
+            UserError: Several clips have this name.
         """
         if name in self._exact:
             return name
@@ -138,7 +139,7 @@ class ClipNames:
             if len(owners) > 1:
                 first, second = owners
                 raise UserError(
-                    f"{source} names {name!r}, and {self._count(bare)} clips are called so (first {first} and "
+                    f"{source} names {name!r}, which matches {self._count(bare)} clips (first {first} and "
                     f"{second}); write their ids or paths."
                 )
             if found := owners[0] if owners else self._from_elsewhere(bare):
@@ -146,7 +147,7 @@ class ClipNames:
         return None
 
     def near(self, name: str) -> str | None:
-        """A clip that is called almost so: but for case, or for the folders; None where none or several are."""
+        """Return the only clip whose name differs just in case or folders, or None."""
         bare = _bare_path(_form(name.replace("\\", "/"))).casefold()
         for key in (bare, posixpath.basename(bare)):
             owners = self._by_loose_end.get(key, ())
@@ -170,7 +171,7 @@ class ClipNames:
 
     @cached_property
     def _by_end(self) -> dict[str, tuple[str, ...]]:
-        """Ends of ids and paths, without the ending of a file -> the first two clips that have them."""
+        """Suffix of ids and paths, without file extension -> the first two clips that have it."""
         ends: dict[str, tuple[str, ...]] = {}
         for clip, end in self._ends():
             owners = ends.get(end, ())
@@ -199,7 +200,7 @@ class ClipNames:
         return len({clip for clip, there in self._ends() if there == end})
 
     def _from_elsewhere(self, bare: str) -> str | None:
-        """The clip whose whole id a path of another place ends in, if its file's name is that of no other clip."""
+        """Return the clip whose whole id is the end of ``bare``, if its file name is unique."""
         folder, stem = posixpath.split(bare)
         owners = self._by_end.get(stem, ())
         if not folder or len(owners) != 1:
@@ -208,7 +209,7 @@ class ClipNames:
 
 
 def _owned(names: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Name -> its clip, for names that one clip alone has; one file may hold several clips."""
+    """Name -> clip, for names that only one clip has; one file may hold several clips."""
     owners: dict[str, set[str]] = {}
     for clip, name in names:
         owners.setdefault(name, set()).add(clip)
@@ -216,7 +217,7 @@ def _owned(names: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def stem(name: str) -> str:
-    r"""The name of a clip's file without folders and ending, in one Unicode form.
+    r"""Return a clip's file name without folders and extension, in Unicode form NFC.
 
     >>> stem("C:\\data\\a.wav"), stem("s01/a")
     ('a', 'a')
@@ -225,7 +226,7 @@ def stem(name: str) -> str:
 
 
 def _bare(name: str) -> str:
-    """A column's name as it is compared."""
+    """Normalise a column's name for comparison."""
     return re.sub(r"[\s_-]", "", str(name)).casefold()
 
 
@@ -234,12 +235,12 @@ def _quoted(name: str) -> str:
 
 
 def _form(name: str) -> str:
-    """A name in one Unicode form, without ``./`` and what else a path may have too much of."""
+    """Return a name in Unicode form NFC with its path normalised."""
     composed = unicodedata.normalize("NFC", name)
     return posixpath.normpath(composed) if "/" in composed else composed
 
 
 def _bare_path(form: str) -> str:
-    """A name without the ending of an audio file."""
+    """Return a name without an audio file extension."""
     stem, dot, ending = form.rpartition(".")
     return stem if stem and f"{dot}{ending}".lower() in _ENDINGS else form

@@ -1,8 +1,9 @@
-"""The prediction table: the only bridge from models to statistics.
+"""The prediction table, the only interface between models and statistics.
 
-One row a clip and side; columns ``clip``, ``speaker``, ``label``, ``side`` (``dev`` or ``test``), ``fold`` (from 1),
-``seed``, and one ``logit_<label>`` a class: finite natural-log scores, float32, whose softmax is the model's
-probability. Beside each table lies its signature, a JSON file that says what exactly was run.
+One row per clip and subset, with columns ``clip``, ``speaker``, ``label``, ``side`` (``dev`` or
+``test``), ``fold`` (from 1), ``seed``, and one ``logit_<label>`` per class: finite natural-log scores
+in float32 whose softmax is the model's probability. A JSON file beside each table, its signature,
+describes the run.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ from serlab.tables.reading import read_table
 KEYS = ("clip", "speaker", "label", "side", "fold", "seed")
 PREFIX = "logit_"
 PREDICTED = "predicted"
-"""Column of the labels that a model said, in tables of others; all there is where they have no scores."""
+"""Column of predicted labels in tables that serlab did not make; required if they have no scores."""
 _SIGNATURE: dict[str, type] = {
     "serlab": str, "recipe": dict, "corpus": dict, "protocol": dict, "fold": int, "seed": int, "precision": str,
     "training": dict, "cost": dict, "exclusions": list, "versions": dict, "machine": dict,
 }  # fmt: skip
 _PROBABILITY = "prob_"
 _SMALLEST_PROBABILITY = 1e-12
-# Probabilities written with two digits of six labels are off by so much.
+# Largest rounding error of the sum of six probabilities with two digits each.
 _SUM_TOLERANCE = 0.03
-# Scores are float32 in tables of serlab's own; sums of larger ones would not be finite.
+# serlab's own tables store float32; sums of larger scores would not be finite.
 _LARGEST_SCORE = float(np.finfo(np.float32).max)
 _LIKE_SCORE = re.compile(r"(p|proba|probability|score|softmax|conf|confidence|logits)[ _.:-]", re.IGNORECASE)
 _MOST_NAMED = 8
@@ -46,7 +47,7 @@ _MOST_SHOWN = 40
 
 @dataclass(frozen=True)
 class Run:
-    """One run's prediction table and its signature."""
+    """The prediction table of one run with its signature."""
 
     table: pd.DataFrame
     signature: dict[str, Any]
@@ -54,18 +55,18 @@ class Run:
 
 
 def labels_of(table: pd.DataFrame) -> tuple[str, ...]:
-    """Labels that the table has a logit for, in its column order."""
+    """Return the labels that have a logit column, in column order."""
     return tuple(str(name)[len(PREFIX) :] for name in table.columns if str(name).startswith(PREFIX))
 
 
 def logits_of(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Logits as an array of shape (clips, labels)."""
+    """Return the logits, shape (clips, labels)."""
     logits: NDArray[np.float64] = table[[PREFIX + label for label in labels_of(table)]].to_numpy(np.float64)
     return logits
 
 
 def probabilities_of(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Softmax of the logits, shape (clips, labels)."""
+    """Return the softmax of the logits, shape (clips, labels)."""
     logits = logits_of(table)
     scores: NDArray[np.float64] = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores /= scores.sum(axis=1, keepdims=True)
@@ -83,14 +84,15 @@ def make_table(
 
 
 def check_table(table: pd.DataFrame, name: str) -> None:
-    """Refuse a table that breaks the contract.
+    """Validate a prediction table.
 
     Args:
         table: the prediction table.
-        name: what to call it in the error.
+        name: its name in errors.
 
     Raises:
-        UserError: a column is missing, a logit is not finite, or a clip appears twice for one side, fold and seed.
+        UserError: A column is missing, a logit is not finite, or a clip appears twice in one subset, fold
+            and seed.
     """
     missing = [key for key in KEYS if key not in table.columns]
     if missing or not (labels_of(table) or PREDICTED in table.columns):
@@ -100,28 +102,28 @@ def check_table(table: pd.DataFrame, name: str) -> None:
     wrong = [key for key in ("fold", "seed") if table[key].dtype.kind not in "iu"]
     wrong += [key for key in scores if table[key].dtype.kind not in "fiu"]
     if wrong:
-        raise UserError(f"{name} is not a prediction table: its column {wrong[0]} does not hold numbers alone.")
+        raise UserError(f"{name} is not a prediction table: its column {wrong[0]} has cells that are not numbers.")
     bad = ~np.isfinite(logits_of(table)).all(axis=1)
     if bad.any():
-        clip = table.loc[bad, "clip"].iloc[0]
-        raise UserError(f"{name} has a logit that is not finite, first for clip {clip}; such a run cannot be judged.")
+        clip = table["clip"].iloc[int(bad.argmax())]
+        raise UserError(f"{name} has a logit that is not finite, first for clip {clip}; run it again.")
     twice = table.duplicated(["clip", "side", "fold", "seed"])
     if twice.any():
-        raise UserError(f"{name} names clip {table.loc[twice, 'clip'].iloc[0]} twice; each clip may stand once.")
+        raise UserError(f"{name} has two rows for clip {table.loc[twice, 'clip'].iloc[0]}; expected one row per clip.")
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Check a prediction table and write it as Parquet, atomically."""
+    """Validate a prediction table and write it atomically as Parquet."""
     check_table(table, path.name)
     with writing(path) as temporary:
         table.to_parquet(temporary, index=False, compression="zstd")
 
 
 def read_run(path: Path) -> Run:
-    """Read the table at ``path`` (Parquet) with the signature beside it.
+    """Read the Parquet table at ``path`` and the signature beside it.
 
     Raises:
-        UserError: one of them is missing or damaged.
+        UserError: The table or its signature is missing or damaged.
     """
     signature_path = path.with_suffix(".json")
     table = _with_texts(read_table(path), str(path))
@@ -137,7 +139,7 @@ def read_run(path: Path) -> Run:
 
 
 def _with_texts(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """A table of serlab's own with text as text."""
+    """Convert the text columns of a serlab table to str."""
     there = [key for key in ("clip", "speaker", "label", "side") if key in table.columns]
     return table.assign(**{key: text_of(table[key], name).astype(str) for key in there})
 
@@ -145,9 +147,9 @@ def _with_texts(table: pd.DataFrame, name: str) -> pd.DataFrame:
 def _check_signature(signature: Any, path: Path) -> None:
     for key, kinds in _SIGNATURE.items():
         if not isinstance(signature, dict) or key not in signature:
-            raise UserError(f"{path} is not a signature of a run: it has no {key}; restore it or move the run.")
+            raise UserError(f"{path} is not the signature of a run: it has no {key}; restore it or move the run.")
         if not (signature[key] is None or isinstance(signature[key], kinds)):
-            raise UserError(f"{path} is not a signature of a run: its {key} is damaged; restore it or move the run.")
+            raise UserError(f"{path} is not the signature of a run: its {key} is damaged; restore it or move the run.")
 
 
 def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
@@ -155,31 +157,31 @@ def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
 
     Args:
         folder: the protocol's folder.
-        recipes: folder names of the recipes to read; all where none is named.
+        recipes: folder names of the recipes to read; empty for all.
     """
     paths = sorted(folder.glob("*/fold*-seed*.parquet"))
     return [read_run(path) for path in paths if not recipes or path.parent.name in recipes]
 
 
 def read_protocols(folder: Path, recipes: Collection[str] = ()) -> dict[str, list[Run]]:
-    """Read the runs below ``<out>/<corpus>``, as :func:`read_runs`, by the name of their protocol."""
+    """Read the runs below ``<out>/<corpus>``: protocol name -> runs as from :func:`read_runs`."""
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     return {path.name: runs for path in inner if (runs := read_runs(path, recipes))}
 
 
 def read_foreign(path: Path) -> pd.DataFrame:
-    """Read predictions that serlab did not make, or that ``serlab predict`` made.
+    """Read predictions from ``serlab predict`` or from another program.
 
     Args:
-        path: CSV, JSON lines or Parquet with a column that names clips (see :mod:`serlab.tables.naming`) and one
-            ``logit_<label>`` or ``prob_<label>`` a class, or ``predicted`` alone; speaker, label, ``side``, ``fold``
-            and ``seed`` are optional (they may come from the corpus).
+        path: CSV, JSON lines or Parquet with a column that names clips (see :mod:`serlab.tables.naming`)
+            and either one ``logit_<label>`` or ``prob_<label>`` per class or ``predicted``. Speaker, label,
+            ``side``, ``fold`` and ``seed`` are optional, because the corpus may provide them.
 
     Returns:
         As :func:`understood`.
 
     Raises:
-        UserError: the file cannot be read, or columns are missing or hold impossible values.
+        UserError: The file cannot be read, or columns are missing or have invalid values.
     """
     return understood(read_table(path), str(path))
 
@@ -187,26 +189,26 @@ def read_foreign(path: Path) -> pd.DataFrame:
 def understood(
     table: pd.DataFrame, source: str, named: Mapping[str, str] | None = None, *, quiet: bool = False
 ) -> pd.DataFrame:
-    """Take from a table what can be judged.
+    """Extract the columns of a table that can be evaluated.
 
     Args:
-        table: cells as :func:`serlab.tables.reading.read_table` gives them, or a table made in Python.
-        source: what to call it.
-        named: columns that stand for ``clip``, ``label`` or ``speaker`` where the table has them.
-        quiet: whether to say nothing of columns that are not used.
+        table: cells as from :func:`serlab.tables.reading.read_table`, or a table made in Python.
+        source: name of the table in messages.
+        named: columns to use for ``clip``, ``label`` or ``speaker``, if the table has them.
+        quiet: whether to suppress the message about unused columns.
 
     Returns:
-        ``clip``; of ``speaker``, ``label`` (None where empty), ``side``, ``fold`` (whole numbers, or else text) and
-        ``seed`` those that are there; and the scores: ``logit_<label>`` columns, the labels in alphabetical order
-        (probabilities become natural logarithms, floored at 1e-12), or where there are none ``predicted``.
+        A table with ``clip``; ``speaker``, ``label`` (None if empty), ``side``, ``fold`` (whole numbers or
+        text) and ``seed`` if present; and either ``logit_<label>`` columns in alphabetical order of the
+        labels (probabilities become natural logarithms, floored at 1e-12) or ``predicted``.
 
     Raises:
-        UserError: columns are missing or hold impossible values.
+        UserError: Columns are missing or have invalid values.
     """
     names = [str(name) for name in table.columns]
     table = table.set_axis(names, axis=1)
     if len(set(names)) < len(names):
-        raise UserError(f"{source} has two columns of one name; each needs a name of its own.")
+        raise UserError(f"{source} has two columns of the same name; column names must be unique.")
     keys = {role[0]: found for role in _ROLES if (found := column(names, role, source, quiet=quiet))}
     keys |= {key: name for key, name in (named or {}).items() if name in names and name not in CLIP}
     kinds = {kind: _scores(names, kind, source) for kind in (PREFIX, _PROBABILITY)}
@@ -214,7 +216,7 @@ def understood(
     if "clip" not in keys or len(kinds) > 1 or not (kinds or PREDICTED in keys):
         raise UserError(_lacking(names, keys, source))
     if table.empty:
-        raise UserError(f"{source} has no rows; give it one per clip.")
+        raise UserError(f"{source} is empty; expected one row per clip.")
     scored = {name for columns in kinds.values() for name in columns.values()}
     spare = [name for name in names if name not in scored and name not in keys.values()]
     if spare and not quiet:
@@ -235,20 +237,20 @@ def understood(
     ((kind, columns),) = kinds.items()
     scores = _logarithms(table, columns, kind, kept["clip"], source)
     logits = pd.DataFrame(scores, columns=[PREFIX + label for label in columns], index=kept.index)
-    found = pd.concat([kept.drop(columns=PREDICTED, errors="ignore"), logits], axis=1)
+    result = pd.concat([kept.drop(columns=PREDICTED, errors="ignore"), logits], axis=1)
     if PREDICTED in kept and not quiet:
         best = np.array(list(columns), object)[scores.argmax(axis=1)]
         other = int(((kept[PREDICTED] != "") & (kept[PREDICTED] != best)).sum())
         if other:
-            say(f"{source}: predicted is not the most probable label in {other:,} rows; the probabilities are judged.")
-    return found
+            say(f"{source}: predicted is not the most probable label in {other:,} rows; the probabilities are used.")
+    return result
 
 
 _ROLES = (CLIP, SPEAKER, LABEL, ("side",), ("fold",), ("seed",), (PREDICTED,))
 
 
 def _scores(names: Sequence[str], kind: str, source: str) -> dict[str, str]:
-    """Label -> column of its score, in alphabetical order of the labels."""
+    """Label -> column of its score, sorted by label."""
     found: dict[str, str] = {}
     for name in names:
         if name.casefold().startswith(kind):
@@ -261,7 +263,7 @@ def _scores(names: Sequence[str], kind: str, source: str) -> dict[str, str]:
 
 
 def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
-    """The sentence for a table that lacks clips or scores."""
+    """Compose the error for a table without clips or scores."""
     there = ", ".join(names[:_MOST_NAMED])
     hint = "" if "clip" in keys else alike(names, CLIP, "--path-column")
     like = next((name for name in names if _LIKE_SCORE.match(name)), None)
@@ -269,36 +271,36 @@ def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
         hint = alike(names, (PREDICTED,)) or (f"; rename {like!r} prob_{_LIKE_SCORE.sub('', like)}" if like else "")
     return (
         f"{source} needs a column clip (or {', '.join(CLIP[1:4])}) and, for each label, either logit_<label> or "
-        f"prob_<label>, or else the column predicted; it has {there}{hint}."
+        f"prob_<label>, or the column predicted; it has {there}{hint}."
     )
 
 
 def _logarithms(
     table: pd.DataFrame, columns: Mapping[str, str], kind: str, clips: pd.Series, source: str
 ) -> NDArray[np.float64]:
-    """The scores as finite natural logarithms, shape (rows, labels)."""
+    """Return the scores as finite natural logarithms, shape (rows, labels)."""
     scores = numbers_of(table, list(columns.values()), source)
-    if (bad := ~(np.abs(scores) <= _LARGEST_SCORE).all(axis=1)).any():
+    bad = ~np.asarray((np.abs(scores) <= _LARGEST_SCORE).all(axis=1))
+    if bad.any():
         raise UserError(f"{source} has a score that is not finite, first for clip {clips[bad].iloc[0]}.")
     if kind == PREFIX:
         return scores
     sums = scores.sum(axis=1)
-    outside = ((scores < 0) | (scores > 1 + 1e-6)).any(axis=1)
+    outside = np.asarray(((scores < 0) | (scores > 1 + 1e-6)).any(axis=1))
     if outside.any():
         cents = "; divide them by 100" if np.allclose(sums, 100, rtol=_SUM_TOLERANCE) else ""
         raise UserError(f"{source} has a probability outside 0 to 1, first for clip {clips[outside].iloc[0]}{cents}.")
     if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
         raise UserError(
             f"{source} has probabilities that do not sum to 1 over {', '.join(columns.values())}, first those of clip "
-            f"{clips[wrong].iloc[0]} ({sums[wrong][0]:.3g}); correct them, or add the column of the label that is "
-            "missing."
+            f"{clips[wrong].iloc[0]} ({sums[wrong][0]:.3g}); correct them or add the missing label's column."
         )
     logarithms: NDArray[np.float64] = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
     return logarithms
 
 
 def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Seeds as whole numbers; folds too where all are, else as the text that they are called. Empty columns go."""
+    """Convert seeds to whole numbers, and folds too if all of them are; drop these columns if empty."""
     for key in ("fold", "seed"):
         if key not in kept:
             continue
@@ -315,7 +317,7 @@ def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
             row = bad.index(True)
             raise UserError(
                 f"{source} has a {key} that is not a whole number: {texts.iloc[row][:_MOST_SHOWN]!r} for clip "
-                f"{kept['clip'].iloc[row]}; give every row one, or remove the column."
+                f"{kept['clip'].iloc[row]}; fill every row or remove the column."
             )
         if None not in numbers:
             kept[key] = np.array(numbers, np.int64)
@@ -323,7 +325,7 @@ def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _whole(text: str) -> int | None:
-    """A whole number of moderate size, also written with zeros behind its point.
+    """Parse a whole number of at most nine digits; a fraction of zeros is allowed.
 
     >>> _whole("3"), _whole("3.0"), _whole("1e30"), _whole("Session1")
     (3, 3, None, None)
@@ -342,5 +344,5 @@ def _is_number(text: str) -> bool:
 
 
 def _row(place: object) -> object:
-    """A row's number as a person counts it."""
+    """Return a row's number, counted from 1."""
     return place + 1 if isinstance(place, int) else place

@@ -1,12 +1,12 @@
-"""Tables that users have made, read whole and checked: CSV, JSON lines or Parquet.
+"""Read and check tables from users: CSV, JSON lines or Parquet.
 
-Whatever a file holds, reading it ends in a table or in one sentence. What is not used is said: columns without a name
-(spreadsheets and pandas write their row numbers so) and rows of empty cells alone.
+Any file content ends in a table or in a one-sentence error. A message lists what is dropped: columns
+without a name (spreadsheets and pandas write row numbers this way) and empty rows.
 
-Cells of CSV are text without surrounding blanks, those of JSON what JSON says, those of Parquet text, numbers or truth
-values; a column of anything else (lists, structures, bytes, dates) is there by name and refused where it is used (see
-:mod:`serlab.tables.cells`). The index of a table is each row's place in the file from 0, so that errors name the right
-row.
+CSV cells are stripped text, JSON cells keep their JSON type, and Parquet cells are text, numbers or
+booleans. Columns of other types (lists, structures, bytes, dates) are kept by name and raise an error
+when they are used (see :mod:`serlab.tables.cells`). The index of a table is each row's position in the
+file, from 0, so that errors name the right row.
 """
 
 from __future__ import annotations
@@ -45,35 +45,35 @@ _STARTS = {
     b"\xfd7zXZ": "it is compressed; unpack it",
     b"PARE": "it is encrypted; write it without encryption",
 }
-# pandas and spreadsheets write their row numbers into columns that they call so.
+# Names that pandas and spreadsheets give to columns of row numbers.
 _NAMELESS = re.compile(r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__)?")
 
 
 def read_table(path: Path, what: str = "table") -> pd.DataFrame:
-    """Read a table that a user has made.
+    """Read a table from a file.
 
     Args:
-        path: the file; its content and its ending tell the format.
-        what: what it is, for errors: ``table`` or ``split``.
+        path: the file; content and extension determine the format.
+        what: the noun for errors, ``table`` or ``split``.
 
     Raises:
-        UserError: there is no such file, or it cannot be read as such a table.
+        UserError: The file is missing or cannot be read as a table.
     """
     return parse(content_of(path, what), path, what)
 
 
 def content_of(path: Path, what: str = "table") -> bytes:
-    """Read the bytes of a table, once, so that it can come from a pipe too.
+    """Read the bytes of a table once, so that pipes work too.
 
     Raises:
-        UserError: there is no such file, it is no file, or it is too large.
+        UserError: The file is missing, not a regular file, or too large.
     """
     try:
         kind = path.stat()
         if stat.S_ISDIR(kind.st_mode):
             raise UserError(f"the {what} {path} is a folder; expected a CSV file.")
         if not (stat.S_ISREG(kind.st_mode) or stat.S_ISFIFO(kind.st_mode)):
-            raise UserError(f"the {what} {path} is a device and no file; expected a CSV file.")
+            raise UserError(f"the {what} {path} is a device; expected a CSV file.")
         with path.open("rb") as stream:
             content = stream.read(_MOST_BYTES + 1) if kind.st_size <= _MOST_BYTES else b""
     except FileNotFoundError as error:
@@ -81,20 +81,20 @@ def content_of(path: Path, what: str = "table") -> bytes:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the {what} {path}: {getattr(error, 'strerror', None) or error}.") from error
     if max(kind.st_size, len(content)) > _MOST_BYTES:
-        raise UserError(f"the {what} {path} is larger than {_MOST_BYTES // 2**20} MB; split it, or leave columns out.")
+        raise UserError(f"the {what} {path} is larger than {_MOST_BYTES // 2**20} MB; split it or remove columns.")
     return content
 
 
 def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
-    """Make a table of a file's bytes.
+    """Parse the bytes of a file as a table.
 
     Args:
         content: the bytes.
-        path: the file, for its ending and for errors.
-        what: what it is, for errors.
+        path: the file, for its extension and for errors.
+        what: the noun for errors.
 
     Raises:
-        UserError: they are no such table.
+        UserError: The bytes are not a valid table.
     """
     ending = path.suffix.lower()
     if why := next((why for start, why in _STARTS.items() if content.startswith(start)), ""):
@@ -109,7 +109,7 @@ def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
 
 
 def _guarded(read: Callable[[], pd.DataFrame], path: Path, what: str, expected: str) -> pd.DataFrame:
-    """Let whatever a parser says of a stranger's file become a sentence: no list of its exceptions would be whole."""
+    """Turn any parser exception into a UserError; parsers don't document all exceptions that they raise."""
     try:
         return read()
     except MemoryError as error:
@@ -120,14 +120,14 @@ def _guarded(read: Callable[[], pd.DataFrame], path: Path, what: str, expected: 
 
 
 def _decoded(content: bytes, path: Path, what: str) -> str:
-    # serlab predict gives names of files that are no UTF-8 the bytes that they have on disk.
+    # serlab predict writes file names that are not UTF-8 as their bytes on disk.
     how = "backslashreplace" if content.startswith(_PREDICTED) else "strict"
     try:
         text = content.decode("utf-8-sig", how)
     except UnicodeDecodeError as error:
-        raise UserError(f"the {what} {path} is not in UTF-8; save it again as CSV in UTF-8.") from error
+        raise UserError(f"the {what} {path} is not UTF-8; re-save it as CSV in UTF-8.") from error
     if "\0" in text:
-        raise UserError(f"the {what} {path} is not in UTF-8, for it holds zero bytes; save it again as CSV in UTF-8.")
+        raise UserError(f"the {what} {path} contains zero bytes, so it is not UTF-8; re-save it as CSV in UTF-8.")
     return text
 
 
@@ -135,11 +135,11 @@ def _check_commas(text: str, path: Path, what: str) -> None:
     first = next((line for line in text.splitlines() if line.strip()), "")
     if "," not in first and (used := next((mark for mark in ";\t" if mark in first), "")):
         mark = "semicolons" if used == ";" else "tabs"
-        raise UserError(f"the {what} {path} has {mark} between its columns; save it with commas.")
+        raise UserError(f"the {what} {path} has {mark} between its columns; re-save it with commas.")
 
 
 def _csv(text: str) -> pd.DataFrame:
-    """Cells as text; rows that end early are filled up, and blank lines are none."""
+    """Parse CSV into text cells; short rows are padded and blank lines skipped."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     names: list[str] = []
     columns: list[list[str]] = []
@@ -162,7 +162,7 @@ def _csv(text: str) -> pd.DataFrame:
 
 
 def _json(text: str, ending: str) -> pd.DataFrame:
-    """One object a line, or what ``serlab predict --format json`` prints."""
+    """Parse JSON lines, or the output of ``serlab predict --format json``."""
     if ending == ".json":
         whole = json.loads(text)
         rows = whole.get("predictions") if isinstance(whole, dict) else whole
@@ -190,15 +190,15 @@ def _json_line(number: int, line: str) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys stand once; Python would keep the last."""
+    """Build an object and refuse duplicate keys; Python would keep the last value."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("it names a key twice")
+        raise ValueError("it has a duplicate key")
     return found
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of ``serlab predict`` as its CSV has it: there, ``label`` is what the model said.
+    """Rename the fields of a ``serlab predict`` row as in its CSV; ``label`` is the model's prediction.
 
     >>> _flat({"path": "a.wav", "label": "sad", "probabilities": {"calm": 0.25, "sad": 0.75}})
     {'path': 'a.wav', 'predicted': 'sad', 'prob_calm': 0.25, 'prob_sad': 0.75}
@@ -216,7 +216,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
-    """Columns as Arrow has them: what pandas has noted beside them may be wrong, and nothing here needs it."""
+    """Read Arrow columns without pandas' metadata, which may be wrong and isn't needed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -250,7 +250,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _of_columns(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:
-    """A table of named columns; names without surrounding blanks."""
+    """Build a table from named columns, with stripped names."""
     import numpy as np
     import pandas as pd
 
@@ -274,11 +274,11 @@ def _check_size(rows: int, columns: int) -> None:
 def _check_twice(names: Sequence[str]) -> None:
     twice = next((name for name, count in Counter(names).items() if count > 1 and not _NAMELESS.fullmatch(name)), None)
     if twice is not None:
-        raise UserError(f"it has more than one column {twice!r}, and each needs a name of its own")
+        raise UserError(f"it has more than one column {twice!r}; column names must be unique")
 
 
 def _tidy(table: pd.DataFrame, path: Path, what: str) -> pd.DataFrame:
-    """The table without nameless columns and empty rows, which are said."""
+    """Drop columns without a name and empty rows, and say so."""
     import numpy as np
 
     named = np.array([not _NAMELESS.fullmatch(name) for name in table.columns], bool)

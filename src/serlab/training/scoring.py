@@ -1,24 +1,26 @@
-"""A side of a fold however large: its features are held by half a gigabyte, or pass by once."""
+"""Scoring a subset of any size: up to half a gigabyte of its features is held in memory, more is read each time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serlab.approaches.base import Fitted, Subset
+from serlab.core import FindingsError
+from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
-from serlab.model.classifier import Classifier
 
 HELD_BYTES = 2**29
 
 Chunk = tuple[list[int], list[Features]]
 
 
-class SideScorer:
-    """Scores the clips of one side, once or epoch after epoch; what fits is read once.
+class SubsetScorer:
+    """Scores the clips of one subset, once or epoch after epoch; what fits is read once.
 
     Args:
         store: where features come from.
@@ -35,11 +37,11 @@ class SideScorer:
         for _ in self._chunks():
             pass
 
-    def logits(self, classifier: Classifier) -> NDArray[np.float32]:
+    def logits(self, fitted: Fitted) -> NDArray[np.float32]:
         """Logits of shape (clips, labels), in the order of the files."""
-        scores = np.empty((len(self.files), len(classifier.labels)), np.float32)
+        scores = np.empty((len(self.files), len(fitted.labels)), np.float32)
         for places, features in self._chunks():
-            scores[places] = classifier.logits(features)
+            scores[places] = fitted.logits(features)
         return scores
 
     def _chunks(self) -> Iterator[Chunk]:
@@ -64,22 +66,13 @@ class SideScorer:
             yield chunk
 
 
-def moments(features: Iterable[Features]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation over all frames of all clips, clip by clip.
+def training_uar(fitted: Fitted, store: FeatureStore, train: Subset, title: str) -> float:
+    """UAR of a model on the clips that it was trained on.
 
-    Merged as in Chan, Golub, LeVeque (1983), The American Statistician 37, equation 1.5, which loses no digits.
-
-    Args:
-        features: at least one clip, each of shape (frames, bands).
-
-    Returns:
-        Two arrays of shape (bands,).
+    Raises:
+        FindingsError: its scores are not finite.
     """
-    count, mean, squares = 0, np.float64(0), np.float64(0)
-    for frames in features:
-        own = frames.mean(axis=0, dtype=np.float64)
-        apart, total = own - mean, count + len(frames)
-        squares = squares + np.square(frames - own).sum(axis=0) + np.square(apart) * (count * len(frames) / total)
-        mean = mean + apart * (len(frames) / total)
-        count = total
-    return np.asarray(mean), np.sqrt(squares / count)
+    logits = SubsetScorer(store, train.files, f"{title}: training side").logits(fitted)
+    if not np.isfinite(logits).all():
+        raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
+    return float(uar(confusion(train.targets, logits.argmax(axis=1), len(fitted.labels))))

@@ -27,10 +27,10 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from serlab.approaches.network import Network
-from serlab.approaches.weights import quiet
+from serlab.checkpoints.weights import quiet
 from serlab.core import FindingsError, causes
 from serlab.core.files import unwritable, write_json
-from serlab.core.precision import Precision
+from serlab.core.precision import Precision, without_tf32
 from serlab.core.progress import Bar, bar
 from serlab.core.randomness import keyed_seed
 from serlab.recipes import Training
@@ -84,7 +84,7 @@ def fit(
         # What was interrupted had stopped, and only the selected epoch's weights are to be loaded.
         training = replace(training, epochs=len(_history(log)))
         last_epoch = training.epochs
-    with quiet(), bar(title, last_epoch * _steps_an_epoch(batches, training), done) as progress:
+    with quiet(), without_tf32(), bar(title, last_epoch * _steps_an_epoch(batches, training), done) as progress:
         clock = _Clock(folder, resumed=last is not None)
         callbacks: list[TrainerCallback] = [_Progress(progress), clock, _Patience(training.patience), _End(last_epoch)]
         trainer = _Trainer(network, batches, dev_uar, training, precision, seed, folder, callbacks)

@@ -1,0 +1,260 @@
+"""The contract of an approach: its settings, what it heeds, and how it is fitted, saved and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from serlab.approaches.network import FittedNetwork, Network
+    from serlab.corpora.base import Corpus
+    from serlab.frontends.base import FeaturePrecision, Features, FrontEnd
+    from serlab.frontends.store import ClipFile, FeatureStores
+
+
+class Settings(Protocol):
+    """A recipe's model section: a frozen dataclass whose ``kind`` names the approach."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the approach."""
+
+
+@dataclass(frozen=True)
+class Supports:
+    """What an approach can do, and which settings beside its own have an effect on it.
+
+    Attributes:
+        int8: whether a fitted model can predict in int8.
+        dev: whether it chooses something on a dev subset and cannot be fitted without one or its choice.
+        epochs: whether it is a network that is trained epoch by epoch.
+        heeded: dotted names of the only settings beside ``model`` that have an effect; None if all have.
+        ignored: dotted names of settings beside ``model`` that have none.
+    """
+
+    int8: bool = False
+    dev: bool = False
+    epochs: bool = False
+    heeded: frozenset[str] | None = None
+    ignored: frozenset[str] = frozenset()
+
+    def heeds(self, setting: str) -> bool:
+        """Whether a setting beside ``model``, e.g. ``training.epochs``, has an effect."""
+        return setting not in self.ignored and (self.heeded is None or setting in self.heeded)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What identifies a recipe beside its settings.
+
+    Attributes:
+        weights_sha256: SHA-256 of the pretrained weights, None without any.
+        fixed: what else decides the result without being a setting.
+    """
+
+    weights_sha256: str | None = None
+    fixed: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, checkpoint: str) -> Identity:
+        """The identity of pretrained weights; an empty name has none.
+
+        Raises:
+            UserError, MachineError: the weights cannot be found.
+        """
+        from serlab.checkpoints.weights import find, identity
+
+        return cls(identity(find(checkpoint)) if checkpoint else None)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The train, dev or test subset of a fold, without excluded clips.
+
+    Attributes:
+        clips: rows of the corpus's table.
+        files: the same clips as files.
+        targets: index of each clip's label, shape (clips,).
+    """
+
+    clips: pd.DataFrame
+    files: tuple[ClipFile, ...]
+    targets: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, corpus: Corpus, names: Sequence[str], excluded: frozenset[str] = frozenset()) -> Subset:
+        """Gather the clips ``names`` of a corpus, in their order, without the ``excluded`` ones."""
+        from serlab.frontends.store import ClipFile
+
+        kept = [name for name in names if name not in excluded]
+        clips = corpus.clips.set_index("clip").loc[kept].reset_index()
+        files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float), clips["sha256"]))
+        index = {label: number for number, label in enumerate(corpus.labels)}
+        return cls(clips, files, clips["label"].map(index).to_numpy(np.intp))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What dev subsets have chosen elsewhere, for fitting without one.
+
+    Attributes:
+        epoch: a network's last epoch; None trains it as long as its recipe says.
+        layer, penalty: of a probe.
+    """
+
+    epoch: int | None = None
+    layer: int | None = None
+    penalty: float | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """How a model was fitted, for the run's signature.
+
+    Attributes:
+        selection: how the result was chosen.
+        epochs: number, loss and, with a dev subset, dev UAR of each epoch.
+        best_epoch: the epoch whose weights were kept.
+        chosen: settings that were searched for.
+        earlier_seconds: training time of processes that were interrupted.
+    """
+
+    selection: str
+    epochs: Sequence[Mapping[str, Any]] = ()
+    best_epoch: int | None = None
+    chosen: Mapping[str, Any] | None = None
+    earlier_seconds: float = 0.0
+
+    def data(self) -> dict[str, Any]:
+        """The history as plain data, as in the signature."""
+        found = {"epochs": list(self.epochs), "best_epoch": self.best_epoch, "selection": self.selection}
+        return found if self.chosen is None else {**found, "chosen": dict(self.chosen)}
+
+
+class Fitted(Protocol):
+    """A fitted model.
+
+    Attributes:
+        labels: names of the classes, in the order of the logits.
+        parameters: numbers in the model, and how many of them were trained.
+        needs_serlab: whether plain transformers cannot use the saved folder.
+        history: how it was fitted; None for a loaded one.
+    """
+
+    labels: tuple[str, ...]
+    parameters: tuple[int, int]
+    needs_serlab: bool
+    history: History | None
+
+    @property
+    def precision(self) -> str:
+        """Precision of the matrix products."""
+
+    @property
+    def frontend(self) -> FrontEnd:
+        """The front end, which computes what :meth:`logits` takes."""
+
+    def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """Natural-log scores, shape (clips, labels)."""
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration into an existing folder."""
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What surrounds a fit.
+
+    Attributes:
+        recipe: name of the recipe, for errors.
+        title: what progress bars call this fit.
+        labels: names of the classes.
+        seed: the run's seed.
+        precision: of the matrix products, from :meth:`Approach.precision`.
+        features: what the front end's output is rounded to.
+        stores: features computed so far.
+        fixed: what dev subsets have chosen elsewhere.
+        train: trains a network on a train subset, epoch by epoch, and scores it on a dev subset.
+    """
+
+    recipe: str
+    title: str
+    labels: tuple[str, ...]
+    seed: int
+    precision: str
+    features: FeaturePrecision
+    stores: FeatureStores
+    fixed: Fixed
+    train: Callable[[Network, Subset, Subset | None], FittedNetwork]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model folder, and what its ``serlab.json`` says.
+
+    Attributes:
+        folder: the folder.
+        labels: names of the classes.
+        precision: of the matrix products: ``auto``, ``fp32``, ``bf16`` or ``int8``.
+        features: what the front end's output is rounded to.
+        weights_sha256: SHA-256 of the weights that training started from, or empty.
+    """
+
+    folder: Path
+    labels: tuple[str, ...]
+    precision: str
+    features: FeaturePrecision
+    weights_sha256: str
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Approach(Protocol[S]):
+    """A way to turn clips into logits.
+
+    Attributes:
+        settings: the class of its settings, the recipe's model section.
+        titles: what an error calls one of its kind, and several.
+        supports: what it can do and heeds.
+    """
+
+    settings: type[S]
+    titles: tuple[str, str]
+    supports: Supports
+
+    def identity(self, settings: S) -> Identity:
+        """What identifies a recipe beside its settings.
+
+        Raises:
+            UserError, MachineError: pretrained weights cannot be found.
+        """
+
+    def precision(self, asked: str) -> str:
+        """The precision that ``auto``, ``fp32``, ``bf16`` or ``int8`` is on this machine.
+
+        Raises:
+            MachineError: this machine does not have it.
+        """
+
+    def fit(self, settings: S, train: Subset, dev: Subset | None, context: FitContext) -> Fitted:
+        """Fit on a train subset; what has to be chosen is chosen on the dev subset, or inside the train subset.
+
+        Raises:
+            UserError: the settings do not fit the data, or there is neither a dev subset nor its choice.
+            FindingsError: training diverged.
+        """
+
+    def load(self, settings: S, saved: Saved) -> Fitted:
+        """Load what :meth:`Fitted.save` wrote.
+
+        Raises:
+            UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
+        """

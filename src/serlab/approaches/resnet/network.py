@@ -1,0 +1,191 @@
+"""ResNet18 on log-mel windows: transformers' standard network, or one with stem and width for small inputs.
+
+He et al. 2016, doi:10.1109/CVPR.2016.90; the small stem follows the speaker-recognition ResNets (3 x 3, no
+max-pooling, statistics pooling over time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ResNetModel,
+)
+
+from serlab.approaches.network import Network
+from serlab.approaches.pooling import statistics
+from serlab.approaches.resnet import Settings
+from serlab.checkpoints import building, stored
+from serlab.checkpoints.labels import shown
+from serlab.checkpoints.weights import loading
+from serlab.core import UserError
+from serlab.core.files import read_json, write_json
+from serlab.frontends.base import Features
+from serlab.frontends.logmel import FLOOR_DB, LogMel
+
+_SMALLEST_STD = 1e-5
+_MOST_DB = 10_000
+
+
+class ResNet(Network):
+    """Log-mel windows (batch, frames, bands) to logits (batch, labels).
+
+    Args:
+        settings: the recipe's model section.
+        labels: names of the classes.
+        mean, std: per-band statistics of the training clips, in dB.
+    """
+
+    fill = FLOOR_DB
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: Settings, labels: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.window = settings.window
+        self.frontend = LogMel(settings.logmel)
+        self.needs_serlab = settings.stem == "small"
+        self.register_buffer("mean", mean.float(), persistent=False)
+        self.register_buffer("std", std.float().clamp(min=_SMALLEST_STD), persistent=False)
+        widths = [settings.width * 2**stage for stage in range(4)]
+        config = ResNetConfig(
+            num_channels=1,
+            embedding_size=settings.width,
+            hidden_sizes=widths,
+            depths=[2, 2, 2, 2],
+            layer_type="basic",
+            id2label=dict(enumerate(labels)),
+            label2id={label: index for index, label in enumerate(labels)},
+        )
+        net: Any = _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
+        # Convolutions on a CPU are a sixth faster with channels last; the values are the same.
+        self.net: nn.Module = net.to(memory_format=torch.channels_last)
+        self.config = config
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Score windows of log-mel in dB, shape (batch, frames, bands)."""
+        image = ((features - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
+        out = self.net(image)
+        logits: Tensor = out if isinstance(out, Tensor) else out.logits
+        return logits
+
+    def depth_of(self, name: str) -> int | None:
+        """All layers share one learning rate."""
+        return 0
+
+    def load_image_weights(self, folder: Path) -> None:
+        """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
+        first = "embedder.embedder.convolution.weight"
+        with loading(folder):
+            config = building.read_config(folder, ("resnet",), "a ResNet18")
+            models = MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+            image = building.build(folder, config, models, stored.read(folder), fields={})
+            state = image.resnet.state_dict()
+            state[first] = state[first].sum(dim=1, keepdim=True)
+            network = self.net.get_submodule("resnet")
+            try:
+                stored.check_like(folder, state, network.state_dict())
+            except UserError as error:
+                raise UserError(f"{folder} is no ResNet18 with the standard stem: {error}") from error
+            network.load_state_dict(state)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write configuration, weights and the band statistics."""
+        self.config.architectures = ["ResNetForImageClassification"] if not self.needs_serlab else None
+        self.config.save_pretrained(folder)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+        preprocessor: dict[str, Any] = {
+            **self.frontend.config,
+            "window": self.window,
+            "fill_db": self.fill,
+            "mean_db": self.mean.tolist(),
+            "std_db": self.std.tolist(),
+        }
+        write_json(folder / "preprocessor_config.json", preprocessor)
+
+
+def from_folder(folder: Path, settings: Settings, labels: tuple[str, ...]) -> ResNet:
+    """Load a finished ResNet of serlab's.
+
+    Args:
+        folder: the model folder.
+        settings: of its recipe.
+        labels: names of the classes.
+
+    Raises:
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
+    """
+    path = folder / "preprocessor_config.json"
+    fields = read_json(path)
+    for name, wanted in {**LogMel(settings.logmel).config, "window": settings.window, "fill_db": FLOOR_DB}.items():
+        if fields.get(name, wanted) != wanted:
+            raise UserError(f"{path}: {name} is {shown(fields[name])}, and the recipe says {wanted}; one is damaged.")
+    mean = _bands(path, "mean_db", fields.get("mean_db"), settings.logmel.bands, -_MOST_DB)
+    std = _bands(path, "std_db", fields.get("std_db"), settings.logmel.bands, 0)
+    tensors = stored.read(folder)
+    with torch.device("meta"):
+        empty = ResNet(settings, labels, mean, std)
+    stored.check_like(folder, tensors, empty.net.state_dict())
+    stored.check_finite(folder, tensors)
+    network = ResNet(settings, labels, mean, std)
+    network.net.load_state_dict(tensors)
+    return network
+
+
+def _bands(path: Path, name: str, values: Any, count: int, low: float) -> Tensor:
+    numbers = values if isinstance(values, list) else []
+    if len(numbers) != count or not all(type(value) in (int, float) and low <= value <= _MOST_DB for value in numbers):
+        raise UserError(f"{path}: {name} is {shown(values)}; expected {count} levels in dB.")
+    return torch.tensor(numbers, dtype=torch.float32)
+
+
+def moments(features: Iterable[Features]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation over all frames of all clips, clip by clip.
+
+    Merged as in Chan, Golub, LeVeque (1983), The American Statistician 37, equation 1.5, which loses no digits.
+
+    Args:
+        features: at least one clip, each of shape (frames, bands).
+
+    Returns:
+        Two arrays of shape (bands,).
+    """
+    count, mean, squares = 0, np.float64(0), np.float64(0)
+    for frames in features:
+        own = frames.mean(axis=0, dtype=np.float64)
+        apart, total = own - mean, count + len(frames)
+        squares = squares + np.square(frames - own).sum(axis=0) + np.square(apart) * (count * len(frames) / total)
+        mean = mean + apart * (len(frames) / total)
+        count = total
+    return np.asarray(mean), np.sqrt(squares / count)
+
+
+class _Small(nn.Module):
+    """Standard stages behind a 3 x 3 stride-2 stem; mean over frequency, then mean and deviation over time."""
+
+    def __init__(self, config: Any, dropout: float) -> None:
+        super().__init__()
+        width = config.embedding_size
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
+        self.encoder = ResNetModel(config).encoder
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(2 * config.hidden_sizes[-1], config.num_labels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        maps = self.encoder(self.stem(image)).last_hidden_state
+        frames = maps.mean(dim=2).transpose(1, 2)
+        logits: Tensor = self.classifier(self.dropout(statistics(frames)))
+        return logits

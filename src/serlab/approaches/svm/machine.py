@@ -1,0 +1,394 @@
+"""Support vector machines with an RBF kernel, one against one, and what turns their decision values into logits.
+
+Two ways: the machine's own decision under one temperature, and, for models trained before, a logistic regression over
+the pairs' decision values. The regression has K (K - 1) / 2 weights per label and is fitted on held-out clips alone, so
+that where few speakers own a label its answer can contradict the machine's; nothing new should be trained with it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.approaches.classical import (
+    Array,
+    FittedArrays,
+    Floats,
+    Targets,
+    check_training,
+    check_width,
+    logistic_path,
+    statistics,
+)
+from serlab.core.progress import bar, say
+from serlab.evaluation.calibration import TEMPERATURES, fit_temperature
+from serlab.evaluation.metrics import confusion, uar
+
+_INNER_FOLDS = 3
+_KERNEL_ROWS = 512
+_KERNEL_CACHE_MB = 500
+# A label that an inner machine has not seen: no share of the softmax at any temperature, and still a finite number.
+_UNSEEN = -1e4
+
+
+@dataclass(frozen=True, eq=False)
+class SupportVectors(FittedArrays):
+    """A fitted machine; subclasses say how its decision values become logits.
+
+    Attributes:
+        mean: of the training features, shape (d,).
+        scale: their standard deviation, 1 where it is 0, shape (d,).
+        support: standardised support vectors, shape (s, d).
+        dual: coefficient of each support vector in each pair of labels, shape (s, pairs).
+        offset: of each pair, shape (pairs,).
+        penalty: C, as chosen.
+        gamma: of the kernel exp(-gamma |x - y|^2), as chosen.
+        inner_uar: UAR that chose them, over clips of held-out training speakers.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        "mean": "d", "scale": "d", "support": "sd", "dual": "sP", "offset": "P",
+        "penalty": "", "gamma": "", "inner_uar": "",
+    }  # fmt: skip
+
+    mean: Array
+    scale: Array
+    support: Array
+    dual: Array
+    offset: Array
+    penalty: Array
+    gamma: Array
+    inner_uar: Array
+
+    @classmethod
+    def fit(
+        cls,
+        features: Floats,
+        targets: Targets,
+        speakers: Sequence[str],
+        *,
+        n_labels: int,
+        seed: int,
+        penalties: Sequence[float],
+        gammas: Sequence[float],
+        workers: int | None = None,
+    ) -> Self:
+        """Choose C and gamma on held-out training speakers, calibrate on the same, fit on all clips.
+
+        Up to three inner folds, grouped by speaker and stratified by label; by label alone where fewer than two
+        speakers are known, or where some of them own all clips of all labels but one: then no temperature is fitted.
+        The machine weighs labels equally (``class_weight="balanced"``).
+
+        Args:
+            features: of the training clips, shape (n, d).
+            targets: label indices, shape (n,).
+            speakers: speaker of each clip, empty where unknown.
+            n_labels: length K of the full label list.
+            seed: deals speakers to the inner folds.
+            penalties: values of C to choose from; of equal scores the first wins.
+            gammas: values of gamma to choose from.
+            workers: threads; all processors by default. The result does not depend on it.
+
+        Returns:
+            The fitted model.
+
+        Raises:
+            UserError: a label has fewer than two clips, or a feature is not finite.
+        """
+        check_training(features, targets, n_labels, at_least=2)
+        mean, scale = statistics(features)
+        grid = [(penalty, gamma) for penalty in penalties for gamma in gammas]
+        folds, grouped = _inner_folds(targets, speakers, n_labels, seed)
+        seen = np.zeros((len(targets), n_labels), bool)
+        for held in folds:
+            seen[np.ix_(held, np.unique(targets[~held]))] = True
+        decisions = _held_out(features, targets, folds, grid, n_labels, workers or os.cpu_count() or 1)
+        answers = [cls._answer(values, seen) for values in decisions]
+        scores = np.array([uar(confusion(targets, answer, n_labels)) for answer in answers])
+        best = int(scores.argmax())
+        penalty, gamma = grid[best]
+        machine = _fit_machine((features - mean) / scale, targets, penalty, gamma)
+        return cls(
+            mean=mean,
+            scale=scale,
+            support=machine.support_vectors_,
+            dual=_pair_coefficients(machine),
+            offset=machine.intercept_,
+            penalty=np.array(penalty),
+            gamma=np.array(gamma),
+            inner_uar=scores[best],
+            **cls._calibrate(decisions[best], seen & grouped, targets),
+        )
+
+    @property
+    def n_labels(self) -> int:
+        """Number K of labels, whose K (K - 1) / 2 pairs the machine decides."""
+        return (1 + math.isqrt(1 + 8 * self.offset.size)) // 2
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """C, gamma, and the inner UAR that chose them."""
+        return {"C": float(self.penalty), "gamma": float(self.gamma), "inner_uar": float(self.inner_uar)}
+
+    def decision_values(self, features: Floats) -> Array:
+        """Decision values of all pairs of labels, (0, 1), (0, 2), ..., shape (n, pairs)."""
+        check_width(features, self.mean)
+        inputs = (features - self.mean) / self.scale
+        norms = np.square(self.support).sum(axis=1)
+        values = np.empty((len(inputs), self.offset.size))
+        for start in range(0, len(inputs), _KERNEL_ROWS):
+            rows = inputs[start : start + _KERNEL_ROWS]
+            distances = np.square(rows).sum(axis=1, keepdims=True) - 2 * rows @ self.support.T + norms
+            np.maximum(distances, 0, out=distances)  # Below zero by rounding alone.
+            values[start : start + _KERNEL_ROWS] = np.exp(-self.gamma * distances) @ self.dual + self.offset
+        return values
+
+    @abstractmethod
+    def logits(self, features: Floats) -> Array:
+        """Logits of clips.
+
+        Args:
+            features: shape (n, d).
+
+        Returns:
+            Natural-log scores, shape (n, K); their softmax is the probability.
+
+        Raises:
+            UserError: the features have another width than those of training, or one is not finite.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def _answer(values: Array, seen: NDArray[np.bool_]) -> Targets:
+        """Labels that the held-out clips are given, shape (n,); ``seen``: labels that their machine has learned."""
+
+    @staticmethod
+    @abstractmethod
+    def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
+        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false where their speakers were known."""
+
+
+@dataclass(frozen=True, eq=False)
+class SupportVectorClassifier(SupportVectors):
+    """The machine's own decision: its one-against-rest values, divided by one temperature.
+
+    The label of the highest logit is scikit-learn's ``SVC(break_ties=True).predict``, whatever the temperature.
+
+    Attributes:
+        temperature: above 0, shared by all labels, fitted on held-out training speakers (Guo et al. 2017); 1 where
+            that is not possible, see :attr:`calibrated`.
+        calibrated: 1 where the temperature was fitted, else 0.
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {**SupportVectors.AXES, "temperature": "", "calibrated": ""}
+
+    temperature: Array
+    calibrated: Array
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """C, gamma, the inner UAR that chose them, and the temperature (None where none could be fitted)."""
+        return {**super().chosen, "temperature": float(self.temperature) if self.calibrated else None}
+
+    def logits(self, features: Floats) -> Array:
+        """One-against-rest values over the temperature; see :meth:`SupportVectors.logits`."""
+        values = self.decision_values(features)
+        scores: Array = one_against_rest(values, np.ones((len(values), self.n_labels), bool)) / self.temperature
+        return scores
+
+    @staticmethod
+    def _answer(values: Array, seen: NDArray[np.bool_]) -> Targets:
+        labels: Targets = one_against_rest(values, seen).argmax(axis=1)
+        return labels
+
+    @staticmethod
+    def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
+        # A clip whose label its machine had not seen is wrong at every temperature and says nothing about it.
+        known = seen[np.arange(len(targets)), targets]
+        temperature = TEMPERATURES[1]
+        if known.any():
+            temperature = fit_temperature(one_against_rest(values, seen)[known], targets[known])
+        # At the upper end the held-out probabilities are no better than equal ones; the search returns it rounded.
+        if temperature > 0.999 * TEMPERATURES[1]:
+            say("no temperature fits the held-out training speakers; probabilities are uncalibrated (temperature 1).")
+            return {"temperature": np.array(1.0), "calibrated": np.array(0.0)}
+        return {"temperature": np.array(temperature), "calibrated": np.array(1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class RegressedSupportVectorClassifier(SupportVectors):
+    """The first version: a multinomial logistic regression over the pairs' decision values answers.
+
+    Attributes:
+        weight: from the pairs' decision values to logits, shape (pairs, K).
+        bias: of the logits, shape (K,).
+    """
+
+    AXES: ClassVar[Mapping[str, str]] = {**SupportVectors.AXES, "weight": "PK", "bias": "K"}
+
+    weight: Array
+    bias: Array
+
+    def logits(self, features: Floats) -> Array:
+        """The regression's logits; see :meth:`SupportVectors.logits`."""
+        return self.decision_values(features) @ self.weight + self.bias
+
+    @staticmethod
+    def _answer(values: Array, seen: NDArray[np.bool_]) -> Targets:
+        labels: Targets = votes(values, seen).argmax(axis=1)
+        return labels
+
+    @staticmethod
+    def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
+        ((weight, bias),) = logistic_path(values, targets, seen.shape[1], [1.0])
+        return {"weight": weight, "bias": bias}
+
+
+def votes(values: Array, seen: NDArray[np.bool_]) -> Array:
+    """How many pairs each label wins.
+
+    Args:
+        values: decision values of all pairs, shape (n, pairs).
+        seen: labels that each clip's machine has learned, shape (n, K); the pairs of the others do not vote.
+
+    Returns:
+        Votes, shape (n, K), and -10,000 for labels that were not learned.
+    """
+    signs = _signs(seen.shape[1])
+    valid = _valid(seen)
+    won = np.where(values >= 0, 1, -1) * valid @ signs
+    return np.where(seen, (won + valid @ np.abs(signs)) / 2, _UNSEEN)
+
+
+def one_against_rest(values: Array, seen: NDArray[np.bool_]) -> Array:
+    """One score per label: votes, and below one vote the sum of the label's decision values.
+
+    With s the sum of a label's decision values over its pairs, its score is votes + s / (3 (|s| + 1)): what
+    scikit-learn's ``decision_function_shape="ovr"`` gives. Two labels have the one decision value between them.
+
+    Args:
+        values: decision values of all pairs, shape (n, pairs).
+        seen: labels that each clip's machine has learned, shape (n, K).
+
+    Returns:
+        Scores, shape (n, K), and -10,000 for labels that were not learned.
+    """
+    sums = values * _valid(seen) @ _signs(seen.shape[1])
+    if seen.shape[1] == 2:
+        return np.where(seen, sums / 2, _UNSEEN)
+    return votes(values, seen) + np.where(seen, sums / (3 * (np.abs(sums) + 1)), 0.0)
+
+
+def _signs(n_labels: int) -> Array:
+    """For each pair (rows) 1 at the label (columns) that a positive value speaks for, -1 at the other."""
+    if n_labels == 2:
+        return np.array([[-1.0, 1.0]])  # scikit-learn turns the sign round where there is one pair.
+    signs = np.zeros((n_labels * (n_labels - 1) // 2, n_labels))
+    for pair, (first, second) in enumerate(combinations(range(n_labels), 2)):
+        signs[pair, first], signs[pair, second] = 1.0, -1.0
+    return signs
+
+
+def _valid(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a clip's machine knows both labels of each pair, shape (n, pairs)."""
+    first, second = zip(*combinations(range(seen.shape[1]), 2), strict=True)
+    return seen[:, first] & seen[:, second]
+
+
+def _held_out(
+    features: Floats,
+    targets: Targets,
+    folds: Sequence[NDArray[np.bool_]],
+    grid: Sequence[tuple[float, float]],
+    n_labels: int,
+    workers: int,
+) -> Array:
+    """Decision values of each clip from the machine that has not seen it, shape (grid, n, pairs)."""
+
+    def compute(task: tuple[tuple[float, float], NDArray[np.bool_]]) -> Array:
+        (penalty, gamma), held = task
+        mean, scale = statistics(features[~held])
+        machine = _fit_machine((features[~held] - mean) / scale, targets[~held], penalty, gamma)
+        return _all_pairs(machine, (features[held] - mean) / scale, n_labels)
+
+    tasks = [(point, held) for point in grid for held in folds]
+    decisions = np.zeros((len(grid), len(targets), n_labels * (n_labels - 1) // 2))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with bar("searching C and gamma", len(tasks)) as progress:
+            for step, values in enumerate(pool.map(compute, tasks)):
+                decisions[step // len(folds), folds[step % len(folds)]] = values
+                progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return decisions
+
+
+def _inner_folds(
+    targets: Targets, speakers: Sequence[str], n_labels: int, seed: int
+) -> tuple[list[NDArray[np.bool_]], bool]:
+    """Masks of the clips that each inner fold holds out, and whether these are held out with their speakers.
+
+    Together the folds hold out every clip once. Each leaves at least two labels to learn from.
+    """
+    groups = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
+    alone = np.arange(len(targets))
+    if groups.max() == 0:
+        return _deal(targets, alone, n_labels, seed), True
+    folds = _deal(targets, groups, n_labels, seed)
+    if all(len(np.unique(targets[~held])) > 1 for held in folds):
+        return folds, True
+    say("too few training speakers own a label to hold them out; C and gamma are chosen on clips of known speakers.")
+    return _deal(targets, alone, n_labels, seed), False
+
+
+def _deal(targets: Targets, groups: Targets, n_labels: int, seed: int) -> list[NDArray[np.bool_]]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    number = min(_INNER_FOLDS, int(groups.max()) + 1, int(np.bincount(targets, minlength=n_labels).min()))
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    folds = []
+    for _, held in splitter.split(targets, targets, groups):
+        mask = np.zeros(len(targets), bool)
+        mask[held] = True
+        folds.append(mask)
+    return folds
+
+
+def _fit_machine(inputs: Array, targets: Targets, penalty: float, gamma: float) -> Any:
+    from sklearn.svm import SVC
+
+    options = {"class_weight": "balanced", "decision_function_shape": "ovo", "cache_size": _KERNEL_CACHE_MB}
+    return SVC(C=penalty, gamma=gamma, **options).fit(inputs, targets)
+
+
+def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
+    """Decision values of all pairs of the full label list; 0 where the machine has not seen one of the two."""
+    column = {pair: index for index, pair in enumerate(combinations(range(n_labels), 2))}
+    known = [column[pair] for pair in combinations(machine.classes_.tolist(), 2)]
+    values = np.zeros((len(inputs), len(column)))
+    values[:, known] = machine.decision_function(inputs).reshape(len(inputs), len(known))
+    return values
+
+
+def _pair_coefficients(machine: Any) -> Array:
+    """Spread libsvm's compact coefficients to one column a pair of labels.
+
+    A support vector of label i has K - 1 coefficients, one for each other label j: row j - 1 where j > i, else j.
+    """
+    n_labels = len(machine.classes_)
+    owner = np.repeat(np.arange(n_labels), machine.n_support_)
+    dual = np.zeros((len(owner), n_labels * (n_labels - 1) // 2))
+    for column, (first, second) in enumerate(combinations(range(n_labels), 2)):
+        dual[owner == first, column] = machine.dual_coef_[second - 1, owner == first]
+        dual[owner == second, column] = machine.dual_coef_[first, owner == second]
+    return dual

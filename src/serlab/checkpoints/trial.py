@@ -1,0 +1,36 @@
+"""Trying a model that was just loaded on a second of sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
+
+
+def trial_sound() -> NDArray[np.float32]:
+    """A second of a buzz in a little noise: something to try a model with."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
+    sound: NDArray[np.float32] = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(
+        np.float32
+    )
+    return sound
+
+
+def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
+    """Refuse a model whose scores of one clip are not a finite number for each label.
+
+    Args:
+        folder: where it comes from, for errors.
+        scores: what it gave, shape (1, labels).
+        count: number of labels.
+    """
+    if scores.shape != (1, count):
+        given = " x ".join(map(str, scores.shape[1:]))
+        raise UserError(f"{folder} gives {given} scores for {count} labels; it is damaged.")
+    if not np.isfinite(scores).all():
+        raise UserError(f"the scores of {folder} are not finite; its weights or its configuration are damaged.")

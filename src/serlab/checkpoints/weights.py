@@ -1,0 +1,199 @@
+"""Where pretrained weights lie, and what identifies them.
+
+A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder that holds checkpoints by name and is
+looked into before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or ``whisper-base-encoder/``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
+
+from serlab.core import MachineError, SerlabError, UserError
+from serlab.core.files import sha256_file
+
+VARIABLE = "SERLAB_MODELS"
+WEIGHTS = "model.safetensors"
+FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
+"""Where weights may lie in a folder; the first that is there counts."""
+
+_FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
+"""A folder of the hub's cache, which says where its contents are from."""
+_WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
+_POINTERS = (b"version https://git-lfs", b"/annex/objects", b"../../.git/annex")
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def find(checkpoint: str, *, fetch: bool = True) -> Path:
+    """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
+
+    Args:
+        checkpoint: hub name or local folder.
+        fetch: whether the hub may be asked; what was fetched earlier is found without.
+
+    Raises:
+        UserError: there is no such checkpoint, or its folder has no weights.
+        MachineError: the hub cannot be reached.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return _checked(folder)
+    shelf = os.environ.get(VARIABLE)
+    name = checkpoint.rstrip("/").rsplit("/", 1)[-1]
+    if shelf:
+        for candidate in (Path(shelf) / name, Path(shelf) / f"{name}-encoder"):
+            if candidate.is_dir():
+                return _checked(candidate)
+    if checkpoint.startswith((".", "/", "~")):
+        raise UserError(f"there is no model folder {checkpoint}.")
+    return _fetch(checkpoint, name, offline=not fetch)
+
+
+def public_name(checkpoint: str) -> str:
+    """What a checkpoint is called in results that travel: its hub name, or its folder's own name, never a path.
+
+    >>> public_name("facebook/wav2vec2-base"), public_name("/home/me/models/my-own/")
+    ('facebook/wav2vec2-base', 'my-own')
+    """
+    folder = Path(checkpoint).expanduser()
+    # Links are not followed: the user knows the folder by its own name.
+    folder = folder.absolute() if folder.name not in ("", "..") else folder.resolve()
+    if fetched := _FETCHED.search(folder.as_posix()):
+        return f"{fetched[1]}/{fetched[2]}"
+    local = checkpoint.startswith((".", "/", "~")) or folder.is_dir()
+    return folder.name if local else checkpoint.rstrip("/")
+
+
+def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED, local_files_only=offline)))
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UserError(
+            f"the hub has no model {checkpoint}; {_nearby(name) or 'check the name, or give a local folder'}."
+        ) from error
+    except (OSError, ValueError) as error:
+        ways = _nearby(name) or (
+            f"go online, or put the checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set "
+            "RECIPE:model.checkpoint=FOLDER"
+        )
+        raise MachineError(
+            f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: {ways}."
+        ) from error
+
+
+def _nearby(name: str) -> str | None:
+    """How to take a folder of the checkpoint's own name that lies in the current folder."""
+    if not Path(name, "config.json").is_file():
+        return None
+    return f"a folder {name} lies here; if it is meant, take it with --set RECIPE:model.checkpoint=./{name}"
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} is not a model folder: it has no config.json.")
+    if not any((folder / name).is_file() for name in FILES):
+        raise UserError(f"{folder} has no weights: expected {' or '.join(FILES)}.")
+    return folder
+
+
+def identity(folder: Path) -> str:
+    """SHA-256 of a checkpoint's weight file (of the index, which names each shard's tensors, where it is sharded)."""
+    path = next(folder / name for name in FILES if (folder / name).is_file())
+    status = path.stat()
+    return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _hash(path: Path, _size: int, _modified: int) -> str:
+    return sha256_file(path)
+
+
+Tensors = TypeVar("Tensors")
+
+
+def read_safetensors(path: Path, load: Callable[[Path], Tensors]) -> Tensors:
+    """Read a file of safetensors.
+
+    Args:
+        path: the file.
+        load: the ``load_file`` of safetensors for numpy or torch.
+
+    Raises:
+        UserError: the file is damaged, or was not fetched.
+    """
+    try:
+        return load(path)
+    except SafetensorError as error:
+        refuse_pointer(path)
+        raise UserError(
+            f"{path} is not a whole safetensors file ({' '.join(str(error).split())[:120]}); copy or download it again."
+        ) from error
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a file that git-lfs or git-annex left in place of the weights."""
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(_POINTERS):
+        raise UserError(
+            f"{path} is only a pointer to the weights: they were not fetched; run git lfs pull (or git annex get) "
+            "in its folder, or download the file."
+        )
+
+
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a folder is read and built into one sentence about it.
+
+    Raises:
+        UserError: the folder is damaged or of another kind.
+        MachineError: memory is short.
+    """
+    try:
+        yield
+    except SerlabError:
+        raise
+    except Exception as error:
+        # What a damaged configuration makes of transformers, torch and safetensors is beyond any list of exceptions.
+        short = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        if isinstance(error, MemoryError) or any(words in short for words in _NO_MEMORY):
+            raise MachineError(
+                f"there is not enough memory to load {folder}; free some, or use another model."
+            ) from error
+        if isinstance(error, OSError) and error.strerror:
+            name = error.filename or folder
+            raise UserError(
+                f"{name} cannot be read: {error.strerror}; see whether it is there and who may read it."
+            ) from error
+        raise UserError(f"{folder} cannot be loaded, it is damaged or of another kind: {short}.") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from load reports, bars and warnings; what matters in them is checked and said by serlab."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,78 @@
+"""Commands whose options are a frozen dataclass: one field is one option or argument."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+
+@dataclass(frozen=True)
+class After:
+    """Puts an option into the help right after another one; of several, the one that is defined last comes first.
+
+    Attributes:
+        name: the other option's field. Without this mark, options follow in the order of their definition.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Last:
+    """Puts an option at the end of the help."""
+
+
+def add(app: typer.Typer, function: Callable[[Any], None], name: str | None = None) -> None:
+    """Add a command.
+
+    Args:
+        app: the application.
+        function: takes the options as one object of a dataclass with ``Annotated`` fields, as Typer has them;
+            its docstring is the help.
+        name: the command's name, if not the function's.
+    """
+    (annotation,) = (hint for name, hint in get_type_hints(function).items() if name != "return")
+    kind: Callable[..., Any] = annotation
+
+    def command(**values: Any) -> None:
+        function(kind(**values))
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(_parameters(annotation))  # type: ignore[attr-defined]
+    app.command(name)(command)
+
+
+def _parameters(kind: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    defaults = {field.name: field.default for field in fields(kind)}
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if defaults[name] is MISSING else defaults[name],
+            annotation=hints[name],
+        )
+        for name in _ordered({name: _mark(hints[name]) for name in defaults})
+    ]
+
+
+def _ordered(marks: dict[str, After | Last | None]) -> list[str]:
+    """Names in the order of the help.
+
+    >>> _ordered({"z": Last(), "a": None, "d": None, "c": After("a"), "b": After("a")})
+    ['a', 'b', 'c', 'd', 'z']
+    """
+    names = [name for name, mark in marks.items() if mark is None]
+    for name, mark in marks.items():
+        if isinstance(mark, After):
+            names.insert(names.index(mark.name) + 1, name)
+    return names + [name for name, mark in marks.items() if isinstance(mark, Last)]
+
+
+def _mark(hint: Any) -> After | Last | None:
+    found = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((mark for mark in found if isinstance(mark, After | Last)), None)

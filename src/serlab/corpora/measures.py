@@ -1,0 +1,133 @@
+"""What each clip of a corpus sounds like: whether it can be used, its fingerprint, and a few plain measures.
+
+One pass over a file decodes it once for all of them. The result is remembered by path and SHA-256, so that an unchanged
+corpus is not decoded again, whether it is screened, audited or searched for duplicates.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from serlab.audio import Audio, AudioError
+from serlab.audio.fingerprints import RATE, Print, fingerprint
+from serlab.corpora.base import Corpus
+from serlab.corpora.remembered import home_of, recall, remember
+from serlab.corpora.scan import in_threads
+
+MISSING = "missing"
+"""Fault of a clip that is in the official list and not in this copy of the corpus."""
+
+_VERSION = 3
+_KIND = "measures"
+_FRAME_S = 0.02
+_SPEECH_BELOW_PEAK_DB = 40.0
+_FLOOR_SHARE = 0.05
+_LOWEST_DB = -120.0
+# A clipped wave stays at its highest value; a clean one touches it once in a while.
+_CLIPPED_PEAK, _CLIPPED_RUN = 0.98, 3
+
+
+@dataclass(frozen=True)
+class ClipMeasures:
+    """Measures of one clip.
+
+    Attributes:
+        fault: why the clip cannot be used, as :class:`serlab.audio.AudioError` says; empty if it can.
+        print: its fingerprint, as text.
+        level: root mean square in dB of full scale.
+        floor: level of its quietest twentieth, in dB of full scale.
+        leading: seconds before the first sound within 40 dB of the loudest.
+        clipped: share of samples that stay at full scale for three or more.
+    """
+
+    fault: str = ""
+    print: str = ""
+    level: float = 0.0
+    floor: float = 0.0
+    leading: float = 0.0
+    clipped: float = 0.0
+
+    @property
+    def fingerprint(self) -> Print:
+        """The fingerprint; empty if there is none."""
+        return np.frombuffer(base64.b64decode(self.print), np.uint32).reshape(2, -1)
+
+
+def measure(corpus: Corpus, *, only: pd.Series | None = None) -> pd.Series:
+    """Measure every clip of a corpus that is not remembered.
+
+    Args:
+        corpus: the corpus.
+        only: which rows of its table to measure, as booleans; all by default.
+
+    Returns:
+        :class:`ClipMeasures`, indexed by clip, in the corpus's order.
+    """
+    home = home_of(corpus.clips["path"])
+    table = corpus.clips if only is None else corpus.clips[only]
+    known = recall(_KIND, home)
+    clips = list(zip(table["path"], table["sha256"], strict=True))
+    # What could not be read may be mended without another hash: a permission, a mount.
+    fresh = [(path, sha) for path, sha in clips if path and known.get(path, [])[:2] != [_VERSION, sha]]
+    found = in_threads(lambda clip: _measure(Path(clip[0])), fresh, f"listening to {corpus.name}") if fresh else []
+    measured = {path: asdict(each) for (path, _), each in zip(fresh, found, strict=True)}
+    sound = {path: [_VERSION, sha, measured[path]] for path, sha in fresh if sha and not measured[path]["fault"]}
+    if sound:
+        remember(_KIND, home, known | sound)
+    rows = [_recalled(path, measured, known) for path in table["path"]]
+    return pd.Series(rows, index=table["clip"], dtype=object)
+
+
+def _recalled(path: str, measured: dict[str, Any], known: dict[str, Any]) -> ClipMeasures:
+    if not path:
+        return ClipMeasures(fault=MISSING)
+    return ClipMeasures(**(measured[path] if path in measured else known[path][2]))
+
+
+def _measure(path: Path) -> ClipMeasures:
+    try:
+        sound = Audio.from_file(path)
+    except AudioError as error:
+        return ClipMeasures(fault=error.reason)
+    samples, rate = sound.original, sound.sample_rate
+    levels = _levels(samples, rate)
+    speech = np.flatnonzero(levels >= levels.max() - _SPEECH_BELOW_PEAK_DB)
+    return ClipMeasures(
+        print=base64.b64encode(fingerprint(sound.at(RATE)).tobytes()).decode(),
+        level=_decibel(float(np.mean(np.square(samples, dtype=np.float64)))),
+        floor=float(np.quantile(levels, _FLOOR_SHARE)),
+        leading=float(speech[0]) * _FRAME_S,
+        clipped=_clipped(samples),
+    )
+
+
+def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
+    """Level of each 20 ms in dB of full scale, shape (frames,)."""
+    size = max(1, round(_FRAME_S * rate))
+    whole = samples[: len(samples) // size * size] if len(samples) >= size else samples
+    frames = whole.reshape(-1, min(size, len(whole))).astype(np.float64)
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum((frames**2).mean(axis=1), 10 ** (_LOWEST_DB / 10)))
+    return levels
+
+
+def _clipped(samples: NDArray[np.float32]) -> float:
+    size = np.abs(samples)
+    peak = float(size.max())
+    if peak < _CLIPPED_PEAK:
+        return 0.0
+    top = (size >= peak - 1e-4).astype(np.int8)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], top, [0]]).astype(np.int8)))
+    runs = edges[1::2] - edges[::2]
+    return float(runs[runs >= _CLIPPED_RUN].sum() / len(samples))
+
+
+def _decibel(power: float) -> float:
+    return max(_LOWEST_DB, 10 * math.log10(power)) if power > 0 else _LOWEST_DB

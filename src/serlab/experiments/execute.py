@@ -1,0 +1,98 @@
+"""Doing what a plan says: train, predict, sign and write run after run, so that a killed comparison can go on."""
+
+from __future__ import annotations
+
+import shutil
+
+from serlab.core.files import write_json
+from serlab.core.progress import say
+from serlab.corpora.screening import MAX_SHARE, check_usable
+from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.jobs import spread
+from serlab.experiments.plan import Plan, Todo, todo_of
+from serlab.experiments.run import run
+from serlab.experiments.signature import sign
+from serlab.experiments.workspace import locked, workspace_of
+from serlab.leaks import audit
+from serlab.leaks.findings import verdict
+from serlab.model.card import model_card
+from serlab.model.folder import save
+from serlab.recipes import precision_of
+from serlab.tables import ledger
+from serlab.tables.predictions import write_table
+
+_MOST_NAMED = 20
+
+
+def execute(plan: Plan, *, max_excluded: float = MAX_SHARE, jobs: int = 1) -> None:
+    """Do all runs of a plan that are not there yet.
+
+    Args:
+        plan: the plan.
+        max_excluded: share of clips that may be left out before nothing is run.
+        jobs: how many runs at once, each in a process of its own on its share of the cores.
+
+    Raises:
+        UserError: another process is doing one of the runs, or a subset of a fold is empty.
+        FindingsError: too many clips must be left out, or training diverged.
+        MachineError: disk or network fail, or the system has ended a run's process.
+    """
+    context, waiting = plan.context, plan.waiting
+    if waiting:
+        check_usable(context.corpus, context.exclusions, max_excluded)
+    if plan.done:
+        say(f"{len(plan.done)} of {len(plan.runs)} runs are there already in {context.results.folder}.")
+    if waiting or not context.results.audit.is_file():
+        _audit(context)
+    titles = [f"[{number}/{len(waiting)}] {spec.title}" for number, spec in enumerate(waiting, 1)]
+    if jobs == 1:
+        for spec, title in zip(waiting, titles, strict=True):
+            _do_once(spec, context, title)
+    elif waiting:
+        for spec in waiting:
+            # Finds out whether bf16 is faster, which workers that keep each other busy could not.
+            precision_of(spec.recipe)
+        spread(_do_once, [(title, (spec, context, title)) for spec, title in zip(waiting, titles, strict=True)], jobs)
+
+
+def _audit(context: RunContext) -> None:
+    """Look for leaks, say what was found, and keep it for the report."""
+    findings = [finding.data() for finding in audit(context.corpus, context.split)]
+    said = verdict(findings)
+    say(said)
+    for finding in findings:
+        for named in ("clips", "pairs"):
+            finding[f"{named}_in_all"] = len(finding[named])
+            finding[named] = finding[named][:_MOST_NAMED]
+    found = {"verdict": said, "fingerprint": context.corpus.fingerprint, "findings": findings}
+    write_json(context.results.audit, found)
+
+
+def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
+    with locked(context.files(spec)):
+        # Another process may have done it since the plan was made.
+        todo = todo_of(spec, context)
+        if todo is not Todo.NOTHING:
+            _do(spec, todo, context, title)
+
+
+def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
+    files, started = context.files(spec), ledger.now()
+    result = run(
+        spec,
+        context,
+        workspace=workspace_of(files, context.identity(spec).data()),
+        before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
+        title=title,
+    )
+    signature = sign(spec, context, result, started).data()
+    if context.keep_models:
+        card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
+        save(result.fitted, files.model, signature, card)
+    if todo is not Todo.MODEL:
+        # The table comes last: a run is there once it has one, for a report that is made meanwhile or after a kill.
+        files.table.unlink(missing_ok=True)
+        write_json(files.signature, signature)
+        write_table(files.table, result.table)
+    shutil.rmtree(files.workspace, ignore_errors=True)
+    say(f"{title}: done, training UAR {result.training.train_uar:.3f}")

@@ -1,0 +1,108 @@
+"""Training one model, to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from serlab.core import UserError, argument, setting
+from serlab.corpora import load_corpus
+from serlab.corpora.base import Corpus
+from serlab.corpora.screening import MAX_SHARE
+from serlab.experiments.compare import compare
+from serlab.experiments.deployment import train_on_everyone
+from serlab.model.model import Model, load_model
+from serlab.recipes import Recipe, load_recipe
+
+
+def check_arguments(everyone: bool, of_split: Mapping[str, object], of_everyone: Mapping[str, object]) -> None:
+    """Refuse arguments that contradict ``everyone``.
+
+    Args:
+        everyone: whether to train on all clips.
+        of_split: arguments that need a split, by name; None if not given.
+        of_everyone: arguments that need ``everyone``, likewise.
+
+    Raises:
+        UserError: one of the wrong kind is given.
+    """
+    name = next((name for name, value in (of_split if everyone else of_everyone).items() if value is not None), None)
+    if name and everyone:
+        raise UserError(f"{argument(name)} needs a split, but {argument('everyone')} trains on all clips; omit one.")
+    if name:
+        more = f"; to train for fewer epochs, change {setting('training.epochs')}" if name == "epochs" else ""
+        raise UserError(f"{argument(name)} needs {argument('everyone')}{more}.")
+
+
+def train(
+    recipe: str | Recipe,
+    corpus: str | Corpus,
+    *,
+    data: Path | str | None = None,
+    protocol: str | None = None,
+    fold: int | None = None,
+    seed: int = 0,
+    out: Path | str = "runs",
+    dev_only: bool = False,
+    everyone: bool = False,
+    quote: Path | str | None = None,
+    epochs: int | None = None,
+    max_excluded: float = MAX_SHARE,
+    cache: bool = True,
+) -> Model:
+    """Train a recipe on one fold of a corpus, or on all of its clips, and load the model.
+
+    A run whose results are in ``out`` already is not repeated.
+
+    Args:
+        recipe: name of a preset, path of a YAML file, or a recipe.
+        corpus: a known corpus's name, the path of a folder or table, or a loaded corpus.
+        data: folder of a known corpus.
+        protocol: how to split, as for :func:`serlab.compare`.
+        fold: the fold; 1 if None.
+        seed: the run's seed.
+        out: results folder.
+        dev_only: never predict the test subset.
+        everyone: train on all clips, for use. No clip of the corpus can test such a model.
+        quote: with ``everyone``, a comparison's folder, ``<out>/<corpus>/<protocol>``. The model quotes its figures,
+            and its dev subsets choose the number of epochs.
+        epochs: with ``everyone``, a network's last epoch.
+        max_excluded: share of clips that may be left out before nothing is trained.
+        cache: keep features on disk.
+
+    Returns:
+        The model. Its ``folder`` lies below ``out``.
+
+    Raises:
+        SerlabError: as for :func:`serlab.compare`, or arguments contradict each other.
+    """
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    of_split = {"protocol": protocol, "fold": fold, "dev_only": dev_only or None}
+    check_arguments(everyone, of_split, {"quote": quote, "epochs": epochs})
+    if not everyone:
+        numbers = [1 if fold is None else fold]
+        done = compare(
+            corpus,
+            [loaded],
+            data=data,
+            protocol=protocol,
+            folds=numbers,
+            seeds=[seed],
+            out=out,
+            dev_only=dev_only,
+            keep_models=True,
+            max_excluded=max_excluded,
+            cache=cache,
+        )
+        return load_model(done.models[0])
+    folder = train_on_everyone(
+        corpus if isinstance(corpus, Corpus) else load_corpus(corpus, data=data),
+        loaded,
+        quote=None if quote is None else Path(quote),
+        epochs=epochs,
+        seed=seed,
+        out=Path(out),
+        max_excluded=max_excluded,
+        cache=cache,
+    )
+    return load_model(folder)

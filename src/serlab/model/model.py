@@ -1,0 +1,292 @@
+"""A trained model as its users hold it: paths, arrays or lists of them in, predictions out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.approaches.base import Fitted
+from serlab.core import UserError
+from serlab.core.precision import on_device
+from serlab.evaluation.reliance import Reliance
+from serlab.model import folder as folders
+from serlab.model.card import LIMITS
+from serlab.model.prediction import Prediction
+from serlab.model.schema import FILE, Content
+from serlab.model.scoring import Answered, Scorer, Sound
+
+
+@dataclass(frozen=True)
+class QuotedUar:
+    """Unweighted average recall of models with the same recipe, each tested on clips that it was not trained on.
+
+    Attributes:
+        value: the UAR, 0 to 1.
+        low, high: 95 % interval; None if there are too few speakers.
+        clips, speakers: what it was measured on; speakers are None if unknown.
+        protocol: how the corpus was split.
+        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if unknown.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    clips: int
+    speakers: int | None
+    protocol: str
+    speaker_disjoint: bool | None
+
+    @classmethod
+    def of(cls, quoted: dict[str, Any]) -> QuotedUar:
+        """From what a signature quotes."""
+        others = ("low", "high", "clips", "speakers", "protocol", "speaker_disjoint")
+        return cls(value=quoted["uar"], **{name: quoted[name] for name in others})
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known about a model; only ``limits`` for a checkpoint that serlab did not train.
+
+    Attributes:
+        recipe, recipe_hash: what was trained.
+        corpus: the corpus it was trained on.
+        protocol: how the corpus was split; ``everyone`` if the model was trained on all clips.
+        fold, seed: of the training run; no fold for ``everyone``.
+        trained_in: precision of training.
+        uar: tested UAR, if the folder quotes one.
+        licence, citation: of the corpus.
+        limits: what the model must not be used for.
+        serlab: version that trained the model.
+    """
+
+    recipe: str | None = None
+    recipe_hash: str | None = None
+    corpus: str | None = None
+    protocol: str | None = None
+    fold: int | None = None
+    seed: int | None = None
+    trained_in: str | None = None
+    uar: QuotedUar | None = None
+    licence: str | None = None
+    citation: str | None = None
+    limits: str = LIMITS
+    serlab: str | None = None
+
+    @classmethod
+    def of(cls, signature: dict[str, Any]) -> ModelInfo:
+        """Gather it from the signature of the training run."""
+        recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]["name"]
+        quoted = signature["identity"].get("quoted")
+        return cls(
+            recipe=recipe["name"],
+            recipe_hash=recipe["hash"],
+            corpus=corpus["name"],
+            protocol=protocol,
+            fold=None if "fixed" in signature["identity"] else signature["fold"],
+            seed=signature["seed"],
+            trained_in=signature["precision"],
+            uar=None if quoted is None else QuotedUar.of(quoted),
+            licence=corpus["licence"],
+            citation=corpus["citation"],
+            serlab=signature["serlab"],
+        )
+
+
+class Model:
+    """A trained model; returned by :func:`load_model` and :func:`serlab.train`.
+
+    A prediction depends on its clip alone, however the clip is given. Several threads may use one model; they take
+    turns to compute.
+
+    Attributes:
+        folder: the model folder.
+        labels: names of the emotions, in the order of the probabilities.
+        precision: that predictions are computed in, unless a call asks for another one.
+    """
+
+    def __init__(self, folder: Path | str, *, precision: str = "auto", device: str | None = None) -> None:
+        self.folder = Path(folder)
+        self._precision, self._device = precision, device
+        self._loading = threading.Lock()
+        self._loaded: dict[tuple[str, str | None], Fitted] = {}
+        fitted = self._fitted(precision, device)
+        self.labels, self.precision = fitted.labels, fitted.precision
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What the model was trained on, how well it was tested, and its limits.
+
+        Raises:
+            UserError: the folder is damaged.
+        """
+        if not (self.folder / FILE).is_file():
+            return ModelInfo()
+        try:
+            return ModelInfo.of(Content.read(self.folder).signature)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{self.folder} is damaged: its {FILE} is incomplete.") from error
+
+    def __repr__(self) -> str:
+        return f"Model({str(self.folder)!r}, labels={', '.join(self.labels)}, precision={self.precision})"
+
+    @overload
+    def predict(
+        self,
+        x: list[Any] | tuple[Any, ...],
+        sample_rate: int | None = None,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self,
+        x: Sound,
+        sample_rate: int | None = None,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> Prediction: ...
+
+    def predict(
+        self,
+        x: Any,
+        sample_rate: int | None = None,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict the emotion of one clip, or of each clip in a list.
+
+        Args:
+            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of these. Arrays hold
+                floats within -1 to 1 or integers, and have the shape (samples,), (samples, channels) or
+                (channels, samples) with at most 8 channels.
+            sample_rate: of arrays, in Hz. Required for them, and not allowed for files and ``Audio``.
+            abstain: the largest share of wrong labels to accept, .01 to .5. Clips whose probability is below the
+                threshold that kept to this share on the model's dev subset get no label. On new speakers more labels
+                may be wrong. None labels every clip.
+            precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first call with another
+                precision or device loads the model once more.
+            device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models always use the processor.
+
+        Returns:
+            A prediction per clip, in a list if ``x`` is one. A silent clip has no label and no probabilities.
+
+        Raises:
+            SerlabError: a clip cannot be used (the error names an item of a list), or the model has no such precision,
+                device or abstention threshold.
+        """
+        several = isinstance(x, (list, tuple))
+        found: list[Prediction] = []
+        chunks = self.results(x if several else [x], sample_rate, abstain=abstain, precision=precision, device=device)
+        with closing(chunks):
+            for result in chain.from_iterable(chunks):
+                if isinstance(result, UserError):
+                    raise UserError(f"x[{len(found)}]: {result}") if several else result
+                found.append(result)
+        return found if several else found[0]
+
+    def predict_proba(
+        self, x: Any, sample_rate: int | None = None, *, precision: str | None = None, device: str | None = None
+    ) -> NDArray[np.float64]:
+        """Probabilities of one clip, or of each clip in a list.
+
+        Args:
+            x: as for :meth:`predict`.
+            sample_rate: of arrays, in Hz.
+            precision: the model's own if None.
+            device: the model's own if None.
+
+        Returns:
+            Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of ``labels``. The row of a
+            silent clip is NaN.
+
+        Raises:
+            SerlabError: as for :meth:`predict`.
+        """
+        found = self.predict(x, sample_rate, precision=precision, device=device)
+        rows = [
+            list(one.probabilities.values()) or [np.nan] * len(self.labels)
+            for one in (found if isinstance(found, list) else [found])
+        ]
+        values = np.array(rows, np.float64).reshape(len(rows), len(self.labels))
+        return values if isinstance(found, list) else values[0]
+
+    def results(
+        self,
+        sounds: Sequence[Sound],
+        sample_rate: int | None = None,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+    ) -> Generator[list[Prediction | UserError], None, None]:
+        """Predict clips as they come, in chunks; for more clips than fit in memory.
+
+        Args:
+            sounds: the clips.
+            sample_rate: of arrays, in Hz.
+            abstain: as for :meth:`predict`.
+            precision: the model's own if None.
+            device: the model's own if None.
+
+        Returns:
+            A generator of chunks. Instead of the prediction of a clip that cannot be used, it yields the error.
+
+        Raises:
+            SerlabError: the model has no such precision, device or abstention threshold.
+        """
+        answered = self._answered(abstain)
+        precision = self._precision if precision in (None, self.precision) else precision
+        device = self._device if device is None else device
+        fitted = self._fitted(precision, device)
+        return Scorer(fitted, device, answered).results(sounds, sample_rate)
+
+    def check_abstain(self, abstain: float | None) -> None:
+        """Raise a UserError if :meth:`predict` could not abstain like that."""
+        self._answered(abstain)
+
+    def _fitted(self, precision: str, device: str | None) -> Fitted:
+        key = (precision, device)
+        with self._loading, on_device(device):
+            if key not in self._loaded:
+                self._loaded[key] = folders.load(self.folder, precision)
+            return self._loaded[key]
+
+    def _answered(self, abstain: float | None) -> Answered:
+        if abstain is None:
+            return lambda _: True
+        return partial(self._reliance.answers, threshold=self._reliance.threshold(abstain))
+
+    @cached_property
+    def _reliance(self) -> Reliance:
+        return folders.load_reliance(self.folder)
+
+
+def load_model(folder: Path | str, *, precision: str = "auto", device: str | None = None) -> Model:
+    """Load a model folder.
+
+    Args:
+        folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio classification
+            checkpoint of transformers.
+        precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders) ``int8``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; CUDA if available if None.
+
+    Raises:
+        SerlabError: the folder is not a model or is damaged, or the precision or device is not available.
+    """
+    return Model(folder, precision=precision, device=device)

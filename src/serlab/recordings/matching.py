@@ -1,0 +1,86 @@
+"""The same recording twice, whatever its container, level, sample rate or ends.
+
+Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two waveforms,
+aligned. Two takes of one sentence by one voice never correlate as waveforms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+
+from serlab.audio.fingerprints import RATE, Print
+from serlab.recordings.index import SHORTEST_SHARE, candidates
+
+SAME = 0.7
+"""Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
+_HUM = 80.0
+"""Hz; what lies below is an offset, mains hum or rumble and no speech."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips that are the same recording.
+
+    Attributes:
+        first: place of the one in the list of clips.
+        second: place of the other, larger.
+        correlation: of the aligned waveforms, 0 to 1.
+        offset: seconds by which the first one's sound comes later in it than in the second.
+    """
+
+    first: int
+    second: int
+    correlation: float
+    offset: float
+
+
+def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray[np.float32]]) -> list[Pair]:
+    """Find all pairs of clips that are the same recording.
+
+    Args:
+        prints: each clip's fingerprint; an empty one is never found.
+        samples_of: gives a clip's samples at :data:`serlab.audio.fingerprints.RATE`, by its place; called for few.
+
+    Returns:
+        The pairs, in order.
+    """
+    found = []
+    for first, second in candidates(prints):
+        correlation, offset = aligned(samples_of(first), samples_of(second))
+        if correlation >= SAME:
+            found.append(Pair(first, second, correlation, offset))
+    return found
+
+
+def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
+    """Correlation of two waveforms where they agree best, either polarity.
+
+    Args:
+        first: samples at :data:`serlab.audio.fingerprints.RATE`.
+        second: samples at the same rate.
+
+    Returns:
+        The correlation over the overlap (0 where it is shorter than three fifths of the shorter clip), and by how many
+        seconds the sound comes later in the first.
+    """
+    size = next_fast_len(len(first) + len(second), real=True)
+    low = round(_HUM * size / RATE)
+    spectra = [rfft(samples, size) for samples in (first, second)]
+    for spectrum in spectra:
+        spectrum[:low] = 0
+    product = irfft(spectra[0] * np.conj(spectra[1]), size)
+    first, second = (irfft(each, size)[: len(old)] for each, old in zip(spectra, (first, second), strict=True))
+    lag = int(np.abs(product).argmax())
+    lag = lag if lag < len(first) else lag - size
+    one, other = first[max(0, lag) :], second[max(0, -lag) :]
+    overlap = min(len(one), len(other))
+    one, other = one[:overlap].astype(np.float64), other[:overlap].astype(np.float64)
+    energy = float(np.sqrt((one @ one) * (other @ other)))
+    if not energy or overlap < SHORTEST_SHARE * min(len(first), len(second)):
+        return 0.0, lag / RATE
+    return abs(float(one @ other)) / energy, lag / RATE

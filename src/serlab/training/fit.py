@@ -1,0 +1,147 @@
+"""Fitting a recipe: its approach does it, and a network gets the training loop for it, in one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from serlab import approaches
+from serlab.approaches.base import FitContext, Fitted, Fixed, History, Subset
+from serlab.approaches.network import FittedNetwork, Network
+from serlab.core import UserError
+from serlab.core.precision import resolve
+from serlab.core.progress import say
+from serlab.core.randomness import keyed_seed
+from serlab.evaluation.metrics import confusion, uar
+from serlab.frontends.store import FeatureStore, FeatureStores
+from serlab.recipes import Recipe, precision_of
+from serlab.training import processes, trainer
+from serlab.training.batches import TrainingBatches
+from serlab.training.scoring import SubsetScorer
+from serlab.training.targets import targets_of
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """What is to be fitted, on which clips.
+
+    Attributes:
+        recipe: the recipe.
+        labels: names of the classes.
+        train: the clips to learn from.
+        dev: the clips to choose by; without any, a network is trained to ``fixed.epoch``.
+        seed: the run's seed.
+        stores: features computed so far.
+        workspace: private folder for checkpoints.
+        title: what progress bars call this.
+        fixed: what dev subsets have chosen elsewhere.
+    """
+
+    recipe: Recipe
+    labels: tuple[str, ...]
+    train: Subset
+    dev: Subset | None
+    seed: int
+    stores: FeatureStores
+    workspace: Path
+    title: str
+    fixed: Fixed = field(default_factory=Fixed)
+
+
+def fit(task: FitTask) -> Fitted:
+    """Fit a recipe; if there are several processes, a network is trained in all of them.
+
+    Returns:
+        The fitted model, with its history.
+
+    Raises:
+        UserError: the recipe does not fit the data, or needs a dev subset.
+        FindingsError: training diverged.
+        MachineError: weights, disk or network fail.
+    """
+    together = approaches.get(task.recipe.model.kind).supports.epochs
+    return processes.everywhere(_fit, task) if together else _fit(task)
+
+
+def _fit(task: FitTask) -> Fitted:
+    recipe = task.recipe
+    context = FitContext(
+        recipe=recipe.name,
+        title=task.title,
+        labels=task.labels,
+        seed=task.seed,
+        precision=precision_of(recipe),
+        features=recipe.training.features,
+        stores=task.stores,
+        fixed=task.fixed,
+        train=lambda network, train, dev: _train(task, network, train, dev),
+    )
+    with trainer.own_randomness(keyed_seed(task.seed, "initial weights")):
+        return approaches.get(recipe.model.kind).fit(recipe.model, task.train, task.dev, context)
+
+
+def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -> FittedNetwork:
+    """Train a network epoch by epoch; with several processes, this runs in each of them."""
+    recipe, settings = task.recipe, task.recipe.training
+    masks = recipe.augmentation.time_masks or recipe.augmentation.band_masks
+    if masks and network.frontend.config.get("frontend") == "waveform":
+        raise UserError(
+            f"augmentation.time_masks and augmentation.band_masks hide parts of a spectrogram, but {recipe.name} "
+            "reads the waveform; leave them out for it."
+        )
+    rank, world = processes.share()
+    store = task.stores.of(network.frontend)
+    batches = TrainingBatches(
+        store,
+        train.files,
+        targets_of(train.clips, task.labels, settings.targets),
+        augmentation=recipe.augmentation,
+        batch_size=settings.batch_size,
+        batch_seconds=settings.batch_seconds,
+        window=network.window,
+        fill=network.fill,
+        max_seconds=min(settings.max_seconds, network.longest),
+        seed=task.seed,
+        share=(rank, world),
+    )
+    precision = resolve(settings.precision)
+    fitted = FittedNetwork(network, task.labels, precision)
+    every_view = settings.epochs >= len(batches.views)
+    kept = "cached" if every_view else "possible"
+    say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views a clip")
+    if every_view:
+        # All are needed, so compute them first: the time left can then be told from the first steps.
+        store.fill(train.files[rank::world], batches.views, task.seed, f"{task.title}: features")
+        processes.exchange(None)
+    found = trainer.fit(
+        network,
+        batches,
+        None if dev is None else _dev_uar(fitted, store, dev, task.title),
+        training=settings,
+        precision=precision,
+        seed=task.seed,
+        folder=task.workspace,
+        title=task.title,
+        last_epoch=task.fixed.epoch,
+    )
+    fitted.history = History(**found)
+    return fitted
+
+
+def _dev_uar(fitted: Fitted, store: FeatureStore, dev: Subset, title: str) -> Callable[[], float]:
+    """A function that scores the dev subset, each process its share of the clips."""
+    rank, world = processes.share()
+    scorer = SubsetScorer(store, dev.files[rank::world], f"{title}: dev features")
+    scorer.hold()
+
+    def score() -> float:
+        mine = scorer.logits(fitted).argmax(axis=1)
+        predicted = np.empty(len(dev.files), np.intp)
+        for number, part in enumerate(processes.exchange(mine)):
+            predicted[number::world] = part
+        return float(uar(confusion(dev.targets, predicted, len(fitted.labels))))
+
+    return score

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+from serlab.checkpoints import weights
+from serlab.checkpoints.weights import find, identity, quiet
+from serlab.core import MachineError, UserError
+from serlab.core.files import sha256_file
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """Neither the developer's own checkpoints nor a hub."""
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+def put(folder, *files):
+    folder.mkdir(parents=True)
+    for name in files or ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_folder_is_taken_as_given(tmp_path):
+    folder = put(tmp_path / "mine")
+    assert find(str(folder)) == folder
+
+
+@pytest.mark.parametrize("name", ["whisper-base", "whisper-base-encoder"])
+def test_checkpoints_are_found_by_name_below_the_shelf(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SERLAB_MODELS", str(tmp_path / "shelf"))
+    folder = put(tmp_path / "shelf" / name)
+    assert find("openai/whisper-base") == find("whisper-base") == folder
+
+
+def test_the_plain_name_wins_over_the_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLAB_MODELS", str(tmp_path))
+    put(tmp_path / "whisper-base-encoder")
+    plain = put(tmp_path / "whisper-base")
+    assert find("openai/whisper-base") == plain
+
+
+def test_a_folder_without_weights_is_not_taken(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"no weights.*model\.safetensors"):
+        find(str(put(tmp_path / "empty", "config.json")))
+    with pytest.raises(UserError, match=r"no config\.json"):
+        find(str(put(tmp_path / "other", "model.safetensors")))
+    monkeypatch.setenv("SERLAB_MODELS", str(tmp_path))
+    with pytest.raises(UserError, match="no weights"):
+        find("openai/empty")
+
+
+@pytest.mark.parametrize("name", ["./absent", "/absent/model", "~/absent"])
+def test_a_path_is_never_looked_for_on_the_hub(name):
+    with pytest.raises(UserError, match="there is no model folder"):
+        find(name)
+
+
+def test_without_a_hub_the_sentence_says_what_to_do():
+    with pytest.raises(MachineError) as caught:
+        find("facebook/wav2vec2-base")
+    for phrase in ("facebook/wav2vec2-base", "$SERLAB_MODELS/wav2vec2-base", "--set RECIPE:model.checkpoint=FOLDER"):
+        assert phrase in str(caught.value)
+
+
+def test_a_folder_of_the_checkpoint_s_name_that_lies_here_is_named(tmp_path, monkeypatch):
+    put(tmp_path / "wav2vec2-base")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MachineError, match=r"a folder wav2vec2-base lies here.*model\.checkpoint=\./wav2vec2-base\."):
+        find("facebook/wav2vec2-base")
+    assert str(find("wav2vec2-base")) == "wav2vec2-base"
+
+
+@pytest.mark.parametrize("error", [RepositoryNotFoundError, HFValidationError])
+def test_a_name_that_no_hub_knows_is_the_users_mistake(monkeypatch, error):
+    def answer(*args, **how):
+        if error is HFValidationError:
+            raise HFValidationError("bad name")
+        raise RepositoryNotFoundError("no such repository", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", answer)
+    with pytest.raises(UserError, match="no model some/thing"):
+        find("some/thing")
+
+
+def test_what_the_hub_gives_is_checked(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **how: str(put(tmp_path / "a", "x.json")))
+    with pytest.raises(UserError, match=r"no config\.json"):
+        find("some/thing")
+
+
+def test_identity_is_that_of_the_weights_wherever_they_lie(tmp_path):
+    one = put(tmp_path / "one")
+    (one / "model.safetensors").write_bytes(b"weights")
+    other = tmp_path / "elsewhere" / "other"
+    shutil.copytree(one, other)
+    (other / "config.json").write_text('{"a": 1}')
+    assert identity(one) == identity(other) == sha256_file(one / "model.safetensors")
+    (other / "model.safetensors").write_bytes(b"other weights")
+    assert identity(other) == sha256_file(other / "model.safetensors") != identity(one)
+
+
+def test_quiet_gives_back_what_was_set():
+    from transformers.utils import logging
+
+    logging.set_verbosity_info()
+    try:
+        with quiet():
+            assert logging.get_verbosity() == logging.ERROR
+            assert not logging.is_progress_bar_enabled()
+        assert logging.get_verbosity() == logging.INFO
+        assert logging.is_progress_bar_enabled()
+    finally:
+        logging.set_verbosity_warning()

@@ -1,0 +1,92 @@
+"""Measures of clips, decoded once and remembered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from tests.recordings.conftest import RATE, silent, take
+
+from serlab.audio import Audio
+from serlab.corpora import load_corpus
+from serlab.corpora.base import Corpus
+from serlab.corpora.measures import measure
+from serlab.corpora.screening import screen
+from serlab.recordings.duplicates import find_duplicates
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
+    sounds = {
+        "calm/plain": take(1, 0),
+        "calm/late": np.concatenate([silent(RATE // 2), take(2, 0)]),
+        "calm/loud": np.clip(20 * take(3, 0), -1, 1),
+        "sad/constant": np.full(RATE, 0.25, np.float32),
+        "sad/silent": silent(RATE),
+        "sad/short": take(4, 0)[:2000],
+    }
+    for name, sound in sounds.items():
+        path = tmp_path / "clips" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, sound, RATE)
+    (tmp_path / "clips" / "sad" / "broken.wav").write_bytes(b"RIFF1234WAVEnothing")
+    return tmp_path / "clips"
+
+
+@pytest.fixture
+def corpus(folder: Path) -> Corpus:
+    return load_corpus(str(folder))
+
+
+def test_measures_and_faults(corpus: Corpus) -> None:
+    measured = measure(corpus)
+    assert measured["sad/silent"].fault == "silent"
+    assert measured["sad/broken"].fault
+    assert measured["sad/constant"].fault == "silent"
+    assert measured["calm/loud"].clipped > 0.01
+    assert measured["calm/plain"].clipped == 0
+    assert measured["calm/late"].leading == pytest.approx(measured["calm/plain"].leading + 0.5, abs=0.06)
+    assert measured["calm/late"].floor < -80 < measured["calm/loud"].level
+    assert len(measured["calm/plain"].fingerprint[0]) > 200
+    assert measured["sad/short"].fingerprint.shape == (2, 0)
+
+
+def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    from_file = Audio.from_file
+    monkeypatch.setattr(Audio, "from_file", lambda path: (decoded.append(Path(path).name), from_file(path))[1])
+    first = measure(corpus)
+    assert len(decoded) == 7
+    decoded.clear()
+    assert measure(corpus).tolist() == first.tolist()
+    # What cannot be used is looked at again: the reason may have been the moment's.
+    assert sorted(decoded) == ["broken.wav", "constant.wav", "silent.wav"]
+    soundfile.write(folder / "calm" / "plain.wav", take(9, 0), RATE)
+    decoded.clear()
+    assert measure(load_corpus(str(folder)))["calm/plain"] != first["calm/plain"]
+    assert "plain.wav" in decoded
+
+
+def test_a_first_screening_audit_and_search_open_each_file_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for header and hash, once for samples; the files that cannot be used are looked at again each time."""
+    for name in ("sad/silent", "sad/constant", "sad/broken"):
+        (folder / f"{name}.wav").unlink()
+    soundfile.write(folder / "sad" / "plain.wav", take(5, 0), RATE)
+    opened: Counter[str] = Counter()
+    open_file = Path.open
+
+    def counted(path: Path, *args: Any, **options: Any) -> Any:
+        opened[path.name] += path.suffix == ".wav"
+        return open_file(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", counted)
+    corpus = load_corpus(str(folder))
+    assert screen(corpus) == []
+    measure(corpus)
+    assert find_duplicates(corpus) == []
+    assert +opened == {"plain.wav": 4, "late.wav": 2, "loud.wav": 2, "short.wav": 2}  # Two are called plain.wav.
