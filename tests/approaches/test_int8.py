@@ -46,3 +46,23 @@ def test_a_model_folder_loads_in_int8_and_others_say_what_it_is_for(tiny_models:
     for name in ("tiny-resnet", "mfcc-svm"):
         with pytest.raises(UserError, match="int8 needs a fine-tuned speech encoder"):
             load(tiny_models[name], "int8")
+
+
+@pytest.mark.parametrize("engine", ["qnnpack", "x86"])
+def test_the_engine_of_the_process_is_left_as_it_is(engine: str) -> None:
+    if engine not in torch.backends.quantized.supported_engines:
+        pytest.skip(f"this PyTorch has no {engine}")
+    before = torch.backends.quantized.engine
+    torch.manual_seed(0)
+    values, results = torch.randn(2, 30, 16), []
+    try:
+        for given in (before, engine):
+            torch.backends.quantized.engine = given
+            torch.manual_seed(1)
+            layers = torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(16, 8)))
+            quantise(layers)
+            assert torch.backends.quantized.engine == given
+            results.append(layers(values))
+    finally:
+        torch.backends.quantized.engine = before
+    assert torch.equal(*results)

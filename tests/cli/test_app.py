@@ -64,7 +64,7 @@ def test_what_the_system_refuses_is_told_in_a_sentence(serlab, monkeypatch, erro
     def refuse() -> None:
         raise error
 
-    monkeypatch.setattr("serlab.corpora.corpus_names", refuse)
+    monkeypatch.setattr("serlab.corpora.descriptions", refuse)
     ended = serlab("corpora")
     assert ended.code == code
     assert sentence in ended.sentence
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_with_130_and_says_that_it_can_go_on(serlab, monkeypatch):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("serlab.corpora.corpus_names", interrupt)
+    monkeypatch.setattr("serlab.corpora.descriptions", interrupt)
     ended = serlab("corpora")
     assert ended.code == 130
     assert ended.sentence == "interrupted; the same command goes on from here."

@@ -28,7 +28,7 @@ def failing(serlab, monkeypatch):
                 how()
             raise raising
 
-        monkeypatch.setattr("serlab.corpora.corpus_names", fail)
+        monkeypatch.setattr("serlab.corpora.descriptions", fail)
         return serlab("corpora")
 
     return call
@@ -225,8 +225,8 @@ def test_warnings_are_shown_only_to_those_who_ask(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"
-        "def warn():\n    warnings.warn('look at this')\n    return {'a': 'b'}\n"
-        "serlab.corpora.corpus_names = warn\n"
+        "def warn():\n    warnings.warn('look at this')\n    return serlab.corpora.description.descriptions()\n"
+        "serlab.corpora.descriptions = warn\n"
         "serlab.cli.main()"
     )
     for options, shown in (([], False), (["-W", "always"], True)):

@@ -298,3 +298,14 @@ def test_a_file_name_that_steers_the_terminal_is_shown_as_text_and_kept_for_prog
     assert [row["path"] for row in rows] == [str(steering)]
     (row,) = csv.DictReader(io.StringIO(predict("mfcc-svm", "--format", "csv", steering).out, newline=""))
     assert row["path"] == str(steering)
+
+
+def test_an_unknown_precision_is_an_error_in_every_command(serlab, predict, tiny_corpus, clips):
+    for ended in (
+        predict("mfcc-svm", clips[0], "--precision", "fp8"),
+        serlab("compare", tiny_corpus, "--recipes", "mfcc-svm", "--precision", "fp8"),
+        serlab("train", tiny_corpus, "--recipe", "mfcc-svm", "--precision", "fp8"),
+        serlab("train", tiny_corpus, "--recipe", "mfcc-svm", "--all", "--precision", "fp8"),
+    ):
+        assert ended.code == 2
+        assert ended.sentence.startswith("--precision fp8 is not one of auto, fp32, bf16")

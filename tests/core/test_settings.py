@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pytest
 
 from serlab.core import UserError
-from serlab.core.settings import read_yaml
+from serlab.core.settings import build, read_yaml
 
 BOMB = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
@@ -59,3 +62,22 @@ def test_what_is_no_plain_data_is_a_sentence(text, phrase):
 )
 def test_plain_data_is_read(text, value):
     assert read_yaml(text, "it") == value
+
+
+@dataclass(frozen=True)
+class Nested:
+    names: Mapping[str, tuple[int, ...]]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["a"], "it: names is .'a'.; it must be of type dict"),
+        ({1: [2]}, "a key of it: names is 1; it must be of type str"),
+        ({"a": [2, "b"]}, "it: names: a is 'b'; it must be of type int"),
+    ],
+)
+def test_keys_and_values_of_a_mapping_are_checked(names, sentence):
+    assert build(Nested, {"names": {"a": [2]}}, "it") == Nested({"a": (2,)})
+    with pytest.raises(UserError, match=sentence):
+        build(Nested, {"names": names}, "it")

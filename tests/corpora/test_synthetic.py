@@ -147,7 +147,7 @@ def test_a_changed_file_is_told(small, capsys):
     folder, _ = small
     (folder / "voice01_s01_sad.wav").write_bytes(b"other")
     load_corpus("synthetic", data=folder)
-    assert "voice01_s01_sad.wav is not what was made here" in capsys.readouterr().err
+    assert "voice01_s01_sad.wav has changed" in capsys.readouterr().err
 
 
 def test_a_corpus_of_another_version_is_made_again(small):

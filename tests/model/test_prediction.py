@@ -21,4 +21,4 @@ def test_predictions_can_be_evaluated(tiny_models, tiny_corpus):
     frame = found.to_frame()
     assert frame["path"].tolist() == [row.path for row in found.predictions]
     pd.testing.assert_frame_equal(frame, to_frame(serlab.load_model(tiny_models["mfcc-svm"]).predict(list(frame.path))))
-    assert serlab.evaluate(frame, corpus)["scores"]["uar"]["value"] > 0.9
+    assert serlab.evaluate(frame, corpus).scores["uar"].value > 0.9

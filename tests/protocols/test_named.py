@@ -337,7 +337,7 @@ def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: 
     assert sides_of(with_copies, "s0_0") == sides_of(with_copies, "s5_2")
     assert with_copies.speaker_disjoint
     assert with_copies.version.startswith("2-")
-    assert "Copies of one recording stay on one side" in with_copies.definition
+    assert "Duplicates of a recording stay in one subset" in with_copies.definition
     without = split(load_corpus(str(voices / "apart.csv")), name)
     assert (without.version, without.definition) == ("1", definitions()[name if name == "holdout" else "speaker-<k>"])
 

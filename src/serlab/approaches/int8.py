@@ -7,13 +7,14 @@ batch, so that a clip's prediction does not depend on its neighbours. Everything
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from serlab.core import MachineError
+from serlab.core import MachineError, argument
 
 _ENGINES = ("onednn", "x86", "qnnpack")
 _MOST = 127
@@ -53,10 +54,6 @@ def quantise(layers: Iterable[nn.Module]) -> None:
     Raises:
         MachineError: this PyTorch has no int8 products.
     """
-    engine = next((name for name in _ENGINES if name in torch.backends.quantized.supported_engines), None)
-    if engine is None or not hasattr(torch, "quantize_per_channel"):
-        raise MachineError("this PyTorch has no int8 products; use --precision fp32.")
-    torch.backends.quantized.engine = engine
     for layer in layers:
         for parent in list(layer.modules()):
             # WavLM's attention hands its weights to a function instead of calling its layers.
@@ -64,4 +61,19 @@ def quantise(layers: Iterable[nn.Module]) -> None:
                 continue
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Linear:
-                    setattr(parent, name, Int8Linear(child))
+                    with _engine():
+                        setattr(parent, name, Int8Linear(child))
+
+
+@contextmanager
+def _engine() -> Iterator[None]:
+    """Pack weights for the best engine while the block runs; the products use the one that weights are packed for."""
+    backend = torch.backends.quantized
+    engine = next((name for name in _ENGINES if name in backend.supported_engines), None)
+    if engine is None or not hasattr(torch, "quantize_per_channel"):
+        raise MachineError(f"this PyTorch has no int8 products; use {argument('precision', 'fp32')}.")
+    before, backend.engine = backend.engine, engine
+    try:
+        yield
+    finally:
+        backend.engine = before

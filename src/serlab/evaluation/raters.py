@@ -176,7 +176,7 @@ def error_similarity(
 
     Matrices are summed over seeds and speakers and each row divided by its sum; the diagonal is left out, because it
     says how often and not how one errs. Speakers are resampled jointly: a replicate draws the same ones for both. A
-    label that people name often whatever they hear (neutral, in CREMA-D) raises its whole column, and a model that
+    label that people name often whatever they hear raises its whole column, and a model that
     leans the same way is alike in that too.
 
     Args:

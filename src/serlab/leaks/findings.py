@@ -31,8 +31,7 @@ CODES: dict[str, Code] = {
     "SL001": Code(
         "A speaker in two subsets",
         "A model recognises a voice from training, so scores on training speakers say nothing about new speakers.",
-        "Split by speaker: serlab split writes such a split, and the protocols speaker-<k> keep speakers apart (for "
-        "CREMA-D, emo-superb-5).",
+        "Split by speaker: serlab split writes such a split, and the protocols speaker-<k> keep speakers apart.",
     ),
     "SL002": Code(
         "The same recording in two subsets",
@@ -53,7 +52,7 @@ CODES: dict[str, Code] = {
     "SL005": Code(
         "A sentence in two subsets",
         "The model has learned how this sentence sounds in each emotion; free speech will be harder.",
-        "Say so next to the score, or use a protocol that keeps sentences apart (for CREMA-D, actor-sentence-5).",
+        "Say so next to the score, or use a protocol that keeps sentences apart, if the corpus has one.",
     ),
     "SL006": Code(
         "A confounder predicts the label",

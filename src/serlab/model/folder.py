@@ -1,8 +1,8 @@
 """Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
 
-``serlab.json`` holds labels and signature (and in it the recipe). A folder without it is taken for a plain transformers
-audio-classification checkpoint. Either is checked against what it says of itself before anything is built, and scores
-a second of sound before it is handed on.
+``serlab.json`` holds labels and signature, which contains the recipe. Any other folder is read as a plain transformers
+audio-classification checkpoint. The parts of both are checked against each other before anything is built, and a loaded
+model has to score one second of sound before it is returned.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serlab import approaches
 from serlab.approaches.base import Fitted, Saved
 from serlab.checkpoints.trial import check_scores, trial_sound
 from serlab.checkpoints.weights import loading
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.files import read_json, unwritable, write_json, write_text
 from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
@@ -31,7 +31,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
 
     Args:
         fitted: the trained model.
-        folder: where; an older folder is replaced.
+        folder: the model folder; an older one is replaced.
         signature: the run's signature, which holds the recipe.
         card: the model card, in Markdown.
     """
@@ -49,7 +49,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
-            path.chmod(0o644)  # Safetensors keeps its files from everybody else.
+            path.chmod(0o644)  # Safetensors lets only the owner read its files.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -75,7 +75,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
             fitted = _loaded(folder, precision)
             _try_out(fitted, folder)
     except UserError as error:
-        # What a recipe or its arrays say of themselves does not name the folder that they stand in.
+        # Errors about a recipe or its arrays do not name the folder.
         if str(folder) in str(error):
             raise
         raise UserError(f"{folder} is damaged: {error}") from error
@@ -85,7 +85,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
 def _loaded(folder: Path, precision: str) -> Fitted:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    # A link whose target was not fetched is no reason to take the folder for one of another kind.
+    # A link whose target was not fetched counts too: the folder is still one of serlab's.
     if os.path.lexists(folder / FILE):
         return _own(folder, precision)
     if (folder / "config.json").is_file():
@@ -101,7 +101,8 @@ def _own(folder: Path, precision: str) -> Fitted:
     approach = approaches.get(recipe.model.kind)
     if precision == "int8" and not approach.supports.int8:
         raise UserError(
-            f"int8 needs a fine-tuned speech encoder; {folder} is {approach.titles[0]}; use --precision fp32."
+            f"int8 needs a fine-tuned speech encoder; {folder} is {approach.titles[0]}; use "
+            f"{argument('precision', 'fp32')}."
         )
     weights = content.signature.get("weights_sha256") or ""
     saved = Saved(folder, content.labels, precision, recipe.training.features, weights)
@@ -109,22 +110,23 @@ def _own(folder: Path, precision: str) -> Fitted:
 
 
 def _try_out(fitted: Fitted, folder: Path) -> None:
-    """Score a second of sound, so that parts that do not fit one another are found before the first clip."""
+    """Score one second of sound, to find parts that do not fit each other before the first clip."""
     with np.errstate(all="ignore"):
         scores = fitted.logits([fitted.frontend(trial_sound())])
     check_scores(folder, scores, len(fitted.labels))
 
 
 def load_reliance(folder: Path) -> Reliance:
-    """When the model of a folder should say that it cannot tell.
+    """Abstention thresholds of the model in a folder.
 
     Raises:
-        UserError: the folder does not say, or is damaged.
+        UserError: the folder has none, or is damaged.
     """
     try:
         content = read_json(folder / FILE) if (folder / FILE).is_file() else {}
         return Reliance.of(content["signature"]["training"]["reliance"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} does not say when to abstain; train the model with this version of serlab, or leave --abstain."
+            f"{folder} does not say when to abstain; train the model with this version of serlab, or omit "
+            f"{argument('abstain')}."
         ) from error

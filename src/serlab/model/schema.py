@@ -1,4 +1,4 @@
-"""What has to stand in a model folder of serlab's: ``serlab.json``."""
+"""What ``serlab.json``, the description in a model folder, has to contain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 
 @dataclass(frozen=True)
 class Content:
-    """What ``serlab.json`` says.
+    """Content of ``serlab.json``.
 
     Attributes:
         recipe: what was trained.
@@ -36,7 +36,7 @@ class Content:
         """Read and check a folder's ``serlab.json``.
 
         Raises:
-            UserError: the file is damaged, or of a later version.
+            UserError: the file is damaged or of a later version.
         """
         path = folder / FILE
         data = read_json(path)
@@ -49,7 +49,7 @@ class Content:
         check_labels(f"{path}: labels", labels)
         corpus = _part(path, signature, "corpus", dict)
         if list(labels) != corpus.get("labels"):
-            raise UserError(f"{folder} is damaged: the labels of {FILE} are not those that the model was trained on.")
+            raise UserError(f"{folder} is damaged: the labels in {FILE} are not those that the model was trained with.")
         recipe = _part(path, signature, "recipe", dict)
         for name, kind in (("name", str), ("title", str), ("config", dict)):
             _part(path, recipe, name, kind)

@@ -37,7 +37,7 @@ _CHUNK_CLIPS = 512
 _CHUNK_SECONDS = 1200.0
 _CHUNK_BYTES = 256 * 2**20
 
-# torch's cache of parametrised weights and its int8 engine are states of the process, not of a thread or a model.
+# torch's cache of parametrised weights is a state of the process, not of a thread or a model.
 _COMPUTING = threading.Lock()
 
 

@@ -28,7 +28,7 @@ _SPEAKERS_UNKNOWN: dict[str, str] = {
     "holdout": "60 % of the clips for training, 20 % for development, 20 % for the test, balanced by label, since"
     " speakers are unknown.",
 }
-_COPIES_TOGETHER = "Copies of one recording stay on one side, and with them whoever is said to speak them."
+_TOGETHER = "Duplicates of a recording stay in one subset, and so do all clips of their speakers."
 
 
 def definition(corpus: Corpus, key: str) -> tuple[str, str]:
@@ -40,7 +40,7 @@ def definition(corpus: Corpus, key: str) -> tuple[str, str]:
     """
     version = _units(corpus).version
     text = GENERIC[key] if corpus.speakers_known else _SPEAKERS_UNKNOWN[key]
-    return (text if version == "1" else f"{text} {_COPIES_TOGETHER}"), version
+    return (text if version == "1" else f"{text} {_TOGETHER}"), version
 
 
 def speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
