@@ -6,30 +6,32 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
+from tests.evaluation.conftest import counts_of
 
+from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.influence import influences, standard_error
-from serlab.evaluation.metrics import macro_f1, uar, wa
+from serlab.evaluation.metrics import METRICS, UAR, WA, Metric
 
 
-def experiment(clips: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
-    """Confusion counts of one seed, shape (1, speakers, K, K), for clips by speaker and label."""
+def experiment(clips: NDArray[np.int64], seed: int = 0) -> SpeakerCounts:
+    """Counts of one seed for clips by speaker and label."""
     random = np.random.default_rng(seed)
     labels = clips.shape[1]
     chances = np.full((labels, labels), 0.1) + (1 - 0.1 * labels) * np.eye(labels)
     counts = [[random.multinomial(count, chances[label]) for label, count in enumerate(row)] for row in clips]
-    return np.array([counts])
+    return counts_of([counts])
 
 
 UNEVEN = np.array([[3, 5, 0], [4, 1, 6], [2, 2, 2], [9, 4, 1], [1, 0, 3]])
 
 
 def test_cr2_and_freedom_equal_those_of_the_regression_on_labels() -> None:
-    matrices = experiment(UNEVEN)
-    found = standard_error([matrices], uar, by_label=True)
+    counts = experiment(UNEVEN)
+    found = standard_error([counts], UAR)
     assert found is not None
     right, design, speaker = [], [], []
-    for place, counts in enumerate(matrices[0]):
-        for label, row in enumerate(counts):
+    for place, matrix in enumerate(counts.by_speaker[0]):
+        for label, row in enumerate(matrix):
             for guess, number in enumerate(row):
                 right += [float(guess == label)] * number
                 design += [np.eye(3)[label]] * number
@@ -49,25 +51,26 @@ def test_cr2_and_freedom_equal_those_of_the_regression_on_labels() -> None:
     assert found.freedom == pytest.approx(np.trace(covariance) ** 2 / (covariance**2).sum(), rel=1e-9)
 
 
-@pytest.mark.parametrize("score", [uar, wa, macro_f1])
-def test_a_balanced_design_has_one_degree_less_than_speakers(score) -> None:
-    matrices = experiment(np.full((12, 3), 8))
-    found = standard_error([matrices], score, by_label=score is not wa)
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_a_balanced_design_has_one_degree_less_than_speakers(metric: Metric) -> None:
+    counts = experiment(np.full((12, 3), 8))
+    found = standard_error([counts], metric)
     assert found is not None
     assert found.freedom == pytest.approx(11)
-    plain = influences([matrices], score).sum(axis=1)
+    plain = influences([counts], metric).sum(axis=1)
     assert found.error == pytest.approx(np.sqrt(12 / 11 * (plain**2).sum()))
 
 
-@pytest.mark.parametrize("score", [uar, wa, macro_f1])
-def test_influences_tell_what_leaving_a_speaker_out_changes(score) -> None:
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_influences_tell_what_leaving_a_speaker_out_changes(metric: Metric) -> None:
     clips = np.full((200, 3), 4)
     one, other = experiment(clips, 1), experiment(clips, 2)
-    found = influences([one, other], score).sum(axis=1)
+    found = influences([one, other], metric).sum(axis=1)
     assert found.sum() == pytest.approx(0, abs=1e-9)
 
     def difference(kept: NDArray[np.bool_]) -> float:
-        return float((score(one[:, kept].sum(axis=1)) - score(other[:, kept].sum(axis=1)))[0])
+        sums = [each.by_speaker[:, kept].sum(axis=1) for each in (one, other)]
+        return float((metric.score(sums[0]) - metric.score(sums[1]))[0])
 
     whole = difference(np.ones(200, bool))
     left_out = [whole - difference(np.arange(200) != speaker) for speaker in range(20)]
@@ -77,7 +80,7 @@ def test_influences_tell_what_leaving_a_speaker_out_changes(score) -> None:
 def test_a_rare_label_leaves_few_degrees_of_freedom() -> None:
     clips = np.full((50, 2), 10)
     clips[3:, 1] = 0
-    found = standard_error([experiment(clips)], uar, by_label=True)
+    found = standard_error([experiment(clips)], UAR)
     assert found is not None
     assert 2 < found.freedom < 3
 
@@ -85,13 +88,15 @@ def test_a_rare_label_leaves_few_degrees_of_freedom() -> None:
 def test_one_speaker_for_a_label_gives_no_error() -> None:
     clips = np.full((20, 2), 10)
     clips[1:, 1] = 0
-    assert standard_error([experiment(clips)], uar, by_label=True) is None
-    assert standard_error([experiment(clips)], wa, by_label=False) is not None
+    assert standard_error([experiment(clips)], UAR) is None
+    assert standard_error([experiment(clips)], WA) is not None
 
 
 def test_a_label_without_clips_changes_nothing() -> None:
-    clips = np.array(UNEVEN)
-    without = standard_error([experiment(clips)], uar, by_label=True)
+    counts = experiment(UNEVEN)
     padded = np.zeros((1, 5, 4, 4), np.int64)
-    padded[..., :3, :3] = experiment(clips)
-    assert standard_error([padded], uar, by_label=True) == without
+    padded[..., :3, :3] = counts.by_speaker
+    found, without = standard_error([counts_of(padded)], UAR), standard_error([counts], UAR)
+    assert found is not None
+    assert without is not None
+    assert (found.error, found.freedom) == pytest.approx((without.error, without.freedom))

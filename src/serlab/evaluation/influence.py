@@ -13,14 +13,14 @@ S - 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Matrices = NDArray[np.int64] | NDArray[np.float64]
-Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.metrics import UAR, Metric, whole_matrices
 
 _STEP = 1e-2  # clips; scores are smooth on the scale of one clip
 
@@ -38,40 +38,42 @@ class StandardError:
     freedom: float
 
 
-def influences(terms: Sequence[Matrices], score: Score) -> NDArray[np.float64]:
+def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[np.float64]:
     """Each speaker's influence on a score, by true label.
 
     Args:
-        terms: confusion counts of one recipe, or of two whose difference is meant, each of shape
-            (seeds, speakers, K, K).
-        score: matrices of shape (..., K, K) to scores of shape (...).
+        terms: counts of one recipe, or of two whose difference is meant.
+        metric: the score.
 
     Returns:
-        Shape (speakers, K), means over seeds. A column sums to zero for scores that average over
-        labels; the whole sums to zero for every score.
+        Shape (speakers, K), means over seeds; for a metric with statistics of its own, shape
+        (speakers, 1). All of them sum to zero, and so does each label's column if the metric
+        averages over labels.
     """
     parts = []
     for term in terms:
-        slopes = _gradient(score, term.sum(axis=1).astype(np.float64))
-        parts.append(np.einsum("sij,scij->ci", slopes, term) / len(term))
+        statistics = term.of_speakers(metric)
+        slopes = _gradient(metric, statistics.sum(axis=1))
+        by_label = np.einsum("s...j,sc...j->c...", slopes, statistics) / len(term.seeds)
+        parts.append(by_label.reshape(len(term.speakers), -1))
     signed: NDArray[np.float64] = parts[0] if len(parts) == 1 else parts[0] - parts[1]
-    return signed
+    return signed if metric.statistics is whole_matrices else signed.sum(axis=1, keepdims=True)
 
 
-def standard_error(terms: Sequence[Matrices], score: Score, *, by_label: bool) -> StandardError | None:
+def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> StandardError | None:
     """Standard error and degrees of freedom of a score, or of a difference, over speakers.
 
     Args:
         terms: as for :func:`influences`; all terms and seeds judge the same clips.
-        score: as for :func:`influences`.
-        by_label: whether the score averages over labels, as UAR does, or over clips, as WA does.
+        metric: the score.
 
     Returns:
-        None if one speaker spoke all clips of a label (``by_label``), or all clips.
+        None if a label was spoken by one speaker alone (or all clips, if the metric averages over
+        clips).
     """
-    influence = influences(terms, score)
-    clips = terms[0][0].sum(axis=-1).astype(np.float64)
-    if not by_label:
+    influence = influences(terms, metric)
+    clips = terms[0].by_speaker[0].sum(axis=-1).astype(np.float64)
+    if metric.average == "clips" or influence.shape[1] == 1:
         influence, clips = influence.sum(axis=1, keepdims=True), clips.sum(axis=1, keepdims=True)
     total = clips.sum(axis=0)
     present = total > 0
@@ -101,13 +103,15 @@ def _freedom(clips: NDArray[np.float64], total: NDArray[np.float64], inflation: 
     return float(trace**2 / squares)
 
 
-def _gradient(score: Score, pooled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Central differences of a score at matrices of shape (seeds, K, K), of the same shape.
+def _gradient(metric: Metric, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Central differences of a score at summed statistics of shape (seeds, *S), of the same shape.
 
-    The row of a label without clips is zero: no speaker has a clip there.
+    Statistics that are zero for every speaker, as the row of a label without clips, have none.
     """
-    labels = pooled.shape[-1]
-    steps = _STEP * np.eye(labels * labels).reshape(-1, labels, labels)
-    moved = pooled[:, None]
-    slopes = (score(moved + steps) - score(moved - steps)) / (2 * _STEP)
-    return np.where(pooled.sum(axis=-1, keepdims=True) > 0, slopes.reshape(pooled.shape), 0.0)
+    size = summed[0].size
+    steps = _STEP * np.eye(size).reshape(size, *summed.shape[1:])
+    moved = summed[:, np.newaxis]
+    slopes = (metric.score(moved + steps) - metric.score(moved - steps)) / (2 * _STEP)
+    used = summed.sum(axis=-1, keepdims=True) > 0
+    gradient: NDArray[np.float64] = np.where(used, slopes.reshape(summed.shape), 0.0)
+    return gradient
