@@ -156,10 +156,8 @@ class Metric:
 
 
 UAR = Metric("uar", "UAR", uar)
-METRICS = {
-    metric.key: metric
-    for metric in (UAR, Metric("wa", "WA", wa, average="clips"), Metric("macro_f1", "macro-F1", macro_f1))
-}
+WA = Metric("wa", "WA", wa, average="clips")
+METRICS = {metric.key: metric for metric in (UAR, WA, Metric("macro_f1", "macro-F1", macro_f1))}
 """The scores that every comparison shows, by key, in the order that they are shown in."""
 
 
