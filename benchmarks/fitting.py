@@ -24,7 +24,7 @@ from serlab.checkpoints.weights import quiet
 from serlab.core.precision import device, resolve
 from serlab.recipes import Recipe
 from serlab.training.batches import Batch, TrainingBatches
-from serlab.training.trainer import fit, own_randomness
+from serlab.training.loop import fit, own_randomness
 
 _MAX_GRAD_NORM = 1.0
 

@@ -149,7 +149,7 @@ def _at_speed(paths: Sequence[str], speed: float, most: int) -> list[Print]:
 def _search(prints: list[Print]) -> tuple[float, float, int]:
     start, peak = time.perf_counter(), PeakMemory()
     found = candidates(prints)
-    return time.perf_counter() - start, peak.megabytes(), len(found)
+    return time.perf_counter() - start, peak.megabytes() or 0, len(found)
 
 
 def _low(path: str) -> Sound:

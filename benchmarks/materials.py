@@ -188,7 +188,7 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
     import torch
 
     from serlab.checkpoints.weights import quiet
-    from serlab.training.trainer import own_randomness
+    from serlab.training.loop import own_randomness
 
     folder = cache_folder() / "benchmarks" / name
     if not (folder / "config.json").is_file():

@@ -73,8 +73,8 @@ def main() -> None:
 def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The overview of all protocols, and the main protocol's report, as plain data.
 
-    They are written below ``results/`` only where the corpus's table is at hand: a report that lacks votes and
-    demographics would replace one that has them.
+    They are written below ``results/`` only where the corpus's table is at hand: a report that
+    lacks votes and demographics would replace one that has them.
     """
     # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
     names = {load_recipe(name).name for name in preset_names()}

@@ -52,9 +52,10 @@ def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
 def _votes(clip: str, clips: pd.DataFrame | None) -> str:
     if clips is None or f"votes_voice_{TRUE}" not in clips:
         return ""
-    votes = clips.set_index("clip").loc[clip].filter(like="votes_voice_")
-    said = {label: int(votes[f"votes_voice_{label}"]) for label in (CALLED, TRUE)}
-    return f"Of the {int(votes.sum())} people who heard it, {said[CALLED]} called it {CALLED} and {said[TRUE]} {TRUE}. "
+    votes = dict(clips.set_index("clip").filter(like="votes_voice_").loc[clip])
+    said = {label: votes[f"votes_voice_{label}"] for label in (CALLED, TRUE)}
+    heard = sum(votes.values())
+    return f"Of the {heard} people who heard it, {said[CALLED]} called it {CALLED} and {said[TRUE]} {TRUE}. "
 
 
 def _surest(run: Run) -> tuple[float, Run, str] | None:

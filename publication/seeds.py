@@ -18,8 +18,8 @@ from serlab.tables.predictions import Run, labels_of
 def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     """Several trainings of a recipe, alone and averaged.
 
-    The main table is of the folds that are whole; here a recipe counts with the folds that every seed of it has tested
-    too, so that seeds which were trained on some folds alone are seen.
+    The main table is of the folds that are whole; here a recipe counts with the folds that every
+    seed of it has tested too, so that seeds which were trained on some folds alone are seen.
 
     Args:
         runs: the main protocol's.
@@ -67,7 +67,7 @@ def _row(recipe: RecipeRuns) -> list[str]:
 
 
 def _agreement(recipe: RecipeRuns) -> float:
-    """Share of clips of which two trainings say the same, mean over the pairs of trainings."""
+    """Share of clips for which two trainings predict the same label, mean over pairs of trainings."""
     answers = recipe.rows.pivot(index=["fold", "clip"], columns="seed", values="predicted")
     each = [float((answers[first] == answers[second]).mean()) for first, second in combinations(answers, 2)]
     return sum(each) / len(each)

@@ -82,7 +82,7 @@ def scores(overview: Overview, name: str = MAIN) -> str:
     planned = protocol["recipes"] + [fusion for fusion in protocol["fusions"] if not fusion["weights"]]
     entries = sorted(planned, key=lambda entry: -entry["scores"]["uar"]["value"])
     head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", *(metric.heading for metric in _OTHERS)]
-    head += ["UAR in training", "Parameters", "Training, a fold"]
+    head += ["UAR in training", "Parameters", "Training per fold"]
     return table(head, [_row(entry) for entry in entries], left=3)
 
 
@@ -136,7 +136,7 @@ def differences(report: Mapping[str, Any]) -> str:
 
 
 def premiums(overview: Overview) -> str:
-    """What the leak was worth: each recipe under the leaky twin less itself with unseen actors, on the same clips."""
+    """Leak premiums: each recipe under the leaky twin less itself with unseen actors, on the same clips."""
     pairs = [p for p in overview["between"] if p["leak"] and (p["first"], p["second"]) == (MAIN, TWIN)]
     if not pairs:
         return "The leaky twins are not trained yet.\n"
@@ -245,7 +245,7 @@ def classes(overview: Overview) -> str:
 
 
 def confusions(report: Mapping[str, Any]) -> str:
-    """Where each recipe's clips went: its confusion matrix as a picture."""
+    """Each recipe's confusion matrix as a picture."""
     shown = [
         f"![Confusion matrix of {recipe['title']}](images/cremad/{confusion_name(recipe)}.svg)"
         for recipe in report["recipes"]
@@ -270,7 +270,7 @@ def levels(overview: Overview, runs: Mapping[str, Sequence[Run]]) -> str:
         each = [table_[level == code] for code in _LEVELS]
         right = [_accuracy(part, overview["corpus"]["labels"]) for part in each]
         rows.append([recipe["title"], *(percent(value) for value in right), str(each[0]["clip"].nunique())])
-    return table(["Recipe", *(f"{name.capitalize()}" for name in _LEVELS.values()), "Clips a level"], rows)
+    return table(["Recipe", *(f"{name.capitalize()}" for name in _LEVELS.values()), "Clips per level"], rows)
 
 
 def _accuracy(rows: pd.DataFrame, labels: Sequence[str]) -> float | None:

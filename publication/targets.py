@@ -30,7 +30,8 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
         clips: the corpus's table, with votes.
 
     Returns:
-        A sentence and a Markdown table; a sentence alone where no recipe was trained on several kinds.
+        A sentence and a Markdown table; a sentence alone where no recipe was trained on several
+        kinds.
     """
     family = _family(runs)
     if family is None:

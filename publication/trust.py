@@ -18,8 +18,8 @@ def calibration(report: Report) -> str:
         "Temperature",
         "ECE before",
         "ECE after",
-        "Root mean square after (95 %)",
-        "Surer than right before",
+        "Debiased RMS after (95 %)",
+        "Overconfidence before",
     )
     rows = []
     for recipe in report["recipes"]:
@@ -58,8 +58,8 @@ def sets(report: Report) -> str:
         "Recipe",
         "Asked",
         "Covered (95 %)",
-        "Of single actors: least, quartiles, most",
-        "Labels a set",
+        "Single actors: minimum, quartiles, maximum",
+        "Labels per set",
         "Attained in",
     )
     rows = []
@@ -86,7 +86,7 @@ def sets(report: Report) -> str:
 
 
 def groups(report: Report) -> str:
-    """Gaps between groups of actors, beside what chance makes."""
+    """Gaps between groups of actors, beside what chance gives."""
     head = ("Recipe", "By", "Gap of UAR, points", "p", "By chance: median, 95th percentile")
     rows = []
     for recipe in report["recipes"]:
@@ -115,7 +115,7 @@ def tracks(report: Report) -> str:
 
 
 def soft(report: Report) -> str:
-    """How near the models' probabilities are to the votes on the voice."""
+    """How close the models' probabilities are to the votes on the voice."""
     rows = []
     for recipe in report["recipes"]:
         if found := recipe["trust"]["soft"]:
@@ -129,7 +129,7 @@ def soft(report: Report) -> str:
 
 
 def people(report: Report) -> str:
-    """People beside the models."""
+    """Human raters beside the models."""
     if not report["people"]:
         return ""
     found, ceiling = report["people"]["people"], report["people"]["ceiling"]
@@ -151,8 +151,8 @@ def people(report: Report) -> str:
             rows.append([recipe["title"], f"{alike['value']:.2f}{ends}", *counts])
     head = (
         "Recipe",
-        "Errors correlate with people's (95 %)",
-        "Clips: people agree, model fails",
-        "Model right, people not",
+        "Errors correlate with the raters' (95 %)",
+        "Clips: raters agree, model fails",
+        "Model right, raters wrong",
     )
     return "\n".join(lines) + "\n" + table(head, rows)

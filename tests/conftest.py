@@ -57,7 +57,7 @@ training: {epochs: 1, batch_size: 16, precision: fp32}
 
 
 def pytest_configure() -> None:
-    """Let no example fail for its time, and a command be interrupted though a script started the tests behind it."""
+    """Disable hypothesis deadlines, and keep commands interruptible in background scripts."""
     hypothesis.settings.register_profile("untimed", deadline=None)
     hypothesis.settings.load_profile("untimed")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -66,7 +66,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def figures_as_svg_alone() -> Iterator[None]:
-    """Give reports that tests make in passing no PDFs and PNGs, whose fonts take seconds."""
+    """Skip PDFs and PNGs, whose fonts take seconds, in reports that tests don't look at."""
     from serlab.report import render, svg
 
     with pytest.MonkeyPatch.context() as patch:
@@ -74,9 +74,17 @@ def figures_as_svg_alone() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def shown() -> None:
+    """Print what serlab says, as the command line does, so that tests can read it."""
+    from serlab.core import progress
+
+    progress.show()
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: exit code, standard output and standard error."""
+    """The result of a command: exit code, standard output and standard error."""
 
     code: int
     out: str
@@ -95,7 +103,7 @@ class Ended:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let nothing be recalled that was remembered before the tests, in the commands that they start either."""
+    """Use an empty cache folder for the tests and the commands that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -103,7 +111,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Compute on one thread: networks this small lose more by sharing work out than they gain."""
+    """Compute on one thread, which is faster for networks this small."""
     import torch
 
     before = torch.get_num_threads()
@@ -123,14 +131,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Run a command line in this process, as the installed script does."""
+    """Run a command line in this process like the installed script."""
     from serlab.cli import main
 
     def call(*arguments: object) -> Ended:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["serlab", *map(str, arguments)])
         for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (warnings, "showwarning")):
-            # What the command sets for its process is undone with the test.
+            # Settings that the command makes for its process are undone after the test.
             monkeypatch.setattr(module, name, getattr(module, name))
         handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as ended:
@@ -144,7 +152,7 @@ def serlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 @pytest.fixture
 def start_serlab() -> Callable[..., subprocess.Popen[str]]:
-    """Start a command line in a process of its own, on one thread."""
+    """Start a command line in a separate process, on one thread."""
 
     def start(*arguments: object, env: dict[str, str] | None = None, **how: Any) -> subprocess.Popen[str]:
         line = [sys.executable, "-c", "from serlab.cli import main; main()", *map(str, arguments)]
@@ -156,7 +164,7 @@ def start_serlab() -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture
 def serlab_process(start_serlab: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ended]:
-    """Run a command line in a process of its own to its end."""
+    """Run a command line in a separate process to its end."""
 
     def call(*arguments: object, **how: Any) -> Ended:
         process = start_serlab(*arguments, **how)
@@ -168,7 +176,7 @@ def serlab_process(start_serlab: Callable[..., subprocess.Popen[str]]) -> Callab
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of the table of a corpus of noisy tones whose pitch tells the label: 3 labels x 6 speakers x 3 takes."""
+    """Table of a corpus of noisy tones whose pitch determines the label: 3 labels x 6 speakers x 3 takes."""
     return write_tiny_corpus(tmp_path_factory.mktemp("tiny"))
 
 
@@ -199,7 +207,7 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Recipes that train in a second or two: paths of ``tiny-resnet`` and ``tiny-wav2vec2``, by name."""
+    """Recipes that train in seconds: paths of ``tiny-resnet`` and ``tiny-wav2vec2`` by name."""
     folder = tmp_path_factory.mktemp("recipes")
     paths = {name: folder / f"{name}.yaml" for name in TINY_RECIPES}
     for name, path in paths.items():
@@ -211,7 +219,7 @@ def tiny_recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def tiny_comparison(
     tiny_corpus: Path, tiny_recipes: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Comparison:
-    """A comparison of both tiny networks and an SVM on fold 1 of ``speaker-2``, models kept; not to be written to."""
+    """A comparison of both tiny networks and an SVM on fold 1 of ``speaker-2`` with kept models; read-only."""
     from serlab.experiments.compare import compare
 
     recipes = [*tiny_recipes.values(), "mfcc-svm"]
@@ -222,7 +230,7 @@ def tiny_comparison(
 
 @pytest.fixture
 def compare(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., Comparison]:
-    """Compare on the tiny corpus, quickly: an SVM on fold 1 of two unless told otherwise."""
+    """Compare quickly on the tiny corpus: by default an SVM on fold 1 of two."""
 
     from serlab.experiments.compare import compare as run
 
@@ -235,7 +243,7 @@ def compare(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[...
 
 @pytest.fixture(scope="session")
 def tiny_models(tiny_comparison: Comparison) -> dict[str, Path]:
-    """Model folders of ``tiny_comparison``, by recipe; not to be written to."""
+    """Model folders of ``tiny_comparison`` by recipe; read-only."""
     return dict(zip(("tiny-resnet", "tiny-wav2vec2", "mfcc-svm"), tiny_comparison.models, strict=True))
 
 
@@ -260,7 +268,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cremad_root() -> Path:
-    """Folder of the development copy of CREMA-D, which lies beside the repository."""
+    """Folder of the development copy of CREMA-D beside the repository."""
     root = Path(__file__).resolve().parents[2] / "shared" / "data" / "crema-d"
     if not root.is_dir():
         pytest.skip("the development copy of CREMA-D is not beside the repository")
@@ -269,14 +277,14 @@ def cremad_root() -> Path:
 
 @pytest.fixture
 def make_tone() -> MakeTone:
-    """Write a tone to a file: 0.5 s at 16 kHz, mono, if not told otherwise."""
+    """Write a tone to a file, by default 0.5 s at 16 kHz, mono."""
 
     def make(
         path: Path, *, seconds: float = 0.5, rate: int = 16000, channels: int = 1, hz: float = 220.0, **how
     ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         wave = 0.3 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
-        # In blocks: libsndfile overflows its stack on a long Vorbis stream written at once.
+        # Write in blocks: libsndfile overflows its stack on a long Vorbis stream.
         with soundfile.SoundFile(path, "w", rate, channels, **how) as sound:
             for start in range(0, len(wave), 16384):
                 sound.write(np.repeat(wave[start : start + 16384, None], channels, axis=1))

@@ -1,4 +1,4 @@
-"""Everything a user can get wrong, through the real command line: one sentence, the right exit code, no traceback."""
+"""User errors on the real command line: one sentence, the right exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tone(seconds: float = 0.5) -> np.ndarray:
 
 
 def write_bad_files(folder: Path) -> dict[str, str]:
-    """One file of each kind of badness; name -> what its reason must say."""
+    """One bad file of each kind: name -> text of its reason."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.wav").write_text("This is not a recording.\n" * 40)
@@ -50,7 +50,7 @@ def bad_files(tmp_path_factory) -> tuple[Path, dict[str, str]]:
 
 @pytest.fixture
 def with_bad_files(tiny_corpus, bad_files, tmp_path):
-    """The tiny corpus (54 clips) and six bad ones, a tenth of all."""
+    """The tiny corpus (54 clips) with six bad clips, a tenth of all."""
     folder, reasons = bad_files
     table = pd.read_csv(tiny_corpus)
     table["path"] = [str(tiny_corpus.parent / name) for name in table["path"]]

@@ -1,4 +1,4 @@
-"""What a machine can refuse (disk, hub), through the real command line: one sentence, exit code 3, no traceback."""
+"""Errors of the machine (disk, hub) on the real command line: one sentence, exit code 3, no traceback."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_hub_that_is_switched_off(serlab, tiny_corpus, tmp_path, monkeypatch, re
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     ended = serlab("compare", tiny_corpus, "--recipes", recipe, "--out", tmp_path / "out")
     assert ended.code == MACHINE
-    for phrase in ("SERLAB_MODELS", "--set RECIPE:model.checkpoint=FOLDER"):
+    for phrase in ("SERLAB_MODELS", "--set model.checkpoint=FOLDER"):
         assert phrase in ended.sentence
 
 

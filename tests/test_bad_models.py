@@ -1,4 +1,4 @@
-"""Damaged model folders and checkpoints, through the real command line: one sentence naming the folder, exit code 2."""
+"""Damaged model folders and checkpoints on the real command line: one sentence with the folder, exit code 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation says of calls, settings and options is what the code has."""
+"""The documentation lists the functions, settings and options of the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/extending.md names files that exist, and its example of a corpus is what the reader takes."""
+"""docs/extending.md names files that exist, and its example of a corpus is valid."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ HEAVY = LEARNS | {"numpy", "pandas", "pyarrow", "soundfile", "soxr"}
 
 
 def modules_after(code: str) -> set[str]:
-    """Top-level modules that a fresh process has loaded after ``code``."""
+    """Return the top-level modules that a new process has loaded after ``code``."""
     report = "import sys, json; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -73,7 +73,7 @@ def modules_after_command(*arguments: str) -> set[str]:
 
 
 def commands(group: typer.Typer) -> Iterator[list[str]]:
-    """Every command below a group, as it is typed."""
+    """Yield every command below a group, as typed."""
     for command in group.registered_commands:
         assert command.callback is not None
         yield [command.name or command.callback.__name__]
@@ -147,8 +147,32 @@ def test_a_name_that_is_not_there():
 
 
 def test_public_functions_stay_functions_when_their_modules_are_loaded():
-    # A module of the same name would take the function's place once it is imported.
+    # A module of the same name would replace the function once it is imported.
     for found in pkgutil.iter_modules(serlab.__path__):
         importlib.import_module(f"serlab.{found.name}")
     for name in serlab.__all__:
         assert not isinstance(getattr(serlab, name), types.ModuleType)
+
+
+IMPORT_ALL = """
+import builtins, importlib, pkgutil
+
+ABSENT = {"fcntl", "grp", "pwd", "resource", "termios"}
+
+def guarded(name, globals=None, *rest, load=builtins.__import__, **named):
+    importer = (globals or {}).get("__name__", "")
+    if importer.startswith("serlab") and name in ABSENT:
+        raise ModuleNotFoundError(f"{importer} imports {name}")
+    return load(name, globals, *rest, **named)
+
+builtins.__import__ = guarded
+import serlab
+for module in pkgutil.walk_packages(serlab.__path__, "serlab."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def test_every_module_imports_without_what_windows_lacks():
+    ended = subprocess.run([sys.executable, "-c", IMPORT_ALL], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""The word list of ``make lint`` finds phrases in prose and leaves code alone."""
+"""The word list of ``make lint`` finds phrases in prose and ignores code."""
 
 from __future__ import annotations
 

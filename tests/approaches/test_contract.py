@@ -123,9 +123,9 @@ def test_its_identity_outlives_a_signature(case: Case) -> None:
     assert recipe.model.kind == case.name
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="int8 is for processors")
+@pytest.mark.parametrize("case", [n for n in approaches.names() if approaches.get(n).supports.int8], indirect=True)
 def test_int8_is_for_those_that_support_it(case: Case, tmp_path: Path) -> None:
-    if not approaches.get(case.name).supports.int8 or torch.cuda.is_available():
-        pytest.skip("int8 is not supported")
     case.fitted.save(tmp_path)
     assert case.load(tmp_path, "int8").precision == "int8"
 

@@ -271,7 +271,7 @@ def test_the_rest_of_the_family_trains_too(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", ["sew", "wav2vec2-conformer"])
 def test_layers_that_cannot_be_cut_off_cannot_be_frozen(architecture: str) -> None:
-    with pytest.raises(UserError, match=f"freeze_layers is not for {architecture}"):
+    with pytest.raises(UserError, match=f"freeze_layers does not work with {architecture}"):
         build(architecture, SEW if architecture == "sew" else TINY, freeze_layers=1)
 
 

@@ -187,7 +187,7 @@ def test_what_a_model_does_not_hear_is_said_once(save: Save, capfd: pytest.Captu
     capfd.readouterr()
     for clip in clips(16000, 40000, 50000):
         classifier.frontend(clip)
-    assert capfd.readouterr().err == "the model hears the first 2 s of a clip; longer ones are judged by that.\n"
+    assert capfd.readouterr().err == "the model uses the first 2 s of a clip and ignores the rest.\n"
 
 
 def test_a_clip_that_is_too_short_for_a_model_is_left_out(

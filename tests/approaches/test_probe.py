@@ -70,11 +70,11 @@ class TestProbe:
     def test_errors_name_what_is_missing(self):
         (features, targets), (dev, truth) = layered(60, 3), layered(30, 3, seed=1)
         options = {"n_labels": 3, "penalties": (0.01,)}
-        with pytest.raises(UserError, match="dev side has no clip"):
+        with pytest.raises(UserError, match="dev subset is empty"):
             Probe.fit(features, targets, dev[:0], truth[:0], **options)
         with pytest.raises(UserError, match="label number 3 of 3 has too few"):
             Probe.fit(features[targets < 2], targets[targets < 2], dev, truth, **options)
-        with pytest.raises(UserError, match=r"\(3, 10\) a clip, got \(2, 10\)"):
+        with pytest.raises(UserError, match=r"\(3, 10\) per clip, got \(2, 10\)"):
             Probe.fit(features, targets, dev[:, :2], truth, **options)
         with pytest.raises(UserError, match="not finite"):
             Probe.fit(features, targets, np.full_like(dev, np.nan), truth, **options)

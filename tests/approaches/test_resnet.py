@@ -75,7 +75,7 @@ def test_image_weights_see_a_grey_image_as_the_image_network_does(tmp_path: Path
 def test_other_image_weights_are_refused(tmp_path: Path) -> None:
     config = ResNetConfig(depths=[1, 1], hidden_sizes=[8, 16], embedding_size=8, layer_type="basic")
     ResNetForImageClassification(config).save_pretrained(tmp_path / "other")
-    with pytest.raises(UserError, match="is no ResNet18"):
+    with pytest.raises(UserError, match="is not a ResNet18"):
         build().load_image_weights(tmp_path / "other")
     BertModel(
         BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=9)

@@ -139,7 +139,7 @@ def test_a_label_whose_speakers_cannot_be_held_out_is_learned_and_uncalibrated(o
     model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=2, seed=0, **FEW)
     assert model.chosen["temperature"] is None
     said = capsys.readouterr().err
-    assert "too few training speakers own a label to hold them out" in said
+    assert "too few training speakers have each label" in said
     assert "uncalibrated (temperature 1)" in said
     new, truth, _ = blobs(200, 2, seed=1)
     answers = model.logits(new).argmax(axis=1)
@@ -153,7 +153,7 @@ def test_features_that_are_not_finite_or_of_another_width_are_errors():
     with pytest.raises(UserError, match="clip number 42 of 60 is not finite"):
         SupportVectorClassifier.fit(features, targets, speakers, n_labels=3, seed=0, **FEW)
     model = fit()
-    with pytest.raises(UserError, match=r"\(10,\) a clip, got \(9,\)"):
+    with pytest.raises(UserError, match=r"\(10,\) per clip, got \(9,\)"):
         model.logits(np.zeros((2, 9)))
     with pytest.raises(UserError, match="clip number 2 of 2 is not finite"):
         model.logits(np.array([[0.0] * 10, [np.inf] * 10]))

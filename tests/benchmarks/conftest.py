@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def tiny_bench(tmp_path: Path, tiny_corpus: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[Path]:
-    """Let the rows work on the tiny corpus with a cache of their own; gives a folder for results."""
+    """Run the rows on the tiny corpus with a separate cache; yield a folder for results."""
     from benchmarks import materials
     from serlab.corpora import load_corpus
 

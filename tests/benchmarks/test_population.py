@@ -1,4 +1,4 @@
-"""Populations of speakers: experiments drawn from one tell which one it was."""
+"""Populations of speakers: experiments recover the parameters of their population."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row can be built, and one of them runs; how fast anything is decides no test."""
+"""Every row can be built, and one of them runs; no test depends on speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several trainings of a recipe: they share voices and clips, and scatter as far as was asked."""
+"""Several training runs of a recipe share speakers and clips, and vary as requested."""
 
 from __future__ import annotations
 

@@ -66,14 +66,16 @@ def test_a_path_is_never_looked_for_on_the_hub(name):
 def test_without_a_hub_the_sentence_says_what_to_do():
     with pytest.raises(MachineError) as caught:
         find("facebook/wav2vec2-base")
-    for phrase in ("facebook/wav2vec2-base", "$SERLAB_MODELS/wav2vec2-base", "--set RECIPE:model.checkpoint=FOLDER"):
+    for phrase in ("facebook/wav2vec2-base", "$SERLAB_MODELS/wav2vec2-base", "model.checkpoint=FOLDER"):
         assert phrase in str(caught.value)
 
 
 def test_a_folder_of_the_checkpoint_s_name_that_lies_here_is_named(tmp_path, monkeypatch):
     put(tmp_path / "wav2vec2-base")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(MachineError, match=r"a folder wav2vec2-base lies here.*model\.checkpoint=\./wav2vec2-base\."):
+    with pytest.raises(
+        MachineError, match=r"the current folder has a folder wav2vec2-base.*model\.checkpoint=\./wav2vec2-base\."
+    ):
         find("facebook/wav2vec2-base")
     assert str(find("wav2vec2-base")) == "wav2vec2-base"
 

@@ -35,7 +35,7 @@ def failing(serlab, monkeypatch):
 
 
 def details_of(sentence: str) -> Path:
-    return Path(sentence.partition("; ")[2].removesuffix(" holds the details for a report."))
+    return Path(sentence.partition("; ")[2].removesuffix(" has the details for a report."))
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_another_models_file_is_refused(predict, clips, tmp_path):
     ("arguments", "phrase"),
     [
         (["--out", "p.txt"], "--out p.txt must end in .csv or .jsonl"),
-        (["--out", "p.csv", "--format", "jsonl"], "--format jsonl does not go with --out p.csv"),
+        (["--out", "p.csv", "--format", "jsonl"], "--format jsonl contradicts the ending of --out p.csv"),
     ],
 )
 def test_an_out_that_cannot_be(predict, clips, tmp_path, monkeypatch, arguments, phrase):

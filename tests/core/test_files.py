@@ -199,7 +199,7 @@ def test_a_device_that_a_link_leads_to_is_not_replaced(tmp_path):
     [
         ("", "Expecting value"),
         ("[1]", "expected an object in braces, found list"),
-        ('{"a": 1, "a": 2}', "'a' stands in it twice"),
+        ('{"a": 1, "a": 2}', "it has the field 'a' twice"),
         ('{"a": NaN}', "NaN is not a finite number"),
         ('{"a": -Infinity}', "-Infinity is not a finite number"),
         ('{"a": 1e999}', "1e999 is not a finite number"),

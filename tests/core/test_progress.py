@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -113,3 +114,34 @@ def test_a_title_is_no_markup_and_steers_nothing(monkeypatch):
         running.advance(2, note="[bold]b\x07")
     assert r"[red]a\x1b[2J" in terminal.getvalue()
     assert r"[bold]b\x07" in terminal.getvalue()
+
+
+SILENT = """
+import logging
+from serlab.core.progress import bar, say
+say("hello")
+logging.getLogger("serlab").warning("careful")
+with bar("reading", 1) as running:
+    running.advance()
+"""
+
+
+def test_a_library_is_silent_until_its_caller_configures_the_logger():
+    ended = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
+    configured = f"import logging; logging.basicConfig(level='INFO', format='%(name)s: %(message)s')\n{SILENT}"
+    ended = subprocess.run([sys.executable, "-c", configured], capture_output=True, text=True, check=True)
+    assert ended.stderr == "serlab: hello\nserlab: careful\n"
+
+
+def test_a_terminal_gets_no_bar_unless_the_caller_wants_it(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress.LOGGER, "handlers", [])
+    with bar("training", 4) as running:
+        running.advance(2)
+    assert terminal.getvalue() == ""

@@ -276,8 +276,8 @@ def test_usual_names_of_columns_are_found_in_any_case(audio_files, table, capsys
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
-        ("label", "emo", "the column 'emo' looks like the labels: label_column emo"),
-        ("path", "wav_path", "the column 'wav_path' looks like the files: path_column wav_path"),
+        ("label", "emo", "the column 'emo' looks like the labels: label_column=emo"),
+        ("path", "wav_path", "the column 'wav_path' looks like the files: path_column=wav_path"),
     ],
 )
 def test_a_column_that_is_probably_meant_is_named_with_its_option(audio_files, table, old, new, hint):

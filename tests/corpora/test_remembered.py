@@ -84,7 +84,7 @@ def test_a_damaged_file_counts_for_nothing_and_costs_a_line(cache, clips, capfd,
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     assert recall("scan", "/clips") == {}
     assert capfd.readouterr().err == (
-        "the remembered scan of /clips is damaged or of another version; it is made anew.\n"
+        "the remembered scan of /clips is damaged or of another version; it is computed again.\n"
     )
     remember("scan", "/clips", clips)
     assert recall("scan", "/clips") == clips
@@ -116,7 +116,7 @@ def test_a_cache_folder_that_cannot_be_made_costs_a_line(tmp_path, clips, monkey
     (line,) = capfd.readouterr().err.splitlines()
     assert line == (
         f"the scan of /clips cannot be remembered in {tmp_path / 'file' / 'scans'} (Not a directory); "
-        "next time it is made anew."
+        "it is computed again next time."
     )
 
 

@@ -100,7 +100,7 @@ def test_a_sound_clip_is_decoded_once_and_one_that_failed_again(tmp_path, make_t
     assert "good.wav" in decoded
 
 
-def test_another_decoder_screens_anew(tmp_path, make_tone, decoded, monkeypatch):
+def test_another_decoder_screens_again(tmp_path, make_tone, decoded, monkeypatch):
     make_tone(tmp_path / "joy/1.wav")
     make_tone(tmp_path / "rage/2.wav")
     corpus = load_corpus(str(tmp_path))

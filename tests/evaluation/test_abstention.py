@@ -160,7 +160,7 @@ def test_the_threshold_keeps_its_word_on_dev(clips, risk):
 
 
 def test_impossible_thresholds_are_refused():
-    with pytest.raises(UserError, match=r"from 0 to 1, not 1\.5"):
+    with pytest.raises(UserError, match=r"risk=1\.5 is not a share"):
         threshold_for(*clips_of([0.9], [True]), 1.5)
     with pytest.raises(UserError, match="no dev clip"):
         threshold_for(np.empty((0, 2)), np.empty(0, int), 0.1)

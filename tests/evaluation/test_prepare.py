@@ -242,7 +242,9 @@ def test_labels_that_are_said_must_be_labels(tmp_path):
         prepare(tmp_path / "theirs.csv", corpus, None, "test")
     for said in ("hapy", "Happy", "hap py"):
         table.assign(predicted=said).to_csv(tmp_path / "theirs.csv", index=False)
-        with pytest.raises(UserError, match=f"predicts '{said}', which is no clip's label; did you mean 'happy'"):
+        with pytest.raises(
+            UserError, match=f"predicts '{said}', which is not the label of any clip; did you mean 'happy'"
+        ):
             prepare(tmp_path / "theirs.csv", None, None, "test")
     table.assign(predicted="calm").to_csv(tmp_path / "theirs.csv", index=False)
     assert prepare(tmp_path / "theirs.csv", None, None, "test").labels == tuple(sorted((*EMOTIONS, "calm")))
@@ -275,7 +277,7 @@ def test_folds_and_seeds_are_called_as_the_table_calls_them(tmp_path):
 def test_a_near_miss_of_the_labels_is_named_with_its_option(tmp_path):
     table = probabilities(corpus_of(2).clips).assign(emo="sad")
     table.to_csv(tmp_path / "theirs.csv", index=False)
-    with pytest.raises(UserError, match="the column 'emo' looks like the labels: --label-column emo"):
+    with pytest.raises(UserError, match="the column 'emo' looks like the labels: label_column=emo"):
         prepare(tmp_path / "theirs.csv", None, None, "test")
     (judged,) = prepare_all([tmp_path / "theirs.csv"], None, None, "test", {"label": "emo"})
     assert set(judged.rows["label"]) == {"sad"}

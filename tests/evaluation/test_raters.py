@@ -144,7 +144,7 @@ def test_the_interval_of_alpha_equals_resampling_of_clips():
 def test_people_are_no_reference_where_nobody_voted_or_all_tie():
     clips = corpus_clips()
     columns = [f"votes_voice_{label}" for label in LABELS]
-    with pytest.raises(UserError, match="nobody voted"):
+    with pytest.raises(UserError, match="have no voice votes"):
         judge_raters(clips.assign(**dict.fromkeys(columns, 0)), LABELS)
     tied = judge_raters(clips.assign(**dict.fromkeys(columns, 1)), LABELS)
     assert tied.plurality is None

@@ -38,5 +38,5 @@ def test_a_risk_out_of_range(risk):
 
 def test_a_model_that_is_never_sure_enough():
     reliance = Reliance.fit(-LOGITS, TRUTH)
-    with pytest.raises(UserError, match="ask for a larger share"):
+    with pytest.raises(UserError, match="allow a larger share"):
         reliance.threshold(0.01)

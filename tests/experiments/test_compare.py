@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import pytest
 
 import serlab
 from serlab.core import FindingsError, MachineError, UserError
+from serlab.core.locks import locked
 from serlab.corpora import load_corpus
 from serlab.experiments import execute
 from serlab.frontends import store
@@ -229,12 +229,11 @@ def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
 
 
 def test_two_processes_never_do_the_same_run(compare, tmp_path):
-    folder = tmp_path / "out" / "tiny" / "speaker-2" / "mfcc-svm"
-    folder.mkdir(parents=True)
-    with (folder / ".fold1-seed0.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=r"another process is doing .*mfcc-svm/fold1-seed0"):
-            compare("mfcc-svm")
+    with (
+        locked(tmp_path / "out" / "tiny" / "speaker-2" / "mfcc-svm" / "fold1-seed0"),
+        pytest.raises(UserError, match=r"another process is working on .*mfcc-svm/fold1-seed0"),
+    ):
+        compare("mfcc-svm")
     assert compare("mfcc-svm").trained == 1
 
 

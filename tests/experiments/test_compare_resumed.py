@@ -50,7 +50,7 @@ def stop(start_serlab, tiny_corpus, tiny_recipes):
             "--out", out, *settings,
         )  # fmt: skip
         until = time.monotonic() + 120
-        while not list(out.rglob(".fold1-seed0.work/checkpoint-*/trainer_state.json")):
+        while not list(out.rglob(".fold1-seed0.work/epoch*/state.json")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -96,8 +96,8 @@ def test_checkpoints_of_another_configuration_are_not_gone_on_from(compare, tiny
     result = compare(tiny_recipes["tiny-resnet"], dev_only=True)
     (path,) = result.folder.glob("tiny-resnet*/fold1-seed0.json")
     work = path.with_name(".fold1-seed0.work")
-    (work / "checkpoint-2").mkdir(parents=True)
-    (work / "checkpoint-2" / "trainer_state.json").write_text('{"global_step": 2}')
+    (work / "epoch1").mkdir(parents=True)
+    (work / "epoch1" / "state.json").write_text('{"epochs": [{"epoch": 1, "loss": 1.0, "dev_uar": 1.0}], "seconds": 1}')
     (work / "identity.json").write_text('{"recipe": "other"}')
     again = compare(tiny_recipes["tiny-resnet"])
     assert "going on" not in capfd.readouterr().err
@@ -111,8 +111,8 @@ def test_half_a_checkpoint_is_not_gone_on_from(compare, tiny_recipes, tiny_compa
     signature = signature_of(result, "tiny-resnet")
     (path,) = result.folder.glob("tiny-resnet*/fold1-seed0.json")
     work = path.with_name(".fold1-seed0.work")
-    (work / "checkpoint-2").mkdir(parents=True)
-    (work / "checkpoint-2" / "model.safetensors").write_bytes(b"half")
+    (work / "unfinished").mkdir(parents=True)
+    (work / "unfinished" / "model.safetensors").write_bytes(b"half")
     (work / "identity.json").write_text(json.dumps(signature["identity"]))
     again = compare(tiny_recipes["tiny-resnet"])
     pd.testing.assert_frame_equal(

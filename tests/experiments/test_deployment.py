@@ -123,20 +123,21 @@ def test_the_same_is_not_trained_twice_and_another_is_not_overwritten(train, tin
 
 
 def test_killed_and_started_again_equals_undisturbed(train, monkeypatch, tmp_path):
-    from serlab.training import trainer
+    from serlab.training import loop
 
     longer = ["training.epochs=4"]
     undisturbed = train("tiny-resnet", longer, epochs=3)
     wanted = pd.Series((undisturbed / "model.safetensors").read_bytes())
     shutil.rmtree(tmp_path / "runs")
 
-    class Killing(trainer._End):
-        def on_epoch_begin(self, args, state, control, **kwargs):
-            if round(state.epoch or 0) == 2:
-                raise KeyboardInterrupt
+    def killing(learner, batches, epoch, *args):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return train_epoch(learner, batches, epoch, *args)
 
+    train_epoch = loop.train_epoch
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_End", Killing)
+        patch.setattr(loop, "train_epoch", killing)
         with pytest.raises(KeyboardInterrupt):
             train("tiny-resnet", longer, epochs=3)
     resumed = train("tiny-resnet", longer, epochs=3)

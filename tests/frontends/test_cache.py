@@ -123,7 +123,7 @@ def test_a_full_disk_ends_the_filling_and_not_the_work(
     for key, value in features().items():
         assert store.put(key, value)
     store.flush()
-    assert capsys.readouterr().err.count("takes no more") == 1
+    assert capsys.readouterr().err.count("accepts no more") == 1
     assert not store.put("more", np.zeros((2, 4), np.float32))
     assert list(cache.features_folder().glob("*/*")) == []
 

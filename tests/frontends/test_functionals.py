@@ -61,7 +61,7 @@ class TestContract:
         ids=["empty", "nan", "stereo"],
     )
     def test_what_is_no_clip_is_an_error(self, front_end, samples):
-        with pytest.raises(UserError, match="leave the clip out"):
+        with pytest.raises(UserError, match="exclude the clip"):
             front_end(samples)
 
 

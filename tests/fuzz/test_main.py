@@ -1,4 +1,4 @@
-"""A handful of inputs of each kind holds, and a fault put in on purpose is found."""
+"""A few inputs of each kind pass, and a deliberate fault is found."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="wa
 
 
 def fuzz(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the fuzzers in a process of their own, after some Python that may break serlab."""
+    """Run the fuzzers in a separate process, after Python code that may break serlab."""
     program = f"import sys\n{before}\nfrom fuzz.__main__ import main\nsys.exit(main(sys.argv[1:]))"
     root = Path(__file__).resolve().parents[2]
     return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=root)
 
 
 def counts(text: str, kind: str) -> dict[str, int]:
-    """A kind's row of the table: inputs, and inputs with each fault."""
+    """Return a kind's row of the table: inputs, and inputs per fault."""
     row = re.search(rf"^\| {kind} \|(.*)\|$", text, re.MULTILINE)
     assert row, text
     numbers = [int(cell.replace(",", "")) for cell in row.group(1).split("|")[: 1 + len(COLUMNS)]]

@@ -1,4 +1,4 @@
-"""An input that takes too long, takes too much or falls over is stopped, and what did it is told apart."""
+"""An input that exceeds a limit or crashes is stopped, and the cause is reported."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def test_only_one_process_writes(going, model, tmp_path):
     path = tmp_path / "p.csv"
     with (
         opened(path, loaded(model)),
-        pytest.raises(UserError, match="another process is writing"),
+        pytest.raises(UserError, match="another process is working on"),
     ):
         going(path)
     going(path)

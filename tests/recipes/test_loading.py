@@ -302,7 +302,7 @@ def test_what_a_recipe_does_not_heed_is_refused_or_left_out(name, change, phrase
     assert phrase in refused(change, recipe=name)
     assert load_variant(name, [Change(change, shared=True)]) == load_recipe(name)
     said = capsys.readouterr().err
-    assert f"--set {change} is left out for {name}: {phrase.rstrip('.')}" in said
+    assert f"{change} is left out for {name}: {phrase.rstrip('.')}" in said
 
 
 def test_of_a_whole_section_what_is_heeded_stays(capsys):
@@ -328,18 +328,18 @@ def test_the_kind_that_is_set_decides_what_is_heeded():
 @pytest.mark.parametrize(
     ("name", "change", "meant"),
     [
-        ("resnet18", "epochs=3", "--set training.epochs=3"),
-        ("resnet18", "Epoch=3", "--set training.epochs=3"),
-        ("resnet18", "bands=64", "--set model.logmel.bands=64"),
-        ("resnet18", "dropout=0.1", "--set model.dropout=0.1"),
-        ("whisper-base", "dropout=0.1", "--set model.head.dropout=0.1"),
-        ("whisper-base", "head.dropout=0.1", "--set model.head.dropout=0.1"),
-        ("mfcc-svm", "C=[1.0]", "--set model.C=[1.0]"),
-        ("mfcc-svm", "epochs=3", "--set training.epochs=3"),
+        ("resnet18", "epochs=3", "training.epochs=3"),
+        ("resnet18", "Epoch=3", "training.epochs=3"),
+        ("resnet18", "bands=64", "model.logmel.bands=64"),
+        ("resnet18", "dropout=0.1", "model.dropout=0.1"),
+        ("whisper-base", "dropout=0.1", "model.head.dropout=0.1"),
+        ("whisper-base", "head.dropout=0.1", "model.head.dropout=0.1"),
+        ("mfcc-svm", "C=[1.0]", "model.C=[1.0]"),
+        ("mfcc-svm", "epochs=3", "training.epochs=3"),
     ],
 )
 def test_a_setting_without_its_section(name, change, meant):
-    assert f"--set {change} names no section; write {meant}." in refused(change, recipe=name)
+    assert f"{change} has no section; write {meant}." in refused(change, recipe=name)
 
 
 def test_a_file_that_sets_what_its_model_does_not_heed(tmp_path, capsys):
@@ -401,7 +401,7 @@ def test_the_grids_of_a_support_vector_machine_are_settings():
 def test_what_does_nothing_alone_makes_no_variant(name, change, needs, capsys):
     assert f"does nothing in {name} without {needs}." in refused(change, recipe=name)
     assert load_variant(name, [Change(change, shared=True)]) == load_recipe(name)
-    assert f"--set {change} is left out for {name}" in capsys.readouterr().err
+    assert f"{change} is left out for {name}" in capsys.readouterr().err
 
 
 def test_what_does_nothing_alone_counts_beside_what_it_needs():

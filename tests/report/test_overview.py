@@ -103,7 +103,7 @@ def test_weights_are_fitted_on_each_folds_dev_side_alone(folder: Path) -> None:
 
 def test_weights_need_a_dev_side(folder: Path) -> None:
     write_run(folder.parent, "mfcc-svm", 2, sides=("test",))
-    with pytest.raises(UserError, match="no dev side in fold 2, seed 0"):
+    with pytest.raises(UserError, match="no dev predictions in fold 2, seed 0"):
         survey(read_protocols(folder), ["mfcc-svm+resnet18@dev"])
 
 
@@ -159,5 +159,5 @@ def test_a_fusion_is_entered_into_the_ledger_once(folder: Path) -> None:
 def test_what_was_only_developed_is_not_fused_with_what_was_tested(tmp_path: Path, fusion: str) -> None:
     write_run(tmp_path, "resnet18", 1)
     write_run(tmp_path, "mfcc-svm", 1, sides=("dev",))
-    with pytest.raises(UserError, match="mfcc-svm has read no test side"):
+    with pytest.raises(UserError, match="mfcc-svm has no test predictions"):
         survey(read_protocols(tmp_path / "crema-d"), [fusion])

@@ -167,7 +167,7 @@ def test_clips_are_embedded_or_left_out_when_asked(add_run, tmp_path):
     embedded = read(build(folder, clips=clips, audio="embed")).addresses
     assert sum(address.startswith("data:audio/") for address in embedded) == 12
     Path(clips["path"].iloc[0]).unlink()
-    with pytest.raises(UserError, match=r"cannot embed .* use --audio link or none"):
+    with pytest.raises(UserError, match=r"cannot embed .* use audio=link or audio=none"):
         build(folder, clips=clips, audio="embed")
 
 

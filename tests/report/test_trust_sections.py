@@ -36,13 +36,13 @@ def test_every_section_stands_in_page_markdown_and_json(folder):
     clips.loc[clips.index[300:400], "level"] = "MD"
     clips.loc[clips.index[400:500], "level"] = "HI"
     page = build(folder, clips=clips, audio="none").read_text()
-    for title in ("Calibration", "Abstention", "Prediction sets", "Groups of actors", "Other labels", "People"):
+    for title in ("Calibration", "Abstention", "Prediction sets", "Groups of actors", "Other labels", "Human raters"):
         assert f"<summary>{title}" in page
-    for text in ("agreement&gt;=0.8", "What confidence is worth", "Confusions of people", "Krippendorff"):
+    for text in ("agreement&gt;=0.8", "Confidence and accuracy", "Confusions of human raters", "Krippendorff"):
         assert text in page
     markdown = (folder / "report" / "report.md").read_text()
     assert "## How far to trust it" in markdown
-    for text in ("perceived", "Root mean square", "Attained in", "Jensen-Shannon", "errors correlate with people's by"):
+    for text in ("perceived", "Debiased RMS", "Attained in", "Jensen-Shannon", "errors correlate with the raters' by"):
         assert text in markdown
     report = json.loads((folder / "report" / "report.json").read_text())
     assert report["people"]["people"]["raters"]["count"] == 9 * len(clips)
@@ -67,7 +67,7 @@ def test_a_fold_without_dev_and_uneven_seeds_are_said(add_run):
 def test_without_the_corpus_what_needs_no_votes_is_there(folder):
     page = build(folder).read_text()
     assert "<summary>Calibration" in page
-    assert "<summary>People" not in page
+    assert "<summary>Human raters" not in page
     assert "<summary>Other labels" not in page
     assert "<summary>Groups" not in page
 
@@ -82,4 +82,4 @@ def test_differences_come_with_the_answer_and_adjusted_p(folder, add_run):
         assert pair["p"] <= pair["p_holm"] <= 1
         assert pair["answer"] in ("better", "worse", "equivalent", "not shown")
     assert "p of UAR" in page
-    assert "after Holm" in page
+    assert "(Holm)" in page

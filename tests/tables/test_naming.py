@@ -1,4 +1,4 @@
-"""One way to name columns and clips, whatever reads the table."""
+"""The same names for columns and clips work for every reader of tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from serlab.core import UserError
+from serlab.core import UserError, as_options
 from serlab.tables.naming import CLIP, FILE, LABEL, SPEAKER, ClipNames, alike, column
 
 HOME = Path("/data/corpus")
@@ -118,11 +118,11 @@ def test_of_several_columns_the_first_in_order_is_taken_and_that_is_said(capsys)
 
 
 def test_near_misses_are_named_with_what_takes_them() -> None:
-    assert (
-        alike(["a", "emo"], LABEL, "--label-column") == "; the column 'emo' looks like the labels: --label-column emo"
-    )
+    near = UserError(alike(["a", "emo"], LABEL, "label_column"))
+    assert str(near) == "; the column 'emo' looks like the labels: label_column=emo"
+    assert as_options(near) == "; the column 'emo' looks like the labels: --label-column emo"
     assert alike(["wav path"], CLIP) == "; the column 'wav path' looks like the clips: rename it clip"
-    assert alike(["spk id"], SPEAKER, "--speaker-column").endswith("--speaker-column 'spk id'")
+    assert as_options(UserError(alike(["spk id"], SPEAKER, "speaker_column"))).endswith("--speaker-column 'spk id'")
     assert alike(["split"], ("side",)).endswith("rename it side")
     assert alike(["lable"], LABEL).startswith("; the column 'lable'")
     assert alike(["a", "b"], LABEL) == ""

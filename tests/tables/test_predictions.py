@@ -145,7 +145,7 @@ def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("wav path,predicted\na,sad\n", "the column 'wav path' looks like the clips: --path-column 'wav path'"),
+        ("wav path,predicted\na,sad\n", "the column 'wav path' looks like the clips: path_column='wav path'"),
         ("clip,pred\na,sad\n", "the column 'pred' looks like predicted: rename it predicted"),
         ("clip,p_sad,p_calm\na,1,0\n", "rename 'p_sad' prob_sad"),
         ("clip,prob_sad,Prob_sad\na,1,0\n", "two columns for the scores of 'sad'"),

@@ -1,4 +1,4 @@
-"""Tables of users: any content ends in a table or in one sentence, and nothing warns."""
+"""Tables from users: any content ends in a table or in one sentence, without warnings."""
 
 from __future__ import annotations
 

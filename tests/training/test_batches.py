@@ -172,7 +172,7 @@ def test_a_budget_of_seconds_is_kept_and_nothing_is_lost(files: tuple[ClipFile, 
 
 def test_the_cost_of_batching_is_told(files: tuple[ClipFile, ...]) -> None:
     words = make(files).describe()
-    assert words.startswith("4 batches of like length an epoch: nothing padded, ")
+    assert words.startswith("4 batches per epoch, each of one length: nothing padded, ")
     alone = make(files, batch_size=1).describe()
     assert alone.endswith("0.0 % cropped")
     assert make(files, window=24, frontend=LogMel(LogMelSettings())).describe() == "random windows of 24 frames"

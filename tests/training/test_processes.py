@@ -93,12 +93,13 @@ processes.led(lambda: processes.everywhere(talk))()
 COMPARE = """
 import os, sys
 import serlab
-from serlab.core import UserError
+from serlab.core import UserError, progress
 from serlab.core.ranks import rank
-from serlab.experiments import run
+from serlab.training import fit
 
 table, recipe, out, fails_after = sys.argv[1:]
-score, scored = run.uar, []
+score, scored = fit.uar, []
+progress.show()
 
 def uar(matrix):
     scored.append(matrix)
@@ -106,7 +107,7 @@ def uar(matrix):
         raise UserError("process 1 fails in scoring.")
     return score(matrix)
 
-run.uar = uar
+fit.uar = uar
 try:
     found = serlab.compare(table, [recipe], protocol="speaker-2", folds=[1], out=out, keep_models=True)
 except UserError as error:

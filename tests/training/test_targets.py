@@ -29,7 +29,7 @@ def test_targets(kind, wanted):
 
 
 def test_votes_that_are_not_there():
-    with pytest.raises(UserError, match="nobody voted on clip c1"):
+    with pytest.raises(UserError, match="clip c1 has no votes"):
         targets_of(clips([(1, 3), (0, 0)]), LABELS, "soft")
     with pytest.raises(UserError, match="has no voice votes"):
         targets_of(clips([(1, 3), (1, 0)])[["clip", "label"]], LABELS, "both")

@@ -30,7 +30,7 @@ def get(name: str) -> Approach[Any]:
     """The approach of a name.
 
     Raises:
-        UserError: there is none.
+        UserError: the name is unknown.
 
     >>> get("svm").supports.epochs
     False

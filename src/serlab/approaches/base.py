@@ -97,7 +97,7 @@ class Subset:
         clips = corpus.clips.set_index("clip").loc[kept].reset_index()
         files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float), clips["sha256"]))
         index = {label: number for number, label in enumerate(corpus.labels)}
-        return cls(clips, files, clips["label"].map(index).to_numpy(np.intp))
+        return cls(clips, files, np.asarray(clips["label"].map(index), np.intp))
 
 
 @dataclass(frozen=True)
@@ -258,3 +258,17 @@ class Approach(Protocol[S]):
         Raises:
             UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
         """
+
+
+class Pretrained:
+    """What approaches have in common that compute with networks, from a checkpoint or from scratch."""
+
+    def identity(self, settings: Any) -> Identity:
+        """The weights of ``settings.checkpoint``, if any."""
+        return Identity.of(settings.checkpoint)
+
+    def precision(self, asked: str) -> str:
+        """What this machine computes in."""
+        from serlab.core.precision import resolve
+
+        return resolve(asked)

@@ -24,7 +24,7 @@ Targets = NDArray[np.integer[Any]]
 
 
 _POSITIVE = ("scale", "gamma", "penalty", "temperature")
-"""Arrays whose values must be above 0: others would reverse the scores, or make none."""
+"""Arrays whose values must be above 0: others would reverse or destroy the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,14 @@ class FittedArrays:
             raise UserError(f"{folder} lacks the weight {missing[0]}; train the model again or copy the whole folder.")
         if extra := sorted(arrays.keys() - set(names)):
             raise UserError(
-                f"{folder} has the weight {extra[0]}, which its recipe has no place for; copy or train it again."
+                f"{folder} has the weight {extra[0]}, which its recipe does not expect; copy or train it again."
             )
         _check_arrays(folder, arrays, cls.AXES, labels)
         return cls(**arrays)
 
 
 def _check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mapping[str, str], labels: int) -> None:
-    """Refuse arrays that do not fit one another, or are not finite."""
+    """Refuse arrays whose shapes do not fit together, or that are not finite."""
     lengths = {"K": labels, "P": labels * (labels - 1) // 2}
     for name, array in arrays.items():
         if array.dtype not in (np.float64, np.int64):
@@ -101,7 +101,7 @@ def check_training(features: Floats, targets: Targets, n_labels: int, *, at_leas
     if rare.size:
         raise UserError(
             f"label number {rare[0] + 1} of {n_labels} has too few training clips ({counts[rare[0]]}, needed: "
-            f"{at_least}); choose a protocol whose training side has every label."
+            f"{at_least}); choose a protocol that has every label in its train subset."
         )
 
 
@@ -109,7 +109,7 @@ def check_width(features: Floats, like: Floats) -> None:
     """Refuse features of another shape per clip than ``like``, or that are not finite."""
     if features.shape[1:] != like.shape:
         raise UserError(
-            f"the model takes features of shape {like.shape} a clip, got {features.shape[1:]}; use the front end "
+            f"the model takes features of shape {like.shape} per clip, got {features.shape[1:]}; use the front end "
             "that it was trained with."
         )
     check_finite(features)
@@ -119,7 +119,7 @@ def check_finite(features: Floats) -> None:
     """Refuse features that are not finite; the first axis is clips."""
     bad = np.flatnonzero(~np.isfinite(features).all(axis=tuple(range(1, features.ndim))))
     if bad.size:
-        raise UserError(f"a feature of clip number {bad[0] + 1} of {len(features)} is not finite; leave the clip out.")
+        raise UserError(f"a feature of clip number {bad[0] + 1} of {len(features)} is not finite; exclude the clip.")
 
 
 def statistics(features: Floats) -> tuple[Array, Array]:

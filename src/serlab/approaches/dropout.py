@@ -1,8 +1,8 @@
-"""Dropout on a processor without the wait for its random numbers.
+"""Dropout on a processor that does not wait for its random numbers.
 
 torch draws a number of 32 bits for each value on one thread: a sixth of a training step of wav2vec2-base. Here one draw
 of 64 bits serves four values, each kept with the probability asked for up to 2^-17. The draws are keyed by torch's
-generator, so whatever seeds that one seeds them too. On a GPU torch's own dropout is used.
+generator, so seeding that one seeds them too. On a GPU torch's own dropout is used.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Dropout(nn.Dropout):
     """``nn.Dropout`` by :func:`drop`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop in training; let pass otherwise."""
+        """Drop in training; otherwise return the input."""
         return drop(x, self.p) if self.training and self.p else x
 
 

@@ -1,7 +1,7 @@
 """Int8 matrix products in the layers of a speech encoder, for prediction on a processor.
 
 Weights are rounded once, per output channel; activations by the range of each clip (dynamic quantisation), never of a
-batch, so that a clip's prediction does not depend on its neighbours. Everything else stays floating.
+batch, so that a clip's prediction does not depend on its neighbours. Everything else stays in floating point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Int8Linear(nn.Module):
         zeros = torch.zeros(len(weight), dtype=torch.int64)
         bias = None if linear.bias is None else linear.bias.detach().float()
         with warnings.catch_warnings():
-            # Quantised tensors are to leave PyTorch one day; then this is where the error arises.
+            # PyTorch plans to remove quantised tensors; the error will then arise here.
             warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*")
             rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
             self.packed: Any = torch.ops.quantized.linear_prepack(rounded, bias)

@@ -32,7 +32,7 @@ class Network(nn.Module):
 
     Attributes:
         frontend: computes the features of one clip.
-        window: number of time steps of every input, or None where the network takes any length.
+        window: number of time steps of every input, or None if the network takes any length.
         fill: feature value that stands for silence (for clips shorter than the window).
         longest: seconds of the longest input that it takes; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.

@@ -1,7 +1,7 @@
-"""Audio classifiers that transformers has trained or shipped: scored as its own pipeline scores them.
+"""Audio classification checkpoints of transformers, scored as its pipeline scores them.
 
 The front end is the checkpoint's own feature extractor, called as ``transformers.pipeline`` calls it; the network is
-the checkpoint's own model. Both see one clip as the pipeline does, so probabilities agree with it to rounding.
+the checkpoint's own model. Both get a clip as the pipeline passes it, so probabilities are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Inputs:
     Args:
         extractor: the extractor.
         shortest: fewest samples that the model can be given.
-        longest: samples of a clip that the model hears; the pipeline leaves out what comes after.
+        longest: samples of a clip that the model uses; the pipeline drops the rest.
     """
 
     def __init__(self, extractor: Any, *, shortest: int, longest: int | None) -> None:
         self.extractor, self.shortest, self.longest = extractor, shortest, longest
         self.name = str(extractor.model_input_names[0])
-        self.told = False
+        self.warned = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -51,14 +51,12 @@ class Inputs:
         return {"frontend": "transformers", **settings}
 
     def __call__(self, samples: Samples) -> Features:
-        """Compute the model's input for one clip; its shape is the model's own."""
+        """Compute the model's input for one clip; its shape depends on the model."""
         if len(samples) < self.shortest:
             raise UserError(f"shorter than the {self.shortest / SAMPLE_RATE:g} s that the model needs")
-        if self.longest and len(samples) > self.longest and not self.told:
-            self.told = True
-            say(
-                f"the model hears the first {self.longest / SAMPLE_RATE:g} s of a clip; longer ones are judged by that."
-            )
+        if self.longest and len(samples) > self.longest and not self.warned:
+            self.warned = True
+            say(f"the model uses the first {self.longest / SAMPLE_RATE:g} s of a clip and ignores the rest.")
         batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np")
         values = batch[self.name][0]
         if isinstance(self.extractor, SeamlessM4TFeatureExtractor) and "attention_mask" in batch:
@@ -84,7 +82,7 @@ class PlainClassifier(Network):
         self.hf = hf
         self.frontend = frontend
         stacks = (part for name, part in hf.named_modules() if name.rpartition(".")[2] in ("layer", "layers"))
-        # A plain tuple: as a module of its own it would stand twice in the state.
+        # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(next(part for part in stacks if isinstance(part, nn.ModuleList)))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -101,8 +99,8 @@ def load(folder: Path, precision: str) -> FittedNetwork:
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is no such classifier, is damaged, or
-            asks for something that serlab does not do.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is not such a classifier, is damaged,
+            or asks for something that serlab does not support.
     """
     config = building.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
     labels = building.labels_of(folder, config)

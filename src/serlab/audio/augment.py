@@ -1,8 +1,8 @@
 """Augmentation of training clips: waveform views, masks on features, mixup.
 
-All of it is numpy and draws from a generator that is passed in (:func:`serlab.core.randomness.keyed`). Waveform
-augmentation is a finite set of *views*, so that what is computed from a view can be cached; masks and mixup are cheap
-and drawn anew each epoch. Call none of it on a clip that a model is judged by.
+All functions use numpy and draw from a generator that is passed in (:func:`serlab.core.randomness.keyed`). Waveform
+augmentation is a finite set of *views*, so features of a view can be cached. Masks and mixup are cheap and drawn again
+in each epoch. Do not augment dev or test clips.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from serlab.audio import SAMPLE_RATE
 from serlab.core import MachineError, UserError
 
 VERSION = "views-1"
-"""Changes whenever a view of the same clip would come out differently."""
+"""Changes whenever a view of the same clip would give other samples."""
 
 _RANGES = {
     "speed": (0.5, 2.0),
@@ -38,7 +38,7 @@ class View:
         pitch: shift in semitones at unchanged tempo, -12 to 12; needs the extra ``augment``.
         gain: factor on the amplitude, 0.01 to 100; above 1 samples may leave -1 to 1, and nothing is clipped.
         noise: standard deviation of added white Gaussian noise, 0 to 1, on the scale of the samples after the gain.
-        time_mask: length in samples of one stretch set to 0, of which at most half of the clip is masked.
+        time_mask: length in samples of one stretch set to 0, at most half of the clip.
 
     >>> View(speed=3.0)
     Traceback (most recent call last):
@@ -70,13 +70,13 @@ def apply(samples: NDArray[np.float32], view: View, rng: np.random.Generator) ->
     Args:
         samples: shape (n,), 16 kHz.
         view: what to change.
-        rng: where the noise and the mask's place come from; speed, pitch and gain draw nothing.
+        rng: generator for the noise and the position of the mask; speed, pitch and gain draw nothing.
 
     Returns:
         A new array of shape (n / speed, rounded).
 
     Raises:
-        MachineError: the view shifts the pitch and the extra ``augment`` is not installed.
+        MachineError: the view shifts the pitch, and the extra ``augment`` is not installed.
     """
     changed = samples.astype(np.float32)
     if view.speed != 1:
@@ -104,19 +104,19 @@ def spec_augment(
     band_width: int,
     fill: float,
 ) -> NDArray[np.float32]:
-    """Hide random stretches of frames and of bands (SpecAugment, Park et al. 2019, without time warping).
+    """Mask random stretches of frames and of bands (SpecAugment, Park et al. 2019, without time warping).
 
-    The mild setting for clips of two to three seconds at 100 frames a second is 2 x at most 16 frames, 2 x at most
-    8 bands.
+    A mild setting for clips of two to three seconds at 100 frames per second is 2 masks of at most 16 frames and 2 of
+    at most 8 bands.
 
     Args:
         features: shape (frames, bands).
-        rng: where widths (uniform from 0 to the largest) and places come from.
+        rng: generator for widths (uniform from 0 to the largest) and positions.
         time_masks: number of masks over frames.
-        time_width: largest number of frames that one mask hides.
+        time_width: largest number of frames per mask.
         band_masks: number of masks over bands.
-        band_width: largest number of bands that one mask hides.
-        fill: value of what is hidden, e.g. the mean of the training features.
+        band_width: largest number of bands per mask.
+        fill: value of masked frames and bands, e.g. the mean of the training features.
 
     Returns:
         A new array of the same shape.
@@ -140,12 +140,12 @@ def spec_augment(
 
 
 def mix(rng: np.random.Generator, size: int, alpha: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw how to mix a batch with itself (mixup, Zhang et al. 2018).
+    """Draw weights and partners to mix a batch with itself (mixup, Zhang et al. 2018).
 
     Example i becomes ``weights[i] * x[i] + (1 - weights[i]) * x[partner[i]]``, its target likewise.
 
     Args:
-        rng: where weights and partners come from.
+        rng: generator for weights and partners.
         size: number of examples in the batch.
         alpha: both parameters of the Beta distribution; 0 mixes nothing.
 
@@ -170,7 +170,7 @@ def _shift_pitch(samples: NDArray[np.float32], semitones: float) -> NDArray[np.f
         raise MachineError(
             "shifting the pitch needs python-stretch; install it with pip install 'serlab[augment]'."
         ) from error
-    # A fresh stretcher with a fixed seed: its state and its random phases would else depend on earlier clips.
+    # A new stretcher with a fixed seed, because its state and random phases would otherwise depend on earlier clips.
     stretch = Signalsmith.Stretch(0)
     stretch.preset(1, float(SAMPLE_RATE))
     stretch.setTransposeSemitones(semitones)

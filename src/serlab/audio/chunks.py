@@ -1,8 +1,8 @@
 """Whether a file of uncompressed sound is whole: WAV and its relatives, AIFF, AU, CAF and NIST SPHERE.
 
-Each says how many bytes of sound it holds. libsndfile takes what is there of them, however little, and stops where a
-damaged figure tells it to. So both ends are checked here: the bytes must be there, and what lies behind them must not
-look like more sound. A header that was never closed is closed here.
+Each header says how many bytes of sound the file holds. libsndfile reads as many of them as there are, and stops where
+a damaged header tells it to. So both ends are checked here: the bytes must be there, and what follows must not look
+like more sound. A header that was never completed is completed here.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def wave(source: Source) -> list[Part] | None:
         source: the file.
 
     Returns:
-        Its parts; ``None`` where libsndfile doesn't read this kind of sound.
+        Its parts; ``None`` if libsndfile does not read this kind of sound.
 
     Raises:
         FaultError: the file is cut off or contradicts itself.
@@ -162,7 +162,7 @@ def aiff(source: Source) -> list[Part] | None:
                 break
     if len(common) < 18 or sound is None:
         raise FaultError("damaged: its AIFF header has no format or no sound")
-    channels, told, bits = struct.unpack(">HIH", common[:8])
+    channels, promised, bits = struct.unpack(">HIH", common[:8])
     coding = common[18:22] if source.at(8, 4) == b"AIFC" else b"NONE"
     outer = int.from_bytes(source.at(4, 4), "big") + 8
     span = _Span(source, chunks, sound.start, sound.length, outer, ahead=8)
@@ -173,10 +173,10 @@ def aiff(source: Source) -> list[Part] | None:
     width = channels * (_AIFF_WIDTHS[coding] or -(-bits // 8))
     start, end = sound.start + 8 + offset, span.check(width * _extended(common[8:18]))
     frames = max(0, end - start) // width if width else 0
-    if span.regular and told == frames:
+    if span.regular and promised == frames:
         return [Part(0, source.size, frames=frames)]
-    if span.closed and told not in (0, 0xFFFFFFFF, frames):
-        raise FaultError(f"damaged: its header contradicts itself ({told} samples in {end - start} bytes)")
+    if span.closed and promised not in (0, 0xFFFFFFFF, frames):
+        raise FaultError(f"damaged: its header contradicts itself ({promised} samples in {end - start} bytes)")
     common = common[:2] + frames.to_bytes(4, "big") + common[6:]
     body = source.at(8, 4) + b"COMM" + len(common).to_bytes(4, "big") + common + bytes(len(common) % 2)
     body += b"SSND" + (end - start + 8).to_bytes(4, "big") + bytes(8)
@@ -235,7 +235,7 @@ def caf(source: Source) -> list[Part] | None:
         return [Part(0, source.size, frames=frames)]
     if far and not linear:
         raise FaultError("its kind of sound is not read behind a header so long; convert it to WAV or FLAC")
-    # libsndfile takes other bytes for the sound where much stands before it.
+    # If much precedes the sound, libsndfile takes other bytes for it.
     ahead = b"caff\0\1\0\0" + b"desc" + len(form).to_bytes(8, "big") + form if far else source.at(0, data.start - 12)
     return [Part(data.start, end, ahead + b"data" + (end - data.start).to_bytes(8, "big"), frames)]
 
@@ -275,7 +275,7 @@ class _Span:
         return self.closed and not (self._chunks and self._chunks.odd)
 
     def check(self, byte_rate: int) -> int:
-        """Return where the sound ends; refuse a file that ends before, or goes on with what may be more of it."""
+        """Return the end of the sound; refuse a file that ends earlier, or continues with what may be more sound."""
         size, left = self.source.size, self.source.size - self.start
         chunks = self._chunks or _Chunks(self.source, ">4sI")
         if self._length <= self._ahead < left and not (self._chunks and chunks.account_for(self.start + self._length)):
@@ -290,7 +290,7 @@ class _Span:
         behind = size - end
         if self.source.at(end, 4) == self.source.at(0, 4):
             raise FaultError("several files joined end to end; split them")
-        # Where the outer length agrees with the inner one, what follows is no part of the recording.
+        # If the outer length agrees with the inner one, what follows does not belong to the recording.
         padded = behind <= _MOST_STRAY or self.source.run_of(self.source.at(end, 1)[0], end, size) == size
         agreed = self._outer in (end, end + self._length % 2) and padded
         padding = tags.skip(self.source, end, size) == size
@@ -328,7 +328,7 @@ def _wave_parts(source: Source, form: bytes, order: str, fact: bytes, span: _Spa
     # libsndfile takes the last block of GSM from what lies behind it.
     if span.regular and tag not in _BLOCKS and source.at(0, 4) in (b"RIFF", b"RIFX"):
         return [Part(0, source.size, frames=frames)]
-    # Any other header is written anew, because libsndfile understands it otherwise or not at all.
+    # Any other header is rewritten, because libsndfile reads it in another way or not at all.
     length = end - span.start
     body = b"fmt " + struct.pack(order + "I", len(form)) + form + bytes(len(form) % 2) + fact
     if length + len(body) < _UNKNOWN:
@@ -352,6 +352,6 @@ def _check_form(tag: int, channels: int, rate: int, byte_rate: int, align: int, 
 
 
 def _extended(data: bytes) -> int:
-    """An 80-bit float that holds a sample rate, as an integer; 0 where it is none."""
+    """An 80-bit float that holds a sample rate, as an integer; 0 if it is not one."""
     shift = 16383 + 63 - (int.from_bytes(data[:2], "big") & 0x7FFF)
     return int.from_bytes(data[2:], "big") >> shift if 0 < shift < 64 else 0

@@ -1,4 +1,4 @@
-"""Samples from what libsndfile reads, in blocks, held to the numbers that the container gave."""
+"""Samples from formats that libsndfile reads, in blocks, checked against the numbers in the container."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Recording(Protocol):
     channels: int
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield all samples, shape ``(samples, channels)``, or raise :class:`FaultError` if any is missing or wrong."""
+        """Yield all samples, shape ``(samples, channels)``; raise :class:`FaultError` if any are missing or wrong."""
 
 
 class _Stream(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end: soundfile seeks after each read where it can, which throws an MP3 decoder off."""
+    """Read from start to end: soundfile seeks after each read if it can, which confuses an MP3 decoder."""
 
     def seekable(self) -> bool:
         return False
@@ -77,10 +77,10 @@ class SoundFiles:
             self._kept.close()
 
     def _open(self, part: Part) -> _Stream:
-        # soundfile takes a file called .raw for samples without a header, whatever it holds.
+        # soundfile reads a file named .raw as samples without a header, whatever it contains.
         headerless = self._path.suffix.lower() == ".raw"
         if part.start == 0 and part.end == self._source.size and not part.prefix and not headerless:
-            # By its name, which is faster; as bytes, because soundfile refuses names that are no UTF-8.
+            # By name, which is faster; as bytes, because soundfile refuses names that are not UTF-8.
             return _Stream(os.fsencode(self._path))
         stream = PartStream(self._source, part)
         try:
@@ -118,7 +118,7 @@ class SoundFiles:
 
 
 def _raise_kept(sound: _Stream) -> None:
-    """Raise what interrupted a read, which libsndfile takes for the end of the file."""
+    """Raise the error that interrupted a read, which libsndfile takes for the end of the file."""
     error = getattr(sound.name, "error", None)
     if error is not None:
         raise error

@@ -1,8 +1,7 @@
-"""Finding recordings below folders, so that none of them vanishes.
+"""Finding recordings below folders, without losing any.
 
-What looks like a recording by its name is a file that was found, whatever it is: a link that leads nowhere, a pipe, or
-a format that nothing here reads. Reading it says why it cannot be used. What cannot be searched, or is passed over, is
-an exclusion with a reason.
+Every entry with the name of a recording is found, even a broken link, a pipe, or a format that serlab does not read.
+Reading it then says why it cannot be used. Entries that cannot be searched or are skipped are exclusions with a reason.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from serlab.audio.pointers import why_absent
 from serlab.core import Exclusion, UserError
 
 _SUFFIXES = frozenset((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES, *UNREAD_SUFFIXES))
-# Suffixes behind that of a recording, and what they say of it.
+# Suffixes after that of a recording, and what they mean.
 _LEFTOVERS = {
     **dict.fromkeys((".part", ".partial", ".crdownload", ".download", ".filepart"), "an unfinished download"),
     **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"), "compressed; unpack it"),
 }
-# What programs put behind the name of a copy, and of a download whose name was taken or came with a query.
+# What programs append to the name of a copy, and of a download whose name was taken or came with a query.
 _COPIES = re.compile(r"(.+\.\w+?)(\.\d+|\.(?:bak|old|orig|copy|tmp|temp)|[~?\s].*)", re.DOTALL | re.IGNORECASE)
 _ARCHIVE = re.compile(r"(.+?)\.(?:zip|rar|7z|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst|lzma))", re.DOTALL | re.IGNORECASE)
 _DVC = ".dvc"
-# Folders of systems and tools, whose content is no part of what the user has put there. Trash has several names.
+# Folders of systems and tools, whose content does not come from the user. Trash has several names.
 # fmt: off
 _NOT_THE_USERS = frozenset((
     "__MACOSX", ".AppleDouble", ".DocumentRevisions-V100", ".fseventsd", ".Spotlight-V100", ".TemporaryItems",
@@ -39,7 +38,7 @@ _NOT_THE_USERS = frozenset((
 ))
 # fmt: on
 _TRASH = ".Trash"
-# Links that fan out, one folder at a time, would double the paths at each step.
+# Links that branch in every folder would double the paths at each step.
 _MOST_VISITS = 8
 _FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
@@ -49,10 +48,10 @@ class Found:
     """What was found.
 
     Attributes:
-        files: recordings by their names, each once, in the order of the paths and sorted within a folder. As plain
-            text, because a hundred thousand ``Path`` objects are large.
-        excluded: entries that are passed over, with the reason.
-        bare: folders in which nothing was found and nothing excluded.
+        files: paths of recordings, each once, in the order of the given paths and sorted within a folder. As text,
+            because a hundred thousand ``Path`` objects are large.
+        excluded: entries that were skipped, with the reason.
+        bare: folders in which nothing was found and nothing was excluded.
     """
 
     files: list[str] = field(default_factory=list)
@@ -64,12 +63,11 @@ def find_audio(paths: Iterable[Path]) -> Found:
     """Find recordings.
 
     Args:
-        paths: folders, searched with all their subfolders, through links too, for names that end as in
-            :mod:`~serlab.audio.formats`; and files, whatever their name.
+        paths: folders, searched with all subfolders, through links too, for the suffixes of
+            :mod:`~serlab.audio.formats`; and files with any name.
 
     Returns:
-        The recordings, and what was passed over: hidden entries, folders that cannot be opened, downloads that were
-        not finished.
+        The recordings, and what was skipped: hidden entries, folders that cannot be opened, unfinished downloads.
 
     Raises:
         UserError: a path does not exist, or a folder holds nothing that looks like a recording.
@@ -92,7 +90,7 @@ def find_audio(paths: Iterable[Path]) -> Found:
 
 
 def looks_like_audio(name: str) -> bool:
-    """Whether a file's name ends as that of a recording does, of a format that serlab reads or not."""
+    """Whether a file has the suffix of a recording, in a format that serlab reads or not."""
     return _suffix(name) in _SUFFIXES
 
 
@@ -101,10 +99,10 @@ def _suffix(name: str) -> str:
 
 
 def _is_folder(path: Path) -> bool:
-    """Whether a path that the user has named is a folder; what cannot be looked at is a file, and reading it says why.
+    """Whether a given path is a folder. A path that cannot be inspected counts as a file, and reading it says why.
 
     Raises:
-        UserError: there is nothing of that name.
+        UserError: the path does not exist.
     """
     try:
         return stat.S_ISDIR(path.stat().st_mode)
@@ -117,9 +115,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _search(root: str, found: Found) -> None:
-    """Search a folder and all folders below it, in order; on a stack of its own, as folders may be nested very deeply.
+    """Search a folder and all folders below it, in order; with an explicit stack, because folders may be nested deeply.
 
-    A folder that is among those that lead to it (a link back) is not entered: all that it holds is found anyway.
+    A link back to a parent folder is not entered, because its content is found anyway.
     """
     visits: Counter[tuple[int, int]] = Counter()
     chain: list[tuple[int, int]] = []
@@ -200,21 +198,21 @@ def _leads_somewhere(path: str) -> bool:
 
 
 def _why_hidden(name: str, path: str, is_folder: bool, beside: Iterable[str]) -> str:
-    """Why a hidden recording, or a hidden folder that holds some, is passed over; empty for anything else."""
+    """Why a hidden recording, or a hidden folder with recordings, is skipped; empty for anything else."""
     if is_folder:
         try:
             with os.scandir(path) as entries:
                 return "a hidden folder" if any(looks_like_audio(entry.name) for entry in entries) else ""
         except OSError:
             return ""
-    # A Mac writes what it knows of clip.wav into ._clip.wav where the file system has no place for it.
+    # macOS writes metadata of clip.wav to ._clip.wav if the file system cannot store it.
     if not looks_like_audio(name) or (name.startswith("._") and name[2:] in beside):
         return ""
     return "hidden (its name begins with a dot)"
 
 
 def _why_leftover(name: str, beside: Iterable[str]) -> str:
-    """Why what stands for a recording, or for a folder of some, is none; empty for anything else."""
+    """Why a placeholder or leftover is not a recording or a folder of recordings; empty for anything else."""
     suffix = _suffix(name)
     whole = name[: len(name) - len(suffix)]
     if suffix == _DVC:

@@ -1,11 +1,11 @@
-"""Audio fingerprints that survive another container, level, sample rate, a little noise and shifted ends.
+"""Audio fingerprints that survive a change of container, level, sample rate or ends, and a little noise.
 
-The method is Haitsma and Kalker's (A Highly Robust Audio Fingerprinting System, ISMIR 2002, section 4): a frame becomes
-a row of bits, each the sign of how the energy difference of two neighbouring bands changes over time. Frames overlap by
-so much that wherever a copy begins, some of its frames equal some of the original's bit for bit. Bands lie below
-1.9 kHz, which every sample rate from 8 kHz on holds. There are 28 bits and not 32, over 64 ms, since wider bands and
-longer steps stand low bit rates better. Which bits of a frame are least certain is known too (section 4.3 there), since
-these are the first to differ in a copy that was changed a lot.
+The method is Haitsma and Kalker's (A Highly Robust Audio Fingerprinting System, ISMIR 2002, section 4). A frame becomes
+a row of bits, each the sign of the change over time of the energy difference of two neighbouring bands. Frames overlap
+so much that wherever a duplicate begins, some of its frames equal frames of the original bit for bit. Bands lie below
+1.9 kHz, which every sample rate from 8 kHz on contains. There are 28 bits instead of 32, over 64 ms, because wider
+bands and longer steps survive low bit rates better. The least certain bits of a frame are kept too (section 4.3 there),
+because they are the first to differ in a heavily changed duplicate.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 
 RATE = 4000
-"""Hz; sample rate of what is fingerprinted and correlated."""
+"""Hz; sample rate of fingerprinting and correlation."""
 HOP = 32
 """Samples from one frame to the next: 8 ms."""
 BITS = 28
-"""Bits a frame."""
+"""Bits per frame."""
 WEAKEST = 6
-"""Least certain bits of a frame that are told."""
+"""Number of least certain bits that are kept per frame."""
 
 _WINDOW = 1536
 _STEP = 8
@@ -32,18 +32,18 @@ _VALUES = np.uint32(1) << np.arange(BITS, dtype=np.uint32)
 _PLACE_BITS = 5
 
 Print = NDArray[np.uint32]
-"""A clip's fingerprint, shape (2, frames): a number of 28 bits a frame, and the places of its six least certain bits,
-the least certain first, in five bits each."""
+"""A clip's fingerprint, shape ``(2, frames)``: a number of 28 bits per frame, and the positions of its six least
+certain bits, the least certain first, in five bits each."""
 
 
 def fingerprint(samples: NDArray[np.float32]) -> Print:
     """Fingerprint a clip.
 
     Args:
-        samples: mono at :data:`RATE`, shape (samples,).
+        samples: mono at :data:`RATE`, shape ``(samples,)``.
 
     Returns:
-        ``(samples - 1536) // 32 - 7`` frames; none for a clip below 0.45 s.
+        ``(samples - 1536) // 32 - 7`` frames; zero for a clip shorter than 0.45 s.
     """
     frames = 1 + (len(samples) - _WINDOW) // HOP
     if frames <= _STEP:
@@ -67,6 +67,6 @@ def fingerprint(samples: NDArray[np.float32]) -> Print:
 
 
 def weakest(places: NDArray[np.uint32], rank: int) -> NDArray[np.uint32]:
-    """The value of the bit that is ``rank``-th least certain, from 0; same shape as the fingerprint's second row."""
+    """The value of the ``rank``-th least certain bit, from 0; same shape as the second row of the fingerprint."""
     mask = np.uint32(2**_PLACE_BITS - 1)
     return np.uint32(1) << (places >> np.uint32(_PLACE_BITS * rank) & mask)

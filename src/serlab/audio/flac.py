@@ -1,4 +1,4 @@
-"""Whether a FLAC file is whole (RFC 9639): what its first block promises, and where that says nothing, its frames."""
+"""Whether a FLAC file is whole (RFC 9639): by its first block or, if that says nothing, by its frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
-# FFmpeg keeps in memory all that it takes for one frame.
+# FFmpeg keeps all that it takes for one frame in memory.
 _MOST_BEHIND = 1 << 20
 _READ_BITS = (8, 16, 24)
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -21,15 +21,15 @@ for _byte in range(256):
 
 
 def examine(source: Source, start: int) -> list[Part] | Fraction:
-    """Read a FLAC file's figures.
+    """Read the headers of a FLAC file.
 
     Args:
         source: the file.
-        start: where ``fLaC`` stands in it.
+        start: offset of ``fLaC``.
 
     Returns:
-        Its one part, with the number of samples and their checksum; or its seconds, counted, where its samples have a
-        number of bits that libsndfile doesn't read.
+        Its one part, with the number of samples and their checksum; or its counted seconds, if libsndfile does not
+        read its number of bits per sample.
 
     Raises:
         FaultError: the file contradicts itself, is cut off, or is several files in one.
@@ -62,7 +62,7 @@ def examine(source: Source, start: int) -> list[Part] | Fraction:
         if source.size - first > counted * channels * 5 + _MOST_BEHIND:
             raise FaultError("damaged: it holds far more bytes than its samples need")
         return Fraction(counted, rate)
-    # libsndfile does not read to the end of a file whose header leaves the number of samples out, so it is put in.
+    # libsndfile does not read to the end of a file without the number of samples in its header, so it is inserted.
     told = bytearray(source.at(start, first - start))
     told[21:26] = (int.from_bytes(told[21:26], "big") & ~((1 << 36) - 1) | counted).to_bytes(5, "big")
     return [Part(first, source.size, prefix=bytes(told), frames=counted, md5=md5, bits=bits)]

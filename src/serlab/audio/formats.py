@@ -1,4 +1,4 @@
-"""Names taken for recordings in a folder. What a file really is, its content decides."""
+"""Suffixes of recordings. They only matter for the search in folders; the content decides what a file is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEDIA_SUFFIXES = (
     ".m2ts", ".ts", ".vob", ".ogv", ".ogm", ".ogx", ".spx", ".weba", ".ac3", ".eac3", ".ec3", ".dts", ".ape", ".wv",
     ".tta", ".tak", ".mpc", ".mp+", ".shn", ".ra", ".rm", ".rmvb", ".gsm", ".qcp", ".voc", ".opu", ".mxf",
 )  # fmt: skip
-"""Containers and codecs that are read through PyAV (extra ``media``), video among them: their first audio stream."""
+"""Containers and codecs, including video, whose first audio stream is read through PyAV (extra ``media``)."""
 
 UNREAD_SUFFIXES = (
     ".aa", ".aax", ".dff", ".dsf", ".ds2", ".dss", ".dvf", ".htk", ".iff", ".8svx", ".msv", ".nsp", ".ofr", ".paf",
@@ -22,4 +22,4 @@ UNREAD_SUFFIXES = (
     ".aa3", ".alaw", ".at3", ".avr", ".cda", ".dv", ".g722", ".g723", ".g726", ".g729", ".ircam", ".la", ".latm",
     ".loas", ".m2t", ".m4s", ".mulaw", ".oma", ".sln", ".sox", ".thd", ".ulaw", ".vqf", ".wav49",
 )  # fmt: skip
-"""Recordings too, but nothing here reads them; they are found so that each can be listed with a reason."""
+"""Recordings that serlab does not read; they are found so that each can be listed with a reason."""

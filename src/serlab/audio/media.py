@@ -1,6 +1,6 @@
-"""Samples from containers and codecs that libsndfile doesn't read, through PyAV (FFmpeg's libraries; extra ``media``).
+"""Samples from containers and codecs that libsndfile does not read, through PyAV (FFmpeg; extra ``media``).
 
-The first audio stream counts. FFmpeg goes on after damage as well as it can; here an error while decoding, a gap
+The first audio stream is read. FFmpeg continues after damage as well as it can. Here, an error while decoding, a gap
 between packets, or less sound than the container says is a fault of the file.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serlab.audio.source import FaultError, Part, PartStream, Source
 
 _MISSING = "needs the extra media: pip install 'serlab[media]'"
-# Seconds between packets, and at the end, that rounded times explain.
+# Seconds between packets, and at the end, that rounding of times explains.
 _SLACK = 0.1
 # PyAV counts a frame's planes up to a null pointer, which FFmpeg's array of eight lacks when it is full: it crashes.
 _MOST_PLANES = 8
@@ -35,7 +35,7 @@ class MediaFile:
             promised = self._promised(container, stream)
             self._known = promised is not None
             if promised is None:
-                # Recorded live, as browsers do: only the times of its packets tell.
+                # Recorded live, as browsers do: only the times of its packets give the length.
                 promised = max((_end(packet) for packet in container.demux(stream)), default=Fraction(0))
         self.frames = round(promised * self.rate)
 
@@ -56,7 +56,7 @@ class MediaFile:
                         raise FaultError("damaged, or its sample rate or channels change")
                     position = _continued(position, frame)
                     block = _samples(frame)
-                    # Behind the end that the container tells there is only what fills the last packet.
+                    # After the end that the container gives, there is only padding of the last packet.
                     if exact and self._known:
                         block = block[: max(0, self.frames - held)]
                     held += len(block)
@@ -142,7 +142,7 @@ def _samples(frame: Any) -> NDArray[np.float32]:
 
 
 def _interleaved(frame: Any) -> NDArray[Any]:
-    """Samples of a planar frame without a look at its planes, shape ``(samples, channels)``."""
+    """Samples of a planar frame without access to its planes, shape ``(samples, channels)``."""
     from av.audio.resampler import AudioResampler
 
     packed = AudioResampler(format=frame.format.packed, layout=frame.layout).resample(frame)

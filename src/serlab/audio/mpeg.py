@@ -1,8 +1,8 @@
-"""Whether MPEG audio (MP3, MP2) is whole: its frames, counted one by one, against the tag in the first of them.
+"""Whether MPEG audio (MP3, MP2) is whole: its frames, counted one by one, against the tag in the first frame.
 
-The tag (Xing, Info or VBRI) tells how many frames there should be, and LAME's extension of it a checksum of them all.
-What is not a frame (ID3, APE and Lyrics3 tags, padding) is left out of what the decoder gets, so that libmpg123 has
-nothing to write to standard error about.
+The tag (Xing, Info or VBRI) gives the number of frames, and LAME's extension of it a checksum of all frames. What is
+not a frame (ID3, APE and Lyrics3 tags, padding) is not passed to the decoder, so that libmpg123 does not write to
+standard error.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _MOST_JUNK = 1 << 16
 
 
 class Frame(NamedTuple):
-    """What the four bytes of a frame's header say.
+    """The content of a frame header of four bytes.
 
     Attributes:
         length: bytes of the whole frame.
         samples: samples per channel in it.
         stream: what all frames of one stream have in common: sample rate, layer, whether MPEG-1, channels.
-        start: where in it the side information of layer III begins.
-        side: bytes of that.
+        start: offset of the side information of layer III in it.
+        side: number of bytes of the side information.
     """
 
     length: int
@@ -66,7 +66,7 @@ class Frame(NamedTuple):
 
 @dataclass
 class _Run:
-    """Frames that follow each other without a gap."""
+    """Consecutive frames without a gap."""
 
     start: int
     first: Frame
@@ -79,7 +79,7 @@ class _Run:
 
 @lru_cache(maxsize=4096)
 def frame(head: bytes) -> Frame | None:
-    """Read a frame's header; ``None`` where four bytes are none (or one of free bit rate, which few make)."""
+    """Read a frame header; ``None`` if the four bytes are not one (or have a free bit rate, which is rare)."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer, bitrate, rate = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
@@ -100,12 +100,12 @@ def frame(head: bytes) -> Frame | None:
 
 
 def is_free(head: bytes) -> bool:
-    """Whether four bytes are the header of a frame of free bit rate, whose length they don't tell."""
+    """Whether four bytes are the header of a frame with a free bit rate, which does not give its length."""
     return len(head) == 4 and head[2] >> 4 == 0 and frame(head[:2] + bytes([head[2] | 0x10, head[3]])) is not None
 
 
 def starts(source: Source, at: int) -> bool:
-    """Whether MPEG audio begins there: a frame, and a like one behind it or the end of the file."""
+    """Whether MPEG audio begins there: a frame, followed by one of the same stream or the end of the file."""
     first = frame(source.at(at, 4))
     if first is None:
         return False
@@ -121,11 +121,11 @@ def examine(source: Source, start: int, end: int) -> list[Part]:
 
     Args:
         source: the file.
-        start: where its first frame or the tags before it stand.
-        end: where the stream ends.
+        start: offset of its first frame or the tags before it.
+        end: offset of the end of the stream.
 
     Returns:
-        Its streams, in order: more than one where files were joined end to end.
+        Its streams, in order; more than one if files were joined end to end.
 
     Raises:
         FaultError: frames are missing, damaged or cut off.
@@ -175,37 +175,37 @@ def _tag(head: bytes, header: Frame) -> bytes:
 
 
 def _check_gap(source: Source, runs: list[_Run], at: int, behind: int, end: int) -> None:
-    """Zeros between frames, or many of them behind, may stand where frames were."""
-    if not runs or source.run_of(0, at, behind) < behind or (runs[-1].counted == _told(source, runs[-1])):
+    """Refuse zeros between frames, and many zeros after them, which may have replaced frames."""
+    if not runs or source.run_of(0, at, behind) < behind or (runs[-1].counted == _promised(source, runs[-1])):
         return
     if behind < end or behind - at > _MOST_PADDING or not any(source.at(at - 4, 4)):
         raise FaultError(f"damaged: {behind - at} bytes at byte {at} are zeros, not MPEG audio")
 
 
 def _check_rest(source: Source, runs: list[_Run], at: int, end: int, header: Frame | None) -> None:
-    """What is neither frame nor tag is harmless behind the last frame, if it is known which frame is the last."""
+    """Refuse what is neither frame nor tag, unless it follows a frame that is known to be the last."""
     if not runs:
         raise FaultError("not audio")
     run = runs[-1]
-    told = _told(source, run)
+    promised = _promised(source, run)
     padded = source.run_of(source.at(at, 1)[0], at, end) == end
-    if told and run.counted < told:
+    if promised and run.counted < promised:
         rate = run.first.rate / run.first.samples
         kind = "truncated" if header else "truncated or damaged"
-        raise FaultError(f"{kind}: header says {told / rate:.1f} s, holds {run.counted / rate:.1f} s")
-    if header is not None or (not told and end - at < 4 and source.at(at, 1) == b"\xff"):
+        raise FaultError(f"{kind}: header says {promised / rate:.1f} s, holds {run.counted / rate:.1f} s")
+    if header is not None or (not promised and end - at < 4 and source.at(at, 1) == b"\xff"):
         raise FaultError("truncated: its last frame is not whole")
     more = source.find(b"\xff", at, min(end, at + _MOST_JUNK))
     while more >= 0:
         if starts(source, more):
             raise FaultError(f"damaged: {more - at} bytes at byte {at} are no MPEG audio")
         more = source.find(b"\xff", more + 1, min(end, at + _MOST_JUNK))
-    if not told and not padded and end - at > _MOST_STRAY:
+    if not promised and not padded and end - at > _MOST_STRAY:
         raise FaultError(f"truncated or damaged: its last {end - at} bytes are no MPEG audio")
 
 
-def _told(source: Source, run: _Run) -> int:
-    """How many frames the tag promises; 0 where it doesn't."""
+def _promised(source: Source, run: _Run) -> int:
+    """Number of frames by the tag; 0 if it does not say."""
     if run.tag == b"VBRI":
         return int.from_bytes(source.at(run.start + 36 + 14, 4), "big")
     if not run.tag:
@@ -215,27 +215,27 @@ def _told(source: Source, run: _Run) -> int:
 
 
 def _parts(source: Source, run: _Run) -> list[Part]:
-    told = _told(source, run)
+    promised = _promised(source, run)
     size, music = run.end - run.start, 0
     ahead, behind = _DECODER_DELAY, 0
     if run.tag in (b"Xing", b"Info"):
         size, music, delay, padding = _check_tag(source, run)
-        # So libmpg123 takes off what LAME put on.
+        # libmpg123 removes what LAME added in this way.
         ahead, behind = delay + _DECODER_DELAY, max(0, padding - _DECODER_DELAY)
     if not run.counted:
-        raise FaultError("no samples" if told == 0 else "truncated: it holds no frames")
+        raise FaultError("no samples" if promised == 0 else "truncated: it holds no frames")
     rate = run.first.rate / run.first.samples
     # Some encoders count the frame that holds the tag; then the number of bytes is right.
-    slack = told - run.counted == 1 and size == run.end - run.start
-    if told > run.counted and not slack:
-        raise FaultError(f"truncated: header says {told / rate:.1f} s, holds {run.counted / rate:.1f} s")
-    if told and told < run.counted:
-        raise FaultError(f"damaged, or joined: header says {told / rate:.1f} s, holds {run.counted / rate:.1f} s")
+    slack = promised - run.counted == 1 and size == run.end - run.start
+    if promised > run.counted and not slack:
+        raise FaultError(f"truncated: header says {promised / rate:.1f} s, holds {run.counted / rate:.1f} s")
+    if promised and promised < run.counted:
+        raise FaultError(f"damaged, or joined: header says {promised / rate:.1f} s, holds {run.counted / rate:.1f} s")
     if run.first.layer == 3 and not music:
         _check_lost_tag(source, run)
         _check_reservoir(run)
-    if told and run.tag != b"VBRI":
-        whole = max(0, told * run.first.samples - ahead - behind)
+    if promised and run.tag != b"VBRI":
+        whole = max(0, promised * run.first.samples - ahead - behind)
         slack_samples = run.first.samples if slack else 0
         if size == run.end - run.start:
             return [Part(run.start, run.end, frames=whole, slack=slack_samples)]
@@ -249,7 +249,7 @@ def _parts(source: Source, run: _Run) -> list[Part]:
 
 
 def _tag_of_real_size(source: Source, run: _Run) -> bytes:
-    """The frame of a tag that tells another number of bytes than there are, which libmpg123 would write about."""
+    """The tag's frame with the real number of bytes; libmpg123 would print a warning about a wrong one."""
     inside = bytearray(source.at(run.start, run.first.length))
     at = run.first.start + run.first.side
     place = at + 8 + 4 * (inside[at + 7] & 1)
@@ -258,7 +258,7 @@ def _tag_of_real_size(source: Source, run: _Run) -> bytes:
 
 
 def _start_of_known_length(source: Source, run: _Run) -> bytes:
-    """A tag that tells the number of frames, and silent frames: without one, libmpg123 guesses it from a bit rate.
+    """A tag with the number of frames, and silent frames. Without it, libmpg123 guesses the number from a bit rate.
 
     The tag makes it leave out its own delay at the start. The silent frames take that loss, and they are as many as
     bring its filter's buffer back to where it began, so that the samples are those of the bare stream to the bit.
@@ -276,7 +276,7 @@ def _start_of_known_length(source: Source, run: _Run) -> bytes:
 
 
 def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
-    """Check LAME's checksums, where they are.
+    """Check LAME's checksums, if there are any.
 
     Returns:
         How many bytes the stream should have by its tag (its real number where it doesn't say), whether a checksum has
@@ -286,7 +286,7 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
     flags = source.at(at + 7, 1)[0]
     ahead = 8 + 4 * (flags & 1)
     size = run.end - run.start
-    told = int.from_bytes(source.at(at + ahead, 4), "big") if flags & 2 else size
+    promised = int.from_bytes(source.at(at + ahead, 4), "big") if flags & 2 else size
     extension = at + ahead + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
     inside = source.at(run.start, run.first.length)
     lame = inside[extension - run.start : extension - run.start + 36].ljust(36, b"\0")
@@ -300,7 +300,7 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
     if not sealed and (not named or any(name in inside[at - run.start :] for name in _SEALING)):
         raise FaultError("damaged: its first frame has another checksum than it says")
     if not (sealed and checksum and length == size):
-        return told or size, False, delay, padding
+        return promised or size, False, delay, padding
     first = run.start + run.first.length
     behind, folded = run.end, np.zeros(0, np.uint8)
     # From the end on, because a byte's share in the checksum depends on its distance from there.
@@ -312,7 +312,7 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
     value = crc16(folded)
     if value != checksum and source.find(b"MP3GAIN_", run.end, source.size) < 0:
         raise FaultError("damaged: its frames have another checksum than its LAME tag says")
-    return told or size, value == checksum, delay, padding
+    return promised or size, value == checksum, delay, padding
 
 
 @lru_cache(maxsize=1)
@@ -343,7 +343,7 @@ def crc16(data: NDArray[np.uint8]) -> int:
 
 
 def _check_lost_tag(source: Source, run: _Run) -> None:
-    """Recognise a tag whose mark was damaged by what stands far behind it: an encoder's name."""
+    """Recognise a tag with a damaged mark by the encoder's name, which is far behind it."""
     inside = source.at(run.start, run.first.length)
     place = min((at for at in map(inside.find, _SEALING) if at >= 0), default=0)
     if not run.tag and place > 100 and not any(inside[6 : 4 + run.first.side]):
@@ -351,9 +351,9 @@ def _check_lost_tag(source: Source, run: _Run) -> None:
 
 
 def _check_reservoir(run: _Run) -> None:
-    """Each frame's bits lie where its side information says, behind those of the frame before.
+    """Check that the bits of each frame are where its side information says, after those of the previous frame.
 
-    A frame that was taken out, put in or replaced breaks that, except by chance.
+    A frame that was removed, inserted or replaced breaks this, except by chance.
     """
     first = run.first
     heads = np.frombuffer(b"".join(head.ljust(_HEAD, b"\0") for head in run.heads), np.uint8).reshape(-1, _HEAD)

@@ -19,7 +19,7 @@ class Stream:
     """One logical stream.
 
     Attributes:
-        codec: what it holds; empty if that is not audio.
+        codec: its codec; empty if it is not audio.
         head: the start of its first packet.
         granule: the last page's position, in samples.
     """
@@ -33,7 +33,7 @@ class Stream:
 
 @dataclass
 class Link:
-    """What lies between two beginnings: one recording, of one stream or of several beside each other.
+    """One recording between two beginnings, of one stream or of several in parallel.
 
     Attributes:
         start: its first byte.
@@ -51,10 +51,10 @@ def examine(source: Source, start: int) -> list[Link]:
 
     Args:
         source: the file.
-        start: where its first page stands.
+        start: offset of its first page.
 
     Returns:
-        Its recordings, in order: more than one where files were joined end to end.
+        Its recordings, in order; more than one if files were joined end to end.
 
     Raises:
         FaultError: a page is missing, damaged or cut off.

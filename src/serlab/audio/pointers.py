@@ -1,4 +1,4 @@
-"""Recordings that are not there: what stands for one that Git LFS, git-annex or DVC has not fetched yet."""
+"""Recordings that are not there: placeholders of Git LFS, git-annex or DVC whose content was not fetched."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import re
 from pathlib import Path
 
 LONGEST_HEAD = 256
-"""Bytes of a file's beginning that :func:`why_pointer` wants to see."""
+"""Number of first bytes that :func:`why_pointer` needs."""
 
 _GIT_LFS = b"version https://git-lfs"
-# An unlocked file holds the first; the others are links that a file system or an archive has turned into text.
+# An unlocked file contains the first; the others are links that a file system or an archive turned into text.
 _GIT_ANNEX = re.compile(rb"/annex/objects/|[./]{1,300}\.git/annex/objects/")
 _ANNEX_HINT = "(git annex get fetches it)"
 
 
 def why_pointer(head: bytes) -> str:
-    """Why a file is none of the audio that its name promises.
+    """Why a file is a pointer instead of audio.
 
     Args:
         head: its first bytes.
 
     Returns:
-        A phrase; empty where it is no pointer.
+        A phrase; empty if it is not a pointer.
 
     >>> why_pointer(b"version https://git-lfs.github.com/spec/v1")
     'a Git LFS pointer, not the audio itself (git lfs pull gets it)'
@@ -34,7 +34,7 @@ def why_pointer(head: bytes) -> str:
 
 
 def why_absent(path: Path | str) -> str:
-    """Why there is no file behind a path, as a phrase."""
+    """Why a path leads to no file, as a phrase."""
     try:
         target = str(Path(path).readlink())
     except OSError:

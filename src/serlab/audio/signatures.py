@@ -39,7 +39,7 @@ def media(source: Source) -> tuple[str, Fraction | None] | None:
         source: the file.
 
     Returns:
-        FFmpeg's name of the container, and how many seconds it must give, where it was counted; ``None`` for no
+        FFmpeg's name of the container, and how many seconds it must give, if counted; ``None`` for no
         container that is known here.
 
     Raises:
@@ -127,7 +127,7 @@ def _matroska(source: Source) -> None:
 
 
 def _vint(data: bytes, *, keep: bool = False) -> tuple[int, int]:
-    """A number of variable length and that length; (0, 0) where there is none."""
+    """A number of variable length, and its length; (0, 0) if there is none."""
     if not data or not data[0]:
         return 0, 0
     length = 9 - data[0].bit_length()
@@ -180,7 +180,7 @@ def _amr(source: Source) -> Fraction:
 
 
 def _flv(source: Source) -> None:
-    """Tags of Flash video, each of which tells its length before and behind."""
+    """Tags of Flash video; each gives its length before and after its content."""
     at = int.from_bytes(source.at(5, 4), "big") + 4
     for _ in steps():
         if at >= source.size:
@@ -260,7 +260,7 @@ def _transport(source: Source) -> None:
 
 
 def _adts_length(head: bytes) -> int:
-    """Length of a frame of bare AAC (ADTS); 0 where there is none."""
+    """Length of a frame of bare AAC (ADTS); 0 if there is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_AAC_RATES):
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5

@@ -1,7 +1,7 @@
-"""A file's bytes, as the parsers of containers and the decoders see them: one open file, one size, read as needed.
+"""The bytes of a file for container parsers and decoders: one open file, one size, read as needed.
 
-All parsers work on the size the file had when it was opened, and a decoder gets its bytes from the same open file, so
-that both speak of the same content.
+All parsers use the size that the file had when it was opened, and decoders read from the same open file, so both see
+the same content.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ class FaultError(Exception):
 
 
 def steps() -> Iterator[int]:
-    """Count the pieces of a file from 0 on, and refuse one of so many that it must be damaged or made to stall."""
+    """Count the pieces of a file from 0, and refuse a file with so many that it must be damaged or malicious."""
     yield from range(_MOST_PIECES)
     raise FaultError("damaged, or of more than a million pieces")
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a file that a decoder takes for a file of its own. Most files are one part.
+    """A stretch of a file that a decoder reads as a separate file. Most files have one part.
 
     Attributes:
         start: its first byte.
-        end: the byte behind its last.
-        prefix: a header to put before those bytes.
-        frames: samples per channel that it must give; ``None``: as many as the decoder's own reading of the header.
-        slack: how many of these may be missing in a whole file.
+        end: the byte after its last.
+        prefix: a header to insert before those bytes.
+        frames: samples per channel that it must give; ``None``: as many as the decoder reads in the header.
+        slack: how many of them may be missing in an intact file.
         md5: checksum of its integer samples; ``None``: unknown.
         bits: bits per integer sample, for ``md5``.
     """
@@ -49,7 +49,7 @@ class Part:
 
 
 class Source:
-    """Random access to an open file through a window that is kept, so that small steps cost no system call."""
+    """Random access to an open file through a cached window, so that small steps cost no system call."""
 
     def __init__(self, stream: BinaryIO, size: int, base: int = 0) -> None:
         self.size = size
@@ -59,7 +59,7 @@ class Source:
         self._window = b""
 
     def at(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset`` on; fewer at the file's end, none beyond it."""
+        """Return up to ``length`` bytes from ``offset`` on; fewer at the end of the file, zero beyond it."""
         begin = offset - self._start
         if begin < 0 or begin + length > len(self._window):
             if offset >= self.size or length <= 0:
@@ -70,11 +70,11 @@ class Source:
         return self._window[begin : begin + length]
 
     def behind(self, start: int) -> Source:
-        """What lies behind a tag at the file's beginning, as if it were a file of its own."""
+        """The content after a tag at the beginning, as a separate file."""
         return Source(self._stream, self.size - start, self._base + start)
 
     def find(self, wanted: bytes, start: int, end: int) -> int:
-        """Find ``wanted`` between two offsets; -1 where it is not."""
+        """Find ``wanted`` between two offsets; -1 if it is not there."""
         while start + len(wanted) <= min(end, self.size):
             self.at(start, len(wanted))
             found = self._window.find(wanted, start - self._start, end - self._start)
@@ -88,7 +88,7 @@ class Source:
         length = 64
         while start < end:
             block = self.at(start, min(length, end - start))
-            # To compare is far faster than to strip, and padding may be gigabytes long.
+            # Comparing is far faster than stripping, and padding may be gigabytes long.
             rest = 0 if block == bytes([byte]) * len(block) else len(block.lstrip(bytes([byte])))
             start += len(block) - rest
             if rest or not block:
@@ -98,10 +98,10 @@ class Source:
 
 
 class PartStream(io.RawIOBase):
-    """A part as a file of its own, for libraries that read from file objects.
+    """A part as a separate file, for libraries that read from file objects.
 
     Attributes:
-        error: what interrupted a read, be it the disk or Ctrl-C: what a decoder's callback raises would be lost.
+        error: what interrupted a read, such as the disk or Ctrl-C, because a decoder loses what its callback raises.
     """
 
     def __init__(self, source: Source, part: Part) -> None:
@@ -112,11 +112,11 @@ class PartStream(io.RawIOBase):
         self.error: BaseException | None = None
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be sought in."""
+        """True."""
         return True
 
     def tell(self) -> int:
@@ -124,13 +124,13 @@ class PartStream(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move, as in any file; never before the start."""
+        """Move the position, never before the start."""
         base = (0, self._at, self._length)[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to ``size`` bytes; all that are left, if negative."""
+        """Read up to ``size`` bytes; all remaining ones if negative."""
         left = max(0, self._length - self._at)
         size = left if size < 0 else min(size, left)
         ahead = len(self._part.prefix)

@@ -1,4 +1,4 @@
-"""Tags that programs put before and behind the sound of a file: ID3, APE, Lyrics3, and padding."""
+"""Tags before and after the sound of a file: ID3, APE, Lyrics3, and padding."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _MOST_TAGS = 1000
 
 
 def skip(source: Source, at: int, end: int) -> int:
-    """Go over tags and zeros.
+    """Skip tags and zeros.
 
     Args:
         source: the file.
-        at: where they may begin.
-        end: where the sound's surroundings end.
+        at: offset at which they may begin.
+        end: offset at which to stop.
 
     Returns:
-        The first byte that belongs to none of them, at most ``end``.
+        Offset of the first byte after them, at most ``end``.
     """
     for _ in range(_MOST_TAGS):
         if at >= end:
@@ -44,7 +44,7 @@ def skip(source: Source, at: int, end: int) -> int:
 
 
 def id3_length(head: bytes) -> int:
-    """Length of an ID3v2 tag in bytes, its footer included; ``head`` holds its first ten or more."""
+    """Length of an ID3v2 tag in bytes, including its footer; ``head`` is its first ten or more bytes."""
     if len(head) < 10 or any(byte & 0x80 for byte in head[6:10]):
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -66,7 +66,7 @@ def _behind_lyrics(source: Source, at: int, end: int) -> int:
 
 
 def _behind_bare_ape(source: Source, at: int, end: int) -> int:
-    """Go over an APE tag of the first version, which only a footer marks: at the end, or before a tag ID3v1."""
+    """Skip an APE tag of the first version, which only a footer marks, at the end or before an ID3v1 tag."""
     for footer in (end - 32, end - 32 - 128):
         if footer >= at:
             head = source.at(footer, 32)

@@ -23,8 +23,8 @@ from serlab.core.files import read_json
 
 _REFUSED = {
     "quantization_config": "the weights are quantised; use the checkpoint in full precision",
-    "transformers_weights": "the weights are said to lie in another file; name it model.safetensors",
-    "per_layer_config": "each layer has a configuration of its own, which serlab does not read",
+    "transformers_weights": "it names another file for the weights; rename that to model.safetensors",
+    "per_layer_config": "serlab does not support a configuration per layer",
 }
 """Fields that change what is computed in ways that are not supported, and what to do."""
 
@@ -54,7 +54,7 @@ def read_config(folder: Path, known: Collection[str], purpose: str) -> dict[str,
 
     Args:
         folder: the checkpoint's folder.
-        known: values of ``model_type`` that will do.
+        known: accepted values of ``model_type``.
         purpose: what the folder is to be used as, for errors.
 
     Returns:
@@ -67,7 +67,7 @@ def read_config(folder: Path, known: Collection[str], purpose: str) -> dict[str,
     data = read_json(path)
     kind = data.get("model_type")
     if not isinstance(kind, str) or kind not in known:
-        code = " and asks for code of its own (auto_map), which serlab never runs" if data.get("auto_map") else ""
+        code = " and asks to run its own code (auto_map), which serlab never does" if data.get("auto_map") else ""
         said = f"has the model_type {shown(kind)}" if "model_type" in data else "has no model_type"
         raise UserError(f"{folder} cannot be loaded as {purpose}: config.json {said}{code}; expected {_listed(known)}.")
     for field, why in _REFUSED.items():
@@ -89,7 +89,7 @@ def labels_of(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         config: from :func:`read_config`.
 
     Raises:
-        UserError: the model is no classifier of one label a clip, or does not name each label once.
+        UserError: the model does not classify clips into one label each, or does not name each label once.
     """
     path = folder / "config.json"
     problem = config.get("problem_type")
@@ -126,12 +126,12 @@ def build(
     """Build a model of transformers with weights that are already here.
 
     Args:
-        folder: where all this comes from, for errors.
+        folder: the checkpoint's folder, for errors.
         config: from :func:`read_config`.
         models: transformers' mapping from configurations to classes.
         state: the weights.
         fields: what replaces fields of the configuration.
-        fresh: beginnings of the names of weights that are made anew where they are missing or do not fit.
+        fresh: prefixes of the names of weights that are initialised again if they are missing or do not fit.
         spare: whether a weight of this name may be left over.
 
     Returns:
@@ -184,8 +184,8 @@ def _check_loaded(folder: Path, info: Mapping[str, Any], fresh: tuple[str, ...],
         raise UserError(f"the weight {misfits[0]} of {folder} has another shape than its configuration asks for.")
     if extra := [name for name in names("unexpected_keys") if not spare(name)]:
         raise UserError(
-            f"{folder} has the weight {extra[0]}, which its configuration has no place for; one of the two is of "
-            "another model."
+            f"{folder} has the weight {extra[0]}, which its configuration does not expect; one of the two belongs "
+            "to another model."
         )
 
 
@@ -202,7 +202,7 @@ def _check_ranges(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _check_strides(path: Path, fields: Mapping[str, Any]) -> None:
-    """Refuse convolutions that would give thousands of frames a second, or less than one: weights do not tell."""
+    """Refuse convolutions that give thousands of frames per second or less than one; the weights fit either way."""
     strides = fields.get("conv_stride")
     if not isinstance(strides, list) or not all(type(stride) is int and stride > 0 for stride in strides):
         return

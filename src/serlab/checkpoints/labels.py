@@ -15,20 +15,20 @@ def check_labels(where: str, labels: Iterable[Any]) -> None:
     """Refuse labels that are not at least two different words.
 
     Args:
-        where: where they stand, for errors.
+        where: the file and field, for errors.
         labels: the labels.
     """
     names = list(labels)
     for name in names:
         if not isinstance(name, str) or not name.strip() or any(category(mark) in _UNPRINTABLE for mark in name):
-            raise UserError(f"{where} has the label {shown(name)}; expected a name that can be printed.")
+            raise UserError(f"{where} has the label {shown(name)}; expected a printable name.")
         if names.count(name) > 1:
-            raise UserError(f"{where} has the label {name!r} twice; each label needs a name of its own.")
+            raise UserError(f"{where} has the label {name!r} twice; each label needs its own name.")
     if len(names) < 2:
         raise UserError(f"{where} has {len(names)} labels; expected at least 2.")
 
 
 def shown(value: Any) -> str:
-    """A value of a damaged file as an error may show it."""
+    """A value of a damaged file, short enough for an error."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
 """What a checkpoint's input is: the configuration of its feature extractor, read as JSON and checked field by field.
 
-transformers 5 writes it into ``processor_config.json``, earlier versions into ``preprocessor_config.json``; where both
-are there, the first counts, as in transformers. The extractor is always one of transformers' own.
+transformers 5 writes it into ``processor_config.json``, earlier versions into ``preprocessor_config.json``; if both
+exist, the first counts, as in transformers. The extractor is always a class of transformers.
 """
 
 from __future__ import annotations
@@ -76,20 +76,20 @@ def read(folder: Path, config: Mapping[str, Any], *, default: bool = False) -> d
     Args:
         folder: the checkpoint's folder.
         config: its ``config.json``, checked.
-        default: take that of its kind where there is none.
+        default: use the standard one for its ``model_type`` if there is none.
 
     Returns:
-        The fields, as they stand in the file.
+        The fields, as in the file.
 
     Raises:
-        UserError: there is none, it cannot be read, or it asks for an input that serlab does not make.
+        UserError: there is none, it cannot be read, or it asks for an input that serlab cannot compute.
     """
     data, where = _find(folder)
     if data is None:
         if not default:
             raise UserError(
-                f"{folder} has neither {_OWN} nor {_PROCESSOR}, so what its input is cannot be told; copy it from "
-                "where the model came from."
+                f"{folder} has neither {_OWN} nor {_PROCESSOR}, which describe the model's input; copy one from "
+                "the model's source."
             )
         return standard(config["model_type"])
     _check(data, where, FAMILIES[config["model_type"]], config)
@@ -97,7 +97,7 @@ def read(folder: Path, config: Mapping[str, Any], *, default: bool = False) -> d
 
 
 def standard(kind: str) -> dict[str, Any]:
-    """What the feature extractor of a kind of model is where nothing is said about it."""
+    """The default feature extractor configuration of a ``model_type``."""
     fields: dict[str, Any] = extractor(kind, {}).to_dict()
     return fields
 
@@ -105,7 +105,7 @@ def standard(kind: str) -> dict[str, Any]:
 def extractor(kind: str, fields: dict[str, Any]) -> Any:
     """Build the feature extractor of a kind of model (``model_type``) from its fields."""
     with warnings.catch_warnings():
-        # AST's own settings make two mel bands that no frequency falls into, and transformers says so each time.
+        # With AST's defaults, two mel bands are empty, and transformers warns about it each time.
         warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
         return FAMILIES[kind].extractor.from_dict(dict(fields))
 
@@ -118,7 +118,7 @@ def _find(folder: Path) -> tuple[dict[str, Any] | None, str]:
         if key is not None:
             nested, where = processor[key], f"{path}: {key}"
             if not isinstance(nested, dict):
-                raise UserError(f"{where} is no section with fields; restore it.")
+                raise UserError(f"{where} is not a section; restore it.")
             return nested, where
     path = folder / _OWN
     return (read_json(path), str(path)) if os.path.lexists(path) else (None, "")
@@ -131,13 +131,13 @@ def _check(data: Mapping[str, Any], where: str, family: Family, config: Mapping[
         kind = name
     if kind != name:
         if data.get("auto_map"):
-            raise UserError(f"{where} asks for code of its own (auto_map), which serlab never runs; expected {name}.")
+            raise UserError(f"{where} asks to run its own code (auto_map), which serlab never does; expected {name}.")
         raise UserError(f"{where}: feature_extractor_type is {shown(kind)}; expected {name}.")
     rate = data.get("sampling_rate", SAMPLE_RATE)
     if isinstance(rate, bool) or rate != SAMPLE_RATE:
         raise UserError(
-            f"{where}: sampling_rate is {shown(rate)}; serlab reads sound at {SAMPLE_RATE:,} Hz, which a model for "
-            "another rate would hear at the wrong pitch: use a model that was trained at that rate."
+            f"{where}: sampling_rate is {shown(rate)}; serlab resamples audio to {SAMPLE_RATE:,} Hz; use a "
+            "model that was trained at that rate."
         )
     usual = {name: item.default for name, item in inspect.signature(family.extractor.__init__).parameters.items()}
     for field_name, value in data.items():

@@ -59,14 +59,14 @@ def check_like(folder: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str,
     Args:
         folder: where they come from, for errors.
         tensors: what was read.
-        wanted: the model's state; it may lie on torch's ``meta`` device.
-        prefix: what stands before the names in the file.
+        wanted: the model's state; it may be on torch's ``meta`` device.
+        prefix: prefix of the names in the file.
     """
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise UserError(f"{folder} lacks the weight {prefix}{missing[0]}; it is damaged, copy or train it again.")
     if extra := sorted(tensors.keys() - wanted.keys()):
         raise UserError(
-            f"{folder} has the weight {prefix}{extra[0]}, which its recipe has no place for; copy or train it again."
+            f"{folder} has the weight {prefix}{extra[0]}, which its recipe does not expect; copy or train it again."
         )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape:
@@ -79,7 +79,7 @@ def check_like(folder: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str,
 def check_finite(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors that hold NaN or infinite values."""
     for name, tensor in tensors.items():
-        # One sum tells at once where all is well.
+        # If the sum is finite, all values are.
         if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise UserError(f"the weight {name} of {folder} holds values that are not finite; the model is damaged.")
 
@@ -88,7 +88,7 @@ def _shards(folder: Path) -> dict[str, Tensor]:
     path = folder / _INDEX
     places = read_json(path).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise UserError(f"{path} has no weight_map that names a file for each weight; copy or download it again.")
+        raise UserError(f"{path} needs a weight_map that names a file for each weight; copy or download it again.")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(places.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
@@ -105,14 +105,14 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     refuse_pointer(path)
     try:
         with warnings.catch_warnings():
-            # Of old and odd files torch says more than the one sentence that they end in.
+            # torch warns about old files in several lines; the error below is one sentence.
             warnings.simplefilter("ignore")
             found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} is damaged, or holds more than tensors, and serlab runs no pickled code; use a checkpoint in "
-            "safetensors."
+            f"{path} is damaged or holds more than tensors, and serlab never runs pickled code; use a checkpoint "
+            "in safetensors."
         ) from error
     if not isinstance(found, dict) or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise UserError(f"{path} holds no plain table of tensors; use a checkpoint in safetensors.")
+        raise UserError(f"{path} does not hold a plain table of tensors; use a checkpoint in safetensors.")
     return {str(name): tensor for name, tensor in found.items()}

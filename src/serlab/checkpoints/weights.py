@@ -1,4 +1,4 @@
-"""Where pretrained weights lie, and what identifies them.
+"""Where pretrained weights are, and what identifies them.
 
 A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder that holds checkpoints by name and is
 looked into before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or ``whisper-base-encoder/``.
@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from serlab.core import MachineError, SerlabError, UserError
+from serlab.core import MachineError, SerlabError, UserError, setting
 from serlab.core.files import sha256_file
 
 VARIABLE = "SERLAB_MODELS"
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
-"""Where weights may lie in a folder; the first that is there counts."""
+"""Names of weight files; the first that exists counts."""
 
 _FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
-"""A folder of the hub's cache, which says where its contents are from."""
+"""A folder of the hub's cache; its path names the repository."""
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
 _POINTERS = (b"version https://git-lfs", b"/annex/objects", b"../../.git/annex")
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
@@ -40,7 +40,7 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
         fetch: whether the hub may be asked; what was fetched earlier is found without.
 
     Raises:
-        UserError: there is no such checkpoint, or its folder has no weights.
+        UserError: the checkpoint does not exist, or its folder has no weights.
         MachineError: the hub cannot be reached.
     """
     folder = Path(checkpoint).expanduser()
@@ -58,13 +58,13 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
 
 
 def public_name(checkpoint: str) -> str:
-    """What a checkpoint is called in results that travel: its hub name, or its folder's own name, never a path.
+    """A checkpoint's name for results that are shared: its hub name or the name of its folder, never a path.
 
     >>> public_name("facebook/wav2vec2-base"), public_name("/home/me/models/my-own/")
     ('facebook/wav2vec2-base', 'my-own')
     """
     folder = Path(checkpoint).expanduser()
-    # Links are not followed: the user knows the folder by its own name.
+    # Links are not followed: the user knows the folder by this name.
     folder = folder.absolute() if folder.name not in ("", "..") else folder.resolve()
     if fetched := _FETCHED.search(folder.as_posix()):
         return f"{fetched[1]}/{fetched[2]}"
@@ -84,19 +84,19 @@ def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
         ) from error
     except (OSError, ValueError) as error:
         ways = _nearby(name) or (
-            f"go online, or put the checkpoint's folder at ${VARIABLE}/{name}, or give its path with --set "
-            "RECIPE:model.checkpoint=FOLDER"
+            f"go online, or put the checkpoint's folder at ${VARIABLE}/{name}, or give its path with "
+            f"{setting('model.checkpoint', 'FOLDER')}"
         )
         raise MachineError(
-            f"the weights {checkpoint} are neither in {VARIABLE} nor can the hub be reached: {ways}."
+            f"the weights {checkpoint} are not in {VARIABLE}, and the hub cannot be reached: {ways}."
         ) from error
 
 
 def _nearby(name: str) -> str | None:
-    """How to take a folder of the checkpoint's own name that lies in the current folder."""
+    """How to use a folder in the current folder that has the checkpoint's name."""
     if not Path(name, "config.json").is_file():
         return None
-    return f"a folder {name} lies here; if it is meant, take it with --set RECIPE:model.checkpoint=./{name}"
+    return f"the current folder has a folder {name}; to use it, give {setting('model.checkpoint', f'./{name}')}"
 
 
 def _checked(folder: Path) -> Path:
@@ -108,7 +108,7 @@ def _checked(folder: Path) -> Path:
 
 
 def identity(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weight file (of the index, which names each shard's tensors, where it is sharded)."""
+    """SHA-256 of a checkpoint's weight file (of the index if it is sharded; it names each shard's tensors)."""
     path = next(folder / name for name in FILES if (folder / name).is_file())
     status = path.stat()
     return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
@@ -147,25 +147,25 @@ def refuse_pointer(path: Path) -> None:
         start = stream.read(64)
     if start.startswith(_POINTERS):
         raise UserError(
-            f"{path} is only a pointer to the weights: they were not fetched; run git lfs pull (or git annex get) "
-            "in its folder, or download the file."
+            f"{path} is a pointer to weights that were not fetched; run git lfs pull (or git annex get) in its "
+            "folder, or download the file."
         )
 
 
 @contextmanager
 def loading(folder: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while a folder is read and built into one sentence about it.
+    """Turn any error while a folder is read and built into one sentence about it.
 
     Raises:
         UserError: the folder is damaged or of another kind.
-        MachineError: memory is short.
+        MachineError: there is not enough memory.
     """
     try:
         yield
     except SerlabError:
         raise
     except Exception as error:
-        # What a damaged configuration makes of transformers, torch and safetensors is beyond any list of exceptions.
+        # A damaged configuration can raise anything in transformers, torch and safetensors.
         short = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         if isinstance(error, MemoryError) or any(words in short for words in _NO_MEMORY):
             raise MachineError(
@@ -174,14 +174,14 @@ def loading(folder: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.strerror:
             name = error.filename or folder
             raise UserError(
-                f"{name} cannot be read: {error.strerror}; see whether it is there and who may read it."
+                f"{name} cannot be read: {error.strerror}; check that it exists, and its permissions."
             ) from error
-        raise UserError(f"{folder} cannot be loaded, it is damaged or of another kind: {short}.") from error
+        raise UserError(f"{folder} cannot be loaded; it is damaged or of another kind: {short}.") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from load reports, bars and warnings; what matters in them is checked and said by serlab."""
+    """Silence transformers' load reports, bars and warnings; serlab checks and reports what matters in them."""
     from transformers.utils import logging as untyped
 
     logging: Any = untyped

@@ -1,4 +1,4 @@
-"""Ctrl-C before the command line is there to catch it: one line and no traceback. Nothing is imported but ``sys``."""
+"""Ctrl-C before the command line can catch it: one line and no traceback. Only ``sys`` is imported."""
 
 import sys
 
@@ -6,7 +6,7 @@ GOES_ON = "serlab: interrupted; the same command goes on from here."
 
 
 def hook(kind, error, trace):  # type: ignore[no-untyped-def]
-    """Stand in for ``sys.excepthook``; Python then ends the process as SIGINT does, which a shell calls 130."""
+    """Replacement of ``sys.excepthook``; Python then ends the process by SIGINT, exit code 130 in a shell."""
     if issubclass(kind, KeyboardInterrupt):
         print(GOES_ON, file=sys.stderr)
     else:

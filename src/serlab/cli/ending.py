@@ -1,11 +1,13 @@
-"""How a command ends: one line and an exit code, whatever happens, from the first import on.
+"""How a command ends: always with one line and an exit code, from the first import on.
 
-Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault of serlab's own,
-130 interrupted. Only the standard library is imported here: Ctrl-C may come while everything else is being imported.
+Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault
+of serlab's own, 130 interrupted. Only the standard library is imported here, because Ctrl-C may
+come during all other imports.
 """
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import errno
 import os
@@ -14,6 +16,7 @@ import signal
 import sys
 import threading
 import warnings
+from functools import partial
 from types import TracebackType
 
 from serlab.cli.early import GOES_ON
@@ -29,10 +32,10 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def ended(error: BaseException) -> int:
-    """Say in one line why the command ends, if it needs saying.
+    """Print why the command ends, in one line, unless there is nothing to say.
 
     Args:
-        error: what has ended it.
+        error: what ended it.
 
     Returns:
         The exit code.
@@ -41,7 +44,7 @@ def ended(error: BaseException) -> int:
 
     links = list(causes(error))
     if any(isinstance(link, KeyboardInterrupt) for link in links) or _Interrupts.seen:
-        # A second Ctrl-C would interrupt the tidying up.
+        # A second Ctrl-C would interrupt the cleanup.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _say(GOES_ON)
         code = INTERRUPTED
@@ -61,18 +64,18 @@ def _told(error: BaseException) -> int:
         return _usage(error)
     known: SerlabError | None = error if isinstance(error, SerlabError) else _of_the_machine(error)
     if known is None and isinstance(error, ImportError) and not (error.name or "").startswith("serlab"):
-        known = MachineError(f"a library that serlab needs cannot be loaded ({_line(error)}); install serlab again.")
+        known = MachineError(f"a required library cannot be loaded ({_line(error)}); install serlab again.")
     if known is not None:
         _say(f"serlab: {as_options(known)}")
         return known.exit_code
     where = _saved(error)
-    details = f"{where} holds the details for a report" if where else "and its details could not be saved"
+    details = f"{where} has the details for a report" if where else "its details could not be saved"
     _say(f"serlab: a fault of serlab's own ({type(error).__name__}: {_line(error)}); {details}.")
     return OWN_FAULT
 
 
 def _usage(error: BaseException) -> int:
-    """Say what is wrong with the command's words, as click has found out."""
+    """Print click's message about the arguments."""
     message = error.format_message()  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -84,12 +87,12 @@ def _usage(error: BaseException) -> int:
 
 
 def _of_the_machine(error: BaseException) -> MachineError | None:
-    """The error as one of the machine's, if disk, permissions or memory are behind it."""
+    """The error as a MachineError, if disk, permissions or memory caused it."""
     from serlab.core import MachineError, causes, lacks_memory
 
     if lacks_memory(error):
         return MachineError(
-            "the machine has not enough memory for this; end other programs, or take a smaller model or batch "
+            "the machine does not have enough memory; end other programs, or use a smaller model or batch "
             "(--set training.batch_size=4) or fewer --jobs."
         )
     for link in causes(error):
@@ -102,7 +105,7 @@ def _of_the_machine(error: BaseException) -> MachineError | None:
 
 
 def _saved(error: BaseException) -> str | None:
-    """Write the traceback to the cache folder, or the system's temporary one; the file's path."""
+    """Write the traceback to the cache folder, or else the system's temporary folder; the file's path."""
     import platform
     import tempfile
     import time
@@ -126,20 +129,21 @@ def _saved(error: BaseException) -> str | None:
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, in one line of bearable length."""
+    """The message of an error, in one line of limited length."""
     text = " ".join(str(error).split()).rstrip(".")
     return f"{text[:200]} …" if len(text) > 200 else text or "no message"
 
 
 def _say(message: str) -> None:
-    # The module imports a little, and Ctrl-C may have come before it could.
-    from serlab.core.progress import say
+    # Imported here because Ctrl-C may have come before it could be.
+    from serlab.core.progress import say, show
 
+    show()
     say(message)
 
 
 def _flushed(code: int) -> int:
-    """Flush standard output, so that Python has nothing to complain about at its end."""
+    """Flush standard output, so that Python does not complain at its end."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -153,7 +157,10 @@ def _flushed(code: int) -> int:
 
 
 def _reader_gone() -> bool:
-    """Whether nobody reads standard output any more: ``serlab predict … | head``."""
+    """Whether the reader of standard output is gone: ``serlab predict … | head``."""
+    if not hasattr(select, "poll"):
+        # Windows: a broken pipe can only be standard output.
+        return True
     try:
         watch = select.poll()
         watch.register(sys.stdout.fileno(), select.POLLERR)
@@ -163,19 +170,20 @@ def _reader_gone() -> bool:
 
 
 class _Interrupts:
-    """Whether Ctrl-C has come; C code that loads a module may turn the exception into another one."""
+    """Whether Ctrl-C has come; C code that loads a module may replace the exception."""
 
     seen = False
 
 
 def prepare() -> None:
-    """Set the process up: its streams, Ctrl-C, and what of Python itself would reach the user."""
+    """Set up the process: streams, Ctrl-C, and what Python itself would print."""
     _Interrupts.seen = False
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # Closed by the caller (``2>&-``): the next file to be opened would get its number, and stray output.
+            # Closed by the caller (``2>&-``): the next opened file would get its number, and stray
+            # output.
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
@@ -192,7 +200,7 @@ def prepare() -> None:
 
 
 def _as_it_was(error: UnicodeError) -> tuple[bytes | str, int]:
-    """Encode what a stream's encoding lacks: a byte that was no text as that byte, a character as an escape."""
+    """Encode what a stream's encoding lacks: an undecodable byte as itself, a character as an escape."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start : error.end]
@@ -209,16 +217,19 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _unraisable(found: sys.UnraisableHookArgs) -> None:
-    # An interrupt that fell into a destructor would be lost; here it would only fall into this function again.
+    # An interrupt in a destructor would be lost, and one raised here would only come back to this
+    # function.
     if issubclass(found.exc_type, KeyboardInterrupt):
-        threading.Timer(_A_MOMENT_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        # On Windows os.kill would end the process at once.
+        again = _thread.interrupt_main if os.name == "nt" else partial(os.kill, os.getpid(), signal.SIGINT)
+        threading.Timer(_A_MOMENT_S, again).start()
 
 
 def _unprinted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    # C code that is interrupted while it loads prints the interrupt before it raises an error of its own.
+    # C code that is interrupted while it loads prints the interrupt before it raises its own error.
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
 
 
 def _unshown(*_: object, **__: object) -> None:
-    """Show no warning: they are for developers, who ask for them with ``-W``."""
+    """Show no warnings; developers ask for them with ``-W``."""

@@ -10,6 +10,9 @@ def main() -> None:
     code = OWN_FAULT
     try:
         prepare()
+        from serlab.core.progress import show
+
+        show()
         from serlab.cli.app import run
 
         run()

@@ -85,8 +85,8 @@ def changes_of(
             raise UserError(f"--set {setting}: {name} is not one of the recipes {', '.join(recipes)}.")
         else:
             for share in shares.values():
-                share.append(Change(setting, shared=True))
-    return {name: [*share, *precision_change(precision)] for name, share in shares.items()}
+                share.append(Change(setting, shared=True, option=f"--set {setting}"))
+    return {name: [*share, *precision_change(precision, f"--precision {precision}")] for name, share in shares.items()}
 
 
 def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> None:

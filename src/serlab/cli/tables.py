@@ -37,10 +37,10 @@ class EvaluateOptions(options.ColumnOptions):
         ),
     ]
     corpus: Annotated[
-        str | None, typer.Option(help="Corpus that knows the clips' speakers and labels, where the table does not.")
+        str | None, typer.Option(help="Corpus that has the clips' speakers and labels, if the table does not.")
     ] = None
     data: options.Data = None
-    side: Annotated[str, typer.Option(help="Rows to judge where the table has a column `side`.")] = "test"
+    side: Annotated[str, typer.Option(help="Rows to judge if the table has a column `side`.")] = "test"
     form: options.Format = "table"
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
@@ -101,20 +101,20 @@ def report(
     ],
     data: options.Data = None,
     recipes: Annotated[
-        str, typer.Option(help="Recipes to show, by the names of their folders, with commas. [default: all]")
+        str, typer.Option(help="Recipes to show: names of their folders, separated by commas. [default: all]")
     ] = "",
     audio: options.ReportAudio = "link",
     fuse: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes whose log-probabilities are averaged, as `resnet18+whisper-base`; of a whole corpus. "
-            "With `@dev` at the end, weighted by what each fold's dev side gives."
+            help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; for a corpus's folder. "
+            "With `@dev` at the end, weighted by what each fold's dev subset gives."
         ),
     ] = None,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
-    Of a corpus's folder: the reports of all its protocols and an overview, with fusions and what leaks were worth.
+    For a corpus's folder: the reports of all protocols and an overview, with fusions and the effect of leaks.
 
     Examples:
         serlab report results/crema-d/emo-superb-5
@@ -128,7 +128,7 @@ def report(
 
     whole = not any(folder.glob("*/fold*.parquet")) and any(folder.glob("*/*/fold*.parquet"))
     if fuse and not whole:
-        raise UserError(f"--fuse needs the folder of a corpus, which holds its protocols' folders, not {folder}.")
+        raise UserError(f"--fuse needs the folder of a corpus, which contains those of its protocols, not {folder}.")
     clips = _clips(folder.resolve().name if whole else folder.resolve().parent.name, data)
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
@@ -139,7 +139,7 @@ def report(
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
-    """The corpus's table where it is at hand; a report of published tables does not need it."""
+    """The corpus's table if the corpus is here; a report of published tables does not need it."""
     from serlab.corpora import descriptions
 
     if name not in descriptions():

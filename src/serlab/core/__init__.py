@@ -1,4 +1,4 @@
-"""What every room needs: errors, settings, files, progress, randomness."""
+"""Shared basics: errors, settings, files, locks, progress, randomness."""
 
 from serlab.core.errors import (
     Exclusion,

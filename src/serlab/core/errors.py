@@ -1,10 +1,10 @@
 """Errors and exclusions, which every room shares.
 
-An error is one sentence for a person: what is wrong, where, and what to do. Each class carries the exit code of the
-command line (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault; 4, a fault of serlab's own,
-is for every other exception). A text names a parameter with :func:`argument` and a recipe's setting with
-:func:`setting`: in Python they read ``jobs=9`` and ``training.epochs=3``; the command line makes them ``--jobs 9`` and
-``--set training.epochs=3``.
+An error is one sentence: what is wrong, where, and what to do. Each class has the exit code of the
+command line (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault; every
+other exception is a fault of serlab's own, 4). A message names a parameter with :func:`argument`
+and a recipe's setting with :func:`setting`. In Python they read ``jobs=9`` and
+``training.epochs=3``; the command line shows ``--jobs 9`` and ``--set training.epochs=3``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-# torch raises plain RuntimeErrors where its CPU allocator fails, and Python where it can't start a thread.
+# torch raises plain RuntimeErrors if its CPU allocator fails, and Python if it cannot start a
+# thread.
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "can't start new thread")
 
 
 class SerlabError(Exception):
-    """Base of every error that serlab raises on purpose; its text is one sentence for the user."""
+    """Base of all errors that serlab raises on purpose; the message is one sentence for the user."""
 
     exit_code = 2
 
@@ -29,19 +30,19 @@ class SerlabError(Exception):
 
 
 class UserError(SerlabError):
-    """The user asked for something that cannot be: a wrong name, option, file or table."""
+    """The user asked for something impossible: a wrong name, option, file or table."""
 
     exit_code = 2
 
 
 class MachineError(SerlabError):
-    """The machine is at fault: disk, permissions, network, a missing extra."""
+    """The environment is at fault: disk, permissions, network, a missing extra."""
 
     exit_code = 3
 
 
 class FindingsError(SerlabError):
-    """The work stopped because of what it found in the data (for example too many exclusions)."""
+    """The data stopped the work, for example by too many exclusions."""
 
     exit_code = 1
 
@@ -53,11 +54,11 @@ _MARKED = re.compile(f"([{_ARGUMENT}{_SETTING}])([a-zA-Z0-9_.:]+)(=?)([^{_END}]*
 
 
 def argument(name: str, value: object = None) -> str:
-    """Name a parameter of the public function in the text of an error.
+    """Name a parameter of a public function in an error message.
 
     Args:
         name: as in Python.
-        value: what was given or should be given; None names the parameter alone.
+        value: the given or expected value; None names only the parameter.
 
     >>> error = UserError(f"{argument('max_excluded', 2)} is not between 0 and 1.")
     >>> str(error)
@@ -69,11 +70,11 @@ def argument(name: str, value: object = None) -> str:
 
 
 def setting(path: str, value: object = None) -> str:
-    """Name a recipe's setting in the text of an error.
+    """Name a recipe's setting in an error message.
 
     Args:
         path: dotted, e.g. ``training.epochs``.
-        value: what it should be; None names the setting alone.
+        value: the expected value; None names only the setting.
 
     >>> error = UserError(f"the loss is not finite; lower {setting('training.learning_rate')}.")
     >>> str(error)
@@ -85,12 +86,12 @@ def setting(path: str, value: object = None) -> str:
 
 
 def in_python(text: str) -> str:
-    """Marked parameters and settings as Python code names them."""
+    """A message with parameters and settings as in Python."""
     return _MARKED.sub(lambda found: f"{found[2]}{found[3]}{found[4]}", text)
 
 
 def as_options(error: SerlabError) -> str:
-    """The text of an error with parameters as the command line's options."""
+    """The message of an error with parameters as command-line options."""
     text = error.args[0] if len(error.args) == 1 and isinstance(error.args[0], str) else str(error)
     return _MARKED.sub(_as_option, text)
 
@@ -104,8 +105,8 @@ def _as_option(found: re.Match[str]) -> str:
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and the errors that it was raised from or during.
 
-    Libraries hide what the system said behind errors of their own: ``torch.save`` raises a plain RuntimeError while it
-    handles the OSError of a full disk.
+    Libraries hide system errors behind their own: ``torch.save`` raises a plain RuntimeError while
+    it handles the OSError of a full disk.
     """
     seen: set[int] = set()
     waiting = [error]
@@ -118,7 +119,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether the error, or one behind it, says that the machine has not enough memory."""
+    """Whether the error, or one behind it, means that the machine is out of memory."""
     return any(
         isinstance(link, MemoryError)
         or getattr(link, "errno", None) == errno.ENOMEM
@@ -129,12 +130,12 @@ def lacks_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A clip that was left out, and why.
+    """A clip that was left out, and the reason.
 
     Attributes:
-        clip: the corpus's id of the clip (for loose files: the path as given).
-        path: the file concerned, empty when there is none.
-        reason: one phrase, e.g. ``"silent"``.
+        clip: the clip's id in the corpus; for loose files, the path as given.
+        path: its file; empty without one.
+        reason: a phrase, e.g. ``"silent"``.
     """
 
     clip: str
@@ -143,15 +144,15 @@ class Exclusion:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Build the error for a name that does not exist, with the nearest real one.
+    """Build the error for an unknown name, with the closest known one.
 
     Args:
-        kind: what was named, e.g. ``"recipe"``.
+        kind: kind of thing, e.g. ``"recipe"``.
         name: the name as given.
-        known: every name that exists.
+        known: all known names.
 
     Returns:
-        The error, ready to be raised.
+        The error, to be raised.
 
     >>> str(unknown("recipe", "resnet81", ["resnet18", "mfcc-svm"]))
     "unknown recipe 'resnet81'; did you mean 'resnet18'? Known: mfcc-svm, resnet18."

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a full disk or a second process never leaves half of one; hashing them."""
+"""Atomic writing: a kill, a full disk or a second process never leaves half a file. Safe reading and hashing."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ _MOST_DIGITS = 19
 
 
 def cache_folder() -> Path:
-    """Folder of what can be computed again: ``SERLAB_CACHE``, else the user's cache folder."""
+    """Folder for what can be recomputed: ``SERLAB_CACHE``, or the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else platformdirs.user_cache_path("serlab")
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is written to as it is and never replaced: a pipe, a device, or this process's own output."""
+    """Whether a path is written in place and never replaced: a pipe, a device, or this process's output."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
         return False
     if stat.S_ISREG(mode):
-        # What standard output goes to may be a file; its name, /dev/stdout, is none.
+        # Standard output may be a file, but its name, /dev/stdout, is not.
         return os.path.realpath(path.parent).startswith(("/dev/", "/proc/")) or str(path.parent) == "/dev"
     return not stat.S_ISDIR(mode)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; when the block ends well, it is renamed to ``path``.
+    """Write a file atomically: the block writes to a temporary file, which is then renamed to ``path``.
 
-    What a killed process has left of such temporary files is removed first. Into a pipe or a device, what was written
-    is copied instead.
+    Temporary files of killed processes are removed first. For a pipe or a device, the content is
+    copied instead.
 
     Args:
-        path: where the file shall be; missing parent folders are made.
+        path: the final path; missing parent folders are made.
 
     Yields:
         The temporary path to write to.
 
     Raises:
-        MachineError: if the folder cannot be written to or the disk is full.
+        MachineError: the folder cannot be written to or the disk is full.
     """
     if is_stream(path):
         with _copying(path) as temporary:
@@ -104,7 +104,7 @@ def _copying(path: Path) -> Iterator[Path]:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor to write to; of this process's own outputs the one that it has, which knows how far they are."""
+    """A descriptor to write to: for this process's outputs its own, which keeps the position."""
     for own in (1, 2):
         with suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(own)):
@@ -113,19 +113,19 @@ def _opened(path: Path) -> int:
 
 
 def _temporary_prefix(path: Path) -> str:
-    """How the names of temporary files for ``path`` begin; those of long names too must be names of files."""
+    """Prefix of the temporary files for ``path``, short enough for a file name."""
     name = path.name if len(os.fsencode(path.name)) <= _LONGEST_NAME else sha256_json(path.name)[:16]
     return f".{name}.serlab-"
 
 
 def _owner() -> str:
-    """This process, by machine and number."""
+    """Identify this process by machine and number."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
     return f"{machine}-{os.getpid()}"
 
 
 def _clear(folder: Path, prefix: str) -> None:
-    """Remove temporary files whose process has ended, or that are a day old whoever made them."""
+    """Remove temporary files whose process has ended, and any that are a day old."""
     machine = _owner().partition("-")[0]
     with os.scandir(folder) as entries:
         left = [Path(entry) for entry in entries if entry.name.startswith(prefix)]
@@ -138,12 +138,15 @@ def _clear(folder: Path, prefix: str) -> None:
 
 
 def _lives(process: int) -> bool:
+    if os.name == "nt":
+        # There, signal 0 is Ctrl-C. Old files are removed by their age.
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # Somebody else's.
+        pass  # It belongs to another user.
     return True
 
 
@@ -151,8 +154,8 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     """Build the error for a file or folder that cannot be written.
 
     Args:
-        path: what was to be written.
-        error: what the system or the writing library said.
+        path: the file or folder.
+        error: the error of the system or of the writing library.
 
     >>> str(unwritable(Path("runs/a.json"), OSError(28, "No space left on device")))
     'cannot write runs/a.json: No space left on device; free some space or write to another folder.'
@@ -162,10 +165,10 @@ def unwritable(path: Path, error: Exception) -> MachineError:
 
 
 def absent(what: str, name: str) -> UserError:
-    """Build the error for a file or folder that the user has named and that is not there, with the nearest real one.
+    """Build the error for a missing file or folder that the user named, with the closest existing name.
 
     Args:
-        what: what was to be there, e.g. ``"recipe"``.
+        what: kind of thing, e.g. ``"recipe"``.
         name: the path as given.
     """
     path = Path(name)
@@ -180,20 +183,20 @@ def absent(what: str, name: str) -> UserError:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file that anybody may have made.
+    """Read a JSON object from an untrusted file.
 
     Args:
-        path: the file; one that no reader would come to the end of (a pipe, a device) is refused.
+        path: a regular file, because a pipe or device may never end.
 
     Raises:
-        UserError: there is no such file, or it is not one JSON object of finite 64-bit numbers whose fields are named
-            once and nested within reason.
+        UserError: there is no such file, or it is not a JSON object of finite 64-bit numbers with
+            unique keys and moderate nesting.
     """
     try:
         if not path.is_file():
-            raise UserError(f"{path} is missing or not a file; copy it again from where its folder came from.")
+            raise UserError(f"{path} is missing or not a file; copy it again from the source of its folder.")
         if path.stat().st_size > _MOST_JSON_BYTES:
-            raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB, more than any configuration is.")
+            raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB; that is not a configuration.")
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if not isinstance(value, dict):
@@ -211,7 +214,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the field {next(name for name in names if names.count(name) > 1)!r} stands in it twice")
+        raise ValueError(f"it has the field {next(name for name in names if names.count(name) > 1)!r} twice")
     return fields
 
 
@@ -250,7 +253,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON to ``path`` atomically; NaN is refused."""
+    """Write ``value`` as indented JSON to ``path`` atomically; NaN is an error."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -267,5 +270,5 @@ def sha256_json(value: Any) -> str:
     True
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    # A file name that is no UTF-8 counts as the bytes that it has on disk.
+    # A file name that is not UTF-8 counts as its bytes on disk.
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

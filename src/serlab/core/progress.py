@@ -1,10 +1,13 @@
-"""Progress with time left, on standard error: a live bar on a terminal, a line now and then in a log.
+"""Messages and progress, through the logger ``serlab``.
 
-Standard output stays free for results. Of several processes the first one speaks.
+As a library serlab is silent until the caller configures that logger (level INFO). The command line
+calls :func:`show`: then messages go to standard error, and progress is a live bar on a terminal. Of
+several processes only the first logs.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import time
@@ -18,31 +21,51 @@ from serlab.core.ranks import rank
 _FIRST_LINE_AFTER_S = 2.0
 _LINE_EVERY_S = 15.0
 _LOOK_BACK_S = 1800.0
-# Control characters, soft hyphen, marks that are not seen or that turn the direction of writing, tags, and surrogates.
+# Control characters, soft hyphen, invisible and bidirectional marks, tags, and surrogates.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+LOGGER = logging.getLogger("serlab")
+LOGGER.addHandler(logging.NullHandler())
+
 
 class Bar(Protocol):
-    """What a running task calls: one step done, and what to say beside the bar."""
+    """Progress of a running task."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count ``steps`` as done and show ``note``."""
+        """Count ``steps`` more as done, and show ``note`` beside the bar."""
+
+
+class _Printer(logging.Handler):
+    """Prints each message on a line of standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # If standard error is closed, work goes on.
+        with suppress(OSError):
+            print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+_PRINTER = _Printer()
+
+
+def show() -> None:
+    """Print what serlab says to standard error from now on, with live bars on a terminal."""
+    LOGGER.addHandler(_PRINTER)
+    LOGGER.setLevel(logging.INFO)
 
 
 def say(message: str) -> None:
-    """Print one line to standard error; work goes on where nobody reads it any more."""
+    """Log one line, in the first process only."""
     if rank() == 0:
-        with suppress(OSError):
-            print(shown(message), file=sys.stderr, flush=True)
+        LOGGER.info("%s", shown(message))
 
 
 def shown(text: str) -> str:
-    r"""Text for a person's eyes: characters that steer a terminal, or that nobody sees, as escapes.
+    r"""Text for display, with control and invisible characters as escapes.
 
-    File names, labels and speakers come from anywhere; a name must not clear a screen, turn a line round or fake a
-    second one. Formats for programs keep names as they are.
+    File names, labels and speakers may contain anything. A name must not clear the screen, reverse
+    a line or fake a second one. Formats for programs keep names as they are.
 
     >>> print(shown("a\x1b[31mb.wav"))
     a\x1b[31mb.wav
@@ -52,13 +75,13 @@ def shown(text: str) -> str:
 
 def _escape(sign: str) -> str:
     if "\udc80" <= sign <= "\udcff":
-        # A byte of a file name that is no text.
+        # A byte of a file name that is not valid UTF-8.
         return f"\\x{ord(sign) - 0xDC00:02x}"
     return sign.encode("unicode_escape").decode()
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Format seconds for reading.
 
     >>> clock(7.4), clock(75), clock(7384)
     ('7 s', '1 min 15 s', '2 h 3 min')
@@ -73,7 +96,7 @@ def clock(seconds: float) -> str:
 
 @cache
 def say_once(message: str) -> None:
-    """Print a line to standard error unless this process has printed it before."""
+    """Log a line unless this process has logged it before."""
     say(message)
 
 
@@ -82,14 +105,14 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Show the progress of a task of ``total`` steps while the block runs.
 
     Args:
-        title: what is being done.
+        title: label of the task.
         total: number of steps.
-        done: steps that an earlier, interrupted process has done already.
+        done: steps that an interrupted process did earlier.
 
     Yields:
         A :class:`Bar`.
     """
-    if sys.stderr.isatty() and rank() == 0:
+    if _PRINTER in LOGGER.handlers and sys.stderr.isatty() and rank() == 0:
         with _live(title, total, done) as live:
             yield live
     else:
@@ -97,7 +120,7 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
 
 
 class _Lines:
-    """Plain lines for logs: the first after two seconds, then one every fifteen."""
+    """Log lines: the first after two seconds, then one every fifteen."""
 
     def __init__(self, title: str, total: int, done: int) -> None:
         self.title, self.total, self.done, self.before = title, total, done, done
@@ -127,7 +150,8 @@ def _live(title: str, total: int, done: int) -> Iterator[Bar]:
         TimeRemainingColumn(),
         TextColumn("left {task.fields[note]}", markup=False),
     )
-    # Steps may come in lots that are minutes apart; Rich looks back 30 s by itself, and would know no time left.
+    # Steps may come in groups minutes apart. By default Rich looks back 30 s and would find no
+    # speed.
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, speed_estimate_period=_LOOK_BACK_S) as progress:
         task = progress.add_task(shown(title), total=total, completed=done, note="")

@@ -1,7 +1,7 @@
-"""Randomness that is keyed, not drawn: the same parts give the same numbers in any process, order or worker.
+"""Keyed randomness: the same parts give the same numbers in any process, order or worker.
 
-Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so that a run that was killed
-and resumed sees exactly what an undisturbed one sees.
+Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so a killed
+and resumed run sees exactly what an undisturbed one sees.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 
 
 def keyed(*parts: int | str) -> np.random.Generator:
-    """Make a generator that depends on the parts alone (about 15 microseconds).
+    """Make a generator that depends only on the parts (about 15 microseconds).
 
     Args:
-        *parts: integers and texts, e.g. seed, epoch and clip id; 1 and "1" are different parts.
+        *parts: integers and strings, e.g. seed, epoch and clip id; 1 and "1" are different parts.
 
     Returns:
         A Philox generator with the first 128 bits of the parts' SHA-256 as its key.
@@ -29,7 +29,7 @@ def keyed(*parts: int | str) -> np.random.Generator:
 
 
 def keyed_seed(*parts: int | str) -> int:
-    """Make a seed below 2**63 that depends on the parts alone, for generators that are not numpy's.
+    """Make a seed below 2**63 that depends only on the parts, for generators other than numpy's.
 
     >>> keyed_seed(0, "head") == keyed_seed(0, "head") != keyed_seed(1, "head")
     True
@@ -38,6 +38,7 @@ def keyed_seed(*parts: int | str) -> int:
 
 
 def _digest(parts: tuple[int | str, ...]) -> bytes:
-    # JSON keeps the borders of the parts; operator.index makes numpy's integers equal to Python's and refuses the rest.
+    # JSON keeps the parts apart; operator.index makes numpy's integers equal to Python's and
+    # rejects other types.
     text = json.dumps(parts, default=operator.index)
     return hashlib.sha256(text.encode()).digest()

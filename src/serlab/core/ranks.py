@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as torchrun says in the environment; one alone is the first of one."""
+"""Number of this process among those that torchrun has started, from the environment; 0 of 1 without torchrun."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def rank() -> int:
-    """This process's number; 0 leads."""
+    """Number of this process; 0 leads."""
     return _number("RANK", 0)
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return _number("WORLD_SIZE", 1)
 
 
 def _number(name: str, alone: int) -> int:
-    # All four, or else a cluster's own use of one of the names is meant.
+    # Only if all four are set: clusters use some of the names on their own.
     return int(os.environ[name]) if all(variable in os.environ for variable in _VARIABLES) else alone

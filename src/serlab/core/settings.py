@@ -1,6 +1,6 @@
-"""Settings: frozen dataclasses built from plain data (YAML, JSON), refusing whatever does not fit, and turned back.
+"""Settings: frozen dataclasses, built from plain data (YAML, JSON) with strict checks, and turned back.
 
-A union of dataclasses is told apart by their field ``kind``.
+The field ``kind`` selects the member of a union of dataclasses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import yaml
 
 MOST_CHARACTERS = 100_000
-"""Length of the longest YAML that is read."""
+"""Maximum length of YAML."""
 
 _MOST_VALUES, _DEEPEST = 10_000, 32
 _MOST = 2**31
@@ -30,19 +30,20 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """Build a value of the annotated type ``kind`` from plain data.
 
     Args:
-        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a plain type.
+        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a
+            plain type.
         value: the data.
-        where: what to call the place in an error.
-        recorded: the data is a record of settings; fields made by :func:`added` that it lacks came later.
+        where: name of the place, for errors.
+        recorded: the data is a record of settings; missing fields made by :func:`added` came later.
 
     Raises:
-        UserError: a key is unknown, or a value is of another type or out of range.
+        UserError: a key is unknown, or a value has the wrong type or is out of range.
     """
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
         members = {str(member.kind): member for member in typing.get_args(kind)}
         if not isinstance(value, dict):
-            raise UserError(f"{where} must be a section with keys, kind among them, not {_short(value)}.")
+            raise UserError(f"{where} must be a section with keys, including kind, not {_short(value)}.")
         chosen = value.get("kind")
         if not isinstance(chosen, str) or chosen not in members:
             raise unknown(f"kind in {where}", str(chosen), members)
@@ -65,15 +66,15 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """Read plain data from YAML that a user has written, within bounds that no recipe comes near.
+    """Read plain data from a user's YAML, within bounds far above any recipe.
 
     Args:
         text: the YAML.
-        where: what to call it in an error.
+        where: name of the place, for errors.
 
     Raises:
-        UserError: it is not valid YAML, too large (aliases counted as often as they are used), too deep, or has a key
-            twice.
+        UserError: it is not valid YAML, too large (every use of an alias counts), too deep, or has
+            a duplicate key.
     """
     import yaml
 
@@ -89,12 +90,12 @@ def read_yaml(text: str, where: str) -> Any:
     except RecursionError:
         raise _too_deep(where) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # ValueError: the 31st of February, an integer of 5,000 digits.
+        # ValueError: 31 February, an integer of 5,000 digits.
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
 def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: int) -> int:
-    """Count what a node holds, each alias as what it stands for, without walking through any node twice."""
+    """Count the values of a node, each alias as its content, without visiting a node twice."""
     import yaml
 
     if depth > _DEEPEST:
@@ -108,10 +109,10 @@ def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: i
         inside = [part for pair in node.value for part in pair]
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
         if keys and (most := keys.most_common(1)[0])[1] > 1:
-            raise UserError(f"{where} has the key {most[0]!r} twice in one section; keep one of them.")
+            raise UserError(f"{where} has the key {most[0]!r} twice in one section; keep one.")
     total = 1 + sum(_count_values(part, where, counted, depth + 1) for part in inside)
     if total > _MOST_VALUES:
-        raise UserError(f"{where} holds more than {_MOST_VALUES:,} values, its aliases counted; that is not a recipe.")
+        raise UserError(f"{where} holds more than {_MOST_VALUES:,} values, counting its aliases; that is not a recipe.")
     counted[id(node)] = total
     return total
 
@@ -124,13 +125,13 @@ _SAME = object()
 
 
 def added(default: Any, *, before: Any = _SAME) -> Any:
-    """A field that came later, and the value that older settings without it stand for.
+    """A field that was added later, and the value that older settings imply.
 
-    At that value it is left out of identities, so that older ones stay as they are.
+    Identities omit the field if it has that value, so older identities stay the same.
 
     Args:
         default: for settings that do not name the field.
-        before: what was done before there was the field; the default where nothing else is named.
+        before: the behaviour before the field existed; by default ``default``.
     """
     metadata = {"before": default if before is _SAME else before}
     if isinstance(default, (dict, list)):
@@ -139,11 +140,12 @@ def added(default: Any, *, before: Any = _SAME) -> Any:
 
 
 def plain(value: Any, *, omit_added: bool = False) -> Any:
-    """Turn settings into plain data: what :func:`build` builds them from.
+    """Turn settings into plain data, the inverse of :func:`build`.
 
     Args:
         value: the settings.
-        omit_added: leave out fields made by :func:`added` whose value is what was done before there was the field.
+        omit_added: omit fields made by :func:`added` that have the value from before the field
+            existed.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
@@ -159,7 +161,7 @@ def plain(value: Any, *, omit_added: bool = False) -> Any:
 
 
 def check_at_least(section: str, settings: object, low: float, *names: str) -> None:
-    """Refuse fields of ``settings`` below ``low``; ``section`` is what the user calls the settings."""
+    """Check that fields of ``settings`` are at least ``low``; ``section`` names the settings in errors."""
     for name in names:
         value = getattr(settings, name)
         if value < low:
@@ -167,7 +169,7 @@ def check_at_least(section: str, settings: object, low: float, *names: str) -> N
 
 
 def check_at_most(section: str, settings: object, high: float, *names: str) -> None:
-    """Refuse fields of ``settings`` above ``high``."""
+    """Check that fields of ``settings`` are at most ``high``."""
     for name in names:
         value = getattr(settings, name)
         if value > high:
@@ -175,7 +177,7 @@ def check_at_most(section: str, settings: object, high: float, *names: str) -> N
 
 
 def check_positive(section: str, settings: object, *names: str) -> None:
-    """Refuse fields that are not above 0."""
+    """Check that fields are above 0."""
     for name in names:
         value = getattr(settings, name)
         if value <= 0:
@@ -183,11 +185,11 @@ def check_positive(section: str, settings: object, *names: str) -> None:
 
 
 def check_share(section: str, settings: object, *names: str) -> None:
-    """Refuse fields outside 0 to below 1."""
+    """Check that fields are at least 0 and below 1."""
     for name in names:
         value = getattr(settings, name)
         if not 0 <= value < 1:
-            raise UserError(f"{section}.{name} is {value}; it must be from 0 to below 1.")
+            raise UserError(f"{section}.{name} is {value}; it must be at least 0 and below 1.")
 
 
 def _build_dataclass(kind: Any, value: Any, where: str, recorded: bool) -> Any:
@@ -212,13 +214,13 @@ def _short(value: object) -> str:
 
 def _scalar(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, str):
-        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
+        # YAML 1.1 reads "1e-5" as text, because it expects a dot.
         try:
             value = float(value)
         except ValueError:
             raise UserError(f"{where} is {_short(value)}; it must be a number.") from None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MOST:
-        raise UserError(f"{where} is a number of {len(str(abs(value)))} digits; it must be within {_MOST:,}.")
+        raise UserError(f"{where} is a number of {len(str(abs(value)))} digits; it must be below {_MOST:,}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             value = float(value)

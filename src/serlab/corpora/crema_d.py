@@ -41,10 +41,10 @@ def add_columns(description: Description, clips: pd.DataFrame, folder: Path) -> 
     try:
         table = pd.read_csv(path, index_col=0)
         votes = table.assign(raters=table.index.astype(str).str[0].map(_RATERS)).rename(columns=codes)
-        wide = votes.set_index(["fileName", "raters"])[labels].unstack()
+        wide = pd.DataFrame(votes.set_index(["fileName", "raters"])[labels].unstack())
     except (OSError, KeyError, ValueError) as error:
         raise damaged(description, path, str(error)) from error
-    wide.columns = [f"votes_{raters}_{label}" for label, raters in wide.columns]
+    wide.columns = wide.columns.map(lambda name: f"votes_{name[1]}_{name[0]}")
     names = [f"votes_{raters}_{label}" for raters in _RATERS.values() for label in labels]
     joined = clips.join(wide.reindex(columns=names), on="clip")
     check_complete(description, path, joined, names)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.core import UserError, argument
+from serlab.core import UserError
 from serlab.core.progress import say_once
 from serlab.corpora.base import Columns
 from serlab.corpora.spans import span_columns
@@ -90,7 +90,7 @@ def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[s
         elif named or ours in ("path", "label"):
             listed = ", ".join(map(str, table.columns))
             shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
-            near = alike(table.columns, usual, argument(f"{ours}_column"))
+            near = alike(table.columns, usual, f"{ours}_column")
             raise UserError(f"the table {path} has no column {asked!r} for the {ours} (it has: {shown}){near}.")
     return chosen
 

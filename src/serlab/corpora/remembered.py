@@ -1,9 +1,9 @@
-"""What was found out about files, remembered from one process to the next in the cache folder.
+"""Findings about files, kept in the cache folder from one process to the next.
 
-A kind of finding about the files below one folder is one file: a line that names kind, format, decoder and the SHA-256
-of the rest, then JSON, path -> finding. A file whose first line is not the expected one is damaged or of another
-version and counts for nothing. Each write replaces the whole file, so that of two processes the later one wins and the
-other's findings are only made again. Whoever asks compares the finding with the file as it is now.
+All findings of one kind about the files below one folder are one file: a line with kind, format, decoder and the
+SHA-256 of the rest, then JSON, path -> finding. A file with another first line is damaged or of another version and is
+ignored. Each write replaces the whole file. If two processes write, the later one wins, and the findings of the other
+are computed again. The caller compares a finding with the current file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from serlab.core import MachineError
 from serlab.core.files import cache_folder, writing
 from serlab.core.progress import say
 
-_FORMAT = 1
+_FORMAT = 2
 _anew: ContextVar[bool] = ContextVar("anew", default=False)
 
 
 @contextmanager
 def anew() -> Iterator[None]:
-    """While the block runs nothing is recalled; what is found is remembered all the same."""
+    """Recall nothing within the block; new findings are still remembered."""
     token = _anew.set(True)
     try:
         yield
@@ -37,21 +37,21 @@ def anew() -> Iterator[None]:
 
 
 def home_of(paths: Iterable[str]) -> str:
-    """Give the folder that all files (absolute paths) lie below; empty texts, which stand for no file, do not count."""
-    # As text: objects of pathlib would cost more than recalling the findings.
+    """The common folder of all files (absolute paths); empty texts, which stand for no file, do not count."""
+    # As text, because pathlib objects would cost more than recalling the findings.
     folders = {path.rpartition(os.sep)[0] or os.sep for path in paths if path}
     return os.path.commonpath(folders) if folders else ""
 
 
 def recall(kind: str, home: str) -> dict[str, Any]:
-    """Read what is remembered of the files below a folder.
+    """Read the findings about files below a folder.
 
     Args:
-        kind: which finding, e.g. ``"scan"``.
+        kind: kind of finding, e.g. ``"scan"``.
         home: the folder, from :func:`home_of`.
 
     Returns:
-        path -> finding; empty where there is nothing, or nothing that can be trusted.
+        path -> finding; empty if there is no file, or it cannot be trusted.
     """
     if _anew.get():
         return {}
@@ -60,19 +60,19 @@ def recall(kind: str, home: str) -> dict[str, Any]:
     except OSError:
         return {}
     if head != _head(kind, body):
-        say(f"the remembered {kind} of {home} is damaged or of another version; it is made anew.")
+        say(f"the remembered {kind} of {home} is damaged or of another version; it is computed again.")
         return {}
     findings: dict[str, Any] = json.loads(body)
     return findings
 
 
 def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
-    """Write findings of the files below a folder, but for files that are gone; a disk that refuses costs a line.
+    """Write findings about files below a folder, except for files that are gone. A failing disk costs only a message.
 
     Args:
         kind: which finding.
         home: the folder, from :func:`home_of`.
-        findings: path -> finding, as JSON has it; all that :func:`recall` shall give from now on.
+        findings: path -> finding, as plain JSON data; :func:`recall` returns these from now on.
     """
     there = {path: finding for path, finding in findings.items() if _is_there(path)}
     body = json.dumps(there, separators=(",", ":"), allow_nan=False).encode()
@@ -82,7 +82,7 @@ def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
             temporary.write_bytes(_head(kind, body) + b"\n" + body)
     except MachineError as error:
         why = getattr(error.__cause__, "strerror", None) or error
-        say(f"the {kind} of {home} cannot be remembered in {path.parent} ({why}); next time it is made anew.")
+        say(f"the {kind} of {home} cannot be remembered in {path.parent} ({why}); it is computed again next time.")
 
 
 def _is_there(path: str) -> bool:

@@ -1,6 +1,6 @@
-"""What every corpus needs to know of its files: length, sample rate and hash, read in threads with a progress bar.
+"""Length, sample rate and hash of a corpus's files, read in threads with a progress bar.
 
-It is read once and remembered: a file of the same path, size and times of change is not opened again.
+They are read once and remembered. A file with the same path, size and times of change is not opened again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from serlab.core.progress import bar
 from serlab.corpora.remembered import home_of, recall, remember
 
 _MOST_THREADS = 8
-# Handing over one file at a time costs more than looking at it.
+# Handing over one file at a time costs more than reading it.
 _AT_ONCE = 16
-# A file written twice within the steps of its file system's clock, up to 2 s on FAT, shows one time of change.
+# A file written twice within a tick of its file system's clock, up to 2 s on FAT, has one time of change.
 _SETTLED_AFTER_NS = 2_000_000_000
 _NOTHING = (float("nan"), 0, "")
 
@@ -31,12 +31,12 @@ Result = TypeVar("Result")
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
-    """Apply ``function`` to each item, a few at a time, and show the progress.
+    """Apply ``function`` to each item in threads, with a progress bar.
 
     Args:
-        function: what to do; it should spend its time outside the interpreter's lock, as reading and decoding do.
-        items: what to do it to.
-        title: what the progress bar says.
+        function: should spend its time outside the interpreter lock, as reading and decoding do.
+        items: its arguments.
+        title: of the progress bar.
 
     Returns:
         The results in the order of ``items``.
@@ -55,15 +55,15 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
 
 
 def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
-    """Read header and hash of each file, or recall them.
+    """Read header and hash of each file, unless they are remembered.
 
     Args:
-        paths: the files, absolute; an empty text stands for a clip without a file.
-        title: what the progress bar says.
+        paths: absolute paths; an empty text stands for a clip without a file.
+        title: of the progress bar.
 
     Returns:
-        One row a path, in order: ``duration`` (seconds, NaN where unreadable), ``sample_rate`` (Hz, 0 where
-        unreadable), ``sha256`` (empty where there is no file to hash).
+        One row per path, in order: ``duration`` (seconds, NaN if unreadable), ``sample_rate`` (Hz, 0 if unreadable),
+        ``sha256`` (empty if there is no file to hash).
     """
     home = home_of(paths)
     known = recall("scan", home)
@@ -76,7 +76,7 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
     for place, row in zip(unknown, found, strict=True):
         rows[place] = row
         state = states[place]
-        # What could not be read is looked at again: the reason may have been the moment's.
+        # A file that could not be read is tried again: the reason may be temporary.
         if row[1] and max(state[1:]) < settled:
             fresh[paths[place]] = [*state, *row]
     if fresh:
@@ -85,7 +85,7 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
 
 
 def _state(path: Path) -> list[int]:
-    """Size and times of change of content and of name, in ns; empty where there is no file, or a pipe or device."""
+    """Size and times of change of content and of name, in ns; empty for a missing file, a pipe or a device."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -107,7 +107,7 @@ def _look_at(name: str) -> tuple[float, int, str]:
 
 
 def describe_files(clips: pd.DataFrame) -> str:
-    """Sample rates and formats of a corpus's readable files, in words.
+    """Describe sample rates and formats of a corpus's readable files.
 
     Args:
         clips: the table of a corpus; ``path`` and ``sample_rate`` are read.

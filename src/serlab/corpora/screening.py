@@ -34,7 +34,7 @@ def screen(corpus: Corpus) -> list[Exclusion]:
     known = recall(_KIND, home)
     path_of = dict(zip(table["clip"], table["path"], strict=True))
     unknown = table["path"].map(known) != table["sha256"]
-    faults = {clip: each.fault for clip, each in measure(corpus, only=unknown).items()} if unknown.any() else {}
+    faults = {str(clip): each.fault for clip, each in measure(corpus, only=unknown).items()} if unknown.any() else {}
     columns = zip(table["clip"], table["path"], table["sha256"], strict=True)
     sound = {path: sha256 for clip, path, sha256 in columns if sha256 and faults.get(clip) == ""}
     if sound:

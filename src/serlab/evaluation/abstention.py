@@ -1,13 +1,13 @@
-"""Abstention: what a model gets wrong when it may say "I can't tell".
+"""Abstention: how often a model is wrong when it may say "I can't tell".
 
-Clips are answered from the surest to the least sure, by confidence, their highest probability. Coverage is the share
-answered, selective risk the share of answers that is wrong (El-Yaniv and Wiener 2010, JMLR 11; Geifman and El-Yaniv
-2017). AURC, the area under the risk-coverage curve, is the mean of the risk over all coverages 1/n .. n/n (Geifman,
-Uziel and El-Yaniv 2019); its excess is what remains after taking away that of the same errors in the best
-order, all of them last.
+Clips are answered in order of confidence, their highest probability. Coverage is the share
+answered, selective risk the share of answers that are wrong (El-Yaniv and Wiener 2010, JMLR 11;
+Geifman and El-Yaniv 2017). AURC, the area under the risk-coverage curve, is the mean risk over all
+coverages 1/n .. n/n (Geifman, Uziel and El-Yaniv 2019). Excess AURC subtracts the AURC of the same
+errors in the best order, all of them last.
 
-Clips of equal confidence come in every order equally often: each counts with their mean error. So the order of rows
-never matters, nor do copies of a clip, which is what resampling makes.
+Clips of equal confidence count with their mean error, so the order of rows and repeated clips, as
+in resampling, do not matter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
@@ -40,11 +40,11 @@ class Selective:
     """Scores on the surest clips.
 
     Attributes:
-        coverage: share of clips that is answered.
-        threshold: the least confidence that is answered; clips of just this one may be answered in part.
-        accuracy: share of answers that is right. The threshold is held in all replicates.
-        uar: unweighted average recall of the answers; None where a label has clips but no answer.
-        kept: share of each label's clips that is answered, None for a label without clips.
+        coverage: share of clips that are answered.
+        threshold: the lowest confidence that is answered; only some clips at it may be.
+        accuracy: share of answers that are right. The threshold is the same in all replicates.
+        uar: unweighted average recall of the answers; None if a label has clips but no answer.
+        kept: share of each label's clips that are answered, None for a label without clips.
     """
 
     coverage: float
@@ -59,7 +59,8 @@ class Abstention:
     """How well confidence tells right from wrong.
 
     Attributes:
-        aurc: area under the risk-coverage curve; 0 is best, the error rate is what chance confidences give.
+        aurc: area under the risk-coverage curve; 0 is best, the error rate is what chance
+            confidences give.
         excess: AURC less that of the best order.
         curve: coverage and risk at up to 50 even steps of coverage.
         at: scores at the coverages asked for.
@@ -94,33 +95,34 @@ def aurc(probabilities: Floats, truth: Places) -> float:
 
 
 def excess_aurc(probabilities: Floats, truth: Places) -> float:
-    """AURC less the least that the same number of errors can have."""
+    """AURC less the smallest that the same number of errors can have."""
     right = int((probabilities.argmax(axis=1) == truth).sum())
     answered = np.arange(1, len(truth) + 1)
     return aurc(probabilities, truth) - float((np.maximum(answered - right, 0) / answered).mean())
 
 
 def threshold_for(probabilities: Floats, truth: Places, risk: float) -> float | None:
-    """The least confidence to answer at, so that the share of wrong answers is at most ``risk`` on the dev side.
+    """Find the lowest confidence to answer at, so that at most a share ``risk`` of the dev answers is wrong.
 
-    It is the smallest dev confidence of which the clips at least as sure are wrong that seldom, so the most clips are
-    answered. Dev chose it: new speakers may be got wrong more often, and no bound is promised.
+    It answers as many clips as possible. Because dev chose it, more answers may be wrong for new
+    speakers; there is no guarantee.
 
     Args:
-        probabilities: of the dev side, shape (clips, K).
+        probabilities: of the dev subset, shape (clips, K).
         truth: index of each clip's true label, shape (clips,).
         risk: the largest share of wrong answers, from 0 to 1.
 
     Returns:
-        The threshold; a clip is answered where its highest probability reaches it. None where there is none.
+        The threshold; a clip is answered if its highest probability reaches it. None if there is
+        none.
 
     Raises:
         UserError: the risk is outside 0 to 1, or there is no clip.
     """
     if not 0 <= risk <= 1:
-        raise UserError(f"a risk is the share of wrong answers, from 0 to 1, not {risk:g}.")
+        raise UserError(f"{argument('risk', f'{risk:g}')} is not a share of wrong answers from 0 to 1.")
     if not len(truth):
-        raise UserError("there is no dev clip to choose a threshold on; the fold needs a dev side.")
+        raise UserError("there is no dev clip to choose a threshold on; the fold needs a dev subset.")
     wrong = probabilities.argmax(axis=1) != truth
     levels, place, clips = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
     risks = np.cumsum(np.bincount(place, wrong)) / np.cumsum(clips)
@@ -139,7 +141,7 @@ def judge_abstention(
     """Judge confidences, with intervals over speakers.
 
     Args:
-        probabilities: shape (clips, K); those of several seeds may be stacked.
+        probabilities: shape (clips, K); rows of several seeds may be stacked.
         truth: index of each clip's true label, shape (clips,).
         speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
         coverages: shares of clips to answer, above 0, at most 1.
@@ -207,8 +209,9 @@ def _selective(
 def _aurc(weights: Floats, speaker: Places, wrong: NDArray[np.bool_], starts: Places) -> Floats:
     """AURC of resampled speakers, shape (replicates,).
 
-    Among t clips of equal confidence, e of them wrong, that come after a clips with b errors, the risk at the j-th is
-    (b + (j - a) e / t) / j; summed over them that is (b - a e / t) (H(a + t) - H(a)) + e, with harmonic numbers H.
+    Among t clips of equal confidence, e of them wrong, that come after a clips with b errors, the
+    risk at the j-th is (b + (j - a) e / t) / j; summed over them that is (b - a e / t) (H(a + t) -
+    H(a)) + e, with harmonic numbers H.
 
     Args:
         weights: how often each speaker was drawn, shape (replicates, speakers).

@@ -1,17 +1,18 @@
 """Intervals of every metric, over speakers and over training again: the bootstrap on summed statistics.
 
-A replicate is a weighted sum of the speakers' statistics (confusion matrices), which makes ten thousand
-of them one matrix product. With several seeds a score is the mean over seeds of each seed's pooled score.
+A replicate is a weighted sum of the speakers' statistics (confusion matrices), which makes ten
+thousand of them one matrix product. With several seeds a score is the mean over seeds of each
+seed's pooled score.
 
-Several seeds are a second level: within a fold, one training makes the predictions of all its speakers.
-Two or three trainings are too few to take percentiles from, so the variance that drawing them again
-would give (with the missing S / (S - 1)) is added in closed form, and the ends lie as many standard
-errors away as Student's t does at the degrees of freedom of both levels together (Satterthwaite 1946,
-Biometrics Bulletin 2(6)). One seed says nothing about training again; then the interval speaks of the
-trained models at hand.
+Several seeds are a second level: within a fold, one training makes the predictions of all its
+speakers. Two or three trainings are too few to take percentiles from, so the variance that drawing
+them again would give (with the missing S / (S - 1)) is added in closed form, and the ends lie as
+many standard errors away as Student's t does at the degrees of freedom of both levels together
+(Satterthwaite 1946, Biometrics Bulletin 2(6)). One seed says nothing about training again; then the
+interval speaks of the trained models at hand.
 
-A replicate in which a label lost all its clips would average over fewer labels than the estimate does:
-it is left out, and if that happens to more than one in twenty, no interval is given.
+A replicate in which a label lost all its clips would average over fewer labels than the estimate
+does: it is left out, and if that happens to more than one in twenty, no interval is given.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Difference(Interval):
     """A paired difference with its interval.
 
     Attributes:
-        inner_low: lower end of the 90 % interval, which decides equivalence; None if there is no interval.
+        inner_low: lower end of the 90 % interval, which decides equivalence; None if there is no
+            interval.
         inner_high: upper end.
     """
 
@@ -117,7 +119,8 @@ class _Sample:
         replicates: over speakers, shape (replicates,).
         speakers: number of speakers.
         over_speakers: standard error over speakers, and its degrees of freedom.
-        trainings: the variance that each fold's trainings give to the estimate, shape (folds of all terms,).
+        trainings: the variance that each fold's trainings give to the estimate, shape (folds of all
+            terms,).
         seeds: trainings of a fold.
     """
 
@@ -212,8 +215,8 @@ def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dic
 def _of_trainings(term: SpeakerCounts, metric: Metric) -> Scores:
     """The variance that each fold's trainings give to a score's mean over seeds, shape (folds,).
 
-    It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere, divided
-    by the number of seeds; zero if the seeds did not judge the same clips.
+    It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere,
+    divided by the number of seeds; zero if the seeds did not judge the same clips.
     """
     if len(term.seeds) == 1 or not term.seeds_comparable:
         return np.zeros(len(term.folds))

@@ -1,19 +1,20 @@
 """Calibration: whether what a model is 70 % sure of is right 70 % of the time.
 
-The confidence of a clip is its highest probability; the clip is right where the label of that probability (the first,
-where several tie) is the true one. Rows are clips; those of several seeds may be stacked, as their speakers are what
-is resampled.
+The confidence of a clip is its highest probability; the clip is right where the label of that
+probability (the first, if several tie) is the true one. Rows are clips; those of several seeds may
+be stacked, because speakers are what is resampled.
 
-Bins hold about the same number of clips ("equal mass"), at most 15 and at least 20 clips each as far as ties allow:
-equal values lie in one bin, so that the order of rows never matters. Bins are those of the data at hand, in every
-replicate.
+Bins hold about the same number of clips ("equal mass"), at most 15 and at least 20 clips each as
+far as ties allow: equal values lie in one bin, so that the order of rows never matters. Bins are
+those of the data at hand, in every replicate.
 
-Two errors are reported. The **expected calibration error** (Naeini et al. 2015; Guo et al. 2017, eq. 3) is the
-mean over clips of the bins' |mean confidence - accuracy|: it is what others publish, and noise alone makes it positive,
-the more so the fewer the clips. The **debiased root mean square** of the same gaps (Kumar, Liang and Ma 2019,
-"Verified uncertainty calibration", section 5) takes each bin's sampling variance away from its squared gap, and so is
-nought half the time for a calibrated model. Here that variance is taken between speakers, since a speaker's clips are
-not independent; with one clip a speaker, and one confidence a bin, it is Kumar's.
+Two errors are reported. The **expected calibration error** (Naeini et al. 2015; Guo et al. 2017,
+eq. 3) is the mean over clips of the bins' |mean confidence - accuracy|. It is what others publish;
+noise alone makes it positive, especially with few clips. The **debiased root mean square** of the
+same gaps (Kumar, Liang and Ma 2019, "Verified uncertainty calibration", section 5) takes each bin's
+sampling variance away from its squared gap, and so is zero half the time for a calibrated model.
+Here that variance is taken between speakers, since a speaker's clips are not independent; with one
+clip a speaker, and one confidence a bin, it is Kumar's.
 """
 
 from __future__ import annotations
@@ -59,19 +60,20 @@ class Decomposition:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities can be taken at their word.
+    """How far probabilities match frequencies.
 
     Attributes:
         overconfidence: mean confidence less accuracy; above 0 the model is surer than it should be.
-        ece: expected calibration error. No interval: noise makes it larger than it is, and resampling once more.
+        ece: expected calibration error. No interval: noise inflates it, and resampling inflates it
+            again.
         rms_error: debiased root mean square calibration error.
         brier: Brier score, from 0 to 2.
-        decomposition: of the Brier score; no intervals, for the same reason.
+        decomposition: of the Brier score; no intervals for the same reason.
         nll: negative log-likelihood in nats.
         bins: number of bins of ``ece`` and ``rms_error``.
         clips: number of clips.
-        reliability: points of the reliability diagram, from the least sure bin to the surest. Each interval is
-            that of its bin alone: a calibrated model has about one of 15 bins outside.
+        reliability: points of the reliability diagram, from the least sure bin to the surest. Each
+            interval is that of its bin alone: a calibrated model has about one of 15 bins outside.
     """
 
     overconfidence: Interval
@@ -103,18 +105,18 @@ class ReliabilityPoint:
 def fit_temperature(logits: Floats, truth: Places) -> float:
     """Find the temperature T for which softmax(logits / T) has the least NLL (Guo et al. 2017, section 4.2).
 
-    T is sought from 0.05 to 20 and ends at an end where dev predictions are all right or worse than a guess. It is 1
-    where nothing is better than 1, as for logits that are all alike.
+    T lies between 0.05 and 20; it is at an end if dev predictions are all right or worse than
+    guessing, and 1 if nothing is better than 1, as for equal logits.
 
     Args:
-        logits: of the dev side, shape (clips, K).
+        logits: of the dev subset, shape (clips, K).
         truth: index of each clip's true label, shape (clips,).
 
     Raises:
         UserError: there is no clip, or a logit is not finite.
     """
     if not len(truth):
-        raise UserError("there is no dev clip to fit a temperature to; the fold needs a dev side.")
+        raise UserError("there is no dev clip to fit a temperature to; the fold needs a dev subset.")
     if not np.isfinite(logits).all():
         raise UserError("a dev logit is not finite; no temperature can be fitted to it.")
 
@@ -150,7 +152,7 @@ def ece(probabilities: Floats, truth: Places, *, bins: int = BINS) -> float:
     Args:
         probabilities: shape (clips, K).
         truth: index of each clip's true label, shape (clips,).
-        bins: the most bins of equal mass; fewer where they would hold less than 20 clips.
+        bins: maximum number of bins of equal mass; fewer if they would hold fewer than 20 clips.
     """
     gap, index = _gaps(probabilities, truth, bins)
     return _ece(gap, index)
@@ -159,8 +161,9 @@ def ece(probabilities: Floats, truth: Places, *, bins: int = BINS) -> float:
 def rms_error(probabilities: Floats, truth: Places, speaker: Places | None = None, *, bins: int = BINS) -> float:
     """Debiased root mean square calibration error; 0 where the bins' gaps are no larger than noise.
 
-    The root of the mean over clips of g^2 - v, where g is the gap of a clip's bin and v its sampling variance over n
-    units, n / (n - 1) sum_k (G_k - g m_k)^2 / (sum_k m_k)^2, with m_k clips and the sum G_k of gaps of unit k.
+    The root of the mean over clips of g^2 - v, where g is the gap of a clip's bin and v its
+    sampling variance over n units, n / (n - 1) sum_k (G_k - g m_k)^2 / (sum_k m_k)^2, with m_k
+    clips and the sum G_k of gaps of unit k.
 
     Args:
         probabilities: shape (clips, K).
@@ -177,10 +180,11 @@ def rms_error(probabilities: Floats, truth: Places, speaker: Places | None = Non
 def decompose(probabilities: Floats, truth: Places, *, bins: int = BINS) -> Decomposition:
     """Split the Brier score (Murphy 1973), each label's probability in bins of its own, summed over labels.
 
-    With n_b clips, mean probability p_b and frequency o_b in bin b, and frequency o of all n clips: reliability is
-    sum_b n_b (p_b - o_b)^2 / n, resolution sum_b n_b (o_b - o)^2 / n, uncertainty o (1 - o). The remainder is the
-    within-bin variance of the probabilities less twice their covariance with the truth (Stephenson, Coelho
-    and Jolliffe 2008, Weather and Forecasting 23). The parts add up to the score exactly.
+    With n_b clips, mean probability p_b and frequency o_b in bin b, and frequency o of all n clips:
+    reliability is sum_b n_b (p_b - o_b)^2 / n, resolution sum_b n_b (o_b - o)^2 / n, uncertainty o
+    (1 - o). The remainder is the within-bin variance of the probabilities less twice their
+    covariance with the truth (Stephenson, Coelho and Jolliffe 2008, Weather and Forecasting 23).
+    The parts add up to the score exactly.
 
     Args:
         probabilities: shape (clips, K).

@@ -1,13 +1,14 @@
 """What the probabilities of a prediction table are worth: calibration, abstention, prediction sets.
 
-Temperatures and the thresholds of prediction sets are fitted per model (fold and seed) on the rows of
-the table's dev subset, and judged on its test rows.
+Temperatures and the thresholds of prediction sets are fitted per model (fold and seed) on the rows
+of the table's dev subset, and judged on its test rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,8 @@ class SetLevel:
     Attributes:
         level: share of clips to cover.
         fewest_speakers: dev speakers that the level needs.
-        speakers: sets from thresholds that give every dev speaker the same weight, None if not attainable.
+        speakers: sets from thresholds that give every dev speaker the same weight, None if not
+            attainable.
         clips: sets from thresholds of pooled dev clips.
     """
 
@@ -100,7 +102,8 @@ def judge_confidence(table: PreparedTable, resampling: Resampling) -> Confidence
     """Judge the probabilities of a table whose rows have scores.
 
     Args:
-        table: its test rows are judged, each model's temperature and thresholds come from its dev rows.
+        table: its test rows are judged, each model's temperature and thresholds come from its dev
+            rows.
         resampling: how speakers are resampled.
     """
     rows, folds, seeds = table.rows, table.folds, table.seeds
@@ -170,12 +173,13 @@ def _sets(
     table: PreparedTable, temperatures: Mapping[_Model, float], probabilities: Floats, resampling: Resampling
 ) -> tuple[SetLevel, ...]:
     """Prediction sets at each level, each model's threshold from its own dev rows."""
+    parts: Iterable[tuple[Any, pd.DataFrame]] = table.dev.groupby(_MODEL)
     scores = {
         (int(fold), int(seed)): (
             nonconformity(_calibrated(part, table.labels, temperatures), _truth(part, table.labels)),
             pd.factorize(part["speaker"])[0],
         )
-        for (fold, seed), part in table.dev.groupby(_MODEL)
+        for (fold, seed), part in parts
         if (int(fold), int(seed)) in temperatures
     }
 
@@ -213,7 +217,8 @@ def _coverage(
     whole = judge_sets(held, truth, pd.factorize(rows["speaker"], sort=True)[0], resampling=resampling)
     covered = rows[["fold", "speaker"]].assign(covered=held[np.arange(len(truth)), truth])
     by_fold = covered.groupby(["fold", "speaker"])["covered"].mean().groupby("fold").mean()
-    named = {table.folds.get(fold, fold): float(share) for fold, share in by_fold.items()}
+    shares = zip(by_fold.index.tolist(), by_fold, strict=True)
+    named = {table.folds.get(fold, fold): float(share) for fold, share in shares}
     unattained = sorted({fold for (fold, _), limit in thresholds.items() if limit is None})
     return FoldCoverage(
         **vars(whole),
@@ -223,4 +228,4 @@ def _coverage(
 
 
 def _truth(rows: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.int64]:
-    return np.asarray(pd.Index(labels).get_indexer(rows["label"]), np.int64)
+    return np.asarray(pd.Index(labels).get_indexer(pd.Index(rows["label"])), np.int64)

@@ -1,20 +1,22 @@
-"""Conformal prediction: sets of labels that hold the true one as often as they say.
+"""Conformal prediction: sets of labels that contain the true one as often as promised.
 
-A clip's score is 1 - p(true label), and its set all labels whose score is no more than a threshold (least ambiguous
-sets; Sadinle, Lei and Wasserman 2019). The threshold comes from the dev side, from speakers that the model was not
-trained on.
+A clip's score is 1 - p(true label), and its set all labels whose score is no more than a threshold
+(least ambiguous sets; Sadinle, Lei and Wasserman 2019). The threshold comes from the dev subset,
+whose speakers the model was not trained on.
 
-Split-conformal prediction pools the clips: the threshold is the ceil((n + 1) level)-th least of n scores. That holds
-for clips that are exchangeable with the dev clips, which those of a new speaker are not. Hierarchical conformal
-prediction (HCP; Lee, Barber and Willett 2023; the pooling of the speakers' distributions by Dunn,
-Wasserman and Ramdas 2022, made exact for few speakers) gives each of K speakers the same weight: 1 / ((K + 1) n_k) on
-each of a speaker's n_k scores, 1 / (K + 1) on infinity for the speaker to come, and takes the quantile. So a level can
-be attained only if 1 / (K + 1) <= 1 - level: 4 speakers for 80 %, 9 for 90 %, 19 for 95 %.
+Split-conformal prediction pools the clips: the threshold is the ceil((n + 1) level)-th least of n
+scores. That holds for clips that are exchangeable with the dev clips, which those of a new speaker
+are not. Hierarchical conformal prediction (HCP; Lee, Barber and Willett 2023; the pooling of the
+speakers' distributions by Dunn, Wasserman and Ramdas 2022, made exact for few speakers) gives each
+of K speakers the same weight: 1 / ((K + 1) n_k) on each of a speaker's n_k scores, 1 / (K + 1) on
+infinity for the speaker to come, and takes the quantile. A level can be attained only if 1 / (K +
+1) <= 1 - level: 4 speakers for 80 %, 9 for 90 %, 19 for 95 %.
 
-What HCP promises: of a new speaker, exchangeable with the dev speakers, a random clip is covered with at least this
-probability, on average over dev and new speakers. It promises nothing for each speaker: some are covered less, and
-:class:`Coverage` shows how much. Nor is the promise strict here, since the dev side has already chosen the epoch, the
-temperature and perhaps settings of the model.
+What HCP promises: a random clip of a new speaker, exchangeable with the dev speakers, is covered
+with at least this probability, on average over dev and new speakers. It promises nothing for a
+single speaker: some are covered less, and :class:`Coverage` shows how much. The promise is not
+strict here, because the dev subset has already chosen the epoch, the temperature and perhaps
+settings of the model.
 """
 
 from __future__ import annotations
@@ -38,16 +40,17 @@ Places = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often sets hold the true label, on speakers who took no part in making them.
+    """How often sets contain the true label, for speakers who were not used to make them.
 
     Attributes:
-        by_speaker: mean over speakers of each one's share of clips whose set holds the true label; HCP's promise.
+        by_speaker: mean over speakers of each one's share of clips whose set contains the true
+            label; HCP's promise.
         by_clip: the share over all clips.
         mean_size: mean number of labels in a set.
         empty: share of sets without a label.
         single: share of sets of one label.
         speakers: each speaker's coverage, in the order of their indices.
-        quartiles: least, lower quartile, median, upper quartile and most of ``speakers``.
+        quartiles: minimum, lower quartile, median, upper quartile and maximum of ``speakers``.
     """
 
     by_speaker: Interval
@@ -71,7 +74,7 @@ def nonconformity(probabilities: Floats, truth: Places) -> Floats:
 
 
 def fewest_speakers(level: float) -> int:
-    """The fewest dev speakers with which HCP can attain a level: the least K with 1 / (K + 1) <= 1 - level.
+    """The fewest dev speakers with which HCP can attain a level: the smallest K with 1 / (K + 1) <= 1 - level.
 
     >>> [fewest_speakers(level) for level in LEVELS]
     [4, 9, 19]
@@ -84,12 +87,12 @@ def threshold(scores: Floats, speaker: Places | None, level: float) -> float | N
 
     Args:
         scores: of the dev clips, from :func:`nonconformity`, shape (clips,).
-        speaker: index of each clip's speaker, shape (clips,), for HCP; None for split-conformal prediction, in which
-            each clip stands for itself.
+        speaker: index of each clip's speaker, shape (clips,), for HCP; None for split-conformal
+            prediction, in which each clip is its own unit.
         level: share of clips to cover, above 0 and below 1.
 
     Returns:
-        The threshold, or None where so few speakers (or clips) cannot attain the level.
+        The threshold, or None if there are too few speakers (or clips) for the level.
 
     Raises:
         UserError: the level is not between 0 and 1, or a score is not finite.
@@ -110,7 +113,7 @@ def threshold(scores: Floats, speaker: Places | None, level: float) -> float | N
 
 
 def sets(probabilities: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Which labels each clip's set holds, shape (clips, K).
+    """Which labels each clip's set contains, shape (clips, K).
 
     Args:
         probabilities: shape (clips, K).
@@ -127,9 +130,9 @@ def judge_sets(
     *,
     resampling: Resampling = STANDARD,
 ) -> Coverage:
-    """Judge prediction sets of test sides, with intervals over their speakers.
+    """Judge prediction sets of test clips, with intervals over their speakers.
 
-    The sets of several folds, each with the threshold of its own dev side, are judged together.
+    The sets of several folds, each with the threshold of its own dev subset, are judged together.
 
     Args:
         sets: shape (clips, K).

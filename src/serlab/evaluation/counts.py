@@ -1,4 +1,4 @@
-"""From a prediction table to what every score is computed from: one K x K confusion matrix a seed, fold and speaker."""
+"""From a prediction table to what every score is computed from: confusion matrices by seed, fold and speaker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Names = Mapping[int, int | str | None]
 
 @dataclass(frozen=True)
 class SpeakerCounts:
-    """Confusion counts by seed, and by cell: a speaker in a fold.
+    """Confusion counts by seed, and by cell (one speaker in one fold): the sufficient statistics of every score.
 
     Attributes:
         labels: the full label list, K long.
@@ -31,8 +31,8 @@ class SpeakerCounts:
         folds: every fold, sorted.
         seeds: every seed, sorted.
         matrices: counts, shape (seeds, cells, K, K).
-        speaker: place of each cell's speaker, shape (cells,).
-        fold: place of each cell's fold, shape (cells,).
+        speaker: index of each cell's speaker, shape (cells,).
+        fold: index of each cell's fold, shape (cells,).
     """
 
     labels: tuple[str, ...]
@@ -74,7 +74,7 @@ class SpeakerCounts:
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
-    """The label with the highest logit of each row, the first in column order where several tie; or what is said.
+    """The label with the highest logit of each row (the first in column order in a tie), or ``predicted``.
 
     Args:
         table: rows with a logit per label, or with ``predicted`` alone.
@@ -91,14 +91,16 @@ def count_by_speaker(table: pd.DataFrame, labels: Sequence[str]) -> SpeakerCount
     """Count a prediction table's right and wrong answers.
 
     Args:
-        table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit per label, or ``predicted`` alone.
+        table: rows with ``speaker``, ``label``, ``fold``, ``seed`` and a logit per label, or
+            ``predicted`` alone.
         labels: the full label list.
 
     Returns:
-        One confusion matrix a seed, fold and speaker.
+        One confusion matrix per seed, fold and speaker.
 
     Raises:
-        UserError: the table's classes are not the label list, or a clip has a label that is not in it.
+        UserError: the table's classes are not the label list, or a clip has a label that is not in
+            it.
     """
     check_labels(table, labels)
     index = {label: position for position, label in enumerate(labels)}
@@ -121,7 +123,7 @@ def count_by_speaker(table: pd.DataFrame, labels: Sequence[str]) -> SpeakerCount
 
 
 def check_labels(table: pd.DataFrame, labels: Sequence[str], name: str = "the predictions") -> None:
-    """Refuse a table whose classes are not the label list, or whose clips have a label outside it.
+    """Check that a table scores exactly the label list and that its clips have labels of it.
 
     Args:
         table: rows with ``label`` and a logit per label, or ``predicted`` alone.

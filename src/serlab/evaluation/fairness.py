@@ -1,13 +1,14 @@
-"""Fairness: for whom a model works less well, by what the corpus says of its speakers.
+"""Fairness: for whom a model works less well, by attributes of the speakers.
 
-Each group's UAR has an interval over the group's own speakers. The gap is the best group's UAR less the worst one's;
-noise alone makes it positive, so it is tested, and shown beside what chance makes of it: the groups' names are permuted
-over the speakers (Good 2005, "Permutation, parametric and bootstrap tests of hypotheses"), each keeping all its clips,
-and p = (1 + reached) / (1 + permutations) (Phipson and Smyth 2010). A gap that is not shown is not shown to be absent:
-with few speakers the 95th percentile of chance is large.
+Each group's UAR has an interval over the group's own speakers. The gap is the best group's UAR less
+the worst one's. Noise alone makes it positive, so it is tested, and shown beside what chance gives:
+the group names are permuted over the speakers (Good 2005, "Permutation, parametric and bootstrap
+tests of hypotheses"), each keeping all its clips, and p = (1 + reached) / (1 + permutations)
+(Phipson and Smyth 2010). A gap that is not shown may still exist: with few speakers the 95th
+percentile of chance is large.
 
-Groups of fewer than 10 speakers get no number, nor do they take part in the gap. A group in which a label has no clip
-has no UAR that can be set beside the others'.
+Groups of fewer than 10 speakers get no score and take no part in the gap. The UAR of a group
+without clips of some label cannot be compared with the others'.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ class Group:
     Attributes:
         name: as the corpus gives it.
         speakers: their number.
-        uar: mean over seeds of the unweighted average recall, with its interval over the group's speakers; None where
-            ``reason`` says why.
-        recalls: recall of each label, mean over seeds; None for a label without clips, all None below 10 speakers.
-        reason: why there is no UAR, empty where there is one.
+        uar: mean over seeds of the unweighted average recall, with its interval over the group's
+            speakers; None if ``reason`` says why.
+        recalls: recall of each label, mean over seeds; None for a label without clips, all None
+            below 10 speakers.
+        reason: why there is no UAR, empty if there is one.
     """
 
     name: str
@@ -55,13 +57,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Gap:
-    """The largest difference between groups, and what chance makes of it.
+    """The largest difference between groups, beside what chance gives.
 
     Attributes:
         value: the best group's score less the worst one's.
         best: name of the group with the highest score.
         worst: name of the group with the lowest.
-        p: share of permutations with a gap at least as large; not adjusted for the number of gaps tested.
+        p: share of permutations with a gap at least as large; not adjusted for the number of gaps
+            tested.
         null_median: median gap over the permutations.
         null_high: their 95th percentile.
     """
@@ -80,10 +83,10 @@ class Fairness:
 
     Attributes:
         groups: in alphabetical order.
-        gap: of UAR, between the groups that have one; None where ``reason`` says why.
+        gap: of UAR, between the groups that have one; None if ``reason`` says why.
         label_gaps: of each label's recall, between the same groups; None for a label without clips.
-        unknown: number of speakers of whom the corpus does not say the attribute; they are in no group.
-        reason: why there is no gap, empty where there is one.
+        unknown: number of speakers without a value of the attribute; they are in no group.
+        reason: why there is no gap, empty if there is one.
     """
 
     groups: tuple[Group, ...]
@@ -116,7 +119,8 @@ def judge_groups(
     Args:
         matrices: confusion counts, rows the true label, shape (seeds, speakers, K, K).
         speakers: name of each speaker.
-        groups: group of each speaker; speakers that it lacks, or that have None or an empty name, are unknown.
+        groups: group of each speaker; speakers that it lacks, or that have None or an empty name,
+            are unknown.
         labels: the full label list, K long.
         permutations: of the groups' names over the speakers.
         resampling: how speakers are resampled; its seed is that of the permutations too.
@@ -216,5 +220,5 @@ def _gap(actual: Floats, chance: Floats, names: Sequence[str]) -> Gap:
 
 
 def _known(group: object) -> str:
-    """The group's name, empty where it is none: tables have NaN for what is not known."""
+    """The group's name, empty if unknown (NaN in a table)."""
     return group if isinstance(group, str) else ""

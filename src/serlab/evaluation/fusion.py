@@ -1,13 +1,14 @@
 """Fusing predictions: one table from several models' tables on the same clips.
 
-The mean of log-probabilities is a product of experts (Hinton 1999, eq. 1, with equal weights): a model that is sure a
-label is wrong can rule it out. The mean of probabilities is what seeds of one recipe are joined by (Lakshminarayanan
-et al. 2017, section 2.4): a mixture, in which none can.
+The mean of log-probabilities is a product of experts (Hinton 1999, eq. 1, with equal weights): a
+model that is sure a label is wrong can rule it out. Seeds of one recipe are averaged by
+probabilities (Lakshminarayanan et al. 2017, section 2.4): a mixture, in which no model can.
 
-Models of unequal worth need unequal weights. Those of a sum of log-probabilities (a logarithmic opinion pool, Genest
-and Zidek 1986) are fitted by logistic regression on clips that no model was trained on, as speaker recognition fuses
-its systems (Brümmer et al. 2007, IEEE TASLP 15(7)); here without offsets and with no weight below 0. What they add up
-to is free, so that the fusion is calibrated too.
+Models of unequal quality need unequal weights. The weights of a sum of log-probabilities (a
+logarithmic opinion pool, Genest and Zidek 1986) are fitted by logistic regression on clips that no
+model was trained on, as speaker recognition fuses its systems (Brümmer et al. 2007, IEEE TASLP
+15(7)); here without offsets and with no weight below 0. Their sum is free, so the fusion is
+calibrated too.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ def fuse(
     """Average several models' scores clip by clip.
 
     Args:
-        tables: prediction tables on the same clips, sides and folds, one seed each, in any order of rows.
+        tables: prediction tables on the same clips, sides and folds, one seed each, in any order of
+            rows.
         rule: what is averaged.
-        weights: of each table, summed instead of averaged; all the same where none are given.
+        weights: of each table, for a sum instead of a mean; equal weights if not given.
 
     Returns:
         A table with the first one's clips, in its order, and its seed.
@@ -58,15 +60,15 @@ def fuse(
 def fit_weights(tables: Sequence[pd.DataFrame]) -> tuple[float, ...]:
     """Find the weights of the models' log-probabilities for which their sum has the least negative log-likelihood.
 
-    The sum is convex in the weights, which are sought at 0 or above, so there is one answer; where two models say the
-    same of every clip, how they share their weight is left open.
+    The sum is convex in the weights, which are sought at 0 or above, so there is one answer; where
+    two models say the same of every clip, how they share their weight is left open.
 
     Args:
-        tables: predictions on the same clips, which no model was trained on and none is judged by; otherwise as for
-            :func:`fuse`.
+        tables: predictions on the same clips, which no model was trained or is tested on; otherwise
+            as for :func:`fuse`.
 
     Returns:
-        One weight a table.
+        One weight per table.
 
     Raises:
         UserError: as :func:`fuse`, or there are no clips.

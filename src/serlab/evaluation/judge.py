@@ -1,4 +1,4 @@
-"""Judging tables of predictions, whoever made them: ``serlab evaluate``."""
+"""Judging tables of predictions, serlab's own and others': ``serlab evaluate``."""
 
 from __future__ import annotations
 
@@ -61,14 +61,16 @@ class Evaluation:
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
         seeds: number of seeds, None if the table names none.
-        seeds_comparable: False if several seeds judge different clips, so that intervals leave training again out.
+        seeds_comparable: False if several seeds judge different clips, so that intervals leave
+            training again out.
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
         corpus: name, fingerprint and copy of the corpus, None without one.
         unpredicted: how many of the corpus's clips the table leaves out, None without a corpus.
         exclusions: clips that could not be judged: ``clip``, ``path`` and ``reason``.
-        trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's dev rows.
+        trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's
+            dev rows.
     """
 
     labels: tuple[str, ...]
@@ -117,7 +119,8 @@ class PairEvaluation:
         speakers: their speakers, None if they are unknown.
         seeds_comparable: as of :class:`Evaluation`.
         only: how many clips only the first, and only the second, has under one seed at least.
-        p_holm: the comparison's p, adjusted for the number of pairs; None if it was not compared with others.
+        p_holm: the comparison's p, adjusted for the number of pairs; None if it was not compared
+            with others.
     """
 
     comparison: PairedComparison
@@ -149,18 +152,19 @@ def evaluate(
     """Judge a table of predictions, serlab's own or another's.
 
     Args:
-        table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that is prepared already.
+        table: a file for :func:`serlab.tables.predictions.read_foreign`, such a table, or one that
+            is prepared already.
         corpus: where speaker and label of each clip come from when the table lacks them.
-        labels: the full label list; by default the corpus's, else the labels that the table scores, else those that
-            its clips have and its model predicts.
+        labels: the full label list; by default the corpus's, else the labels that the table scores,
+            else those that its clips have and its model predicts.
         side: which rows to judge if the table has a column ``side``.
 
     Returns:
         Scores with intervals, each label's scores, and how far to trust them.
 
     Raises:
-        UserError: labels are missing or unknown, a clip appears twice, or the table and the corpus contradict each
-            other.
+        UserError: labels are missing or unknown, a clip appears twice, or the table and the corpus
+            contradict each other.
     """
     judged = prepare(table, corpus, labels, side)
     rows, known = judged.rows, judged.labels
@@ -240,8 +244,8 @@ def evaluate_pair(
         The comparison. If only one of the tables names the speakers, they are taken from it.
 
     Raises:
-        UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or share less than
-            half of the clips of either.
+        UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or
+            share less than half of the clips of either.
     """
     sides = prepare_all([first, second], corpus, labels, side)
     one, other = (judged.rows for judged in sides)
@@ -297,7 +301,8 @@ def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) 
 
     Args:
         by_seed: confusion counts, shape (seeds, K, K).
-        rows: what was counted, with ``clip`` and ``label``; a clip that several seeds judge is one clip.
+        rows: what was counted, with ``clip`` and ``label``; a clip that several seeds judge is one
+            clip.
         labels: the full label list.
     """
     columns = [score(by_seed).mean(axis=0) for score in (precision, recall, f1)]

@@ -1,8 +1,9 @@
 """Whether a model has learned, and what its training score warns of.
 
-A model has learned if its score on test clips of speakers cannot be had blindly: the interval of its test UAR lies
-above chance. The training score decides nothing. A strongly regularised model gets few of its own training clips right
-and may still be the best on test; a low or very high training score is a caution about what to try next.
+A model has learned if the interval of its test UAR lies above chance, which guessing without
+listening cannot reach. The training score does not decide it: a strongly regularised model gets few
+of its training clips right and may still be the best on test. A low or very high training score is
+a caution about what to try next.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ HALF = 0.5
 half of it. Overfitted: test keeps less than half of what training reached. Half is a convention, not a test: it is the
 same for any number of labels, and beyond it most of what could be learned, or most of what was, is missing."""
 NOT_SHOWN = "not shown to be above chance"
-"""What is said, everywhere, of a model whose interval does not lie above chance."""
+"""The words, everywhere, for a model whose interval does not lie above chance."""
 _ROUNDING = 1e-9
 
 
 def chance_of(labels: int) -> float:
-    """The best UAR that guessing without listening can expect, with clips of so many labels: 1/K.
+    """Expected UAR of the best guess without listening, with clips of so many labels: 1/K.
 
     >>> chance_of(4)
     0.25
@@ -28,16 +29,17 @@ def chance_of(labels: int) -> float:
 
 
 def has_learned(uar: Interval, labels: int, *, side: str = "test") -> bool | None:
-    """Say whether a model has learned: the one place that decides it.
+    """Decide whether a model has learned; nothing else does.
 
     Args:
         uar: the UAR with its interval over speakers.
         labels: number of labels that have clips; the others are not part of the UAR.
-        side: of the clips. A development side was used to choose the model, so it shows nothing.
+        side: subset of the clips. Dev was used to choose the model, so it shows nothing.
 
     Returns:
-        True if the interval lies above chance, False if it does not, None if nothing can be said: without an interval
-        (few or unknown speakers), on another side than test, or with fewer than two labels.
+        True if the interval lies above chance, False if it does not, None if unknown: without an
+            interval (few or unknown speakers), on another subset than test, or with fewer than two
+            labels.
 
     >>> has_learned(Interval(0.3, 0.2, 0.4), 6), has_learned(Interval(0.2, 0.15, 0.25), 6)
     (True, False)
@@ -49,7 +51,7 @@ def has_learned(uar: Interval, labels: int, *, side: str = "test") -> bool | Non
 
 
 def fit_caution(train_uar: float | None, uar: float, labels: int) -> str | None:
-    """Name what a training score warns of: ``underfitted``, ``overfitted``, or None.
+    """Name what a training score points to: ``underfitted``, ``overfitted``, or None.
 
     Args:
         train_uar: the UAR on the training clips, None if it is not known.

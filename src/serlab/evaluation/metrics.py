@@ -35,11 +35,11 @@ def confusion(
         truth: index of each clip's true label, shape (clips,).
         predicted: index of each clip's predicted label, shape (clips,).
         classes: length K of the full label list.
-        group: index of each clip's group (a speaker, a speaker and seed), shape (clips,).
+        group: index of each clip's group (e.g. its speaker and seed), shape (clips,).
         groups: number of groups.
 
     Returns:
-        Counts of shape (K, K), or (groups, K, K) where ``group`` is given.
+        Counts of shape (K, K), or (groups, K, K) if ``group`` is given.
 
     >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
     [[1, 1], [0, 1]]
@@ -114,7 +114,8 @@ def whole_matrices(matrices: Counts) -> Counts:
 class Metric:
     """One score, as the report, the terminal, the bootstrap, the tests and the planning use it.
 
-    To add one, write its function and put it into :data:`METRICS`; nothing else names the scores. Cohen's kappa, say:
+    To add one, write its function and put it into :data:`METRICS`; nothing else names the scores.
+    Cohen's kappa, say:
 
     >>> def kappa(matrices):
     ...     total = matrices.sum(axis=(-2, -1))
@@ -128,11 +129,13 @@ class Metric:
     Attributes:
         key: its key in ``report.json``.
         title: its name in a sentence.
-        score: from summed statistics of shape (..., *S) to scores of shape (...); vectorised over all leading axes.
+        score: from summed statistics of shape (..., *S) to scores of shape (...); vectorised over
+            all leading axes.
         range: least and greatest score; intervals and simulated differences stay within it.
-        statistics: from one speaker's confusion matrices, shape (..., K, K), to what is summed over speakers before
-            ``score``, shape (..., *S).
-        average: what the score averages over. Few speakers for a label make a mean over ``labels`` uncertain.
+        statistics: from one speaker's confusion matrices, shape (..., K, K), to what is summed over
+            speakers before ``score``, shape (..., *S).
+        average: what the score averages over. Few speakers for a label make a mean over ``labels``
+            uncertain.
         format: how scores are written.
     """
 
@@ -162,7 +165,7 @@ METRICS = {metric.key: metric for metric in (UAR, WA, Metric("macro_f1", "macro-
 
 
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
-    """Labels that lack a true clip in one of the matrices at least: they are not part of its UAR and macro-F1.
+    """Labels without a true clip in at least one of the matrices: they are not part of its UAR and macro-F1.
 
     >>> absent(np.array([[3, 1], [0, 0]]), ["angry", "sad"])
     ['sad']

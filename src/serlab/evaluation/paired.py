@@ -32,7 +32,8 @@ class PairedComparison:
         within_margin: whether the 90 % interval of UAR lies within the margin.
         p: of UAR, by swapping within speakers.
         mcnemar: of accuracy, clustered by speaker.
-        speakers_needed: to see a difference of UAR as large as the margin; None also if 2,000 would not do.
+        speakers_needed: to see a difference of UAR as large as the margin; None also if 2,000 would
+            not do.
     """
 
     differences: dict[str, Difference]

@@ -1,4 +1,4 @@
-"""How many speakers would be needed to see a difference: a simulation from the tables at hand."""
+"""How many speakers are needed to see a difference: a simulation from the tables at hand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _FEWEST, _MOST = 10, 2000
 
 
 def influences(first: SpeakerCounts, second: SpeakerCounts, metric: Metric = UAR) -> NDArray[np.float64]:
-    """What each speaker adds to the paired difference, by the jackknife.
+    """What each speaker contributes to the paired difference, by the jackknife.
 
-    Pseudo-values of leaving one speaker out (Tukey 1958): their mean is the difference up to a small bias, and their
-    standard deviation over the root of the number of speakers is its standard error.
+    Pseudo-values of leaving one speaker out (Tukey 1958): their mean is the difference up to a
+    small bias, and their standard deviation over the root of the number of speakers is its standard
+    error.
 
     Args:
         first: confusion counts.
@@ -49,8 +50,8 @@ def speakers_needed(
 ) -> int | None:
     """The fewest speakers that would show a difference of ``points`` in at least ``power`` of comparisons.
 
-    Speakers like those at hand are drawn with their influences, moved so that the true difference is ``points``; the
-    difference is shown if Student's 95 % interval excludes zero.
+    Speakers like those at hand are drawn with their influences, moved so that the true difference
+    is ``points``; the difference is shown if Student's 95 % interval excludes zero.
 
     Args:
         first: confusion counts.

@@ -1,4 +1,4 @@
-"""Tables of predictions, whoever made them, read and completed so that they can be judged."""
+"""Tables of predictions, serlab's own and others', read and completed so that they can be judged."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ _CLOSE = 0.8
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """A table that can be judged.
+    """A table that is ready to be judged.
 
     Attributes:
-        name: what it is called in errors: its path, or "the table".
-        rows: rows of the judged side with speaker, label, fold and seed, clips by the corpus's ids.
-        dev: rows of the side dev, likewise; may be empty.
+        name: its name in errors: its path, or "the table".
+        rows: rows of the judged subset with speaker, label, fold and seed, clips by the corpus's
+            ids.
+        dev: rows of the dev subset, likewise; may be empty.
         labels: the full label list.
         speakers_known: whether speakers are named.
-        exclusions: what was left out: ``clip``, ``path`` and ``reason``.
-        folds: what the table calls the folds, which ``rows`` numbers; None where it names none.
+        exclusions: clips left out: ``clip``, ``path`` and ``reason``.
+        folds: the table's names of the folds that ``rows`` numbers; None if it names none.
         seeds: likewise.
         digest: SHA-256 of the file, empty for a table made in Python.
     """
@@ -83,18 +84,19 @@ def prepare_all(
     side: str,
     named: Mapping[str, str] | None = None,
 ) -> list[PreparedTable]:
-    """Read tables that are judged beside each other: they name clips alike, and have one label list.
+    """Read tables that are compared with each other: clips get the same names, and labels one list.
 
-    Where a table names no speakers, they come from the others if these know those of all its clips. Without a corpus, a
-    clip is called as the first table that has it calls it. Labels and speakers that look the same
-    (another Unicode form, ``1.0`` for ``1``) are spelt as the corpus, or else the first table, spells them.
+    If a table names no speakers, they come from the other tables, if these know the speakers of all
+    its clips. Without a corpus, the first table that has a clip names it. Labels and speakers that
+    look the same (another Unicode form, ``1.0`` for ``1``) are spelt as in the corpus, or else as
+    in the first table.
 
     Args:
         tables: as for :func:`serlab.evaluation.judge.evaluate`, all prepared already or none.
         corpus: likewise.
         labels: likewise.
         side: likewise.
-        named: columns that stand for ``clip``, ``label`` or ``speaker`` where a table has them, beside the usual names.
+        named: names of the columns ``clip``, ``label`` and ``speaker``, besides the usual ones.
 
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
@@ -216,8 +218,8 @@ def _said(reads: Sequence[_Read], side: str) -> list[str]:
             meant = [other for other in sorted(true) if _misspelt(label, other)]
             if meant:
                 raise UserError(
-                    f"{read.name} predicts {label!r}, which is no clip's label; did you mean {meant[0]!r}? Write each "
-                    "label in one way."
+                    f"{read.name} predicts {label!r}, which is not the label of any clip; did you mean "
+                    f"{meant[0]!r}? Write each label in one way."
                 )
             true.add(label)
     return sorted(true)
@@ -240,7 +242,7 @@ def _prepared(
     elif "label" not in rows:
         raise UserError(
             f"{name} has no column label; add one, or name the corpus that knows the clips' labels"
-            f"{alike(read.columns, LABEL, '--label-column')}."
+            f"{alike(read.columns, LABEL, 'label_column')}."
         )
     exclusions = _unusable(rows, corpus, clips)
     rows = rows[~rows["clip"].isin([exclusion["clip"] for exclusion in exclusions])]

@@ -1,8 +1,8 @@
-"""People as the reference: how raters name the intended label, how far they agree, and whether a model errs as they do.
+"""Human raters as the reference: how they name the intended label, agree, and err compared with a model.
 
-Everything is read from vote counts: how many raters of a clip named which label. A rater is no speaker, but votes on
-clips of one speaker are alike, so intervals resample speakers here too. The ceiling that disagreement puts on a model
-is in :mod:`serlab.evaluation.soft`.
+Everything comes from vote counts: how many raters of a clip named which label. Votes on clips of
+one speaker are not independent, so intervals resample speakers here too. The ceiling that
+disagreement sets for a model is in :mod:`serlab.evaluation.soft`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RaterScores:
     """How raters name the intended label.
 
     Attributes:
-        count: ratings, or clips where the plurality answers.
+        count: ratings, or clips that the plurality answers.
         dropped: clips without an answer (no votes, or the plurality ties).
         scores: an interval per metric.
         recall: of each label, None for a label without answers.
@@ -58,9 +58,10 @@ class RaterAgreement:
 
     Attributes:
         modality: what they were given: ``voice``, ``face`` or ``both``.
-        raters: every vote an answer, so that a clip counts as often as it was rated.
-        plurality: every clip one answer, that of most raters; None where every clip ties.
-        alpha: Krippendorff's alpha, None where it is undefined (all votes for one label, or no clip rated twice).
+        raters: every vote counts as an answer, so a clip counts as often as it was rated.
+        plurality: one answer per clip, that of most raters; None if every clip ties.
+        alpha: Krippendorff's alpha, None if undefined (all votes for one label, or no clip rated
+            twice).
     """
 
     modality: str
@@ -74,8 +75,8 @@ class ErrorSimilarity:
     """How alike two confusion matrices are in their errors.
 
     Attributes:
-        pearson: correlation of the cells off the diagonal, each row a distribution; None where it is undefined (a
-            side without errors, or with the same rate of all; fewer than three labels).
+        pearson: correlation of the cells off the diagonal, each row a distribution; None if
+            undefined (one without errors, or with equal rates of all; fewer than three labels).
         spearman: the same of their ranks.
     """
 
@@ -89,7 +90,8 @@ def judge_raters(
     """Judge the raters by the intended label, with intervals over speakers.
 
     Args:
-        clips: the corpus's table; beside a model, the rows of it whose clips the model is judged on.
+        clips: the corpus's table; beside a model, the rows of it whose clips the model is judged
+            on.
         labels: the full label list.
         modality: which votes.
         resampling: how speakers are resampled.
@@ -123,7 +125,8 @@ def rater_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str = "vo
     """Every vote as a prediction of the intended label, to stand beside a model's counts.
 
     Args:
-        clips: the corpus's table; beside a model, the rows of it whose clips the model is judged on.
+        clips: the corpus's table; beside a model, the rows of it whose clips the model is judged
+            on.
         labels: the full label list.
         modality: which votes.
 
@@ -132,7 +135,7 @@ def rater_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str = "vo
     """
     votes = votes_of(clips, labels, modality).to_numpy()
     if not votes.any():
-        raise UserError(f"nobody voted on these clips ({modality}), so that people are no reference here.")
+        raise UserError(f"these clips have no {modality} votes; human raters can't be a reference here.")
     return _counts(clips, labels, votes)
 
 
@@ -153,14 +156,15 @@ def plurality_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str =
 def krippendorff_alpha(votes: Integers) -> float:
     """Krippendorff's alpha of nominal data (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability, section C).
 
-    Observed over expected disagreement of the pairs of votes on one clip, taken from 1. It needs no rater's identity,
-    and a clip with a single vote, which pairs with nothing, is left out.
+    Observed over expected disagreement of the pairs of votes on one clip, taken from 1. It needs no
+    rater's identity, and a clip with a single vote, which pairs with nothing, is left out.
 
     Args:
         votes: counts, shape (clips, K).
 
     Returns:
-        1 for full agreement, 0 for that of chance; NaN where all votes are for one label or no clip has two.
+        1 for full agreement, 0 for that of chance; NaN where all votes are for one label or no clip
+        has two.
 
     >>> round(krippendorff_alpha(np.array([[3, 0], [0, 2], [1, 1]])), 3)
     0.5
@@ -172,12 +176,13 @@ def krippendorff_alpha(votes: Integers) -> float:
 def error_similarity(
     model: SpeakerCounts, raters: SpeakerCounts, *, resampling: Resampling = STANDARD
 ) -> ErrorSimilarity:
-    """Correlate a model's errors with the raters': does it take fear for sadness where they do?
+    """Correlate a model's errors with the raters': does it mistake fear for sadness as they do?
 
-    Matrices are summed over seeds and speakers and each row divided by its sum; the diagonal is left out, because it
-    says how often and not how one errs. Speakers are resampled jointly: a replicate draws the same ones for both. A
-    label that people name often whatever they hear raises its whole column, and a model that
-    leans the same way is alike in that too.
+    Matrices are summed over seeds and speakers and each row divided by its sum; the diagonal is
+    left out, because it says how often, not how, one errs. Speakers are resampled jointly: a
+    replicate draws the same ones for both. A label that raters name often whatever they hear
+    raises its whole column; a model with the same bias is similar in that
+    too.
 
     Args:
         model: its confusion counts.
@@ -208,22 +213,25 @@ def error_similarity(
 def agree_and_fail(
     rows: pd.DataFrame, votes: pd.DataFrame, *, agree: float = AGREE, fail: float = FAIL
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Clips that people name rightly and the model does not, and clips where it is the other way round.
+    """Find clips that raters get right and the model does not, and the reverse.
 
     Args:
-        rows: prediction rows with their intended label; a clip's probabilities are averaged over its rows (seeds).
-            Without scores, what is said most counts, and ``probability`` is None.
-        votes: as :func:`serlab.evaluation.tracks.votes_of` gives them; a clip without votes is in neither table.
-        agree: people are right where at least this share of the votes is for the label.
-        fail: people are wrong where at most this share is.
+        rows: prediction rows with their intended label; a clip's probabilities are averaged over
+            its rows (seeds). Without scores, the most frequent prediction counts, and
+            ``probability`` is None.
+        votes: as :func:`serlab.evaluation.tracks.votes_of` gives them; a clip without votes is in
+            neither result.
+        agree: raters are right if at least this share of the votes is for the label.
+        fail: raters are wrong if at most this share is.
 
     Returns:
-        Two tables, that of clips where people agree and the model fails, and the reverse; each with the columns
-        ``clip``, ``speaker``, ``label``, ``predicted``, ``probability`` (of the predicted label) and ``share`` (of the
-        votes for the label), the clips of which the model is surest first.
+        Two tables: clips where raters agree and the model fails, and the reverse. Each has the
+            columns ``clip``, ``speaker``, ``label``, ``predicted``, ``probability`` (of the
+            predicted label) and ``share`` (of the votes for the label), in order of the model's
+            confidence.
 
     Raises:
-        UserError: the votes say nothing of a clip, or labels differ.
+        UserError: a clip has no votes, or labels differ.
     """
     labels = tuple(votes.columns)
     check_labels(rows, labels)
@@ -248,7 +256,7 @@ def agree_and_fail(
 
 def _counts(clips: pd.DataFrame, labels: Sequence[str], answers: Integers) -> SpeakerCounts:
     """Confusion counts by speaker, as of one seed and one fold, from each clip's answers, shape (clips, K)."""
-    truth = pd.Index(labels).get_indexer(clips["label"])
+    truth = pd.Index(labels).get_indexer(pd.Index(clips["label"]))
     if (truth < 0).any():
         raise unknown("label", str(clips["label"].iloc[int((truth < 0).argmax())]), labels)
     speaker, speakers = pd.factorize(clips["speaker"], sort=True)

@@ -3,11 +3,12 @@
 Clips of one speaker are not independent, so speakers are resampled, never clips. A replicate is how
 often each speaker was drawn (multinomial); a statistic turns all replicates into values at once.
 
-The ends are expanded percentiles (Hesterberg 2015, The American Statistician 69(4), section 4.5): the
-plain percentile interval is too narrow for few speakers, by the missing n / (n - 1) of the variance and
-by normal tails in place of Student's. Its tails of 2.5 % are replaced by those whose normal quantile is
-sqrt(n / (n - 1)) t(n - 1). Compared with a studentised interval it needs no second level of resampling,
-stays within the range of the score, and is steady where a label is rare.
+The ends are expanded percentiles (Hesterberg 2015, The American Statistician 69(4), section 4.5):
+the plain percentile interval is too narrow for few speakers, by the missing n / (n - 1) of the
+variance and by normal tails in place of Student's. Its tails of 2.5 % are replaced by those whose
+normal quantile is sqrt(n / (n - 1)) t(n - 1). Compared with a studentised interval it needs no
+second level of resampling, stays within the range of the score, and is steady where a label is
+rare.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class Interval:
 class Resampling:
     """How speakers are resampled; made once and passed to everything that gives an interval.
 
-    The same seed, number of replicates and number of speakers draw the same speakers, so differences are
-    paired and published intervals can be repeated.
+    The same seed, number of replicates and number of speakers draw the same speakers, so
+    differences are paired and published intervals can be repeated.
 
     Attributes:
         known: False if the corpus does not say who speaks; then there are no intervals.
@@ -80,8 +81,8 @@ class Resampling:
 
         Args:
             value: the estimate.
-            statistic: from how often each speaker was drawn, shape (replicates, speakers), to one value per
-                replicate, shape (replicates,); NaN where it is undefined.
+            statistic: from how often each speaker was drawn, shape (replicates, speakers), to one
+                value per replicate, shape (replicates,); NaN where it is undefined.
             speakers: number of speakers.
         """
         reason = self.reason_against(speakers)

@@ -1,7 +1,8 @@
-"""Tests on speakers, and the answer that a comparison comes to.
+"""Tests that respect speakers, and the answer of a comparison.
 
-The tests speak of the trained models at hand, on other speakers. Whether one *recipe* is better is for the interval of
-:func:`serlab.evaluation.bootstrap.differences`, which counts training again where there are several seeds.
+The tests speak of the trained models at hand, on other speakers. Whether one *recipe* is better is
+decided by the interval of :func:`serlab.evaluation.bootstrap.differences`, which includes training
+again if there are several seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from serlab.evaluation.metrics import UAR, Metric, Scores
 
 PERMUTATIONS = 10_000
 MARGIN = 0.02
-"""Differences of UAR up to this are called equivalent; set before any run was made."""
+"""Differences of UAR up to this are called equivalent; chosen before any run."""
 MOST_EXACT = 20
 """Speakers up to which all swaps are tried, a million."""
 
@@ -35,9 +36,11 @@ class ClusteredMcNemar:
     """McNemar's test of accuracy for clips that come in clusters, the speakers.
 
     Attributes:
-        obuchowski: chi-square with one degree of freedom (Obuchowski 1998, Statistics in Medicine 17), clips alike.
+        obuchowski: chi-square with one degree of freedom (Obuchowski 1998, Statistics in Medicine
+            17), each clip with the same weight.
         obuchowski_p: its two-sided p.
-        durkalski: the same with speakers alike (Durkalski et al. 2003, Statistics in Medicine 22).
+        durkalski: the same with equal weights of speakers (Durkalski et al. 2003, Statistics in
+            Medicine 22).
         durkalski_p: its two-sided p.
     """
 
@@ -58,8 +61,8 @@ def swap_test(
 ) -> float:
     """Two-sided p of no difference: the two recipes' matrices are swapped within speakers, all of one's seeds at once.
 
-    With few speakers all swaps are tried and p is exact; above, p is (1 + reached) / (1 + permutations), which never
-    claims more than was tried (Phipson and Smyth 2010, section 3).
+    With few speakers all swaps are tried and p is exact; above, p is (1 + reached) / (1 +
+    permutations), which never claims more than was tried (Phipson and Smyth 2010, section 3).
 
     Args:
         first: confusion counts.
@@ -91,8 +94,9 @@ def swap_test(
 def mcnemar(first: SpeakerCounts, second: SpeakerCounts) -> ClusteredMcNemar:
     """Test whether two recipes are right equally often.
 
-    A speaker's clips that only the first has right, less those that only the second has, is the difference of their
-    hits, so the confusion matrices hold all that is needed; with several seeds it is the mean over them.
+    A speaker's clips that only the first has right, less those that only the second has, is the
+    difference of their hits, so the confusion matrices hold all that is needed; with several seeds
+    it is the mean over them.
 
     Args:
         first: confusion counts.
@@ -107,7 +111,7 @@ def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.float64] | N
     """Both tests from each cluster's discordant pairs.
 
     Args:
-        apart: pairs that speak for the first less those that speak for the second, shape (clusters,).
+        apart: pairs in favour of the first less those in favour of the second, shape (clusters,).
         clips: pairs of each cluster, shape (clusters,).
     """
     clusters = len(apart)
@@ -130,10 +134,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def answer_of(difference: Difference, margin: float = MARGIN) -> Answer:
-    """What a paired difference lets one say.
+    """Say what a paired difference shows.
 
-    ``better`` or ``worse`` where the 95 % interval leaves out nought; else ``equivalent`` where the 90 % interval
-    lies within the margin, which is two one-sided tests at 5 % (Schuirmann 1987); else ``not shown``.
+    ``better`` or ``worse`` if the 95 % interval excludes zero; else ``equivalent`` if the 90 %
+    interval lies within the margin, which is two one-sided tests at 5 % (Schuirmann 1987); else
+    ``not shown``.
 
     Args:
         difference: first less second.
@@ -149,7 +154,7 @@ def answer_of(difference: Difference, margin: float = MARGIN) -> Answer:
 
 
 def within(difference: Difference, margin: float = MARGIN) -> bool:
-    """Whether the 90 % interval lies within the margin on both sides of nought."""
+    """Whether the 90 % interval lies within the margin on both sides of zero."""
     if difference.inner_low is None or difference.inner_high is None:
         return False
     return -margin < difference.inner_low and difference.inner_high < margin

@@ -1,14 +1,16 @@
-"""The votes as a distribution: scores against it, and how far one half of the raters predicts the other.
+"""Soft labels: scores against the distribution of votes, and how well one half of the raters predicts the other.
 
-On the soft track a clip's truth is the share of votes of each label, and nothing is dropped but clips without votes.
+A clip's soft label is the share of votes for each label; only clips without votes are dropped.
 
-The multi-label score is EMO-SUPERB's (Wu et al. 2024, arXiv 2402.13018, as its published code computes it): a label is
-positive where its share, or the model's probability, is strictly greater than 1/K; F1 of each label, then their mean.
-That code averages the score over batches; here all clips are pooled, as a score should not depend on the batch. Its
-smoothing of the votes by 0.06 moves no share across 1/K.
+The multi-label score is EMO-SUPERB's (Wu et al. 2024, arXiv 2402.13018, as its published code
+computes it): a label is positive where its share, or the model's probability, is strictly greater
+than 1/K; F1 of each label, then their mean. That code averages the score over batches; here all
+clips are pooled, because a score should not depend on the batch. Its smoothing of the votes by 0.06
+moves no share across 1/K.
 
-Raters disagree, so no model can agree with them all. How much room that leaves is estimated by splitting each clip's
-votes at random into two panels, the one predicting, the other the truth (:func:`ceiling`).
+Raters disagree, so no model can agree with all of them. The room that this leaves is estimated by
+splitting each clip's votes at random into two panels, one as the prediction, the other as the truth
+(:func:`ceiling`).
 """
 
 from __future__ import annotations
@@ -36,17 +38,18 @@ Integers = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class SoftScores:
-    """How near a model's probabilities are to the votes.
+    """How close a model's probabilities are to the soft labels.
 
     Attributes:
         predictions: rows judged.
-        without_votes: rows left out, because nobody voted on their clip.
-        macro_f1: multi-label macro-F1 at the threshold 1/K, mean over the labels that the votes make positive
-            somewhere; None where there is no such label.
-        divergence: mean Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Information Theory 37(1), eq. 4.1
-            with weights 1/2): 0 is equal, 1 has nothing in common.
+        without_votes: rows left out because their clip has no votes.
+        macro_f1: multi-label macro-F1 at the threshold 1/K, mean over the labels that the votes
+            make positive somewhere; None if there is no such label.
+        divergence: mean Jensen-Shannon divergence in bits (Lin 1991, IEEE Trans. Information Theory
+            37(1), eq. 4.1 with weights 1/2): 0 is equal, 1 has nothing in common.
         cross_entropy: mean cross-entropy to the votes in nats, probabilities floored at 1e-12.
-        entropy: mean entropy of the votes in nats: the least cross-entropy that any model could have.
+        entropy: mean entropy of the votes in nats: the smallest cross-entropy that any model can
+            have.
     """
 
     predictions: int
@@ -59,12 +62,13 @@ class SoftScores:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """How well one half of the raters predicts the other half: what disagreement leaves to a model.
+    """How well one half of the raters predicts the other half: the room that disagreement leaves to a model.
 
-    Both halves are smaller than the panel whose plurality is the perceived label, so both are noisier: the true
-    ceiling lies above. A model below these figures has room left; a model above them is nearer to the whole panel
-    than half of it is to the other half, which is no mistake. They hold for the perceived and the soft track. The
-    intended label is not made of votes, and disagreement sets no limit there.
+    Both halves are smaller than the panel whose plurality is the perceived label, so both are
+    noisier: the true ceiling lies above. A model below these figures has room left; a model above
+    them is closer to the whole panel than its halves are to each other, which is possible. They
+    hold for perceived and soft labels. Intended labels are not made from votes, so disagreement
+    sets no limit there.
 
     Attributes:
         clips: clips with two votes or more.
@@ -72,8 +76,9 @@ class Ceiling:
         tied: clips whose true half ties, mean over draws: dropped, as on the perceived track.
         raters: votes in a half, mean over clips.
         draws: random splits that all figures are averaged over.
-        agreement: share of clips where the one half names the other's plurality. A predicting half that ties
-            answers with one of its tied labels at random (its expectation is counted), as a model has to answer.
+        agreement: share of clips where the one half names the other's plurality. A predicting half
+            that ties answers with one of its tied labels at random (its expectation is counted), as
+            a model has to answer.
         uar: the same as mean recall over labels.
         macro_f1: of one half's shares against the other's, as :class:`SoftScores` defines it.
         divergence: Jensen-Shannon divergence between the halves' shares, in bits; less is better.
@@ -104,8 +109,9 @@ def soft_scores(
         probabilities: shape (rows, K).
         votes: counts of the same clips and labels, shape (rows, K).
         speaker: index of each row's speaker, shape (rows,).
-        training: index of the seed that each row's model was trained with, shape (rows,): macro-F1 is the mean over
-            them. By default all rows are of one. The intervals speak of the trained models at hand.
+        training: index of the seed that each row's model was trained with, shape (rows,): macro-F1
+            is the mean over them. By default all rows are of one. The intervals speak of the
+            trained models at hand.
         resampling: how speakers are resampled.
 
     Raises:
@@ -113,7 +119,7 @@ def soft_scores(
     """
     voted = votes.sum(axis=1) > 0
     if not voted.any():
-        raise UserError("no clip of the predictions has a vote, so that they cannot be judged by the votes.")
+        raise UserError("no clip of the predictions has a vote; soft labels need votes.")
     guess, shares = probabilities[voted], _shares(votes[voted])
     who = np.unique(speaker[voted], return_inverse=True)[1]
     which = np.zeros_like(who) if training is None else np.unique(training[voted], return_inverse=True)[1]
@@ -149,7 +155,7 @@ def ceiling(
     """
     enough = votes.sum(axis=1) >= 2
     if not enough.any():
-        raise UserError("no clip has two votes, so that its raters cannot be split into two panels.")
+        raise UserError("no clip has two votes; splitting the raters into two panels needs at least two.")
     votes = votes[enough]
     clips, classes = votes.shape
     first = split_panels(votes, draws=draws, seed=resampling.seed)

@@ -1,4 +1,4 @@
-"""How far folds and seeds lie apart."""
+"""How much scores vary over folds and seeds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from serlab.evaluation.resampling import LEVEL
 
 @dataclass(frozen=True)
 class Spread:
-    """Scores of parts, their mean and how far they lie apart.
+    """Scores of parts, their mean and standard deviation.
 
     Attributes:
-        values: each part's score, as a mean over what is not the part.
+        values: each part's score.
         mean: mean of them.
         sd: their standard deviation (of S - 1), None for one part.
     """
@@ -28,22 +28,23 @@ class Spread:
 
 
 def over_seeds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
-    """Each seed's pooled score: what training again changes, on the same clips."""
+    """Score each seed, pooled over folds: what training again changes, on the same clips."""
     return _spread(counts.scores(metric))
 
 
 def over_folds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
     """Each fold's score, averaged over seeds.
 
-    Their mean is not the pooled score: every fold counts alike, whatever its number of clips, and each label's recall
-    is taken within the fold. Their spread mixes how hard the fold's speakers are with what was trained on; the folds
-    share training clips, so that Student's interval over folds is not valid (Nadeau and Bengio 2003).
+    Their mean is not the pooled score: every fold has the same weight, whatever its number of
+    clips, and recalls are computed within the fold. Their spread mixes the difficulty of the fold's
+    speakers with the training data. Folds share training clips, so Student's interval over folds is
+    not valid (Nadeau and Bengio 2003).
     """
     return _spread(metric.score(counts.of_folds(metric)).mean(axis=0))
 
 
 def student(spread: Spread) -> tuple[float, float] | None:
-    """Student's interval over folds: what is often reported, shown beside for comparison only."""
+    """Student's interval over folds, which is often reported; for comparison only."""
     if spread.sd is None:
         return None
     parts = len(spread.values)

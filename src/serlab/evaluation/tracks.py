@@ -144,7 +144,7 @@ def on_track(rows: pd.DataFrame, track: Track) -> pd.DataFrame:
         UserError: the track does not know a clip, or none of the clips has a label on it.
     """
     label = rows["clip"].map(track.labels)
-    strange = label.isna() & (track.left_out.index.get_indexer(rows["clip"]) < 0)
+    strange = label.isna() & (track.left_out.index.get_indexer(pd.Index(rows["clip"])) < 0)
     if strange.any():
         clip = rows.loc[strange, "clip"].iloc[0]
         raise UserError(f"the track {track.name} has no clip {clip}; evaluate only clips of the corpus.")

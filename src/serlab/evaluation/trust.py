@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -126,10 +126,11 @@ def trust(
     """Judge how far one recipe's answers can be trusted.
 
     Args:
-        table: the judged rows of all folds and seeds, and the same models' dev rows, on which temperatures and
-            prediction sets are fitted; there may be none.
+        table: the judged rows of all folds and seeds, and the same models' dev rows, on which
+            temperatures and prediction sets are fitted; there may be none.
         counts: the confusion counts of the judged rows.
-        clips: the corpus's table, with votes and what it knows of the speakers; None if it is not at hand.
+        clips: the corpus's table, with votes and what it knows of the speakers; None if it is not
+            at hand.
         tracks: other labels of a clip, from the corpus's description.
     """
     table = replace(table, rows=table.rows.reset_index(drop=True))
@@ -178,7 +179,9 @@ def _groups(counts: SpeakerCounts, clips: pd.DataFrame, resampling: Resampling) 
     found = {}
     for attribute in ATTRIBUTES:
         if attribute in speakers:
-            values = age_bands(pd.to_numeric(speakers["age"], "coerce")) if attribute == "age" else speakers[attribute]
+            values = speakers[attribute].tolist()
+            if attribute == "age":
+                values = age_bands(pd.to_numeric(speakers["age"], "coerce").tolist())
             groups = dict(zip(speakers.index, values, strict=True))
             found[attribute] = judge_groups(
                 counts.by_speaker, counts.speakers, groups, labels=counts.labels, resampling=resampling
@@ -216,7 +219,7 @@ def _beside_raters(
 ) -> BesideRaters:
     alike = error_similarity(counts, rater_counts(clips, counts.labels), resampling=resampling)
     fails, succeeds = (
-        ListedClips(len(found), tuple(found.head(_LISTED).to_dict("records")))
+        ListedClips(len(found), tuple(cast("list[dict[str, Any]]", found.head(_LISTED).to_dict("records"))))
         for found in agree_and_fail(rows, votes_of(clips, counts.labels))
     )
     return BesideRaters(**vars(alike), model_fails=fails, people_fail=succeeds)

@@ -16,6 +16,7 @@ from statistics import median
 from serlab import approaches
 from serlab.approaches.base import Fixed
 from serlab.core import UserError, argument, setting
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
@@ -27,7 +28,7 @@ from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
 from serlab.experiments.run import run_on_everyone
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
 from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
@@ -125,7 +126,7 @@ def train_on_everyone(
     quoted = _quote(runs) if runs else None
     identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=quoted)
     files = context.results.files(spec.folder, f"seed{seed}")
-    with locked(files):
+    with locked(files.model):
         if files.model.is_dir():
             _check_there(files, identity)
             say(f"{files.model} exists already.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 from serlab.core.files import write_json
+from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.experiments.context import RunContext, RunSpec
@@ -12,7 +13,7 @@ from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
 from serlab.experiments.run import run
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import locked, workspace_of
+from serlab.experiments.workspace import workspace_of
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
@@ -69,7 +70,7 @@ def _audit(context: RunContext) -> None:
 
 
 def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
-    with locked(context.files(spec)):
+    with locked(context.files(spec).model):
         # Another process may have done it since the plan was made.
         todo = todo_of(spec, context)
         if todo is not Todo.NOTHING:

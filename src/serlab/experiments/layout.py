@@ -36,11 +36,6 @@ class RunFiles:
         """The private folder for checkpoints while the run is going on."""
         return self.model.with_name(f".{self.model.name}.work")
 
-    @property
-    def lock(self) -> Path:
-        """The file that keeps a second process from doing the same run."""
-        return self.model.with_name(f".{self.model.name}.lock")
-
 
 @dataclass(frozen=True)
 class Results:

@@ -55,7 +55,7 @@ class Cost:
         predict_seconds: time to predict all subsets; None if nothing is held out.
         audio_seconds: length of the train subset.
         real_time_factor: seconds of computing per second of audio, clip by clip; None if nothing is held out.
-        peak_memory_mb: peak memory of the process, in megabytes.
+        peak_memory_mb: peak memory of the process, in megabytes; None if the system does not tell.
     """
 
     parameters: int
@@ -64,11 +64,12 @@ class Cost:
     predict_seconds: float | None = None
     audio_seconds: float
     real_time_factor: float | None = None
-    peak_memory_mb: int
+    peak_memory_mb: int | None
 
     def data(self) -> dict[str, Any]:
-        """As in the signature."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """As in the signature, which leaves out what needs held-out subsets if there are none."""
+        held_out = ("predict_seconds", "real_time_factor")
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in held_out}
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""Where a run works until it is done: a private folder of checkpoints, and a lock against a second process."""
+"""Where a run works until it is done: a private folder of checkpoints."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serlab.core import UserError
-from serlab.core.files import unwritable, write_json
+from serlab.core.files import write_json
 from serlab.core.progress import say
 from serlab.experiments.layout import RunFiles
 
@@ -35,22 +32,3 @@ def workspace_of(files: RunFiles, identity: Mapping[str, Any]) -> Path:
     else:
         write_json(mark, dict(identity))
     return folder
-
-
-@contextmanager
-def locked(files: RunFiles) -> Iterator[None]:
-    """Keep a second process from doing the same run; the system drops the lock when a process dies."""
-    try:
-        files.lock.parent.mkdir(parents=True, exist_ok=True)
-        stream = files.lock.open("w")
-    except OSError as error:
-        raise unwritable(files.lock.parent, error) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is doing {files.model} right now; wait for it.") from None
-        try:
-            yield
-        finally:
-            Path(stream.name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a front end is."""
+"""The contract of a front end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Samples = NDArray[np.float32]
 """A clip's samples: shape (samples,), mono, 16 kHz, full scale at 1."""
 
 Features = NDArray[np.float32]
-"""A clip's features: time first where there is time, e.g. (frames, bands); (samples,) for a waveform."""
+"""A clip's features: time first, if there is a time axis, e.g. (frames, bands); (samples,) for a waveform."""
 
 
 class FrontEnd(Protocol):
@@ -33,7 +33,7 @@ class FrontEnd(Protocol):
 
 
 class Rounded:
-    """Front end: another one's features, rounded to half precision.
+    """Front end: the features of another one, rounded to half precision.
 
     Rounding is part of the front end and not of its cache, so that training, with or without a cache, and prediction
     see the same features.

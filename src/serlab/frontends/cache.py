@@ -1,4 +1,4 @@
-"""Features on disk, so that another epoch, fold, seed or recipe finds what one has computed.
+"""Features on disk, so that each is computed once for all epochs, folds, seeds and recipes.
 
 An entry belongs to one front end (its configuration), one decoder and one recording (the SHA-256 of its bytes) under
 one waveform view. Entries lie by the hundreds in shards: safetensors files, memory-mapped, written atomically, each
@@ -44,7 +44,7 @@ _STALE_SECONDS = 3600.0
 
 
 def features_folder() -> Path:
-    """Where the features of all front ends lie."""
+    """The folder of the features of all front ends."""
     return cache_folder() / "features"
 
 
@@ -86,12 +86,12 @@ class FeatureCache:
         self._refresh()
 
     def __contains__(self, key: str) -> bool:
-        """Whether an entry is there; it is checked only when it is read."""
+        """Whether an entry exists; its content is checked when it is read."""
         with self._lock:
             return key in self._where or key in self._pending
 
     def get(self, key: str) -> Features | None:
-        """Read an entry, or None if it is not there or not what was written.
+        """Read an entry, or None if it does not exist or is damaged.
 
         Args:
             key: recording and view.
@@ -111,7 +111,7 @@ class FeatureCache:
                 return None
 
     def put(self, key: str, features: Features) -> bool:
-        """Keep an entry; True if the cache has taken it.
+        """Keep an entry; True if the cache accepts it.
 
         Args:
             key: recording and view.
@@ -129,7 +129,7 @@ class FeatureCache:
             return True
 
     def flush(self) -> None:
-        """Write what is pending as one shard; a full disk or a full cache ends the filling, not the work."""
+        """Write what is pending as one shard; a full disk or cache stops caching, not the computation."""
         with self._lock:
             self._flushed = time.monotonic()
             if not self._pending or not self.writable:
@@ -152,10 +152,10 @@ class FeatureCache:
     def _stop(self, why: str) -> None:
         self.writable = False
         self._pending, self._pending_bytes = {}, 0
-        say(f"the feature cache takes no more: {why.rstrip('.')}; features that are not in it are computed each time.")
+        say(f"the feature cache accepts no more entries: {why.rstrip('.')}; missing features are computed each time.")
 
     def _refresh(self) -> None:
-        """Take in shards that another process has written since the last look."""
+        """Add shards that another process has written since the last call."""
         try:
             changed = self.folder.stat().st_mtime_ns
         except OSError:
@@ -174,10 +174,10 @@ class FeatureCache:
         except OSError:
             return False
         except (ValueError, SafetensorError) as error:
-            say(f"the feature cache's file {path.name} is dropped ({' '.join(str(error).split())}); it is made again.")
+            say(f"the feature cache's file {path.name} is dropped ({' '.join(str(error).split())}) and written again.")
             _remove(path)
             return False
-        with suppress(OSError):  # Another user's may be read, though not touched.
+        with suppress(OSError):  # A file of another user may be readable and not writable.
             os.utime(path)
         self._shards[path] = shard
         for key in shard.checksums:
@@ -185,7 +185,7 @@ class FeatureCache:
         return True
 
     def _drop(self, shard: _Shard, error: Exception) -> None:
-        say(f"the feature cache's file {shard.path.name} is dropped ({error}); what it held is computed again.")
+        say(f"the feature cache's file {shard.path.name} is dropped ({error}); its features are computed again.")
         self._shards.pop(shard.path, None)
         self._where = {key: held for key, held in self._where.items() if held is not shard}
         if not isinstance(error, OSError):
@@ -227,7 +227,7 @@ def _remove(path: Path) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
+    """Remove files that a killed process left incomplete."""
     for path in folder.glob(".*.safetensors"):
         try:
             if time.time() - path.stat().st_mtime > _STALE_SECONDS:
@@ -245,7 +245,7 @@ def _shards() -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _make_room(needed: int, limit: int, keep: set[Path]) -> bool:
-    """Evict the shards that were not opened for the longest time until ``needed`` bytes fit; spare ``keep``."""
+    """Evict the least recently opened shards until ``needed`` bytes fit; spare ``keep``."""
     shards = list(_shards())
     used = sum(stat.st_size for _, stat in shards)
     for path, stat in sorted(shards, key=lambda item: item[1].st_mtime_ns):
@@ -258,7 +258,7 @@ def _make_room(needed: int, limit: int, keep: set[Path]) -> bool:
 
 @dataclass(frozen=True)
 class Holding:
-    """What the cache holds of one front end.
+    """The cached features of one front end.
 
     Attributes:
         frontend: the front end's configuration.

@@ -34,7 +34,7 @@ class Waveform:
         return {"frontend": "waveform", "normalise": self.do_normalise}
 
     def __call__(self, samples: Samples) -> Features:
-        """Return the samples, normalised where asked."""
+        """Return the samples, normalised if the checkpoint asks for it."""
         return normalise(samples) if self.do_normalise else samples
 
 

@@ -99,7 +99,7 @@ class Egemaps:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Name of each functional, as openSMILE has it."""
+        """Name of each functional, as in openSMILE."""
         return tuple(_smile().feature_names)
 
     def __call__(self, samples: Samples) -> Features:
@@ -121,7 +121,7 @@ class Egemaps:
         functionals: Features = np.asarray(smile(samples, SAMPLE_RATE), np.float32).reshape(-1)
         bad = np.flatnonzero(~np.isfinite(functionals))
         if bad.size:
-            raise UserError(f"eGeMAPS gives no finite {smile.feature_names[bad[0]]} for this clip; leave the clip out.")
+            raise UserError(f"eGeMAPS gives no finite {smile.feature_names[bad[0]]} for this clip; exclude the clip.")
         return functionals
 
 
@@ -130,10 +130,10 @@ def _check(samples: Samples, shortest: int, who: str) -> None:
         seconds = samples.size / SAMPLE_RATE
         raise UserError(
             f"{who} need one channel of at least {shortest / SAMPLE_RATE:g} s of audio, got shape {samples.shape} "
-            f"({seconds:.4g} s); leave the clip out."
+            f"({seconds:.4g} s); exclude the clip."
         )
     if not np.isfinite(samples).all():
-        raise UserError(f"{who} need finite samples, this clip has NaN or infinity; leave the clip out.")
+        raise UserError(f"{who} need finite samples, this clip has NaN or infinity; exclude the clip.")
 
 
 def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:

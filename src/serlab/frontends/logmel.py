@@ -42,7 +42,7 @@ class LogMelSettings:
     high: float = 8000.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no spectrogram."""
+        """Refuse values that do not make a spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
         check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")

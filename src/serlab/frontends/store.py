@@ -1,7 +1,7 @@
 """Features of a corpus's clips: from the cache on disk, else from memory, else computed.
 
-A front end is a pure function, so what it gave once can be given again: to the next epoch, fold, seed or recipe with
-the same front end. With or without cache the features are the same.
+A front end is a pure function, so its features can be reused by the next epoch, fold, seed or recipe with the same
+front end. The features are the same with or without the cache.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FeatureStore:
     Args:
         frontend: the front end.
         cached: whether to use the cache on disk.
-        budget: bytes of features to keep in memory where the disk does not take them.
+        budget: bytes of features to keep in memory if the disk cache does not accept them.
     """
 
     def __init__(self, frontend: FrontEnd, *, cached: bool = True, budget: int = BUDGET_BYTES) -> None:
@@ -69,11 +69,11 @@ class FeatureStore:
         return list(self.walk(clips, title))
 
     def walk(self, clips: Sequence[ClipFile], title: str) -> Generator[Features, None, None]:
-        """As :meth:`many`, clip by clip, so that not all need fit in memory; close it to stop before the end."""
+        """As :meth:`many`, clip by clip, so that they need not fit in memory together; close it to stop early."""
         return self._walk([(clip, _PLAIN) for clip in clips], 0, title)
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
-        """Compute what is not remembered yet of all views of all clips, with a progress bar."""
+        """Compute the missing features of all views of all clips, with a progress bar."""
         pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
         deque(self._walk(pairs, seed, title), maxlen=0)
 

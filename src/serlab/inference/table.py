@@ -13,7 +13,6 @@ predicts its clip again.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 from serlab import __version__
 from serlab.core import Exclusion, UserError, argument
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
+from serlab.core.locks import locked
 from serlab.model.model import Model
 from serlab.model.prediction import Prediction, column_names
 
@@ -152,16 +152,11 @@ def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[P
         MachineError: the file cannot be written.
     """
     side = path.with_name(f"{path.name}.json")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("ab")
-    except OSError as error:
-        raise unwritable(path, error) from error
-    with lock:
+    with locked(path):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"another process is writing {path} right now; wait for it.") from None
+            path.open("ab").close()
+        except OSError as error:
+            raise unwritable(path, error) from error
         file = PredictionFile(path, model.labels)
         source = _source(model) | {"abstain": abstain}
         if path.stat().st_size:

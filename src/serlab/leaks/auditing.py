@@ -39,7 +39,7 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
         ``[finding.code for finding in audit(corpus, split(corpus, "seed-random")) if finding.severity == "error"]``
     """
     measures = measure(corpus)
-    usable = {clip for clip, each in measures.items() if not each.fault}
+    usable = {str(clip) for clip, each in measures.items() if not each.fault}
     names = corpus.clips["clip"].tolist()
     pairs = find_duplicates(corpus, measures)
     used = set(names) if split is None else {c for fold in split.folds for c in (*fold.train, *fold.dev, *fold.test)}

@@ -1,4 +1,4 @@
-"""Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing pickled.
+"""Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing is pickled.
 
 ``serlab.json`` holds labels and signature, which contains the recipe. Any other folder is read as a plain transformers
 audio-classification checkpoint. The parts of both are checked against each other before anything is built, and a loaded

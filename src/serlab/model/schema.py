@@ -42,7 +42,8 @@ class Content:
         data = read_json(path)
         if data.get("format", FORMAT) != FORMAT:
             raise UserError(
-                f"{path} has format {shown(data['format'])}; this serlab reads {FORMAT}, so use the one that wrote it."
+                f"{path} has format {shown(data['format'])}; this version of serlab reads {FORMAT}; use the version "
+                "that wrote it."
             )
         signature = _part(path, data, "signature", dict)
         labels = tuple(_part(path, data, "labels", list))

@@ -1,4 +1,4 @@
-"""Changes of a recipe's settings: ``--set`` applied to plain data, so that what is not heeded never makes a variant."""
+"""Changes of a recipe's settings, applied to plain data; a setting without effect never makes a variant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from serlab.approaches.base import Approach
-from serlab.core import UserError
+from serlab.core import UserError, setting
 from serlab.core.progress import say
 from serlab.core.settings import plain, read_yaml
 
@@ -24,8 +24,8 @@ class Change:
 
     Attributes:
         text: ``section.key=value``, the value in YAML.
-        shared: it was asked of all recipes, so one that does not heed it goes on without; otherwise it is refused.
-        option: what the user wrote, if not ``--set``.
+        shared: it was asked of all recipes, so it is left out for recipes that it has no effect on; else it is refused.
+        option: how the user wrote it, for errors; the text if empty.
     """
 
     text: str
@@ -34,8 +34,8 @@ class Change:
 
     @property
     def shown(self) -> str:
-        """What the user wrote."""
-        return self.option or f"--set {self.text}"
+        """How an error calls the change."""
+        return self.option or self.text
 
     def parsed(self) -> tuple[list[str], Any]:
         """Keys from the section on, and the value.
@@ -47,7 +47,7 @@ class Change:
         keys = path.strip().split(".")
         if not equals or not all(keys):
             raise UserError(f"{self.shown} is not of the form section.key=value, e.g. training.epochs=3.")
-        # YAML 1.1 reads "1e-5" as text: a dot is wanted that nobody writes.
+        # YAML 1.1 reads "1e-5" as text, because it has no dot.
         if _NUMBER.fullmatch(value.strip()):
             return keys, float(value)
         return keys, read_yaml(value, self.shown)
@@ -55,7 +55,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which settings there are, and which of them a kind of model heeds.
+    """Which settings exist, and which of them have an effect on a kind of model.
 
     Attributes:
         approaches: what each kind of model is.
@@ -66,7 +66,7 @@ class Kinds:
     sections: Mapping[str, type[Any]]
 
     def heeds(self, kind: str, keys: Sequence[str]) -> bool:
-        """Whether a kind of model heeds a setting; one that no kind knows is left for the recipe to refuse."""
+        """Whether a setting has an effect on a kind of model; True for unknown ones, which the recipe refuses."""
         section, key = keys[:2]
         if kind not in self.approaches:
             return True
@@ -80,7 +80,7 @@ class Kinds:
         return any(key in _names(approach.settings) for approach in self.approaches.values())
 
     def why(self, name: str, kind: str, keys: Sequence[str]) -> str:
-        """Say that a setting is not for a recipe."""
+        """Explain that a setting has no effect on a recipe."""
         there = [other for other in self.approaches if self.heeds(other, keys)]
         *others, last = [self.approaches[each].titles[1] for each in there]
         many = f"{', '.join(others)} and {last}" if others else last
@@ -89,20 +89,20 @@ class Kinds:
         return f"{'.'.join(keys[:2])} is for {many}; {name} is {self.approaches[kind].titles[0]}"
 
     def defaults(self, kind: str) -> dict[str, Any]:
-        """What each setting is where none is named, as plain data."""
+        """Default of each setting, as plain data."""
         return {
             "model": _defaults(self.approaches[kind].settings),
             **{name: _defaults(each) for name, each in self.sections.items()},
         }
 
     def known(self, kind: str) -> list[str]:
-        """Dotted names of the settings that a kind heeds."""
+        """Dotted names of the settings that have an effect on a kind."""
         if kind not in self.approaches:
             return []
         return [path for path in flat(self.defaults(kind)) if self.heeds(kind, path.split("."))]
 
     def heeded(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """A recipe's plain data without what its kind of model does not heed in the sections beside the model."""
+        """A recipe's plain data without settings beside the model that have no effect on its kind."""
         kind = _kind_of(data)
         return {
             section: {key: item for key, item in value.items() if self.heeds(kind, (section, str(key)))}
@@ -119,10 +119,10 @@ def apply(data: dict[str, Any], changes: Iterable[Change], name: str, kinds: Kin
         data: the recipe's sections.
         changes: what to change.
         name: what to call the recipe.
-        kinds: what is heeded.
+        kinds: which settings have an effect.
 
     Raises:
-        UserError: a change has no section, is not heeded though it is for this recipe alone, or reaches into a value.
+        UserError: a change has no section, is for this recipe alone and has no effect on it, or reaches into a value.
     """
     parsed: list[_Parsed] = [(change, *change.parsed()) for change in changes]
     kind = _kind_after(data, parsed)
@@ -160,7 +160,7 @@ def _kind_of(data: Mapping[str, Any]) -> str:
 
 
 def _kind_after(data: Mapping[str, Any], parsed: Iterable[_Parsed]) -> str:
-    """The kind of model once all is changed, which decides what is heeded."""
+    """The kind of model after all changes; it decides which settings have an effect."""
     draft = copy.deepcopy(dict(data))
     for change, keys, value in parsed:
         if keys in (["model"], ["model", "kind"]):
@@ -169,7 +169,7 @@ def _kind_after(data: Mapping[str, Any], parsed: Iterable[_Parsed]) -> str:
 
 
 def _check_section(change: Change, keys: Sequence[str], data: Mapping[str, Any], kinds: Kinds, kind: str) -> None:
-    """Refuse a setting without its section, with the one that was probably meant."""
+    """Refuse a setting without its section and suggest the one that was probably meant."""
     if keys[0] in ("title", "model", *kinds.sections, *data):
         return
     asked = ".".join(keys)
@@ -181,8 +181,8 @@ def _check_section(change: Change, keys: Sequence[str], data: Mapping[str, Any],
             meant = [path for path in paths if last[path] in near]
         if meant:
             value = change.text.partition("=")[2]
-            ways = " or ".join(f"--set {path}={value}" for path in meant)
-            raise UserError(f"{change.shown} names no section; write {ways}.")
+            ways = " or ".join(setting(path, value) for path in meant)
+            raise UserError(f"{change.shown} has no section; write {ways}.")
 
 
 def _put(data: dict[str, Any], keys: Sequence[str], value: Any, change: Change) -> None:

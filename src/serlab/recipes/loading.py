@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from serlab.core import UserError, argument, unknown
+from serlab.core import UserError, argument, setting, unknown
 from serlab.core.files import absent
 from serlab.core.progress import say
 from serlab.core.settings import MOST_CHARACTERS, build, read_yaml
@@ -28,8 +28,8 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
 
     Args:
         name: a preset's name, or the path of a YAML file in the same form.
-        overrides: ``section.key=value`` settings (value in YAML), as of ``--set``.
-        precision: an explicit ``--precision``; counts as a change of the recipe, if it heeds one.
+        overrides: ``section.key=value`` settings (value in YAML).
+        precision: precision of training; counts as a change of the recipe, if it has an effect.
 
     Returns:
         The recipe; its ``preset`` is False if anything differs from the preset.
@@ -43,25 +43,30 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     return load_variant(name, [*map(Change, overrides), *precision_change(precision)])
 
 
-def precision_change(precision: str | None) -> list[Change]:
-    """The change that an explicit ``--precision`` is, for the recipes that heed one."""
+def precision_change(precision: str | None, option: str = "") -> list[Change]:
+    """The change that an explicit precision is, for the recipes that it has an effect on.
+
+    Args:
+        precision: of training.
+        option: how the user wrote it, for errors.
+    """
     if precision is None:
         return []
     known = get_args(TrainingPrecision)
     if precision not in known:
         raise UserError(f"{argument('precision', precision)} is not one of {', '.join(known)}.")
-    return [Change(f"training.precision={precision}", shared=True, option=f"--precision {precision}")]
+    return [Change(f"training.precision={precision}", shared=True, option=option)]
 
 
 def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
-    """Load a recipe with changes, as :func:`load_recipe`; a shared one that it does not heed is left out, and said."""
+    """Load a recipe with changes; shared ones without effect are left out with a message. See :func:`load_recipe`."""
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
     elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
         raise UserError(
-            f"{name} is no recipe: a recipe is a preset or a YAML file, and takes a checkpoint by "
-            f"--set wav2vec2-base:model.checkpoint={name}; serlab recipes lists the presets."
+            f"{name} is not a recipe, that is a preset or a YAML file; to use it as a checkpoint, give a recipe "
+            f"{setting('model.checkpoint', name)}. The presets are {', '.join(preset_names())}."
         )
     elif Path(name).suffix or "/" in name:
         if not Path(name).exists():
@@ -78,8 +83,8 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
         raise unknown("recipe", name, preset_names())
     data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
-        raise UserError(f"{name} is no recipe: expected the keys title, model, training and augmentation.")
-    # A preset that another has replaced goes on under the name that its results lie under, as a variant of it.
+        raise UserError(f"{name} is not a recipe; expected the keys title, model, training and augmentation.")
+    # A preset that another has replaced keeps the name that its results have, as a variant of it.
     former = data.pop("formerly", None) if shipped else None
     identity = {"name": former or stem, "preset": shipped and not former}
     if not shipped:
@@ -92,12 +97,12 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     idle = _idle(recipe, plain_one, changes)
     if idle:
         return load_variant(name, [change for change in changes if change not in idle])
-    # A value that was there already changes nothing, however it is written (0 and 0.0).
+    # A value equal to the preset's changes nothing, however it is written (0 and 0.0).
     return plain_one if recipe == plain_one else replace(recipe, preset=False)
 
 
 def _idle(recipe: Recipe, plain_one: Recipe, changes: Sequence[Change]) -> list[Change]:
-    """Changes that do nothing because another setting is lacking: said if shared, otherwise refused."""
+    """Changes without effect because another setting is missing: reported if shared, otherwise refused."""
     new, old = flat(recipe.settings()), flat(plain_one.settings())
     found = []
     for change in changes:
@@ -121,7 +126,7 @@ def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> R
 
 
 def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
-    """Name what a user's file sets and its kind of model does not heed."""
+    """Name the settings of a user's file that have no effect on its kind of model."""
     kept, usual = flat(KINDS.heeded(data)), flat(KINDS.defaults("svm"))
     for path, value in flat(data).items():
         if path not in kept and usual.get(path) != value:

@@ -21,7 +21,7 @@ TrainingPrecision = Literal["auto", "fp32", "bf16"]
 if TYPE_CHECKING:
     Model = Any
 else:
-    # The settings of every approach: a union that plain data are told apart in by their kind.
+    # The settings of every approach: a union whose members core.settings.build tells apart by their kind.
     Model = functools.reduce(operator.or_, (approaches.get(name).settings for name in approaches.names()))
 
 SECTIONS = ("model", "training", "augmentation")
@@ -29,11 +29,11 @@ SECTIONS = ("model", "training", "augmentation")
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained (transformers' Trainer, AdamW).
+    """How a network is trained (AdamW).
 
     Attributes:
-        epochs: passes over the training side.
-        batch_size: clips a step.
+        epochs: passes over the train subset.
+        batch_size: clips per batch.
         learning_rate: of the pretrained or only part.
         head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means ``learning_rate``.
         layer_decay: factor on the learning rate from each layer to the one below it.
@@ -45,12 +45,12 @@ class Training:
         max_grad_norm: gradient clipping.
         max_seconds: longest stretch of a clip that is trained on, in one epoch; prediction uses whole clips.
         select: ``best`` keeps the epoch with the highest dev UAR, ``last`` the last one.
-        patience: epochs without a better dev UAR after which training stops; 0 means never.
+        patience: epochs without a better dev UAR before training stops; 0 means never.
         precision: ``auto`` is bf16 where it is faster.
         features: what the front end's output is rounded to; less than fp32 halves what the cache takes on disk.
         batch_seconds: most seconds of audio in a batch, instead of a number of clips; 0: ``batch_size`` counts.
-        accumulate: batches whose gradients are summed to one step of the optimiser, where memory holds no larger batch.
-        targets: what a network learns: ``hard``, the clip's label; ``soft``, how the votes on its voice are spread;
+        accumulate: batches whose gradients are summed for one step of the optimiser, if memory is short.
+        targets: what a network learns: ``hard``, the clip's label; ``soft``, the distribution of votes on its voice;
             ``both``, the mean of the two.
     """
 
@@ -114,12 +114,12 @@ KINDS = Kinds(
     approaches={name: approaches.get(name) for name in approaches.names()},
     sections={"training": Training, "augmentation": Augmentation},
 )
-"""Which settings each kind of model heeds."""
+"""Which settings have an effect on each kind of model."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """A setting that does something only beside another one.
+    """A setting that has an effect only together with another one.
 
     Attributes:
         path: the setting, dotted.
@@ -140,7 +140,7 @@ class Recipe:
         name: the preset's name.
         title: what a report calls it.
         model: front end and network.
-        training: how a network is trained; a ``probe`` heeds its precision alone, an ``svm`` nothing of it.
+        training: how a network is trained; a ``probe`` uses its precision alone, an ``svm`` nothing of it.
         augmentation: of training clips.
         preset: False once any setting differs from the shipped preset.
     """
@@ -153,7 +153,7 @@ class Recipe:
     preset: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse settings that the model would not heed: they would make another recipe of the same one."""
+        """Refuse settings without effect on the model: they would give one recipe two identities."""
         kind = self.model.kind
         for section in KINDS.sections:
             for each in fields(getattr(self, section)):
@@ -193,4 +193,4 @@ NEEDS = (
     Need("augmentation.band_masks", "augmentation.band_width", lambda recipe: recipe.augmentation.band_width > 0),
     Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
 )
-"""Settings that change nothing alone."""
+"""Settings without effect on their own."""

@@ -11,7 +11,7 @@ from serlab.recipes import KINDS, Recipe, load_recipe, preset_names, recipe_from
 from serlab.recipes.changes import flat
 
 _FREE = "model.config"
-"""The section whose keys are transformers' own: a key that is lacking there has been taken away."""
+"""The section whose keys are transformers' own: a key that is missing there was removed."""
 
 
 def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -21,8 +21,8 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         recipe: of a run's signature.
 
     Returns:
-        Value by dotted name; of a recipe that is no variant of a preset, what differs from the defaults. A field of
-        ``model.config`` that was taken away is None. None where the settings are not known: of another's model.
+        Value by dotted name; for a recipe that is not a variant of a preset, what differs from the defaults. A field
+        of ``model.config`` that was removed is None. None if the settings are unknown: the model is not serlab's.
     """
     if "model" not in recipe["config"]:
         return None
@@ -60,7 +60,7 @@ def replaced(recipe: Mapping[str, Any]) -> Recipe | None:
 
 
 def base_of(name: str) -> str | None:
-    """The preset that a recipe's folder is named after, None where it is named after a file.
+    """The preset that a recipe's folder is named after, None if it is named after a file.
 
     >>> base_of("resnet18-small-1a2b3c"), base_of("resnet18-small"), base_of("mine-1a2b3c")
     ('resnet18-small', 'resnet18-small', None)
@@ -70,7 +70,7 @@ def base_of(name: str) -> str | None:
 
 
 def changes_text(changed: Mapping[str, Any]) -> str:
-    """Changed settings as a person reads them.
+    """Changed settings as text for readers.
 
     >>> changes_text({"training.epochs": 3, "model.config.layerdrop": None, "training.targets": "soft"})
     'training.epochs=3, model.config.layerdrop unset, training.targets=soft'

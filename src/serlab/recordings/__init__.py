@@ -1,1 +1,1 @@
-"""What is heard in the clips of a corpus, and which of them are one recording."""
+"""Duplicates: which clips of a corpus are the same recording, and what must therefore stay in one subset."""

@@ -1,4 +1,4 @@
-"""Which clips of a corpus are one recording."""
+"""Which clips of a corpus are the same recording."""
 
 from __future__ import annotations
 
@@ -22,22 +22,25 @@ from serlab.recordings.matching import same_recordings
 _CLIPS_AT_HAND = 64
 _MOST_PAIRED = 100
 _VERSION = 3
-_KIND = "find_duplicates"
+_KIND = "duplicates"
 
 
-def find_duplicates(corpus: Corpus, heard: pd.Series | None = None) -> list[tuple[str, str]]:
-    """Pairs of clips that are the same recording, by their ids; remembered for as long as the same is heard.
+def find_duplicates(corpus: Corpus, measures: pd.Series | None = None) -> list[tuple[str, str]]:
+    """Find pairs of clips that are the same recording. The result is remembered until a fingerprint changes.
 
-    Files of the same bytes are one recording, however short; so many of them that pairs would be too many are paired
-    with their neighbours alone.
+    Files with the same bytes are the same recording, however short. Of more than 100 such files, each is paired with
+    its neighbours only.
 
     Args:
         corpus: the corpus.
-        heard: what :func:`serlab.recordings.listening.listen` gives, where that is known already.
+        measures: from :func:`serlab.corpora.measures.measure`, if they are known already.
+
+    Returns:
+        Pairs of clip ids, sorted.
     """
     if not {"path", "sha256"} <= set(corpus.clips):
-        return []  # A list of clips without files, from which folds alone are wanted.
-    heard = measure(corpus) if heard is None else heard
+        return []  # A list of clips without files, of which only folds are wanted.
+    measures = measure(corpus) if measures is None else measures
     names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
 
     @lru_cache(maxsize=_CLIPS_AT_HAND)
@@ -45,21 +48,21 @@ def find_duplicates(corpus: Corpus, heard: pd.Series | None = None) -> list[tupl
         return Audio.from_file(paths[place]).at(RATE)
 
     home = home_of(paths)
-    among = hashlib.sha256("\n".join([str(_VERSION), *(what.print for what in heard)]).encode()).hexdigest()
+    among = hashlib.sha256("\n".join([str(_VERSION), *(each.print for each in measures)]).encode()).hexdigest()
     known, found = recall(_KIND, home).get(home, ["", []])
     if known != among:
         found = [
-            (pair.first, pair.second) for pair in same_recordings([what.fingerprint for what in heard], samples_of)
+            (pair.first, pair.second) for pair in same_recordings([each.fingerprint for each in measures], samples_of)
         ]
         remember(_KIND, home, {home: [among, found]})
-    found = {(first, second) for first, second in found} | set(_same_bytes(corpus.clips["sha256"], heard))
+    found = {(first, second) for first, second in found} | set(_same_bytes(corpus.clips["sha256"], measures))
     return sorted((names[first], names[second]) for first, second in found)
 
 
-def _same_bytes(hashes: pd.Series, heard: pd.Series) -> Iterator[tuple[int, int]]:
+def _same_bytes(hashes: pd.Series, measures: pd.Series) -> Iterator[tuple[int, int]]:
     places: dict[str, list[int]] = defaultdict(list)
-    for place, (sha256, what) in enumerate(zip(hashes, heard, strict=True)):
-        if sha256 and not what.fault:
+    for place, (sha256, each) in enumerate(zip(hashes, measures, strict=True)):
+        if sha256 and not each.fault:
             places[sha256].append(place)
     for same in places.values():
         yield from combinations(same, 2) if len(same) <= _MOST_PAIRED else pairwise(same)

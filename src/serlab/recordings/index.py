@@ -1,8 +1,8 @@
-"""Which clips' fingerprints agree somewhere, found by an index of frames and never by all pairs.
+"""Which clips have fingerprints that agree somewhere, by an index of frames instead of all pairs.
 
-The search is Haitsma and Kalker's (ISMIR 2002, section 5): each frame is looked up among all clips' frames, with its
-least certain bits tried both ways; where it is found, few bits may differ in the frames around it, and over the whole
-overlap. What is looked up is so arranged that the work for a clip hardly depends on how many clips there are.
+The search follows Haitsma and Kalker (ISMIR 2002, section 5). Each frame is looked up among the frames of all clips,
+with both values of its least certain bits. At a match, few bits may differ in the frames around it and over the whole
+overlap. The work per clip hardly depends on the number of clips.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from serlab.audio.fingerprints import BITS, WEAKEST, Print, weakest
 
 SHORTEST_SHARE = 0.6
-"""Overlap that two clips must have, as a share of the shorter one."""
+"""Minimum overlap of two clips, as a share of the shorter one."""
 
 _MOST_DIFFERING = 0.35
 _MOST_DIFFERING_NEAR = 0.32
 _NEAR = (-16, -8, 8, 16)
 _AROUND = tuple(step for step in range(-40, 41, 5) if step)
-# A frame that this many have says as little as silence or one tone, whose bits are all alike.
+# A frame that occurs this often says as little as silence or a single tone, whose bits are all equal.
 _MOST_ALIKE = 40
 _SAY_NOTHING = np.array([0, 2**BITS - 1], np.uint32)
-# Up to so many frames (about 8,000 clips of 2.5 s) all weak bits are tried; for twice as many one less, since chance
-# finds each frame twice as often there.
+# Up to this number of frames (about 8,000 clips of 2.5 s) all weak bits are tried, and one fewer per doubling, because
+# chance matches double too.
 _FRAMES_OF_ALL_WEAK = 2**21
 _AT_ONCE = 2**22
-# In frames, both ways: 65 s, more than the longest clip that is read.
+# In frames, in both directions: 65 s, more than the longest clip.
 _OFFSETS = 2**14
 
 Places = NDArray[np.int64]
@@ -37,13 +37,13 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Frames:
-    """All clips' frames, one after the other.
+    """The frames of all clips, concatenated.
 
     Attributes:
-        bits: of each frame, shape (frames,).
-        weak: places of its least certain bits, shape (frames,).
-        clip: whose it is, shape (frames,).
-        start: place of each clip's first frame, and the end, shape (clips + 1,).
+        bits: of each frame, shape ``(frames,)``.
+        weak: positions of its least certain bits, shape ``(frames,)``.
+        clip: index of its clip, shape ``(frames,)``.
+        start: index of the first frame of each clip, and the end, shape ``(clips + 1,)``.
     """
 
     bits: NDArray[np.uint32]
@@ -56,10 +56,10 @@ def candidates(prints: Sequence[Print]) -> list[tuple[int, int]]:
     """Pairs of clips whose fingerprints agree at some offset.
 
     Args:
-        prints: each clip's fingerprint; an empty one agrees with none.
+        prints: fingerprint of each clip; an empty one agrees with no other.
 
     Returns:
-        Places of two clips, the smaller first, in order.
+        Sorted pairs of clip indices, the smaller first.
     """
     frames = _joined(prints)
     found = [_offsets(frames, *_agreeing(frames, *hits)) for hits in _hits(frames)]
@@ -81,7 +81,7 @@ def _joined(prints: Sequence[Print]) -> _Frames:
 
 
 def _hits(frames: _Frames) -> Iterator[tuple[Places, Places]]:
-    """Frames asked for, and frames of other clips that are equal to them but for weak bits, a few million at a time."""
+    """Frames, and frames of other clips that equal them except for weak bits, a few million at a time."""
     order = np.argsort(frames.bits, kind="stable")
     first = np.flatnonzero(np.diff(frames.bits[order], prepend=np.uint32(2**32 - 1)))
     different, alike = frames.bits[order[first]], np.diff(first, append=len(order))
@@ -109,7 +109,7 @@ def _forgiven(frames: int) -> int:
 
 
 def _bitmap(bits: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """One bit for each number of 28 bits: whether it is among these, in order and all different."""
+    """One bit per number of 28 bits: whether it is among these, which are sorted and unique."""
     held = np.zeros(2 ** (BITS - 3), np.uint8)
     byte = bits >> 3
     first = np.flatnonzero(np.diff(byte, prepend=-1))
@@ -119,7 +119,7 @@ def _bitmap(bits: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def _variants(bits: NDArray[np.uint32], weak: NDArray[np.uint32], forgiven: int) -> NDArray[np.uint32]:
-    """Each frame with its least certain bits tried both ways, shape (frames, 2 ** forgiven)."""
+    """Each frame with all values of its least certain bits, shape ``(frames, 2 ** forgiven)``."""
     found = bits[:, None]
     for rank in range(forgiven):
         found = np.concatenate([found, found ^ weakest(weak, rank)[:, None]], axis=1)
@@ -127,7 +127,7 @@ def _variants(bits: NDArray[np.uint32], weak: NDArray[np.uint32], forgiven: int)
 
 
 def _agreeing(frames: _Frames, one: Places, other: Places) -> tuple[Places, Places]:
-    """Those hits around which few bits differ, by a few frames nearby and then by more."""
+    """The hits around which few bits differ, first in a few frames nearby, then in more."""
     for steps in (_NEAR, _AROUND):
         differing = np.zeros(len(one), np.int64)
         seen = np.zeros(len(one), np.int64)
@@ -144,7 +144,7 @@ def _agreeing(frames: _Frames, one: Places, other: Places) -> tuple[Places, Plac
 
 
 def _offsets(frames: _Frames, one: Places, other: Places) -> NDArray[np.int64]:
-    """A key (earlier clip, later clip, offset in frames) for each hit, each once."""
+    """Unique keys (earlier clip, later clip, offset in frames) of the hits."""
     later = frames.clip[one] > frames.clip[other]
     one, other = np.where(later, other, one), np.where(later, one, other)
     first, second = frames.clip[one], frames.clip[other]
@@ -155,7 +155,7 @@ def _offsets(frames: _Frames, one: Places, other: Places) -> NDArray[np.int64]:
 
 
 def _overlap_agrees(first: NDArray[np.uint32], second: NDArray[np.uint32], offset: int) -> bool:
-    """Whether few bits differ where the two overlap, frame ``i + offset`` of the first on frame ``i`` of the second."""
+    """Whether few bits differ in the overlap of frame ``i + offset`` of the first with frame ``i`` of the second."""
     one, other = first[max(0, offset) :], second[max(0, -offset) :]
     overlap = min(len(one), len(other))
     if overlap < max(1, SHORTEST_SHARE * min(len(first), len(second))):

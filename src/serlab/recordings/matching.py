@@ -1,7 +1,7 @@
-"""The same recording twice, whatever its container, level, sample rate or ends.
+"""Whether two clips are the same recording, whatever the container, level, sample rate or ends.
 
-Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two waveforms,
-aligned. Two takes of one sentence by one voice never correlate as waveforms.
+Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two aligned
+waveforms. Two takes of one sentence by one voice do not correlate as waveforms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from serlab.recordings.index import SHORTEST_SHARE, candidates
 SAME = 0.7
 """Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
 _HUM = 80.0
-"""Hz; what lies below is an offset, mains hum or rumble and no speech."""
+"""Hz; below are offset, mains hum and rumble, not speech."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Pair:
     """Two clips that are the same recording.
 
     Attributes:
-        first: place of the one in the list of clips.
-        second: place of the other, larger.
+        first: index of one clip in the list.
+        second: index of the other clip, larger than ``first``.
         correlation: of the aligned waveforms, 0 to 1.
-        offset: seconds by which the first one's sound comes later in it than in the second.
+        offset: by how many seconds the sound comes later in the first clip than in the second.
     """
 
     first: int
@@ -43,8 +43,8 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
     """Find all pairs of clips that are the same recording.
 
     Args:
-        prints: each clip's fingerprint; an empty one is never found.
-        samples_of: gives a clip's samples at :data:`serlab.audio.fingerprints.RATE`, by its place; called for few.
+        prints: fingerprint of each clip; clips with an empty one have no duplicates.
+        samples_of: returns a clip's samples at :data:`serlab.audio.fingerprints.RATE` by its index; called for few.
 
     Returns:
         The pairs, in order.
@@ -58,14 +58,14 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
 
 
 def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[float, float]:
-    """Correlation of two waveforms where they agree best, either polarity.
+    """Correlation of two waveforms at their best alignment, with either polarity.
 
     Args:
         first: samples at :data:`serlab.audio.fingerprints.RATE`.
         second: samples at the same rate.
 
     Returns:
-        The correlation over the overlap (0 where it is shorter than three fifths of the shorter clip), and by how many
+        The correlation over the overlap (0 if it is shorter than three fifths of the shorter clip), and by how many
         seconds the sound comes later in the first.
     """
     size = next_fast_len(len(first) + len(second), real=True)

@@ -1,4 +1,4 @@
-"""What must stay on one side of a split: a speaker's clips, and all copies of a recording."""
+"""What must stay in one subset of a split: the clips of a speaker, and duplicates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from serlab.corpora.base import Corpus
 
 @dataclass(frozen=True)
 class Units:
-    """Speakers, or clips where speakers are unknown; those that share a recording are one unit.
+    """Speakers, or clips if speakers are unknown. Those that share a recording form one unit.
 
     Attributes:
         of: the unit of each clip, in the corpus's order.
         counts: clips per unit (rows) and label (columns).
         word: what the units are called.
-        version: ``"1"`` where each speaker (or clip) is a unit of its own, else ``"2-"`` and a hash of who is not.
+        version: ``"1"`` if each speaker (or clip) is its own unit, else ``"2-"`` and a hash of those that are not.
     """
 
     of: pd.Series
@@ -50,14 +50,14 @@ def units_of(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Units:
 
 
 def tied(unit_of: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The group of each clip: its unit, joined with those that share a recording with it.
+    """The group of each clip: its unit, merged with the units that share a recording with it.
 
     Args:
         unit_of: the unit of each clip, such as its speaker.
         pairs: pairs of clips that are the same recording.
 
     Returns:
-        For each clip the name of the first unit, in alphabetical order, of its group.
+        For each clip the alphabetically first unit of its group.
 
     >>> tied({"a1": "ann", "b1": "bob", "c1": "cat"}, [("c1", "b1")])
     {'a1': 'ann', 'b1': 'bob', 'c1': 'bob'}

@@ -1,4 +1,4 @@
-"""From runs to a report: plain-data summary, then figures, then HTML, Markdown and JSON."""
+"""From runs to a report: dataclasses, then figures, then HTML, Markdown and JSON."""
 
 from serlab.report.render import build, build_foreign, build_overview
 from serlab.report.summary import summarise

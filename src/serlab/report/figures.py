@@ -1,4 +1,4 @@
-"""The report's figures, drawn from the summary alone; narrow, so that they can be read on a phone."""
+"""The report's figures, drawn from the report alone; narrow enough for a phone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDEST_TITLE = 42
 
 
 def draw_all(summary: Report) -> list[Drawing]:
-    """Draw every figure that the summary has data for.
+    """Draw every figure that the report has data for.
 
     Args:
         summary: from :func:`serlab.report.summary.summarise`.
@@ -153,7 +153,7 @@ def _draw_speakers(summary: Report) -> Drawing | None:
         figure,
         "speakers",
         "UAR of each speaker",
-        "One mark a speaker; the upright line is the median. The wider the strip, the more it matters who speaks.",
+        "One mark per speaker; the vertical line is the median. The wider the strip, the more the speaker matters.",
         f"Range of the speakers' UAR in %: {'; '.join(seen)}.",
     )
 
@@ -193,14 +193,14 @@ def _draw_curves(summary: Report) -> Drawing | None:
         figure,
         "curves",
         "Learning curves",
-        "One line a run. A mark shows the epoch that was kept; the details of each recipe say how it was chosen.",
+        "One line per run. A mark shows the epoch that was kept; the details of each recipe say how it was chosen.",
         f"Training loss and dev UAR by epoch; dev UAR in % of the kept epochs: {'; '.join(seen)}.",
     )
 
 
 def _draw_confusion(summary: Report, index: int) -> Drawing:
     recipe, labels = summary.recipes[index], summary.corpus["labels"]
-    figure, row, column, share = draw_counts(np.array(recipe.confusion), labels, said="said by the model")
+    figure, row, column, share = draw_counts(np.array(recipe.confusion), labels, said="predicted")
     return drawing_of(
         figure,
         f"confusion-{index}",
@@ -259,7 +259,7 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
 
 
 def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
-    """A figure with one horizontal row a thing, the first on top."""
+    """A figure with horizontal rows, the first on top."""
     figure = Figure(figsize=(_WIDTH, 0.62 + height * rows + extra), layout="constrained")
     axes = figure.subplots()
     axes.set_ylim(rows - 0.6, -0.75)
@@ -270,7 +270,7 @@ def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
 
 
 def _broken(title: str, width: int = _WIDEST_TITLE) -> str:
-    """A title in lines that leave room for the value beside it."""
+    """A title broken into lines that leave room for the value beside it."""
     return textwrap.fill(title, width)
 
 
@@ -285,7 +285,7 @@ def _row_height(titles: Sequence[str], height: float) -> float:
 
 
 def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) -> None:
-    """Name on the left and value on the right, just above the row, on a ground that hides the grid."""
+    """Name on the left and value on the right, just above the row, on a background that hides the grid."""
     backing = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.8}
     place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom", "bbox": backing, "zorder": 2.5}
     axes.text(0.0, row - lift, title, ha="left", **place)
@@ -293,7 +293,7 @@ def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) 
 
 
 def _dot(axes: Axes, row: int, score: Interval, index: int, *, hollow: bool) -> None:
-    """An estimate with its interval, both in per cent or points."""
+    """An estimate with its interval, in per cent or points."""
     colour = SERIES[index % len(SERIES)]
     if score.low is not None and score.high is not None:
         axes.plot([100 * score.low, 100 * score.high], [row, row], color=colour, linewidth=2.4, zorder=3)

@@ -1,9 +1,9 @@
-"""The report of models that serlab never saw: tables of predictions taken for runs."""
+"""The report of foreign models: tables of predictions as runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 def foreign_runs(
     tables: Sequence[Path | PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
 ) -> list[Run]:
-    """Take tables of predictions for runs, one per fold and seed that a table names.
+    """Turn tables of predictions into runs, one per fold and seed that a table names.
 
-    Runs are numbered so that they can be paired. What the tables themselves call folds and seeds stands in each
-    signature as ``called``, with None for what a table does not name.
+    Runs are numbered so that they can be paired. The tables' own names of folds and seeds are in
+    each signature as ``called``, with None for what a table does not name.
 
     Args:
-        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared
+            already.
         corpus: where speaker and label of each clip come from when the tables lack them.
         side: which rows to judge where a table has a column ``side``.
 
@@ -47,7 +48,7 @@ def foreign_runs(
     return [
         Run(table, about | _signature(name, each, fold, seed, called), Path(name) / f"fold{fold}-seed{seed}.csv")
         for name, each in judged.items()
-        for fold, seed, called, table in _cells(each, numbers, one_seed=one_seed)
+        for fold, seed, called, table in _runs(each, numbers, one_seed=one_seed)
     ]
 
 
@@ -94,13 +95,14 @@ def _numbers(judged: Sequence[PreparedTable]) -> dict[int | str | None, int]:
     return {fold: number for number, fold in enumerate(sorted(folds, key=_order), start=1)}
 
 
-def _cells(
+def _runs(
     judged: PreparedTable, numbers: Mapping[int | str | None, int], *, one_seed: bool
 ) -> Iterator[tuple[int, int, dict[str, int | str | None], pd.DataFrame]]:
     """Fold, seed, what the table calls them, and the rows of each."""
     parts = (judged.rows.assign(side="test"), judged.dev.assign(side="dev"))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    for (fold, seed), table in rows.groupby(["fold", "seed"]):
+    runs: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["fold", "seed"])
+    for (fold, seed), table in runs:
         called = {"fold": judged.folds[int(fold)], "seed": judged.seeds[int(seed)]}
         if called["fold"] in numbers and (table["side"] == "test").any():
             number, training = numbers[called["fold"]], 0 if one_seed else int(seed)

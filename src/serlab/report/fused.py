@@ -1,4 +1,4 @@
-"""Fusions as recipes: runs made of other runs' tables, so that they are judged and compared like any."""
+"""Fusions as recipes: runs made from other runs' tables, judged and compared like any recipe."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> Reci
 
     Args:
         members: at least two recipes of one corpus and protocol.
-        fitted: whether the members' weights are fitted on the dev side of each fold and seed, instead of being equal.
+        fitted: whether the members' weights are fitted on the dev subset of each fold and seed,
+            instead of being equal.
 
     Raises:
-        UserError: they have no fold and seed in common, no dev side to fit weights on, or only some read a test side.
+        UserError: they have no fold and seed in common, no dev subset to fit weights on, or only
+            some have test predictions.
     """
     names = [member.name for member in members]
     developed = [member.name for member in members if member.side == "dev"]
     if 0 < len(developed) < len(members):
         raise UserError(
-            f"{' and '.join(developed)} has read no test side, so that nothing tested can be fused with it."
+            f"{' and '.join(developed)} has no test predictions and cannot be fused with recipes that have."
         )
     shared = full_grid(set[FoldSeed].intersection(*(set(member.fold_seeds) for member in members)))
     if not shared:
@@ -49,7 +51,7 @@ def _fit(runs: Sequence[Run], names: Sequence[str]) -> dict[str, float]:
     if "dev" not in _shared_sides(runs):
         fold, seed = fold_seed_of(runs[0])
         raise UserError(
-            f"{' and '.join(names)} have no dev side in fold {fold}, seed {seed}, to fit the weights of a fusion on; "
+            f"{' and '.join(names)} have no dev predictions in fold {fold}, seed {seed}, to fit fusion weights on; "
             "fuse them with equal weights."
         )
     tables = [run.table[run.table["side"] == "dev"] for run in runs]
@@ -105,7 +107,12 @@ def _of_all(runs: Sequence[Run], weights: Mapping[str, float] | None) -> dict[st
     names = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
     sums = {name: sum(cost[name] for cost in costs) for name in names if all(name in cost for cost in costs)}
     return {
-        "cost": {**sums, "peak_memory_mb": max(cost["peak_memory_mb"] for cost in costs)},
+        "cost": {
+            **sums,
+            "peak_memory_mb": max(
+                (cost["peak_memory_mb"] for cost in costs if cost["peak_memory_mb"] is not None), default=None
+            ),
+        },
         "training": {
             "epochs": [],
             "best_epoch": None,

@@ -1,8 +1,8 @@
-"""Results of one corpus across protocols, as plain data: every recipe's scores, fusions, and what a leak was worth.
+"""Results of one corpus across protocols: every recipe's scores, fusions, and leak premiums.
 
-A recipe that was trained under two protocols is compared with itself on the clips that both tested. Where one of them
-lets speakers stand on two sides, that paired difference is the leak premium: what hearing the test speakers in
-training was worth.
+A recipe that was trained under two protocols is compared with itself on the clips that both tested.
+If one of them lets speakers appear in training and test, that paired difference is the leak
+premium: the gain from having heard the test speakers in training.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.settings import plain
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.paired import PairedComparison, compare
@@ -108,9 +108,9 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
 
     Args:
         protocols: the runs of each protocol, by its name.
-        fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``; with ``@dev`` at
-            the end, by weights that each fold's dev side gives. Fused wherever a protocol has all their recipes.
-            Several seeds of a recipe are fused unasked.
+        fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``;
+            with ``@dev`` at the end, by weights that each fold's dev side gives. Fused wherever a
+            protocol has all their recipes. Several seeds of a recipe are fused unasked.
 
     Raises:
         UserError: there are no runs, they are of different data, or a fusion fits no protocol.
@@ -123,13 +123,15 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
         names = members_of(fusion)
         if "" in names or len(set(names)) < max(2, len(names)):
             raise UserError(
-                f"{fusion!r} is no fusion; join the names of two or more recipes by +, as resnet18+mfcc-svm."
+                f"{fusion!r} is not a fusion; join the names of two or more recipes with +, e.g. resnet18+mfcc-svm."
             )
         if not any(set(names) <= set(members) for members in groups.values()):
             raise UserError(f"no protocol has all recipes of the fusion {fusion}; run them on one protocol.")
     corpora = [next(iter(members.values())).signature["corpus"] for members in groups.values()]
     if len({corpus["fingerprint"] for corpus in corpora}) > 1:
-        raise UserError("the protocols' runs are of different data; keep each copy of a corpus in its own --out.")
+        raise UserError(
+            f"the protocols' runs are of different data; keep each corpus copy in its own {argument('out')} folder."
+        )
     return Overview(
         corpus=corpora[0],
         protocols=tuple(_protocol(members, wanted) for members in groups.values()),
@@ -206,7 +208,7 @@ def _best_first(groups: Iterable[RecipeRuns]) -> tuple[RecipeReport, ...]:
 
 
 def _disjoint_first(groups: Mapping[str, Mapping[str, RecipeRuns]]) -> list[str]:
-    """Protocols whose speakers stand on one side before the others, so that a difference is what the leak added."""
+    """Speaker-disjoint protocols first, so that a difference is what the leak added."""
     leaky = {
         name: not next(iter(members.values())).signature["protocol"]["speaker_disjoint"]
         for name, members in groups.items()

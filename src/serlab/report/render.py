@@ -1,7 +1,7 @@
-"""The summary as a page, as Markdown and as JSON.
+"""The report as a page, as Markdown and as JSON.
 
-The page is one file that asks the network for nothing; its content policy forbids it to. Whatever users named
-(labels, clips, recipes) is escaped.
+The page is one file without network requests; its content policy forbids them. All names from users
+(labels, clips, recipes) are escaped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from serlab.core import UserError, files
+from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, Format
@@ -57,17 +57,19 @@ def build(
 
     Args:
         folder: ``<out>/<corpus>/<protocol>``; the ledger is looked for at ``<out>/ledger.jsonl``.
-        recipes: folder names of the recipes to show; all where none is named.
-        clips: the corpus's table, for its votes, what it knows of the speakers, and the files to listen to; what needs
-            it is left out where it is not at hand.
-        audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few clips that are
-            shown into the page, ``"none"`` leaves sound out.
+        recipes: folder names of the recipes to show; all if empty.
+        clips: the corpus's table, for its votes, what it knows of the speakers, and the files to
+            listen to; parts that need it are left out without it.
+        audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few
+            clips that are shown into the page, ``"none"`` leaves sound out.
 
     Returns:
-        The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+        The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and
+        ``figures/``.
 
     Raises:
-        UserError: there are no runs, they do not belong together, or a clip to embed cannot be read.
+        UserError: there are no runs, they do not belong together, or a clip to embed cannot be
+            read.
         MachineError: the report cannot be written.
     """
     folder = Path(folder)
@@ -85,24 +87,26 @@ def build_foreign(
     side: str = "test",
     audio: Audio = "link",
 ) -> Path:
-    """Write the report of tables of predictions, whoever made them.
+    """Write the report of tables of predictions, serlab's own or others'.
 
     Args:
-        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared already.
+        tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared
+            already.
         folder: where the report goes: a new or empty folder, or one with an older report.
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
 
     Returns:
-        The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and ``figures/``.
+        The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and
+        ``figures/``.
 
     Raises:
-        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate` raises; the folder
-            holds something else, which a report might replace.
+        UserError, MachineError: as :func:`build`, and what :func:`serlab.evaluation.judge.evaluate`
+            raises; the folder holds something else, which a report might replace.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
-        raise UserError(f"{folder} holds files but no report of serlab's; name a new or empty folder.")
+        raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
     return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
 
@@ -151,13 +155,15 @@ def build_overview(
 
     Args:
         folder: ``<out>/<corpus>``.
-        recipes: folder names of the recipes to show, wherever a protocol has them; all where none is named.
-        fusions: recipes whose log-probabilities are averaged, as for :func:`serlab.report.overview.survey`.
+        recipes: folder names of the recipes to show, in each protocol that has them; all if empty.
+        fusions: recipes whose log-probabilities are averaged, as for
+            :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
 
     Returns:
-        The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and ``report.json``.
+        The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and
+        ``report.json``.
 
     Raises:
         UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
@@ -263,9 +269,7 @@ def _read_audit(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(
-            f"{folder / AUDIT} is not JSON: {error}; delete it, and serlab compare makes it anew."
-        ) from error
+        raise UserError(f"{folder / AUDIT} is not JSON: {error}; delete it and run the comparison again.") from error
     return found
 
 
@@ -297,13 +301,15 @@ def _embedded(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"cannot embed {path}: {error.strerror}; use --audio link or none.") from error
+        raise UserError(
+            f"cannot embed {path}: {error.strerror}; use {argument('audio', 'link')} or {argument('audio', 'none')}."
+        ) from error
     kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _size(number: float | None) -> str:
-    """A count of parameters as a person says it."""
+    """A number of parameters with its unit."""
     if number is None:
         return "–"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -313,7 +319,7 @@ def _size(number: float | None) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    """What a machine or an installation is made of, in a line."""
+    """What a machine or an installation consists of, in a line."""
     return ", ".join(f"{name} {'none' if value is None else value}" for name, value in values.items())
 
 

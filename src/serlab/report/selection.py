@@ -1,4 +1,4 @@
-"""Which runs a figure is made of: grouped by recipe, one side, and a full grid of folds and seeds."""
+"""Which runs a figure uses: grouped by recipe, one subset, and a full grid of folds and seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.evaluation.counts import Names, check_labels, predicted_of
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
@@ -28,7 +28,7 @@ class RecipeRuns:
     Attributes:
         name: the recipe's folder name.
         title: its title, made unique within the report.
-        side: ``test``, or ``dev`` where no run has predicted test.
+        side: ``test``, or ``dev`` if no run has predicted test.
         runs: the runs that its figures are made of, a full grid of folds and seeds.
         left_out: (fold, seed) of runs outside that grid, or without the side.
     """
@@ -51,12 +51,12 @@ class RecipeRuns:
 
     @property
     def fold_names(self) -> Names:
-        """What each fold is called, by its number, in order of the numbers; None where a table names none."""
+        """Each fold's name by its number, in order of the numbers; None if a table names none."""
         return {fold_seed_of(run)[0]: called(run)["fold"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
     def seed_names(self) -> Names:
-        """What each seed is called, likewise."""
+        """Each seed's name by its number, likewise."""
         return {fold_seed_of(run)[1]: called(run)["seed"] for run in sorted(self.runs, key=fold_seed_of)}
 
     @property
@@ -87,7 +87,7 @@ def fold_seed_of(run: Run) -> FoldSeed:
 
 
 def called(run: Run) -> Mapping[str, Any]:
-    """What a run's ``fold`` and ``seed`` are called, None for what another's table does not name."""
+    """A run's names for ``fold`` and ``seed``; None for what a foreign table does not name."""
     found: Mapping[str, Any] = run.signature.get("called", run.signature)
     return found
 
@@ -99,14 +99,14 @@ def judged_rows(run: Run, side: str) -> pd.DataFrame:
     return rows.assign(predicted=predicted_of(rows), probability=sure)
 
 
-def full_grid(cells: Iterable[FoldSeed]) -> list[FoldSeed]:
-    """The largest part of the cells in which every seed has the same folds: most folds first, then most seeds.
+def full_grid(found: Iterable[FoldSeed]) -> list[FoldSeed]:
+    """The largest part of the grid in which every seed has the same folds: most folds first, then most seeds.
 
     >>> full_grid([(1, 0), (2, 0), (1, 1), (2, 1), (1, 2)])
     [(1, 0), (1, 1), (2, 0), (2, 1)]
     """
     folds: dict[int, set[int]] = defaultdict(set)
-    for fold, seed in cells:
+    for fold, seed in found:
         folds[seed].add(fold)
     seeds: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for seed in sorted(folds):
@@ -119,7 +119,8 @@ def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
     """Group runs by recipe, in order of name.
 
     Raises:
-        UserError: runs of one recipe are of different configurations, or the runs are of different corpora.
+        UserError: runs of one recipe are of different configurations, or the runs are of different
+            corpora.
     """
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -181,7 +182,7 @@ def _check_same_corpus(runs: Sequence[Run]) -> None:
             raise UserError(
                 f"{first.path} and {run.path} are of different data (fingerprints "
                 f"{first.signature['corpus']['fingerprint'][:8]} and {corpus['fingerprint'][:8]}); "
-                "keep runs of different copies in different folders (--out)."
+                f"keep runs of different copies in different folders ({argument('out')})."
             )
         if _protocol(run) != _protocol(first):
             raise UserError(f"{first.path} and {run.path} are of different protocols; keep them in different folders.")

@@ -1,8 +1,9 @@
 """From a matplotlib figure to an SVG that takes its colours from its page, and to files with colours of their own.
 
-Figures are drawn in a few fixed colours. In a page each becomes a CSS variable (the text's becomes ``currentColor``),
-so that one drawing serves light, dark and paper. Files keep the colours, since few programs beside browsers know CSS
-variables. Text stays text. Every id gets the figure's name in front.
+Figures are drawn in a few fixed colours. In a page each becomes a CSS variable (the text's becomes
+``currentColor``), so that one drawing serves light, dark and paper. Files keep the colours, since
+few programs beside browsers know CSS variables. Text stays text. Every id gets the figure's name in
+front.
 """
 
 from __future__ import annotations
@@ -135,10 +136,10 @@ def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative:
 def exports(drawing: Drawing) -> dict[str, bytes]:
     """The drawing as files for papers and slides, by ending: ``svg``, ``pdf`` and ``png``.
 
-    They have plain colours on white, for whatever program opens them, and no date, so that drawing again gives the
-    same bytes. In the SVG and the PDF text stays text.
+    They have plain colours on white, for whatever program opens them, and no date, so that drawing
+    again gives the same bytes. In the SVG and the PDF text stays text.
     """
-    # No producer and no software: a version of matplotlib is no part of a figure.
+    # No producer and no software: a version of matplotlib is not a part of a figure.
     pdf = {"Title": drawing.title, "Creator": None, "Producer": None, "CreationDate": None}
     return {
         "svg": export_svg(drawing),

@@ -1,4 +1,4 @@
-"""Figures of how far answers can be trusted: reliability, risk and coverage, people beside the models."""
+"""Figures of how far answers can be trusted: reliability, risk and coverage, human raters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PANELS = 3
 
 
 def draw_trust(summary: Report) -> list[Drawing]:
-    """Draw what the summary has data for.
+    """Draw what the report has data for.
 
     Args:
         summary: from :func:`serlab.report.summary.summarise`.
@@ -35,7 +35,7 @@ def draw_trust(summary: Report) -> list[Drawing]:
 
 
 def _draw_reliability(summary: Report) -> Drawing:
-    """A panel a recipe: lines of several would hide each other near the diagonal."""
+    """One panel per recipe, because lines of several would hide each other near the diagonal."""
     recipes = _scored(summary)
     columns = min(_PANELS, len(recipes))
     rows = -(-len(recipes) // columns)
@@ -63,15 +63,14 @@ def _draw_reliability(summary: Report) -> Drawing:
         then = f" before, {percent(after.ece)} after" if found.after else ""
         seen.append(f"{recipe.title} {percent(found.before.ece)}{then}")
     fitted = any(each.after for _, recipe in recipes if (each := recipe.confidence.calibration))
-    tempered = ", after a temperature that each fold's dev side chose" if fitted else ""
+    tempered = ", after a temperature fitted on each fold's dev subset" if fitted else ""
     figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
-    figure.supylabel("Right, %", fontsize=8.5, color=MUTED)
+    figure.supylabel("Correct, %", fontsize=8.5, color=MUTED)
     return drawing_of(
         figure,
         "reliability",
-        "What confidence is worth",
-        f"Bins of about equally many clips{tempered}; intervals over speakers. Below the dashed line: surer than "
-        "right.",
+        "Confidence and accuracy",
+        f"Bins of about equally many clips{tempered}; intervals over speakers. Below the dashed line: overconfident.",
         f"Expected calibration error in %: {'; '.join(seen)}.",
     )
 
@@ -88,20 +87,20 @@ def _draw_abstention(summary: Report) -> Drawing:
         axes.plot(coverage, 100 - risk, **style)
         at = ", ".join(f"{percent(s.accuracy.value)} at {percent(s.coverage, 0)}" for s in found.at)
         seen.append(f"{recipe.title} {at}")
-    axes.set(xlim=(0, 100), xlabel="Answered, %", ylabel="Right among the answers, %")
+    axes.set(xlim=(0, 100), xlabel="Answered, %", ylabel="Correct answers, %")
     axes.yaxis.set_major_locator(MaxNLocator(6))
     legend(axes, [recipe.title for _, recipe in _scored(summary)])
     return drawing_of(
         figure,
         "abstention",
-        "What saying “I can't tell” buys",
-        "Accuracy on the clips of which the model is surest.",
+        "What saying “I can't tell” gains",
+        "Accuracy on the clips with the highest confidence.",
         f"Accuracy in % at a share answered in %: {'; '.join(seen)}.",
     )
 
 
 def _scored(summary: Report) -> list[tuple[int, RecipeReport]]:
-    """Recipes that give probabilities, each with its place among all, which is its colour."""
+    """Recipes with probabilities, each with its index among all, which sets its colour."""
     return [(place, recipe) for place, recipe in enumerate(summary.recipes) if recipe.confidence.calibration]
 
 
@@ -112,8 +111,8 @@ def _draw_raters(labels: Sequence[str], reference: HumanReference) -> Drawing:
         f"Confusion matrix of {raters.count:,} ratings; UAR {percent(raters.scores['uar'].value)} %; most "
         f"frequent error: {labels[row]} heard as {labels[column]}, {100 * share:.0f} % of its ratings."
     )
-    caption = "Every vote of those who heard the voice alone. Rows: the intended label. Large: per cent of the row."
-    return drawing_of(figure, "people", "Confusions of people", caption, alternative)
+    caption = "All votes of raters who heard the voice alone. Rows: the intended label. Large: per cent of the row."
+    return drawing_of(figure, "people", "Confusions of human raters", caption, alternative)
 
 
 def _square(summary: Report) -> tuple[Figure, Axes]:

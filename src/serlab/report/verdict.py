@@ -1,4 +1,4 @@
-"""The answer in one plain sentence: what it is about, what was found, and how the others rank."""
+"""The answer in one plain sentence: its scope, the finding, and the ranking."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serlab.report.recipe import RecipeReport
 from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
 
 SEEDS_FOR_RECIPES = 3
-"""From this many shared seeds on, a finding speaks of recipes; below, of the trained models at hand."""
+"""With at least this many shared seeds a finding is about recipes; with fewer, about these trained models."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def answer(
 
 
 def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: RecipeReport | PairReport, side: str) -> str:
-    """Which people the finding is about, and whether the models had heard them."""
+    """The scope of the finding: speakers, protocol, and whether training may have included the speakers."""
     who = "clips" if ground.speakers is None else people(corpus["name"])
     count = ground.clips if ground.speakers is None else ground.speakers
     of = "" if corpus["synthetic"] and corpus["name"] == "synthetic" else f" of {corpus_title(corpus['name'])}"
@@ -113,7 +113,7 @@ def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedCompariso
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
-    less = f", less than the {points(found.margin)} that were called equivalent beforehand"
+    less = f", less than the {points(found.margin)} that were declared equivalent beforehand"
     verb = "is better than" if len(pair.seeds) >= SEEDS_FOR_RECIPES else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"

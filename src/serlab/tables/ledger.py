@@ -1,13 +1,12 @@
-"""The ledger of a results folder: one JSON line for every evaluation of a configuration on a test side.
+"""The ledger of a results folder: one JSON line per evaluation of a configuration on a test split.
 
-Lines are only ever added. What a line says is up to who adds it; ``corpus``, ``protocol``, ``recipe``, ``hash``,
-``fold`` and ``seed`` are always there.
+Lines are only added. Every line has ``time``, ``corpus``, ``protocol``, ``recipe``, ``hash``,
+``fold`` and ``seed``.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -17,21 +16,22 @@ from typing import Any
 
 from serlab.core import UserError
 from serlab.core.files import unwritable
+from serlab.core.locks import locked
 
 _NAME = "ledger.jsonl"
 
 
 def now() -> str:
-    """The time, in UTC."""
+    """The time in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def enter(out: Path, entry: Mapping[str, Any]) -> None:
-    """Add a line, before the test side is read.
+    """Add a line, before the test split is read.
 
     Args:
         out: the results folder.
-        entry: what is evaluated; the time is put in front.
+        entry: what is evaluated; the time is added.
 
     Raises:
         MachineError: the line cannot be written.
@@ -39,8 +39,7 @@ def enter(out: Path, entry: Mapping[str, Any]) -> None:
     path = out / _NAME
     line = json.dumps({"time": now(), **entry}).encode() + b"\n"
     try:
-        with path.open("a+b", buffering=0) as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with locked(path, wait=True), path.open("a+b", buffering=0) as stream:
             end = stream.seek(0, os.SEEK_END)
             try:
                 if stream.write(line) < len(line):
@@ -55,7 +54,7 @@ def enter(out: Path, entry: Mapping[str, Any]) -> None:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All lines of a results folder's ledger, the first one first; none where there is no ledger.
+    """All lines of a results folder's ledger, oldest first; empty without a ledger.
 
     Raises:
         UserError: a line is not JSON.
@@ -69,5 +68,5 @@ def read(out: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:
         raise UserError(
-            f"{path} has a line that is not JSON: {error}; restore it, for it counts the readings of test data."
+            f"{path} has a line that is not JSON: {error}; restore the file, because it counts the uses of test data."
         ) from error

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.progress import say
 
 if TYPE_CHECKING:
@@ -81,19 +81,19 @@ def column(names: Iterable[str], role: Sequence[str], source: str, *, quiet: boo
     return there[0][-1] if there else None
 
 
-def alike(names: Iterable[str], role: Sequence[str], option: str = "") -> str:
+def alike(names: Iterable[str], role: Sequence[str], parameter: str = "") -> str:
     """Suggest, for an error message, a column that was probably meant and how to use it.
 
     Args:
         names: the table's columns.
         role: accepted names.
-        option: the option that takes another name; empty if the column must be renamed.
+        parameter: the parameter that takes another name; empty if the column must be renamed.
 
     Returns:
         The end of a sentence, starting with a semicolon, or an empty string.
 
-    >>> alike(["wav", "emo"], LABEL, "--label-column"), alike(["x"], LABEL)
-    ("; the column 'emo' looks like the labels: --label-column emo", '')
+    >>> alike(["wav", "emo"], LABEL), alike(["x"], LABEL)
+    ("; the column 'emo' looks like the labels: rename it label", '')
     """
     known = {*map(_bare, role), *_ALIKE.get(tuple(role), "").split()}
     names = list(names)
@@ -102,7 +102,7 @@ def alike(names: Iterable[str], role: Sequence[str], option: str = "") -> str:
     ]
     if not near:
         return ""
-    remedy = f"{option} {_quoted(near[0])}" if option else f"rename it {role[0]}"
+    remedy = argument(parameter, _quoted(near[0])) if parameter else f"rename it {role[0]}"
     return f"; the column {near[0]!r} looks like {_WORDS.get(tuple(role), role[0])}: {remedy}"
 
 

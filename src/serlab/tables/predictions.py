@@ -265,7 +265,7 @@ def _scores(names: Sequence[str], kind: str, source: str) -> dict[str, str]:
 def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
     """Compose the error for a table without clips or scores."""
     there = ", ".join(names[:_MOST_NAMED])
-    hint = "" if "clip" in keys else alike(names, CLIP, "--path-column")
+    hint = "" if "clip" in keys else alike(names, CLIP, "path_column")
     like = next((name for name in names if _LIKE_SCORE.match(name)), None)
     if not hint and "clip" in keys:
         hint = alike(names, (PREDICTED,)) or (f"; rename {like!r} prob_{_LIKE_SCORE.sub('', like)}" if like else "")

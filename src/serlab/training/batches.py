@@ -1,9 +1,11 @@
-"""Training batches: every clip of a batch has the same length, in every epoch the same number of batches.
+"""Training batches: all clips of a batch have one length, and every epoch has the same number of batches.
 
-Clips are sorted by length, cut into batches of neighbours (a number of clips, or of seconds) and cropped to the
-shortest of their batch: on CREMA-D, whose lengths repeat, almost nothing is cropped. Networks with a fixed window get
-random batches of random windows.
-Everything random is keyed by (seed, epoch, clip), so a resumed training sees what an undisturbed one sees.
+Clips are sorted by length, cut into batches of neighbours (a number of clips, or of seconds) and
+cropped to the shortest clip of their batch. CREMA-D's lengths repeat, so almost nothing is cropped
+there. Networks with a fixed window get random batches of random windows.
+
+Everything random is keyed by (seed, epoch, clip), so a resumed training sees what an undisturbed
+one sees.
 """
 
 from __future__ import annotations
@@ -39,21 +41,22 @@ class _Item:
 class TrainingBatches:
     """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
 
-    Several processes make the same batches, and each gets its share of every one. ``clips`` counts those of the whole
-    batch. A process that has none of them gets one of another's, so that it can take part, with ``weight`` 0.
+    All processes plan the same batches, and each loads its share of every batch. ``clips`` counts
+    the whole batch. A process without a clip of its own gets one of another process, with
+    ``weight`` 0, so that it can take part.
 
     Args:
         store: features of the training clips.
         clips: the training clips.
-        targets: each clip's share of every label, shape (clips, labels).
+        targets: share of every label per clip, shape (clips, labels).
         augmentation: the recipe's.
-        batch_size: clips a batch.
-        batch_seconds: most seconds of audio a batch instead, if above 0.
-        window: the network's window, or None for any length.
+        batch_size: clips per batch.
+        batch_seconds: if above 0, maximum seconds of audio per batch, instead of ``batch_size``.
+        window: the network's window in frames; None for any length.
         fill: feature value of silence.
-        max_seconds: longest stretch of a clip to train on.
+        max_seconds: longest part of a clip to train on.
         seed: the run's seed.
-        share: which share of each batch: a process's number, and of how many.
+        share: number of this process, and number of processes.
     """
 
     def __init__(
@@ -84,42 +87,43 @@ class TrainingBatches:
         return self.count
 
     def _count(self, batch_seconds: float) -> int:
-        """Batches an epoch; the same in every epoch, whichever views are drawn."""
+        """Batches per epoch, whichever views are drawn."""
         repeats = len(self.views) if self.augmentation.use == "all" else 1
         if not batch_seconds:
             return -(-len(self.clips) * repeats // self.batch_size)
         slowest = min(view.speed for view in self.views)
         seconds = [min(clip.duration / slowest, self.max_seconds) for clip in self.clips]
-        # A batch may overshoot its equal share by one clip.
+        # A batch may exceed its equal share by one clip.
         room = batch_seconds - max(seconds)
         if room <= 0:
             return len(self.clips) * repeats
         return min(len(self.clips) * repeats, math.ceil(sum(seconds) * repeats / room))
 
     def describe(self) -> str:
-        """How much of the audio batching costs, in words, from the first epoch's plan."""
+        """How much audio is cropped, in words, from the plan of the first epoch."""
         if self.window is not None:
             return f"random windows of {self.window} frames"
         lengths = [[self._seconds(item) for item in batch] for batch in self._plan(0)]
         whole = sum(map(sum, lengths))
         cropped = sum(sum(batch) - len(batch) * min(batch) for batch in lengths)
-        return f"{len(self)} batches of like length an epoch: nothing padded, {100 * cropped / whole:.1f} % cropped"
+        share = 100 * cropped / whole
+        return f"{len(self)} batches per epoch, each of one length: nothing padded, {share:.1f} % cropped"
 
     def _seconds(self, item: _Item) -> float:
         return min(self.clips[item.index].duration / item.view.speed, self.max_seconds)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0; the Trainer calls this."""
+        """Choose the epoch, from 0."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the epoch's batches, made a few ahead by a thread of their own."""
+        """Yield the epoch's batches; a thread prepares a few of them ahead."""
         self.close()
         self._running = self._ahead()
         return self._running
 
     def close(self) -> None:
-        """End the thread, wherever the epoch stands."""
+        """End the thread, also in the middle of an epoch."""
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -147,10 +151,10 @@ class TrainingBatches:
                         return
                     put(self._batch(members, epoch))
                 put(None)
-            except BaseException as error:  # handed to the consumer, which raises it
+            except BaseException as error:  # the consumer raises it
                 put(error)
 
-        # Python waits for it at its end: a daemon that still computed then would abort the process.
+        # Not a daemon: one that still computes when Python ends would abort the process.
         worker = threading.Thread(target=work)
         worker.start()
         try:
@@ -175,7 +179,7 @@ class TrainingBatches:
         if self.batch_seconds:
             share = np.cumsum([self._seconds(item) for item in items])
             ends = np.searchsorted(share, share[-1] * np.arange(1, count) / count, side="right")
-            # Every batch gets a clip, also where one clip is longer than a share.
+            # Every batch gets a clip, even if one clip is longer than a share.
             before = np.arange(count - 1)
             ends = np.maximum.accumulate(np.maximum(ends, before + 1) - before) + before
             edges = np.concatenate([[0], np.minimum(ends, len(items) - before[::-1] - 1), [len(items)]])
@@ -210,8 +214,8 @@ class TrainingBatches:
         return {**tensors, "clips": len(members), "weight": float(len(own) > 0)}
 
     def _pieces(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:
-        """Features of the members at ``places``, in the length that suits the whole batch."""
-        # A window has one length, whoever else is in the batch.
+        """Features of the members at ``places``, in the length of the whole batch."""
+        # The length of a window does not depend on the other clips.
         wanted = range(len(members)) if self.window is None else {*places}
         features = {place: self._features(members[place]) for place in wanted}
         length = self.window or min(self._longest(members[place], f) for place, f in features.items())
@@ -226,7 +230,7 @@ class TrainingBatches:
         return max(1, int(len(features) * min(1.0, self.max_seconds / seconds)))
 
     def _piece(self, item: _Item, features: Features, length: int, epoch: int) -> Features:
-        """Crop to ``length`` at a random place, or set into silence at a random place, then mask."""
+        """Crop to ``length`` or pad with silence, at a random place, then mask."""
         a = self.augmentation
         random = keyed(self.seed, epoch, self.clips[item.index].clip, repr(item.view), "crop")
         spare = len(features) - length

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from serlab import approaches
-from serlab.approaches.base import FitContext, Fitted, Fixed, History, Subset
+from serlab.approaches.base import FitContext, Fitted, Fixed, Subset
 from serlab.approaches.network import FittedNetwork, Network
 from serlab.core import UserError
 from serlab.core.precision import resolve
@@ -18,7 +18,7 @@ from serlab.core.randomness import keyed_seed
 from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.store import FeatureStore, FeatureStores
 from serlab.recipes import Recipe, precision_of
-from serlab.training import processes, trainer
+from serlab.training import loop, processes
 from serlab.training.batches import TrainingBatches
 from serlab.training.scoring import SubsetScorer
 from serlab.training.targets import targets_of
@@ -79,7 +79,7 @@ def _fit(task: FitTask) -> Fitted:
         fixed=task.fixed,
         train=lambda network, train, dev: _train(task, network, train, dev),
     )
-    with trainer.own_randomness(keyed_seed(task.seed, "initial weights")):
+    with loop.own_randomness(keyed_seed(task.seed, "initial weights")):
         return approaches.get(recipe.model.kind).fit(recipe.model, task.train, task.dev, context)
 
 
@@ -111,12 +111,12 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     fitted = FittedNetwork(network, task.labels, precision)
     every_view = settings.epochs >= len(batches.views)
     kept = "cached" if every_view else "possible"
-    say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views a clip")
+    say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views per clip")
     if every_view:
         # All are needed, so compute them first: the time left can then be told from the first steps.
         store.fill(train.files[rank::world], batches.views, task.seed, f"{task.title}: features")
         processes.exchange(None)
-    found = trainer.fit(
+    fitted.history = loop.fit(
         network,
         batches,
         None if dev is None else _dev_uar(fitted, store, dev, task.title),
@@ -127,7 +127,6 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         title=task.title,
         last_epoch=task.fixed.epoch,
     )
-    fitted.history = History(**found)
     return fitted
 
 

@@ -1,9 +1,13 @@
-"""Several processes at work on one command: torchrun starts them all, the first leads, the others help it train.
+"""Several processes work on one command: torchrun starts them, the first leads, the others help it train.
 
-Only the first process runs the command, decides, writes and speaks. The others wait until it calls a function
-:func:`everywhere`; inside it the processes :func:`exchange` values. What fails in one of them fails in all, and is
-raised in the first. Messages have a process group of their own, over gloo, which waits for days: the first process
-may predict for hours between two trainings.
+Only the first process runs the command, decides, writes and logs. The others wait until it calls a
+function :func:`everywhere`; inside it the processes :func:`exchange` values. An error in one
+process stops the function in all, and the first process raises it.
+
+Messages use a process group of their own (gloo) with a timeout of days, because the first process
+may predict for hours between two trainings. accelerate's ``gather_object`` and
+``broadcast_object_list`` use the default group, whose timeout is that of a training step, so
+torch's own functions are called.
 """
 
 from __future__ import annotations
@@ -13,19 +17,22 @@ import functools
 import gc
 import os
 import pickle
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from serlab.core import MachineError
+from serlab.core.progress import LOGGER
 from serlab.core.ranks import rank, world
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _INTERRUPTED = 130
 _LONGEST_WAIT = timedelta(days=7)
-# Gradients are exchanged right after an agreement: nobody waits long for them.
+# Gradients are exchanged right after an exchange of losses, so no process waits long.
 _LONGEST_STEP = timedelta(hours=1)
 
 Arguments = ParamSpec("Arguments")
@@ -34,12 +41,12 @@ Value = TypeVar("Value")
 
 
 class _State:
-    """Where this process stands.
+    """State of this process.
 
     Attributes:
-        leading: the command is running in this first process, and the others listen.
-        together: a function is being called everywhere.
-        parted: the processes wait for different things, so that no message would be understood.
+        leading: this is the first process, it runs the command, and the others listen.
+        together: a function runs everywhere.
+        parted: the processes wait for different things, so messages are impossible.
     """
 
     leading = False
@@ -48,7 +55,7 @@ class _State:
 
 
 class _FailedError(Exception):
-    """A process has failed, and all know."""
+    """A process has failed, and all processes know."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -56,18 +63,18 @@ class _FailedError(Exception):
 
 
 def share() -> tuple[int, int]:
-    """Which share of the work is this process's: its number, and of how many; the whole outside :func:`everywhere`."""
+    """Number of this process and number of processes; (0, 1) outside :func:`everywhere`."""
     return (rank(), world()) if _State.together else (0, 1)
 
 
 def led(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Make ``function`` run in the first process alone; in the others it helps, and gives or raises the same."""
+    """Run ``function`` in the first process only; the others help, and return or raise the same."""
 
     @functools.wraps(function)
     def lead(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         if world() == 1 or _State.leading:
             return function(*arguments, **named)
-        # torch would advise on parameters without a gradient, which may be there in any step.
+        # torch would warn about parameters without a gradient, which are expected.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         if rank():
             result: Result = _help()
@@ -89,12 +96,13 @@ def led(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 
 def everywhere(function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-    """Call a function in every process at once.
+    """Call a function in every process.
 
     Args:
-        function: a function of a module; where it fails in one process, it ends in all at their next :func:`exchange`.
-        *arguments: what it takes; pickled for the other processes.
-        **named: the same, by name.
+        function: a module-level function. If it fails in one process, it ends in the others at
+            their next :func:`exchange`.
+        *arguments: positional arguments, pickled for the other processes.
+        **named: keyword arguments, also pickled.
 
     Returns:
         The first process's result.
@@ -109,7 +117,7 @@ def everywhere(function: Callable[Arguments, Result], *arguments: Arguments.args
 
 
 def exchange(value: Value) -> list[Value]:
-    """Give every process the values of all, by number; without other processes: the value alone.
+    """Gather the values of all processes, in order, in each of them; with one process, only its value.
 
     Raises:
         MachineError: another process is gone.
@@ -119,9 +127,23 @@ def exchange(value: Value) -> list[Value]:
     return _exchange(value, None)
 
 
+def parallel(network: nn.Module) -> nn.Module:
+    """The network as it is trained: it exchanges gradients if there are several processes."""
+    if share()[1] == 1:
+        return network
+    from torch.nn.parallel import DistributedDataParallel
+
+    with summing_gradients():
+        # LayerDrop, masks and added heads leave parameters without a gradient in some steps.
+        model = DistributedDataParallel(network, find_unused_parameters=True)
+    # Buffers are taken from the first process when an epoch ends.
+    model.broadcast_buffers = False
+    return model
+
+
 @contextmanager
 def summing_gradients() -> Iterator[None]:
-    """Mark that the block exchanges gradients: a process that fails in it can't tell the others, and just ends."""
+    """Mark that the block exchanges gradients: a process that fails in it cannot tell the others."""
     before, _State.parted = _State.parted, _State.together
     with _connected():
         yield
@@ -129,11 +151,11 @@ def summing_gradients() -> Iterator[None]:
 
 
 def _help() -> Any:
-    """Do what the first process asks for, until its command has ended."""
+    """Do what the first process asks for until its command ends."""
     try:
         _group()
     except MachineError as error:
-        print(f"serlab: {error}", file=sys.stderr, flush=True)
+        LOGGER.error("serlab: %s", error)
         raise SystemExit(error.exit_code) from None
     try:
         while True:
@@ -141,13 +163,13 @@ def _help() -> Any:
             if kind == "return":
                 return content
             if kind == "raise":
-                # The first process's exit code is the command's.
+                # The exit code of the command is that of the first process.
                 raise SystemExit(0) if isinstance(content, SystemExit) else content
             function, arguments, named = content
             with suppress(_FailedError):
                 _call_together(function, arguments, named)
     except _GoneError as error:
-        # The process that failed has said why.
+        # The process that failed has already said why.
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
@@ -187,7 +209,7 @@ class _GoneError(MachineError):
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Turn a lost connection into a sentence."""
+    """Turn a lost connection into a :class:`MachineError`."""
     from torch import distributed
 
     try:
@@ -197,7 +219,7 @@ def _connected() -> Iterator[None]:
             raise
         _State.parted = True
         raise _GoneError(
-            "another process of this command has ended: its own message says why; the same command goes on from here."
+            "another process of this command has ended; its own message says why. The same command goes on from here."
         ) from error
 
 
@@ -209,7 +231,7 @@ def _tell(message: tuple[str, Any]) -> None:
 
 
 def _dismiss(message: tuple[str, Any]) -> None:
-    """Tell the others how the command has ended, if they are still there and listening."""
+    """Tell the other processes how the command ended, if they still listen."""
     if not _State.parted:
         with suppress(_GoneError):
             _tell(message)
@@ -227,19 +249,18 @@ def _hear() -> tuple[str, Any]:
 
 @functools.cache
 def _group() -> Any:
-    """Join the processes, once; the group of messages."""
+    """Connect the processes once; the process group for messages."""
     import torch
     from torch import distributed
 
     if torch.cuda.is_available():
         local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= gpus:
-            raise MachineError(
-                f"there are {gpus} GPUs here for more processes; start torchrun with --nproc_per_node {gpus}."
-            )
+            raise MachineError(f"torchrun has started more processes than there are GPUs; use --nproc_per_node {gpus}.")
         torch.cuda.set_device(local)
     if not distributed.is_initialized():
-        # Imported later, its functions' defaults would keep the group of all, and so its threads, for ever.
+        # If imported later, its default arguments would keep the default group and its threads
+        # alive.
         import torch.distributed.nn
 
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -249,19 +270,19 @@ def _group() -> Any:
 
 
 def _leave() -> None:
-    """End the threads that send messages: one that still let go of a tensor at Python's end would abort the process."""
+    """End the threads that send messages: one that frees a tensor while Python ends would abort the process."""
     from torch import distributed
 
     if distributed.is_initialized():
         with suppress(RuntimeError):
             distributed.destroy_process_group()
-    # They end with the last reference to their group.
+    # The threads end with the last reference to their group.
     _group.cache_clear()
     gc.collect()
 
 
 def portable(error: BaseException, where: str = "") -> BaseException:
-    """The error as it can be sent to another process, with a note of where it was raised, unless in the first one."""
+    """An error that can be pickled, with a note of where it was raised unless that is the first process."""
     if where or rank():
         error.add_note(f"In {where or f'process {rank()}'}:\n{''.join(traceback.format_exception(error))}")
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted, Subset
-from serlab.core import FindingsError
+from serlab.core import FindingsError, setting
 from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
@@ -33,7 +33,7 @@ class SubsetScorer:
         self.held: Chunk | None = None
 
     def hold(self) -> None:
-        """Read the features ahead, so that scoring need not where they fit, and finds them in the cache otherwise."""
+        """Read the features now: they are kept if they fit in memory, and otherwise are in the cache."""
         for _ in self._chunks():
             pass
 
@@ -45,7 +45,7 @@ class SubsetScorer:
         return scores
 
     def _chunks(self) -> Iterator[Chunk]:
-        """Places and features of clips; those of like length come together, and so fill the network's batches."""
+        """Places and features of clips, sorted by length, so that they fill the network's batches."""
         if self.held is not None:
             yield self.held
             return
@@ -72,7 +72,9 @@ def training_uar(fitted: Fitted, store: FeatureStore, train: Subset, title: str)
     Raises:
         FindingsError: its scores are not finite.
     """
-    logits = SubsetScorer(store, train.files, f"{title}: training side").logits(fitted)
+    logits = SubsetScorer(store, train.files, f"{title}: train subset").logits(fitted)
     if not np.isfinite(logits).all():
-        raise FindingsError(f"{title}: the trained model's scores are not finite; lower --set training.learning_rate.")
+        raise FindingsError(
+            f"{title}: the trained model's scores are not finite; lower {setting('training.learning_rate')}."
+        )
     return float(uar(confusion(train.targets, logits.argmax(axis=1), len(fitted.labels))))

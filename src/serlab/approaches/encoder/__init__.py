@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Subset, Supports
 from serlab.approaches.encoder import heads
 from serlab.core import UserError, unknown
 from serlab.core.settings import check_at_least, check_at_most, check_share
@@ -95,22 +95,12 @@ class Settings:
         return Structure(self.freeze_conv, self.freeze_layers, self.head)
 
 
-class Encoder:
+class Encoder(Pretrained):
     """The approach."""
 
     settings = Settings
     titles = ("a speech encoder", "speech encoders")
     supports = Supports(int8=True, epochs=True)
-
-    def identity(self, settings: Settings) -> Identity:
-        """The pretrained weights."""
-        return Identity.of(settings.checkpoint)
-
-    def precision(self, asked: str) -> str:
-        """What this machine computes in."""
-        from serlab.core.precision import resolve
-
-        return resolve(asked)
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedNetwork:
         """Fine-tune, or train from scratch."""

@@ -69,7 +69,7 @@ class Wave:
         return Waveform(do_normalise=bool(fields.get("do_normalize", True)))
 
     def convolutional(self, fields: dict[str, Any], precision: Precision) -> FrontEnd:
-        """The front end once the convolutions are frozen, which then let finished features pass."""
+        """The front end once the convolutions are frozen, which then return finished features unchanged."""
         convolutions = self.base.feature_extractor
         frozen.pass_convolutions(self.base)
         return Convolutional(
@@ -96,10 +96,10 @@ class Wave:
             below: number of layers that were cut off.
         """
         under = self._split(features) if below else []
-        # transformers masks its input in place, which a view cannot be.
+        # transformers masks its input in place, and a view of a split must not be modified.
         above = under[-1].clone() if under else features
         found: tuple[Tensor, ...] = self.base(above, output_hidden_states=True).hidden_states
-        # Layers that were cut off let the highest state pass, and stand in the list as copies of it.
+        # Layers that were cut off return their input, so the list repeats the highest state for them.
         return (*under[:-1], *found[len(under) - 1 :]) if under else found
 
     def logits(self, features: Tensor, below: int) -> Tensor:
@@ -141,7 +141,7 @@ class Bert(Wave):
         return Extractor(preprocessor.extractor("wav2vec2-bert", fields))
 
     def convolutional(self, fields: dict[str, Any], precision: Precision) -> FrontEnd:
-        """The checkpoint's log-mel: no convolutions lie before the layers."""
+        """The checkpoint's log-mel: there are no convolutions before the layers."""
         return self.frontend(fields)
 
     def masked_frames(self, features: Tensor) -> int | None:

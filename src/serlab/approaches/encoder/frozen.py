@@ -1,7 +1,7 @@
-"""Speech encoders cut in two: frozen layers below, which a front end computes once, and trained layers above.
+"""Speech encoders cut in two: frozen lower layers, which a front end computes once, and trained upper layers.
 
-transformers' forward pass stays in charge of the upper part (masks, LayerDrop, heads): the frozen modules are told to
-let finished features pass. So whatever plain transformers computes on the whole encoder is computed here in two steps.
+transformers' forward pass still runs the upper part (masks, LayerDrop, heads): the frozen modules return finished
+features unchanged. So serlab computes in two steps what plain transformers computes on the whole encoder.
 Masks over time and features, which transformers applies below its first layer, apply to the finished features.
 """
 
@@ -51,13 +51,13 @@ def _plain(value: Any) -> Any:
 
 
 def pass_convolutions(base: Any) -> None:
-    """Let finished convolutional features (batch, frames, channels) pass; waveforms (batch, samples) are encoded."""
+    """Return finished convolutional features (batch, frames, channels) unchanged; encode waveforms (batch, samples)."""
     encoder = base.feature_extractor
     encoder.forward = lambda x: x.transpose(1, 2) if x.dim() == 3 else _own(encoder)(x)
 
 
 def pass_layers(base: Any, count: int) -> None:
-    """Let the states (batch, frames, dim) after the lowest ``count`` layers pass through everything below.
+    """Make everything below layer ``count`` return its input: the states (batch, frames, dim) of that layer.
 
     Args:
         base: an encoder of the wav2vec2 family: wav2vec2, HuBERT, WavLM, data2vec-audio, wav2vec2-BERT.
@@ -79,7 +79,7 @@ def _passing(layer: Any, hidden_states: Tensor, **given: Any) -> Any:
         return hidden_states
     bias = given["position_bias"]
     if bias is None:
-        # WavLM's first layer makes the position bias that all layers share.
+        # WavLM's first layer computes the position bias that all layers share.
         batch, frames, _ = hidden_states.shape
         bias = layer.attention.compute_bias(frames, frames).repeat(batch, 1, 1)
     return hidden_states, bias
@@ -118,12 +118,12 @@ def states_below(base: Any, count: int, values: Tensor) -> list[Tensor]:
 
 
 def _own(module: nn.Module) -> Callable[..., Any]:
-    """A module's computation, whatever its forward was told to let pass."""
+    """A module's original computation, even if its forward was replaced."""
     return partial(type(module).forward, module)
 
 
 def norm_comes_first(base: Any) -> bool:
-    """Whether the encoder's layer norm stands below its layers (wav2vec2-base) and not above them (large models)."""
+    """Whether the encoder's layer norm is below its layers (wav2vec2-base), not above them (large models)."""
     return not type(base.encoder).__name__.endswith("StableLayerNorm")
 
 

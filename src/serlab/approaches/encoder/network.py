@@ -1,6 +1,6 @@
 """Speech encoders of transformers as classifiers that serlab trains: the wav2vec2 family, wav2vec2-BERT, Whisper.
 
-The network is transformers' own classification model. Where its convolutional encoder is frozen, that part moves
+The network is transformers' own classification model. If its convolutional encoder is frozen, that part moves
 into the front end and the model receives finished convolutional features. Whisper runs on the clip's own length
 (the first positions of its table) and pools over real frames, instead of over 30 s of mostly silence.
 """
@@ -57,7 +57,7 @@ class SpeechEncoder(Network):
         self.family = family_of(hf)
         self.longest = self.family.longest
         dropout.install(hf)
-        # A plain tuple: as a module of its own it would stand twice in the state.
+        # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(self.family.layers)
         self.head = None
         if structure.head.kind == "pooled":
@@ -96,7 +96,7 @@ class SpeechEncoder(Network):
 
     @contextmanager
     def _masks_that_fit(self, features: Tensor) -> Iterator[None]:
-        """Leave a batch unmasked that is shorter than transformers' time mask, which would be refused."""
+        """Do not mask a batch that is shorter than transformers' time mask, which would raise an error."""
         config, kept = self.hf.config, getattr(self.hf.config, "apply_spec_augment", False)
         frames = self.family.masked_frames(features) if self.training and kept else None
         if frames is not None:
@@ -120,14 +120,14 @@ class SpeechEncoder(Network):
         return len(self.layers) - 1 - int(layer.group(1)) if layer else len(self.layers)
 
     def train(self, mode: bool = True) -> SpeechEncoder:
-        """Switch to training; what is frozen is never touched, since a front end may be computing with it."""
+        """Switch the mode; frozen parts stay in evaluation mode, because a front end may be using them."""
         for module in self.modules():
             if module not in self.resting:
                 module.training = mode
         return self
 
     def save_weights(self, folder: Path) -> None:
-        """Write a transformers folder; a pooled head's tensors lie in the same file."""
+        """Write a transformers folder; a pooled head's tensors are in the same file."""
         state = self.hf.state_dict()
         if self.head is not None:
             state |= {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
@@ -135,7 +135,7 @@ class SpeechEncoder(Network):
         write_json(folder / "preprocessor_config.json", self.preprocessor)
 
     def _check_masks(self) -> None:
-        """Refuse masks over features that are wider than the features: training would end with them."""
+        """Refuse masks over features that are wider than the features; they would fail in training."""
         config = self.hf.config
         length = getattr(config, "mask_feature_length", 0)
         if getattr(config, "mask_feature_prob", 0) > 0 and not 1 <= length <= config.hidden_size:
@@ -149,10 +149,10 @@ class SpeechEncoder(Network):
         if count > len(self.layers):
             raise UserError(f"model.freeze_layers is {count}; the encoder has {len(self.layers)}.")
         if count and not self.family.can_freeze_layers:
-            raise UserError(f"model.freeze_layers is not for {self.hf.config.model_type}; leave it at 0.")
+            raise UserError(f"model.freeze_layers does not work with {self.hf.config.model_type}; leave it at 0.")
         names = {*(self.family.convolutions if structure.freeze_conv else ())}
         if count:
-            # Frozen layers above trained ones would make no sense: everything below goes with them.
+            # Everything below a frozen layer is frozen too.
             names |= {*self.family.below_layers()}
         modules = [module for name, module in self.base.named_modules() if name in names]
         self.frozen = (*modules, *self.layers[:count])
@@ -237,7 +237,7 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
     """Build a pretrained encoder with a fresh head.
 
     Raises:
-        UserError: the checkpoint is no speech encoder that serlab trains, or lacks weights of the encoder.
+        UserError: serlab cannot train such a checkpoint, or it lacks weights of the encoder.
         MachineError: the checkpoint is not here and the hub cannot be reached.
     """
     folder = find(settings.checkpoint)
@@ -245,7 +245,7 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
         config = building.read_config(folder, TRAINED, "a speech encoder")
         _check_config(config["model_type"], settings)
         fields = preprocessor.read(folder, config, default=True)
-        # What a checkpoint was pretrained with, and layers that a recipe leaves out, have no place here.
+        # Pretraining heads, and layers that a recipe leaves out, are not loaded.
         hf = building.build(
             folder,
             config,
@@ -302,7 +302,7 @@ def _head_fields(settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _check_config(kind: str, settings: Settings) -> None:
-    """Refuse fields that transformers would take and never read."""
+    """Refuse fields that transformers would accept and ignore."""
     known = AutoConfig.for_model(kind).to_dict()
     for name in settings.config:
         if name not in known:

@@ -36,7 +36,7 @@ class PooledHead(nn.Module):
         )
 
     def build(self, dim: int) -> int:
-        """Make the pooling's own layers, if any.
+        """Create the pooling's layers, if any.
 
         Args:
             dim: width of the frames.

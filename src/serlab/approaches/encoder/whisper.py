@@ -14,7 +14,7 @@ SECONDS = 0.02
 
 
 def parts(frames: int, positions: int) -> list[tuple[int, int]]:
-    """Cut a long clip into like parts that the table of positions covers.
+    """Cut a long clip into equal parts that the table of positions covers.
 
     Args:
         frames: number of states.
@@ -58,7 +58,7 @@ def states_below(encoder: Any, count: int, features: Tensor) -> list[Tensor]:
 
 
 def states_above(encoder: Any, below: Sequence[Tensor], start: int) -> tuple[Tensor, ...]:
-    """All states that can be told, the last one normalised: ``below`` and the outputs of the layers from ``start``."""
+    """All states, the last one normalised: ``below`` and the outputs of the layers from ``start``."""
     states = list(below)
     for layer in encoder.layers[start:]:
         states.append(layer(states[-1], None))

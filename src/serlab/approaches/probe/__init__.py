@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Approach, FitContext, History, Identity, Saved, Subset, Supports
-from serlab.core import UserError
+from serlab.approaches.base import Approach, FitContext, History, Pretrained, Saved, Subset, Supports
+from serlab.core import UserError, argument
 
 if TYPE_CHECKING:
     from serlab.approaches.probe.regression import Probe
@@ -66,23 +66,13 @@ class FittedProbe:
             self.frontend.encoder.save_weights(folder / "encoder")
 
 
-class LinearProbe:
+class LinearProbe(Pretrained):
     """The approach."""
 
     settings = Settings
     titles = ("a probe", "probes")
     # The encoder below a probe computes in some precision.
     supports = Supports(dev=True, heeded=frozenset({"training.precision"}))
-
-    def identity(self, settings: Settings) -> Identity:
-        """The encoder's weights."""
-        return Identity.of(settings.checkpoint)
-
-    def precision(self, asked: str) -> str:
-        """What this machine computes in."""
-        from serlab.core.precision import resolve
-
-        return resolve(asked)
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedProbe:
         """Fit a probe for each layer and C and keep the best on dev; without dev, the one that is fixed."""
@@ -131,8 +121,8 @@ def _chosen(context: FitContext) -> tuple[int, float]:
     """Layer and C that dev subsets have chosen elsewhere."""
     if context.fixed.layer is None or context.fixed.penalty is None:
         raise UserError(
-            f"{context.recipe} chooses its layer and C on a dev side, and --all leaves none; name a comparison that "
-            "has chosen them with --quote."
+            f"{context.recipe} chooses its layer and C on a dev subset, and there is none; name a comparison that has "
+            f"chosen them with {argument('quote')}."
         )
     return context.fixed.layer, context.fixed.penalty
 

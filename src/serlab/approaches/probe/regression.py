@@ -35,7 +35,7 @@ class Probe(FittedArrays):
         bias: shape (K,).
         layer: index of the layer, as chosen.
         penalty: C (inverse strength of the L2 penalty), as chosen.
-        dev_uar: UAR on the fold's dev side that chose them; 0 where they were fixed beforehand.
+        dev_uar: UAR on the fold's dev subset that chose them; 0 if they were fixed beforehand.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {
@@ -61,7 +61,7 @@ class Probe(FittedArrays):
         n_labels: int,
         penalties: Sequence[float],
     ) -> Self:
-        """Fit on the training side for each layer and C; keep the one with the best UAR on dev.
+        """Fit on the train subset for each layer and C; keep the one with the best UAR on dev.
 
         Nothing is fitted on dev.
 
@@ -82,7 +82,9 @@ class Probe(FittedArrays):
         check_training(features, targets, n_labels, at_least=1)
         check_width(dev_features, features[0])
         if not len(dev_targets):
-            raise UserError("the dev side has no clip to choose the probe's layer by; choose another protocol.")
+            raise UserError(
+                "the dev subset is empty, so no layer can be chosen for the probe; choose another protocol."
+            )
         fits = []
         with bar("fitting probes", features.shape[1]) as progress:
             for layer in range(features.shape[1]):

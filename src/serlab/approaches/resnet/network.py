@@ -96,7 +96,7 @@ class ResNet(Network):
             try:
                 stored.check_like(folder, state, network.state_dict())
             except UserError as error:
-                raise UserError(f"{folder} is no ResNet18 with the standard stem: {error}") from error
+                raise UserError(f"{folder} is not a ResNet18 with the standard stem: {error}") from error
             network.load_state_dict(state)
 
     def save_weights(self, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Support vector machines with an RBF kernel, one against one, and what turns their decision values into logits.
 
-Two ways: the machine's own decision under one temperature, and, for models trained before, a logistic regression over
-the pairs' decision values. The regression has K (K - 1) / 2 weights per label and is fitted on held-out clips alone, so
-that where few speakers own a label its answer can contradict the machine's; nothing new should be trained with it.
+Two ways: the machine's own decision under one temperature and, for the first version, a logistic regression over the
+pairs' decision values. The regression has K (K - 1) / 2 weights per label and is fitted on held-out clips alone; if a
+label has few speakers, its answer can contradict the machine's. Do not train new models with it.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ class SupportVectors(FittedArrays):
     ) -> Self:
         """Choose C and gamma on held-out training speakers, calibrate on the same, fit on all clips.
 
-        Up to three inner folds, grouped by speaker and stratified by label; by label alone where fewer than two
-        speakers are known, or where some of them own all clips of all labels but one: then no temperature is fitted.
+        Up to three inner folds, grouped by speaker and stratified by label; by label alone if fewer than two
+        speakers are known, or if some of them have all clips of all labels but one; then no temperature is fitted.
         The machine weighs labels equally (``class_weight="balanced"``).
 
         Args:
             features: of the training clips, shape (n, d).
             targets: label indices, shape (n,).
-            speakers: speaker of each clip, empty where unknown.
+            speakers: speaker of each clip, empty if unknown.
             n_labels: length K of the full label list.
             seed: deals speakers to the inner folds.
             penalties: values of C to choose from; of equal scores the first wins.
@@ -174,7 +174,7 @@ class SupportVectors(FittedArrays):
     @staticmethod
     @abstractmethod
     def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
-        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false where their speakers were known."""
+        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false if their speakers were known."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,9 +184,9 @@ class SupportVectorClassifier(SupportVectors):
     The label of the highest logit is scikit-learn's ``SVC(break_ties=True).predict``, whatever the temperature.
 
     Attributes:
-        temperature: above 0, shared by all labels, fitted on held-out training speakers (Guo et al. 2017); 1 where
+        temperature: above 0, shared by all labels, fitted on held-out training speakers (Guo et al. 2017); 1 if
             that is not possible, see :attr:`calibrated`.
-        calibrated: 1 where the temperature was fitted, else 0.
+        calibrated: 1 if the temperature was fitted, else 0.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {**SupportVectors.AXES, "temperature": "", "calibrated": ""}
@@ -196,7 +196,7 @@ class SupportVectorClassifier(SupportVectors):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """C, gamma, the inner UAR that chose them, and the temperature (None where none could be fitted)."""
+        """C, gamma, the inner UAR that chose them, and the temperature (None if none could be fitted)."""
         return {**super().chosen, "temperature": float(self.temperature) if self.calibrated else None}
 
     def logits(self, features: Floats) -> Array:
@@ -212,7 +212,7 @@ class SupportVectorClassifier(SupportVectors):
 
     @staticmethod
     def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
-        # A clip whose label its machine had not seen is wrong at every temperature and says nothing about it.
+        # A clip whose label its machine has not seen is wrong at every temperature, so it carries no information.
         known = seen[np.arange(len(targets)), targets]
         temperature = TEMPERATURES[1]
         if known.any():
@@ -347,7 +347,7 @@ def _inner_folds(
     folds = _deal(targets, groups, n_labels, seed)
     if all(len(np.unique(targets[~held])) > 1 for held in folds):
         return folds, True
-    say("too few training speakers own a label to hold them out; C and gamma are chosen on clips of known speakers.")
+    say("too few training speakers have each label; C and gamma are chosen on held-out clips, not speakers.")
     return _deal(targets, alone, n_labels, seed), False
 
 
@@ -372,7 +372,7 @@ def _fit_machine(inputs: Array, targets: Targets, penalty: float, gamma: float) 
 
 
 def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
-    """Decision values of all pairs of the full label list; 0 where the machine has not seen one of the two."""
+    """Decision values of all pairs of the full label list; 0 if the machine has not seen one of the two."""
     column = {pair: index for index, pair in enumerate(combinations(range(n_labels), 2))}
     known = [column[pair] for pair in combinations(machine.classes_.tolist(), 2)]
     values = np.zeros((len(inputs), len(column)))
@@ -381,7 +381,7 @@ def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
 
 
 def _pair_coefficients(machine: Any) -> Array:
-    """Spread libsvm's compact coefficients to one column a pair of labels.
+    """Spread libsvm's compact coefficients to one column per pair of labels.
 
     A support vector of label i has K - 1 coefficients, one for each other label j: row j - 1 where j > i, else j.
     """

@@ -6,7 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,9 @@ from serlab.core import FindingsError, MachineError
 from serlab.frontends.logmel import LogMelSettings
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation, Training
-from serlab.training import trainer
+from serlab.training import loop
 from serlab.training.batches import TrainingBatches
-from serlab.training.trainer import fit, own_randomness, parameter_groups
+from serlab.training.loop import Checkpoint, fit, own_randomness, parameter_groups
 
 LABELS = ("high", "low")
 SMALL = ResNetModel(
@@ -106,8 +106,8 @@ def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Traini
         scored.append(float((score(network, features, "fp32").argmax(axis=1) == targets).mean()))
         return scored[-1]
 
-    history = fit(
-        network, batches, dev_uar, training=training, precision="fp32", seed=3, folder=folder, title="training"
+    history = asdict(
+        fit(network, batches, dev_uar, training=training, precision="fp32", seed=3, folder=folder, title="training")
     )
     return network, history, score(network, features, "fp32")
 
@@ -143,13 +143,40 @@ def test_a_checkpoint_that_a_kill_left_half_written_is_passed_over(files: tuple[
     undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         train("resnet", files, tmp_path / "b", SETTINGS, stop_after=2)
-    half = tmp_path / "b" / "checkpoint-9999"
+    half = tmp_path / "b" / "unfinished"
     half.mkdir()
-    (half / "trainer_state.json").write_text('{"global_step": 99')
+    (half / "model.safetensors").write_bytes(b"half")
 
     resumed = train("resnet", files, tmp_path / "b", SETTINGS)
 
     np.testing.assert_array_equal(undisturbed[2], resumed[2])
+    assert not half.exists()
+
+
+def test_a_checkpoint_whose_removal_a_kill_interrupted_is_passed_over(
+    files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        train("resnet", files, tmp_path / "b", SETTINGS, stop_after=3)
+    (tmp_path / "b" / "epoch1").mkdir(exist_ok=True)
+    (tmp_path / "b" / "epoch1" / "state.json").unlink(missing_ok=True)
+
+    resumed = train("resnet", files, tmp_path / "b", SETTINGS)
+
+    np.testing.assert_array_equal(undisturbed[2], resumed[2])
+
+
+def test_checkpoints_hold_no_pickle_and_only_the_best_and_the_last_stay(
+    files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    _, history, _ = train("resnet", files, tmp_path, replace(SETTINGS, epochs=6))
+    folders = {path.name for path in tmp_path.iterdir()}
+    assert folders == {f"epoch{history['best_epoch']}", "epoch6"}
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".safetensors", ".json"}
+    last = Checkpoint.last(tmp_path)
+    assert last is not None
+    assert last.epochs == history["epochs"]
 
 
 @pytest.mark.parametrize("select", ["best", "last"])
@@ -256,7 +283,7 @@ def test_the_bar_counts_steps_of_the_optimiser(
         counted.total = total
         yield counted
 
-    monkeypatch.setattr(trainer, "bar", bar)
+    monkeypatch.setattr(loop, "bar", bar)
     train("resnet", files, tmp_path, Training(epochs=3, batch_size=4, accumulate=3))
     assert counted.done == counted.total == 6
 
@@ -306,16 +333,16 @@ def test_learning_rates_by_depth_and_no_decay_on_norms_and_biases() -> None:
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"]["weight_decay"] == 0.1
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt", "trainer_state.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_file_of_a_checkpoint_that_the_system_refuses_is_the_machine_s_fault(
     name: str, files: tuple[ClipFile, ...], tmp_path: Path
 ) -> None:
     settings = replace(SETTINGS, epochs=1)
     train("resnet", files, tmp_path / "whole", settings)
-    (whole,) = (tmp_path / "whole").glob("checkpoint-*")
+    (whole,) = (tmp_path / "whole").glob("epoch*")
     sizes = sorted(path.stat().st_size for path in whole.iterdir())
     size = (whole / name).stat().st_size
-    assert size == sizes[-1] or name != "optimizer.pt"
+    assert size == sizes[-1] or name != "optimizer.safetensors"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
     try:

@@ -1,0 +1,45 @@
+"""Locks between processes: a lock file beside what is worked on. The system drops the lock when its process dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from serlab.core import UserError
+from serlab.core.files import unwritable
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes from working on ``path`` during the block.
+
+    Args:
+        path: a file or folder, which need not exist; missing parent folders are made.
+        wait: wait until no other process has the lock. The lock file then stays, because processes
+            wait on it.
+
+    Raises:
+        UserError: another process has the lock, and ``wait`` is False.
+        MachineError: the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        raise UserError(f"another process is working on {path}; wait until it has finished.") from None
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        if not wait:
+            # Before the release: afterwards it may be another process's lock. Windows refuses, and
+            # removes it later.
+            with suppress(OSError):
+                file.unlink()
+        lock.release()

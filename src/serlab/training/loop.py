@@ -1,0 +1,333 @@
+"""The training loop: epochs of AdamW steps, each followed by a dev score and a checkpoint.
+
+Everything random in a step is keyed by (seed, step, batch, process), so an interrupted training
+that goes on from its last checkpoint equals an undisturbed one. With several processes, each
+computes its share of every batch, and DistributedDataParallel sums the gradients. Before each
+backward pass the processes exchange their part of the loss: all of them know the loss of the batch,
+and a failure in one stops all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from serlab.approaches.base import History
+from serlab.approaches.network import Network
+from serlab.core import FindingsError, argument, setting
+from serlab.core.files import unwritable
+from serlab.core.precision import Precision, autocast, device, without_tf32
+from serlab.core.progress import Bar, bar
+from serlab.core.randomness import keyed_seed
+from serlab.recipes import Training
+from serlab.training import processes
+from serlab.training.batches import Batch, TrainingBatches
+from serlab.training.memory import freed_memory_kept
+
+_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+Epoch = dict[str, float]
+"""``epoch`` (from 1), ``loss`` and, with a dev split, ``dev_uar``."""
+
+
+def fit(
+    network: Network,
+    batches: TrainingBatches,
+    score: Callable[[], float] | None,
+    *,
+    training: Training,
+    precision: Precision,
+    seed: int,
+    folder: Path,
+    title: str,
+    last_epoch: int | None = None,
+) -> History:
+    """Train a network in place.
+
+    Args:
+        network: the network, on its device; it ends with the weights of the selected epoch.
+        batches: the training batches; this process's share of each.
+        score: UAR of the network on the dev split, the same number in every process. None without a
+            dev split: the last epoch is kept.
+        training: the recipe's settings.
+        precision: of the matrix products.
+        seed: the run's seed.
+        folder: private folder for checkpoints. Training goes on from the last one in it. Only the
+            first process writes there.
+        title: label of the progress bar.
+        last_epoch: stop after this epoch; the learning rate still follows the schedule of all
+            epochs.
+
+    Raises:
+        FindingsError: the loss is not finite.
+        MachineError: a checkpoint cannot be written.
+    """
+    if score is None:
+        training = replace(training, select="last", patience=0)
+    last_epoch = min(last_epoch or training.epochs, training.epochs)
+    learner = _Learner.of(network, batches, training, precision, seed)
+    checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
+    if checkpoint.epochs:
+        checkpoint.restore(folder, network, learner.optimizer)
+    epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
+    done, total = len(epochs) * learner.steps_per_epoch, last_epoch * learner.steps_per_epoch
+    with bar(title, total, done) as progress, closing(batches), without_tf32(), freed_memory_kept():
+        note = ""
+        while len(epochs) < last_epoch and not _ran_out(epochs, training.patience):
+            epoch: Epoch = {"epoch": len(epochs) + 1}
+            epoch["loss"] = train_epoch(learner, batches, len(epochs), progress, note)
+            if score is not None:
+                epoch["dev_uar"] = validate(network, score)
+                note = f"epoch {len(epochs) + 1}: dev UAR {epoch['dev_uar']:.3f}"
+            epochs = [*epochs, epoch]
+            if processes.share()[0] == 0:
+                kept = _selected(epochs, training)
+                Checkpoint(epochs, earlier + time.monotonic() - start).save(folder, network, learner.optimizer, kept)
+            processes.exchange(None)
+    best = _selected(epochs, training)
+    if best < len(epochs):
+        network.load_state_dict(load_file(_folder_of(folder, best) / _WEIGHTS))
+    selection = "best dev UAR" if training.select == "best" else "last epoch"
+    return History(selection, epochs, best, earlier_seconds=earlier)
+
+
+def train_epoch(learner: _Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:
+    """Take every step of an epoch (from 0); the mean loss per step."""
+    batches.set_epoch(epoch)
+    ready, losses, step = iter(batches), [], epoch * learner.steps_per_epoch
+    while members := list(islice(ready, learner.training.accumulate)):
+        losses.append(_step(learner, members, step))
+        step += 1
+        progress.advance(note=note)
+    return math.fsum(losses) / len(losses)
+
+
+def validate(network: Network, score: Callable[[], float]) -> float:
+    """Score the network on the dev split.
+
+    Running statistics of batch norms differ between processes; every process takes those of the
+    first.
+    """
+    for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
+        network.get_buffer(name).copy_(buffer)
+    return score()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What an interrupted training goes on from: epochs and seconds so far, weights and optimiser state.
+
+    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. It gets its name when it is
+    complete.
+    """
+
+    epochs: list[Epoch]
+    seconds: float
+
+    @classmethod
+    def last(cls, folder: Path) -> Checkpoint | None:
+        """The newest checkpoint of a folder."""
+        newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
+        return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
+
+    def save(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer, selected: int) -> None:
+        """Write the checkpoint; of the others only the ``selected`` epoch's stays.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
+        new, target = folder / "unfinished", _folder_of(folder, len(self.epochs))
+        state = optimizer.state_dict()["state"]
+        moments = {f"{number}.{name}": part for number, parts in state.items() for name, part in parts.items()}
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True)
+            _save(network.state_dict(), new / _WEIGHTS)
+            _save(moments, new / _OPTIMIZER)
+            (new / _STATE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+            new.replace(target)
+        except (OSError, SafetensorError) as error:
+            raise unwritable(folder, error) from error
+        for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def restore(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
+        """Load weights and optimiser state."""
+        path = _folder_of(folder, len(self.epochs))
+        network.load_state_dict(load_file(path / _WEIGHTS))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in load_file(path / _OPTIMIZER).items():
+            number, _, name = key.partition(".")
+            like = parameters[int(number)]
+            # The fused step needs moments with the strides of their parameter, e.g. channels last.
+            part = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            state.setdefault(int(number), {})[name] = part
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
+
+def _folder_of(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch{epoch}"
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    # Safetensors needs plain strides, and a ResNet keeps its channels last.
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """What a step needs.
+
+    Attributes:
+        model: the network, in DistributedDataParallel if there are several processes.
+        optimizer: AdamW.
+        rates: base learning rate of each of the optimiser's groups.
+        steps_per_epoch: optimiser steps.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    rates: list[float]
+    steps_per_epoch: int
+    training: Training
+    precision: Precision
+    seed: int
+
+    @classmethod
+    def of(
+        cls, network: Network, batches: TrainingBatches, training: Training, precision: Precision, seed: int
+    ) -> _Learner:
+        groups = parameter_groups(network, training)
+        # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to
+        # rounding.
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        steps = -(-len(batches) // training.accumulate)
+        rates = [group["lr"] for group in groups]
+        return cls(processes.parallel(network), optimizer, rates, steps, training, precision, seed)
+
+
+def _step(learner: _Learner, members: list[Batch], step: int) -> float:
+    """Take one step of the optimiser on the mean loss of all clips of its batches; that loss."""
+    clips = sum(batch["clips"] for batch in members)
+    model, training = learner.model, learner.training
+    _, world = processes.share()
+    losses = []
+    for number, batch in enumerate(members):
+        _seed_step(learner.seed, step, number)
+        model.train()
+        # Only the last backward pass of a step exchanges gradients.
+        no_sync = getattr(model, "no_sync", nullcontext) if number + 1 < len(members) else nullcontext
+        with no_sync():
+            part = _loss(learner, batch) / clips
+            losses.append(math.fsum(processes.exchange(part.item())))
+            if not math.isfinite(losses[-1]):
+                raise FindingsError(
+                    f"the loss is not finite in epoch {1 + step // learner.steps_per_epoch}: training diverged; lower "
+                    f"{setting('training.learning_rate')} or use {argument('precision', 'fp32')}."
+                )
+            with processes.summing_gradients():
+                # DistributedDataParallel takes the mean over the processes, and this is a sum.
+                (world * part).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
+    factor = schedule(training, step, learner.steps_per_epoch)
+    for group, rate in zip(learner.optimizer.param_groups, learner.rates, strict=True):
+        group["lr"] = rate * factor
+    learner.optimizer.step()
+    learner.optimizer.zero_grad()
+    return math.fsum(losses)
+
+
+def _seed_step(seed: int, step: int, batch: int) -> None:
+    """Seed the global generators, which dropout, LayerDrop and transformers' feature masks draw from."""
+    rank, _ = processes.share()
+    place = [f"batch {batch}, process {rank}"] if batch or rank else []
+    key = keyed_seed(seed, step, "step", *place)
+    torch.manual_seed(key)
+    np.random.seed(key % 2**32)  # noqa: NPY002
+
+
+def _loss(learner: _Learner, batch: Batch) -> Tensor:
+    """Sum over this process's clips; 0, with a gradient of 0, if it has none."""
+    with autocast(learner.precision):
+        logits = learner.model(batch["features"].to(device()))
+    targets, smoothing = batch["targets"].to(device()), learner.training.label_smoothing
+    loss = nn.functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing, reduction="sum")
+    weighted: Tensor = loss * batch["weight"]
+    return weighted
+
+
+def schedule(training: Training, step: int, steps_per_epoch: int) -> float:
+    """Factor on the learning rate of a step (from 0).
+
+    >>> [schedule(Training(epochs=2, warmup=0.5), step, 2) for step in range(4)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
+    if training.schedule == "step":
+        return training.schedule_factor ** (step // steps_per_epoch)
+    steps = training.epochs * steps_per_epoch
+    warmup = math.ceil(training.warmup * steps)
+    if step < warmup:
+        return step / warmup
+    if training.schedule == "constant":
+        return 1.0
+    done = (step - warmup) / max(1, steps - warmup)
+    return 1.0 - done if training.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def parameter_groups(network: Network, training: Training) -> list[dict[str, Any]]:
+    """Optimiser groups: learning rate by depth, no weight decay on norms and biases."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        depth = network.depth_of(name)
+        if depth is None:
+            rate = training.head_learning_rate or training.learning_rate
+        else:
+            rate = training.learning_rate * training.layer_decay**depth
+        decay = training.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
+
+
+def _selected(epochs: list[Epoch], training: Training) -> int:
+    """Number of the epoch to keep; of equally good ones the first."""
+    if training.select == "last":
+        return len(epochs)
+    return 1 + int(np.argmax([epoch["dev_uar"] for epoch in epochs]))
+
+
+def _ran_out(epochs: list[Epoch], patience: int) -> bool:
+    """Whether so many epochs have passed without a better dev UAR."""
+    if not patience or not epochs:
+        return False
+    return len(epochs) - 1 - int(np.argmax([epoch["dev_uar"] for epoch in epochs])) >= patience
+
+
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Seed torch's global generator for the block; leave the caller's generators as they were."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.random.set_rng_state(states[2])
