@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from serlab.evaluation.counts import SpeakerCounts
-from serlab.evaluation.influence import StandardError, standard_error
-from serlab.evaluation.metrics import METRICS, Metric, Scores, whole_matrices
+from serlab.evaluation.influence import StandardError, freedom_together, standard_error, training_variances
+from serlab.evaluation.metrics import METRICS, Scores, whole_matrices
 from serlab.evaluation.resampling import (
     LEVEL,
     MOST_INCOMPLETE,
@@ -49,10 +49,14 @@ class Difference(Interval):
         inner_low: lower end of the 90 % interval, which decides equivalence; None if there is no
             interval.
         inner_high: upper end.
+        p: two-sided p of zero, by inverting the 95 % interval; None if there is no interval.
+        freedom: degrees of freedom of the intervals, of speakers and trainings together.
     """
 
     inner_low: float | None = None
     inner_high: float | None = None
+    p: float | None = None
+    freedom: float | None = None
 
 
 def intervals(counts: SpeakerCounts, *, resampling: Resampling = STANDARD) -> dict[str, Interval]:
@@ -92,8 +96,16 @@ def differences(
     if reason:
         return {key: Difference(value, None, None, reason) for key, value in values.items()}
     return {
-        key: Difference(value, *samples[key].ends(LEVEL), "", *samples[key].ends(EQUIVALENCE_LEVEL))
+        key: Difference(
+            value,
+            *sample.ends(LEVEL),
+            "",
+            *sample.ends(EQUIVALENCE_LEVEL),
+            p=sample.p(),
+            freedom=sample.freedom,
+        )
         for key, value in values.items()
+        for sample in (samples[key],)
     }
 
 
@@ -144,7 +156,7 @@ class _Sample:
         side = below if self.value > 0 else above
         if self.value == 0 or side == 0:
             return float(self.value == 0)
-        return float(2 * stdtr(self._freedom, -abs(self.value) / side * self._quantile(LEVEL)))
+        return float(2 * stdtr(self.freedom, -abs(self.value) / side * self._quantile(LEVEL)))
 
     def _distances(self, level: float) -> tuple[float, float]:
         """How far the ends lie from the estimate.
@@ -165,16 +177,12 @@ class _Sample:
         return below, above
 
     def _quantile(self, level: float) -> float:
-        return float(-stdtrit(self._freedom, (1 - level) / 2))
+        return float(-stdtrit(self.freedom, (1 - level) / 2))
 
     @cached_property
-    def _freedom(self) -> float:
+    def freedom(self) -> float:
         """Degrees of freedom of both levels together."""
-        of_speakers, of_training = self.over_speakers.error**2, self.trainings.sum()
-        if not of_training:
-            return self.over_speakers.freedom
-        parts = of_speakers**2 / self.over_speakers.freedom + np.sum(self.trainings**2) / (self.seeds - 1)
-        return float((of_speakers + of_training) ** 2 / parts)
+        return freedom_together(self.over_speakers, self.trainings, self.seeds)
 
 
 def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dict[str, float], dict[str, _Sample], str]:
@@ -206,25 +214,10 @@ def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dic
             replicates=_signed([metric.score(each[complete]) for each in drawn[metric.statistics]]),
             speakers=speakers,
             over_speakers=over_speakers,
-            trainings=np.concatenate([_of_trainings(term, metric) for term in terms]),
+            trainings=np.concatenate([training_variances(term, metric) for term in terms]),
             seeds=len(terms[0].seeds),
         )
     return values, samples, ""
-
-
-def _of_trainings(term: SpeakerCounts, metric: Metric) -> Scores:
-    """The variance that each fold's trainings give to a score's mean over seeds, shape (folds,).
-
-    It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere,
-    divided by the number of seeds; zero if the seeds did not judge the same clips.
-    """
-    if len(term.seeds) == 1 or not term.seeds_comparable:
-        return np.zeros(len(term.folds))
-    by_fold = term.of_folds(metric)
-    mean = by_fold.mean(axis=0)
-    scores = metric.score(by_fold - mean + mean.sum(axis=0))
-    variances: Scores = scores.var(axis=0, ddof=1) / len(term.seeds)
-    return variances
 
 
 def _drawn(statistics: NDArray[np.number], weights: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What each speaker contributes to a score, and the standard error and degrees of freedom that follow.
+"""What speakers and trainings contribute to a score's variance, and the degrees of freedom of both.
 
 A score is linearised at the pooled confusion matrix: to first order, a speaker changes it by the
 inner product of the speaker's matrix with the score's gradient. The sum of squares of these
@@ -84,6 +84,41 @@ def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> Stan
     inflation = 1 / np.sqrt(1 - share)
     error = np.sqrt(((influence * inflation).sum(axis=1) ** 2).sum())
     return StandardError(float(error), _freedom(clips, total, inflation))
+
+
+def training_variances(term: SpeakerCounts, metric: Metric = UAR) -> NDArray[np.float64]:
+    """The variance that each fold's trainings give to a score's mean over seeds, shape (folds,).
+
+    It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere,
+    divided by the number of seeds. If seeds put clips into folds of their own, all folds count as
+    one. It is zero if the seeds did not judge the same clips.
+
+    Args:
+        term: counts of one recipe.
+        metric: the score.
+    """
+    if len(term.seeds) == 1 or not term.seeds_comparable:
+        return np.zeros(1)
+    by_fold = term.of_folds(metric) if term.same_folds else term.of_speakers(metric).sum(axis=1, keepdims=True)
+    mean = by_fold.mean(axis=0)
+    scores = metric.score(by_fold - mean + mean.sum(axis=0))
+    variances: NDArray[np.float64] = scores.var(axis=0, ddof=1) / len(term.seeds)
+    return variances
+
+
+def freedom_together(of_speakers: StandardError, trainings: NDArray[np.float64], seeds: int) -> float:
+    """Degrees of freedom of speakers and trainings together (Satterthwaite 1946).
+
+    Args:
+        of_speakers: standard error over speakers.
+        trainings: from :func:`training_variances`, of all terms of a difference.
+        seeds: trainings of a fold.
+    """
+    variance = of_speakers.error**2
+    if not trainings.any():
+        return of_speakers.freedom
+    parts = variance**2 / of_speakers.freedom + np.sum(trainings**2) / (seeds - 1)
+    return float((variance + trainings.sum()) ** 2 / parts)
 
 
 def _freedom(clips: NDArray[np.float64], total: NDArray[np.float64], inflation: NDArray[np.float64]) -> float:
