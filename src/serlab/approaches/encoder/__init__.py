@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Subset, Supports
 from serlab.approaches.encoder import heads
 from serlab.core import UserError, unknown
-from serlab.core.settings import check_at_least, check_at_most, check_share
+from serlab.core.settings import added, check_at_least, check_at_most, check_share
 
 if TYPE_CHECKING:
     from serlab.approaches.network import FittedNetwork
@@ -71,6 +71,8 @@ class Settings:
         freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
         freeze_layers: number of lower transformer layers that are not trained.
         head: the classification head.
+        fast_dropout: on a CPU, use the dropout of :mod:`serlab.approaches.dropout` instead of torch's. It
+            draws other numbers; the presets were trained with it.
     """
 
     kind: Literal["encoder"] = "encoder"
@@ -80,6 +82,7 @@ class Settings:
     freeze_conv: bool = True
     freeze_layers: int = 0
     head: HeadSettings = HeadSettings()
+    fast_dropout: bool = added(False, before=True)
 
     def __post_init__(self) -> None:
         """Refuse a model with neither weights nor architecture."""
