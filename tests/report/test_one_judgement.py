@@ -180,9 +180,9 @@ def _check_pair(pair: Any, one: str, other: str, data: dict[str, Any], page: Pag
     opposite = {"better": "worse", "worse": "better"}
     answer = pair.comparison.answer
     assert found["answer"] == (answer if sign == 1 else opposite.get(answer, answer))
-    for key in ("p_holm", "p_wa_holm"):
-        assert found[key] == pytest.approx(getattr(pair, key), abs=1e-9)
-    assert (found["clips"], found["speakers"]) == (pair.clips, pair.speakers)
+    for key in ("p_holm", "p_wa_holm", "p_equivalent_holm", "speakers_needed", "seeds_needed"):
+        assert found[key] == pytest.approx(getattr(pair.comparison, key), abs=1e-9)
+    assert (found["clips"], found["speakers"], found["scope"]) == (pair.clips, pair.speakers, pair.scope)
     assert tuple(found["only"][::sign]) == pair.only
     uneven = "uneven" in {notice["code"] for notice in data["notices"]}
     assert uneven or not any(pair.only)

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from serlab.core import UserError
+from serlab.evaluation.counts import LEAST_SHARED, comparable_rows
 from serlab.evaluation.prepare import PreparedTable
-
-_LEAST_SHARED = 0.5
-"""Both tables must share this part of their rows; as much must be left where only clips of all seeds are kept."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,14 @@ class Joined:
         speakers_known: whether either names the speakers.
         seeds: that both have, as they are called; empty if neither names any, or each has one of another name.
         only: how many clips only the first, and only the second, has under one seed at least.
-        not_of_all_seeds: clips left out because not every seed judges them.
+        uneven_clips: clips left out because not every seed judged them.
     """
 
     rows: tuple[pd.DataFrame, pd.DataFrame]
     speakers_known: bool
     seeds: tuple[int | str, ...]
     only: tuple[int, int]
-    not_of_all_seeds: int
+    uneven_clips: int
 
     @property
     def clips(self) -> int:
@@ -47,14 +45,14 @@ def join(first: PreparedTable, second: PreparedTable, *, by_fold: bool = False) 
     seeds, (one, other) = _with_shared_seeds(first, second)
     keys = ["clip", "fold", "seed"] if by_fold else ["clip", "seed"]
     both = one[keys].merge(other[keys], on=keys)
-    if len(both) < _LEAST_SHARED * max(len(one), len(other)):
+    if len(both) < LEAST_SHARED * max(len(one), len(other)):
         what = "clips" if one["seed"].nunique() == 1 else "predictions of clips"
         raise UserError(
             f"{first.name} and {second.name} share {len(both):,} {what} of {len(one):,} and {len(other):,}; too few "
             "for a comparison: let both models predict the same clips."
         )
     only = (_unshared(one, both, keys), _unshared(other, both, keys))
-    kept = _of_all_seeds(both)
+    kept, uneven = comparable_rows(both)
     one, other = (rows.merge(kept, on=keys).sort_values(keys, ignore_index=True) for rows in (one, other))
     if first.speakers_known and not second.speakers_known:
         other = other.assign(speaker=one["speaker"])
@@ -70,7 +68,7 @@ def join(first: PreparedTable, second: PreparedTable, *, by_fold: bool = False) 
         speakers_known=first.speakers_known or second.speakers_known,
         seeds=seeds,
         only=only,
-        not_of_all_seeds=int(both["clip"].nunique() - kept["clip"].nunique()),
+        uneven_clips=uneven,
     )
 
 
@@ -96,10 +94,3 @@ def _unshared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> int:
     """How many clips have a row that is not shared."""
     marked = rows[keys].merge(both, on=keys, how="left", indicator=True)
     return int(marked.loc[marked["_merge"] == "left_only", "clip"].nunique())
-
-
-def _of_all_seeds(both: pd.DataFrame) -> pd.DataFrame:
-    """The rows of clips that every seed judges; all rows where these would be too few."""
-    judged_by = both.groupby("clip")["seed"].transform("nunique")
-    kept = both[judged_by == both["seed"].nunique()]
-    return kept if kept["clip"].nunique() >= _LEAST_SHARED * both["clip"].nunique() else both

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.claims import Scope, scope_of
+from serlab.evaluation.counts import SpeakerCounts, comparable_rows, count_by_speaker
 from serlab.evaluation.join import join
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
-from serlab.evaluation.paired import PairedComparison, after_holm, compare
+from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.significance import MARGIN
@@ -59,7 +60,10 @@ class Scored:
         learned: whether UAR is above chance, see :func:`serlab.evaluation.learning.has_learned`.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
-        seeds_comparable: False if several seeds judge different clips, so that intervals leave training again out.
+        seeds_comparable: False if several seeds judge different clips, so that intervals leave
+            training again out.
+        uneven_clips: clips left out because not every seed judged them.
+        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
@@ -72,6 +76,8 @@ class Scored:
     clips: int
     speakers: int | None
     seeds_comparable: bool
+    uneven_clips: int
+    scope: Scope
     scores: dict[str, Interval]
     per_class: tuple[LabelScores, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -126,9 +132,8 @@ class PairEvaluation:
         seeds_comparable: as of :class:`Scored`.
         seeds: that both have, as they are called; empty if neither names any, or each has one of another name.
         only: how many clips only the first, and only the second, has under one seed at least.
-        not_of_all_seeds: clips left out because not every seed judges them.
-        p_holm: the comparison's p, adjusted for the number of pairs; None if it was not compared with others.
-        p_wa_holm: McNemar's p of WA, likewise.
+        uneven_clips: as of :class:`Scored`.
+        scope: likewise.
     """
 
     comparison: PairedComparison
@@ -138,9 +143,8 @@ class PairEvaluation:
     seeds_comparable: bool
     seeds: tuple[int | str, ...]
     only: tuple[int, int]
-    not_of_all_seeds: int = 0
-    p_holm: float | None = None
-    p_wa_holm: float | None = None
+    uneven_clips: int
+    scope: Scope
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
@@ -178,9 +182,11 @@ def evaluate(
             contradict each other.
     """
     judged = prepare(table, corpus, labels, side)
-    counts = count_by_speaker(judged.rows, judged.labels)
+    rows, uneven = comparable_rows(judged.rows)
+    judged = replace(judged, rows=rows)
+    counts = count_by_speaker(rows, judged.labels)
     return Evaluation(
-        **vars(score_table(judged, counts, side=side)),
+        **vars(score_table(judged, counts, side=side, uneven_clips=uneven)),
         seeds=None if None in judged.seeds.values() else len(counts.seeds),
         corpus={"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
         unpredicted=len(set(corpus.clips["clip"]) - set(judged.rows["clip"])) if corpus else None,
@@ -194,13 +200,14 @@ def evaluate(
     )
 
 
-def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str) -> Scored:
+def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str, uneven_clips: int) -> Scored:
     """Score one table.
 
     Args:
         table: from :func:`serlab.evaluation.prepare.prepare`.
         counts: the confusion counts of its rows.
         side: of the rows.
+        uneven_clips: how many clips they lack because not every seed judged them.
     """
     scores = intervals(counts, resampling=table.resampling)
     without = absent(counts.by_seed, table.labels)
@@ -213,6 +220,8 @@ def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str) -> Sc
         clips=int(table.rows["clip"].nunique()),
         speakers=len(counts.speakers) if table.speakers_known else None,
         seeds_comparable=counts.seeds_comparable,
+        uneven_clips=uneven_clips,
+        scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
         scores=scores,
         per_class=_per_class(counts.by_seed, table.rows, table.labels),
         confusion=tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0)),
@@ -222,7 +231,7 @@ def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str) -> Sc
 def evaluate_all(
     tables: Sequence[PreparedTable], corpus: Corpus | None = None, *, side: str = "test", margin: float = MARGIN
 ) -> tuple[dict[str, Evaluation], list[PairEvaluation]]:
-    """Judge several tables, and each pair of them, with p adjusted for the number of pairs.
+    """Judge several tables, and each pair of them; answers and p are those of a family of pairs.
 
     Args:
         tables: from :func:`serlab.evaluation.prepare.prepare_all`.
@@ -243,8 +252,8 @@ def evaluate_all(
         for first, second in couples:
             pairs.append(judge_pair(first, second, margin=margin))
             progress.advance()
-    adjusted = after_holm([pair.comparison for pair in pairs])
-    return results, [replace(pair, **vars(each)) for pair, each in zip(pairs, adjusted, strict=True)]
+    together = as_family([pair.comparison for pair in pairs])
+    return results, [replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True) if found]
 
 
 def evaluate_pair(
@@ -301,7 +310,8 @@ def judge_pair(
         seeds_comparable=one.seeds_comparable,
         seeds=joined.seeds,
         only=joined.only,
-        not_of_all_seeds=joined.not_of_all_seeds,
+        uneven_clips=joined.uneven_clips,
+        scope=scope_of(len(one.seeds), comparable=one.seeds_comparable),
     )
 
 

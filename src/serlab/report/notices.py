@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from serlab.evaluation.claims import Scope, scope_text
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
-from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
+from serlab.report.verdict import chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
 
 if TYPE_CHECKING:
@@ -177,32 +178,17 @@ def _about_coverage(
             "warning",
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    yield from _about_seeds(people(corpus["name"]), recipes)
-    uneven = [recipe.title for recipe in recipes if not recipe.seeds_comparable]
-    if uneven:
-        yield _notice(
-            "uneven-seeds",
-            "warning",
-            f"The seeds of {listed(uneven)} are evaluated on different clips, so retraining and other clips cannot be "
-            "told apart: the intervals are about these trained models alone.",
-        )
-
-
-def _about_seeds(who: str, recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
-    """Whether the intervals speak of training again; one truth with :attr:`serlab.report.summary.Report.scope`."""
-    if min(len(recipe.seeds) for recipe in recipes) >= SEEDS_FOR_RECIPES:
-        return
-    widened = [recipe.title for recipe in recipes if recipe.widened]
-    few = "Fewer than three seeds: the" if any(recipe.seeds for recipe in recipes) else "The"
-    if len(widened) == len(recipes):
-        text = (
-            "Fewer than three seeds: the intervals include what training again changes, but so few trainings measure "
-            "it poorly. Findings are about these trained models, not about the recipes."
-        )
-    else:
-        text = f"{few} intervals say how these trained models would do on other {who}, not what training again changes"
-        text += f", except for {listed(widened)}." if widened else "."
-    yield _notice("few-seeds", "note", text)
+    for scope in get_args(Scope):
+        of = [recipe.title for recipe in recipes if recipe.scope == scope]
+        if of and scope != "recipes":
+            yield _notice(
+                "uneven-seeds" if scope == "other clips" else "few-seeds",
+                "warning" if scope == "other clips" else "note",
+                (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
+            )
+    gaps = [f"{counted(r.uneven_clips, 'clip')} of {r.title}" for r in recipes if r.uneven_clips]
+    if gaps:
+        yield _notice("uneven-clips", "note", f"Left out, because not every seed judged them: {listed(gaps)}.")
 
 
 def _about_learning(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from serlab.core.settings import plain
+from serlab.evaluation.claims import Scope
 from serlab.evaluation.counts import Names
 from serlab.evaluation.judge import judge_pair
-from serlab.evaluation.paired import PairedComparison
+from serlab.evaluation.paired import PairedComparison, as_family
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.significance import MARGIN
 from serlab.report.selection import FoldSeed, RecipeRuns, full_grid
@@ -30,12 +31,10 @@ class PairReport:
         seeds: likewise.
         clips: that both have.
         speakers: of these clips, None if they are unknown.
-        seeds_comparable: False if the seeds judge different clips, so that intervals leave training again out.
         only: how many clips of these folds and seeds only the first, and only the second, has.
-        not_of_all_seeds: clips left out because not every seed judges them.
+        uneven_clips: clips left out because not every seed judged them.
         partial: whether one of them has more folds, seeds or clips.
-        p_holm: p of UAR adjusted for the number of pairs, None without p.
-        p_wa_holm: McNemar's p of WA, likewise.
+        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
     """
 
     first: str
@@ -46,18 +45,16 @@ class PairReport:
     seeds: tuple[int | str, ...] = ()
     clips: int = 0
     speakers: int | None = None
-    seeds_comparable: bool = True
     only: tuple[int, int] = (0, 0)
-    not_of_all_seeds: int = 0
+    uneven_clips: int = 0
     partial: bool = False
-    p_holm: float | None = None
-    p_wa_holm: float | None = None
+    scope: Scope = "models"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, with the comparison's fields among the pair's."""
         head: dict[str, Any] = {"first": self.first, "second": self.second, "differences": None, "reason": self.reason}
         if self.comparison is None:
-            return head | {"p_holm": None, "p_wa_holm": None}
+            return head | {"p_holm": None}
         found: dict[str, Any] = plain(self)
         compared: dict[str, Any] = found.pop("comparison")
         return head | compared | {key: value for key, value in found.items() if key not in head}
@@ -72,13 +69,13 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGI
     if first.side != second.side:
         reason = f"one is judged on {first.side}, the other on {second.side}"
         return PairReport(first.name, second.name, reason=reason)
-    tables, shared = (first.table, second.table), first.fold_seeds
+    tables, shared = (first.whole, second.whole), first.fold_seeds
     if not first.foreign:
         shared = tuple(full_grid(set(first.fold_seeds) & set(second.fold_seeds)))
         if not shared:
             reason = "they have no fold and seed in common"
             return PairReport(first.name, second.name, reason=reason, partial=True)
-        tables = (_of_runs(first.table, shared), _of_runs(second.table, shared))
+        tables = (_of_runs(first.whole, shared), _of_runs(second.whole, shared))
         if not set(tables[0].rows["clip"]) & set(tables[1].rows["clip"]):
             return PairReport(first.name, second.name, reason="they have no clip in common", partial=True)
     found = judge_pair(*tables, by_fold=not first.foreign, margin=margin)
@@ -93,11 +90,17 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGI
         seeds=found.seeds,
         clips=found.clips,
         speakers=found.speakers,
-        seeds_comparable=found.seeds_comparable,
         only=found.only,
-        not_of_all_seeds=found.not_of_all_seeds,
+        uneven_clips=found.uneven_clips,
         partial=partial or any(found.only),
+        scope=found.scope,
     )
+
+
+def judged_together(pairs: Sequence[PairReport]) -> tuple[PairReport, ...]:
+    """Pairs that a reader sees beside each other, with the answers that all of them together allow."""
+    together = as_family([pair.comparison for pair in pairs])
+    return tuple(replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True))
 
 
 def _of_runs(table: PreparedTable, shared: Collection[FoldSeed]) -> PreparedTable:

@@ -162,11 +162,6 @@ class RecipeReport(Scored):
     weights: dict[str, tuple[float, float]] | None = None
 
     @property
-    def widened(self) -> bool:
-        """Whether its intervals include what training again changes."""
-        return len(self.seeds) > 1 and self.seeds_comparable
-
-    @property
     def confidence(self) -> Trust:
         """``trust`` of a recipe in a report, where it is always there."""
         assert self.trust is not None
@@ -182,7 +177,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
     """Judge one recipe, without how far to trust it."""
     recorded, labels = recipe.signature["recipe"], recipe.table.labels
     counts = count_by_speaker(recipe.rows, labels)
-    scored = score_table(recipe.table, counts, side=recipe.side)
+    scored = score_table(recipe.table, counts, side=recipe.side, uneven_clips=recipe.uneven_clips)
     uar_of, present = scored.scores["uar"], len(labels) - len(scored.absent)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from serlab.core import UserError, argument
-from serlab.evaluation.counts import Names, check_labels, predicted_of
+from serlab.evaluation.counts import Names, check_labels, comparable_rows, predicted_of
 from serlab.evaluation.prepare import PreparedTable
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
@@ -97,10 +97,28 @@ class RecipeRuns:
         """Whether the runs are parts of a table that serlab did not make."""
         return is_foreign(self.signature)
 
-    @cached_property
+    @property
     def rows(self) -> pd.DataFrame:
         """Rows of the recipe's side over all runs, with ``predicted`` and ``probability`` (of the predicted label)."""
+        return self._comparable[0]
+
+    @property
+    def uneven_clips(self) -> int:
+        """Clips that are left out of the rows because not every seed judged them."""
+        return self._comparable[1]
+
+    @property
+    def whole(self) -> PreparedTable:
+        """The recipe as a table with the clips that only some seeds judged: a pair has its own choice of seeds."""
+        return replace(self.table, rows=self._whole)
+
+    @cached_property
+    def _whole(self) -> pd.DataFrame:
         return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
+
+    @cached_property
+    def _comparable(self) -> tuple[pd.DataFrame, int]:
+        return comparable_rows(self._whole)
 
 
 def fold_seed_of(run: Run) -> FoldSeed:

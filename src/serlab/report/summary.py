@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
-from serlab.evaluation.paired import after_holm
+from serlab.evaluation.claims import Scope
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN, WHY_MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
 from serlab.report.notices import Notice, at_head, notices
-from serlab.report.pairs import PairReport, compare_pair
+from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
-from serlab.report.words import listed, people, points, signature_line
+from serlab.report.words import points, signature_line
 from serlab.tables.predictions import Run
 
 
@@ -74,7 +74,8 @@ class Report:
         signature: what the figures are of, in a line.
         chance: of UAR.
         bootstrap: how intervals were made.
-        over_seeds: whether all intervals include what training again changes.
+        over_seeds: whether intervals are widened by how far seeds lie apart.
+        scope: what all intervals are about at least, see :mod:`serlab.evaluation.claims`.
         margin: differences of UAR up to this are called equivalent.
         recipes: best first.
         pairs: of all recipes.
@@ -95,6 +96,7 @@ class Report:
     chance: float
     bootstrap: Bootstrap
     over_seeds: bool
+    scope: Scope
     margin: float
     recipes: tuple[RecipeReport, ...]
     pairs: tuple[PairReport, ...]
@@ -125,15 +127,6 @@ class Report:
         """What is called equivalent, and why so much."""
         why = f": {WHY_MARGIN}" if self.margin == MARGIN else ", as chosen for this report"
         return f"Equivalent: the 90 % interval lies within {points(self.margin)} points{why}."
-
-    @property
-    def scope(self) -> str:
-        """What the intervals cover."""
-        who = people(self.corpus["name"])
-        widened = [recipe.title for recipe in self.recipes if recipe.widened]
-        if self.over_seeds:
-            return f"other {who} and training again"
-        return f"other {who}, not training again" + (f", except for {listed(widened)}" if widened else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, without NaN: ``report.json``."""
@@ -180,22 +173,23 @@ def summarise(
         for first, second in couples:
             pairs.append(compare_pair(first, second, margin=margin))
             progress.advance()
-    adjusted = after_holm([pair.comparison for pair in pairs])
-    pairs = [replace(pair, **vars(each)) for pair, each in zip(pairs, adjusted, strict=True)]
+    together = judged_together(pairs)
+    scope = min((recipe.scope for recipe in recipes), key=get_args(Scope).index)
     exclusions = _exclusions(runs)
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
-        answer=answer(corpus, protocol, recipes, pairs),
-        notices=tuple(notices(corpus, protocol, recipes, pairs, exclusions, audit)),
+        answer=answer(corpus, protocol, recipes, together),
+        notices=tuple(notices(corpus, protocol, recipes, together, exclusions, audit)),
         corpus=corpus,
         protocol=protocol,
         signature=_signature(corpus, protocol, groups),
         chance=_chance(recipes, corpus),
         bootstrap=Bootstrap(),
-        over_seeds=all(recipe.widened for recipe in recipes),
+        over_seeds=scope in ("two seeds", "recipes"),
+        scope=scope,
         margin=margin,
         recipes=tuple(recipes),
-        pairs=tuple(pairs),
+        pairs=together,
         exclusions=exclusions,
         people=None if clips is None else _human_reference(groups, clips),
         audit=audit,
