@@ -221,7 +221,7 @@ def test_the_margin_decides_what_is_equivalent():
     small, wide = (evaluate_pair(table, table, corpus, margin=margin).comparison for margin in (1e-9, 0.05))
     assert (wide.answer, wide.margin) == ("equivalent", 0.05)
     assert small.margin == 1e-9
-    with pytest.raises(UserError, match="0.02 is 2 points"):
+    with pytest.raises(UserError, match="is 2 points of UAR"):
         evaluate_pair(table, table, corpus, margin=2)
 
 

@@ -153,12 +153,15 @@ def _about_coverage(
             f"{_whose(corpus)} of {numbered('fold', missing)} are not judged.",
         )
     if any(pair.partial for pair in pairs):
-        clips = all(len(set(each)) == 1 for each in ([r.folds for r in recipes], [r.seeds for r in recipes]))
+        # Others' folds may be named in any way, or not at all.
+        own = protocol["speaker_disjoint"] is not None
+        runs = len({r.seeds for r in recipes}) > 1 or (own and len({r.folds for r in recipes}) > 1)
+        on = ["clips"] * any(any(pair.only) for pair in pairs) + ["folds and seeds" if own else "seeds"] * runs
         yield _notice(
             "uneven",
             "warning",
-            f"The recipes are judged on different {'clips' if clips else 'clips, folds or seeds'}, so do not set their "
-            "own figures side by side; the differences use only what both have.",
+            f"Not all models are judged on the same {listed(on)}, so do not compare their own figures; the differences "
+            "use only what both have.",
         )
     if any(recipe.left_out for recipe in recipes):
         texts = [

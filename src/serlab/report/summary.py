@@ -125,7 +125,7 @@ class Report:
     @property
     def margin_text(self) -> str:
         """What is called equivalent, and why so much."""
-        why = f": {WHY_MARGIN}" if self.margin == MARGIN else ", as chosen for this report"
+        why = f" (the default, {WHY_MARGIN})" if self.margin == MARGIN else ", as chosen for this report"
         return f"Equivalent: the 90 % interval lies within {points(self.margin)} points{why}."
 
     def to_dict(self) -> dict[str, Any]:

@@ -82,8 +82,9 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Recip
 
 
 def _unknown(ground: RecipeReport | PairReport) -> str:
-    who = "whose speakers" if ground.speakers is None else "who"
-    return f", {who} may have been heard in training too"
+    if ground.speakers is None:
+        return ", whose speakers may have been heard in training too (the corpus does not say)"
+    return ", who may have been heard in training too"
 
 
 def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedComparison) -> str:
