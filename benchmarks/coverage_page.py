@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import HOME
+from benchmarks.table import fill
 from benchmarks.trainings import REPLICATES
-from serlab.core.files import write_text
 
 PAGE = HOME.parent / "docs" / "method.md"
 PICTURE = HOME.parent / "docs" / "images" / "coverage.svg"
@@ -31,9 +31,7 @@ _BEGIN, _END = "<!-- simulated: written by python -m benchmarks.coverage -->", "
 def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTURE) -> None:
     """Write the table and the figure."""
     draw(result, picture)
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    write_text(page, f"{before}{_BEGIN}\n\n{render(result)}\n{_END}{after}")
+    fill(page, _BEGIN, _END, render(result))
 
 
 def render(result: Mapping[str, Any]) -> str:
