@@ -147,3 +147,11 @@ def test_a_corpus_without_votes_and_speakers():
     assert [getattr(found, part) for part in ("groups", "tracks", "soft", "people")] == [None] * 4
     assert found.calibration.before.nll.low is None
     assert human_reference(rows, clips, EMOTIONS, resampling=Resampling(known=False)) is None
+
+
+def test_levels_of_a_corpus_that_has_its_own_are_judged_alone():
+    clips = clips_of()
+    clips["level"] = clips["level"].map({"LO": "soft", "MD": "plain", "HI": "loud", "XX": ""})
+    found = judged(rows_of(clips, "test"), rows_of(clips, "dev"), clips).tracks
+    names = [entry.name for entry in found if entry.name.startswith("level")]
+    assert names == ["level-loud", "level-plain", "level-soft"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pandas as pd
 
-from serlab.core import UserError
+from serlab.corpora.description import Tracks
 from serlab.evaluation.abstention import Abstention
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.calibration import at_temperature
@@ -30,14 +30,12 @@ from serlab.evaluation.raters import (
 )
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 from serlab.evaluation.soft import Ceiling, SoftScores, ceiling, soft_scores
-from serlab.evaluation.tracks import on_track, track, track_names, votes_for, votes_of
+from serlab.evaluation.tracks import NoClipsError, on_track, track, track_names, votes_for, votes_of
 from serlab.tables.predictions import labels_of
-
-if TYPE_CHECKING:
-    from serlab.corpora.description import Tracks
 
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")
 _LISTED = 12
+_MOST_LEVELS = 10
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def trust(
         counts: the confusion counts of the judged rows.
         clips: the corpus's table, with votes and what it knows of the speakers; None if it is not
             at hand.
-        tracks: other labels of a clip, from the corpus's description.
+        tracks: other labels of a clip, from the corpus's description, if it has one.
     """
     table = replace(table, rows=table.rows.reset_index(drop=True))
     rows, labels, resampling = table.rows, table.labels, table.resampling
@@ -144,7 +142,7 @@ def trust(
         sets=confidence.sets if confidence else None,
         soft=_soft(rows, clips, labels, resampling) if confidence and clips is not None and voted else None,
         groups=None if clips is None or not resampling.known else _groups(counts, clips, resampling),
-        tracks=None if clips is None or tracks is None else _tracks(rows, clips, labels, tracks, resampling),
+        tracks=None if clips is None else _tracks(rows, clips, labels, tracks or Tracks(), resampling),
         people=_beside_raters(rows, counts, clips, resampling) if clips is not None and voted else None,
     )
 
@@ -192,19 +190,27 @@ def _groups(counts: SpeakerCounts, clips: pd.DataFrame, resampling: Resampling) 
 def _tracks(
     rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], tracks: Tracks, resampling: Resampling
 ) -> tuple[TrackScores, ...] | None:
-    votes, levels = _voted_on(clips, labels), "level" in clips
+    votes, levels = _voted_on(clips, labels), _levels(clips, tracks)
+    tracks = replace(tracks, levels=levels)
     found = []
     for name in track_names(tracks):
         if not (levels if name.startswith("level") else votes):
             continue
         try:
             chosen = track(clips, labels, name, tracks)
-        except UserError:  # no judged clip has a label on it
+        except NoClipsError:
             continue
         judged = on_track(rows, chosen)
         scores = intervals(count_by_speaker(judged, labels), resampling=resampling)
         found.append(TrackScores(name, chosen.description, int(judged["clip"].nunique()), scores))
     return tuple(found) or None
+
+
+def _levels(clips: pd.DataFrame, tracks: Tracks) -> tuple[str, ...]:
+    """Levels to judge alone: those of the description, or all that the clips have if they have none of these."""
+    there = sorted(set(clips["level"].dropna().astype(str)) - {""}) if "level" in clips else []
+    known = tuple(level for level in tracks.levels if level in there)
+    return known or (tuple(there) if 1 < len(there) <= _MOST_LEVELS else ())
 
 
 def _soft(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], resampling: Resampling) -> SoftScores:
