@@ -8,6 +8,7 @@ from serlab.evaluation.calibration import Calibration
 from serlab.evaluation.confidence import SetLevel
 from serlab.evaluation.metrics import PERCENT
 from serlab.evaluation.paired import PairedComparison
+from serlab.evaluation.sentences import TwoWay
 
 SEEDS_FOR_RECIPES = 3
 """From this many seeds on, a finding speaks of recipes; below, of the trained models at hand."""
@@ -112,6 +113,15 @@ def sets_text(entry: SetLevel) -> str:
     return (
         f"with {dev} the rule has to aim at {PERCENT(entry.expected)} %, and comes within 5 points of what is asked "
         f"from {entry.enough_speakers} on"
+    )
+
+
+def sentences_text(found: TwoWay, people: str = "speakers") -> str:
+    """What other sentences would change, beside the standard error over speakers."""
+    both, alone = (f"{100 * error:.2f}" for error in (found.error, found.speaker_error))
+    return (
+        f"over other {people} and other sentences than these {found.sentences}, UAR has a standard error of {both} "
+        f"points ({alone} over {people} alone; 95 % interval {PERCENT(found.low)} to {PERCENT(found.high)})"
     )
 
 

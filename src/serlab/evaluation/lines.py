@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from serlab.evaluation.calibration import Calibration
-from serlab.evaluation.claims import alone_clause, calibration_text, needed_text, scope_text, sets_text, ties_text
+from serlab.evaluation.claims import (
+    alone_clause,
+    calibration_text,
+    needed_text,
+    scope_text,
+    sentences_text,
+    sets_text,
+    ties_text,
+)
 from serlab.evaluation.confidence import SetLevel
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.learning import NOT_SHOWN
@@ -124,6 +132,8 @@ def _beside_lines(trust: Trust) -> Iterator[str]:
     for entry in trust.tracks or ():
         uar = entry.scores["uar"]
         yield f"UAR on {entry.name}: {_percent(uar.value)} ({_interval(uar)}; {entry.description})"
+    if trust.sentences:
+        yield sentences_text(trust.sentences)
     if soft := trust.soft:
         if macro := soft.macro_f1:
             yield f"against all votes: multi-label macro-F1 {_percent(macro.value)} ({_interval(macro)})"

@@ -29,6 +29,7 @@ from serlab.evaluation.raters import (
     rater_counts,
 )
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
+from serlab.evaluation.sentences import TwoWay, two_way
 from serlab.evaluation.soft import Ceiling, SoftScores, ceiling, soft_scores
 from serlab.evaluation.tracks import NoClipsError, on_track, track, track_names, votes_for, votes_of
 from serlab.tables.predictions import labels_of
@@ -80,7 +81,7 @@ class BesideRaters(ErrorSimilarity):
 class Trust:
     """How far a model's answers can be trusted; None for what cannot be had.
 
-    The first four need probabilities, the last four the corpus's table.
+    The first four need probabilities, the others the corpus's table.
 
     Attributes:
         calibration: before and after a temperature.
@@ -90,6 +91,7 @@ class Trust:
         groups: scores by attribute of the speakers.
         tracks: scores by other labels of the same clips.
         people: the model beside human raters.
+        sentences: UAR over other speakers and other sentences, if the corpus says who said what.
     """
 
     calibration: Calibrations | None
@@ -99,6 +101,7 @@ class Trust:
     groups: dict[str, Fairness] | None
     tracks: tuple[TrackScores, ...] | None
     people: BesideRaters | None
+    sentences: TwoWay | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def trust(
         groups=None if clips is None or not resampling.known else _groups(counts, clips, resampling),
         tracks=None if clips is None else _tracks(rows, clips, labels, tracks or Tracks(), resampling),
         people=_beside_raters(rows, counts, clips, resampling) if clips is not None and voted else None,
+        sentences=_sentences(rows, clips, labels) if clips is not None and resampling.known else None,
     )
 
 
@@ -204,6 +208,14 @@ def _tracks(
         scores = intervals(count_by_speaker(judged, labels), resampling=resampling)
         found.append(TrackScores(name, chosen.description, int(judged["clip"].nunique()), scores))
     return tuple(found) or None
+
+
+def _sentences(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> TwoWay | None:
+    if "sentence" not in clips:
+        return None
+    named = clips[clips["sentence"].notna() & (clips["sentence"] != "")]
+    sentence = dict(zip(named["clip"].astype(str), named["sentence"].astype(str), strict=True))
+    return two_way([rows], sentence, labels) if sentence else None
 
 
 def _levels(clips: pd.DataFrame, tracks: Tracks) -> tuple[str, ...]:
