@@ -104,21 +104,18 @@ _PEOPLE = (20, 50)
 CASES = (
     *(Case(f"balanced-{size}", "balanced", size) for size in (*_PEOPLE, 91)),
     *(
-        Case(f"rare-{few}-of-50", f"2 labels, one spoken by {few} speakers", 50, labels=2, spoken_by=few)
+        Case(f"rare-{few}-of-50", f"one of 2 labels spoken by {few}", 50, labels=2, spoken_by=few)
         for few in (3, 4, 6, 10)
     ),
-    Case("rare-3-of-20", "6 labels, one spoken by 3 speakers", 20, spoken_by=3),
+    Case("rare-3-of-20", "one of 6 labels spoken by 3", 20, spoken_by=3),
     *(Case(f"hardly-{size}", "7 % of the speakers hardly recognised", size, hardly=0.07) for size in _PEOPLE),
-    *(
-        Case(f"ease-{size}", "clips per speaker vary tenfold, more from easy speakers", size, ease=0.5)
-        for size in _PEOPLE
-    ),
+    *(Case(f"ease-{size}", "clips vary tenfold, easy speakers have more", size, ease=0.5) for size in _PEOPLE),
     *(Case(f"half-{size}", "one speaker has half of the clips", size, half=True) for size in _PEOPLE),
     *(Case(f"models-{models}", f"{models} equal models", 50, models=models) for models in (3, 5, 7)),
     *(
         Case(
             f"seeds-{seeds}-folds-{folds}",
-            f"{seeds} seeds, {'5 folds' if folds > 1 else '1 fold'}, a fold's UAR scatters by 4 points",
+            f"{seeds} seeds that scatter by 4 points, {'5 folds' if folds > 1 else '1 fold'}",
             50,
             seeds=seeds,
             folds=folds,

@@ -65,6 +65,7 @@ def main() -> None:
     shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
     path = RESULTS / "coverage.json"
     result = resumed(path, {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares})
+    result |= {"machine": machine(), "versions": versions()}
     simulations: dict[str, list[tuple[Row, Callable[[range], Row]]]] = {
         "cases": [(asdict(case), partial(measure, case, population)) for case in CASES],
         "settings": [({"speakers": count}, partial(simulate, population, count)) for count in SPEAKERS],
@@ -85,7 +86,7 @@ def resumed(path: Path, population: Row) -> Row:
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known = before if before.get("population") == population else {}
     parts = {part: known.get(part, []) for part in TRIALS}
-    return {"population": population, **parts, "machine": machine(), "versions": versions()}
+    return {"population": population, **parts}
 
 
 def complete(
@@ -105,7 +106,7 @@ def complete(
     def about(row: Row, what: Row) -> bool:
         return all(row.get(key) == value for key, value in what.items() if key != "title")
 
-    found = [next((row for row in rows if about(row, what)), {}) for what, _ in simulations]
+    found = [next(({**row, **what} for row in rows if about(row, what)), {}) for what, _ in simulations]
     for place, (what, simulate_more) in enumerate(simulations):
         row = found[place] if found[place].get("method") == _METHOD else {"trials": 0}
         while (done := row["trials"]) < trials:
