@@ -48,17 +48,12 @@ QUOTES = ("tools/words.py", "docs/plain-english.md")
 NOT_CLEAN_YET: tuple[str, ...] = (
     "publication/seeds.py",
     "src/serlab/approaches/",
-    "src/serlab/audio/",
     "src/serlab/checkpoints/",
     "src/serlab/cli/",
-    "src/serlab/core/",
-    "src/serlab/corpora/",
     "src/serlab/evaluation/",
     "src/serlab/experiments/",
     "src/serlab/frontends/",
     "src/serlab/model/",
-    "src/serlab/protocols/",
-    "src/serlab/recipes/",
     "src/serlab/report/",
     "src/serlab/training/",
 )
