@@ -1,4 +1,4 @@
-"""A trained model as its users hold it: paths, arrays or lists of them in, predictions out."""
+"""The class of trained models: from paths, arrays or lists of them to predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class QuotedUar:
         low, high: 95 % interval; None if there are too few speakers.
         clips, speakers: what it was measured on; speakers are None if unknown.
         protocol: how the corpus was split.
-        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if unknown.
+        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if
+            unknown.
     """
 
     value: float
@@ -47,17 +48,17 @@ class QuotedUar:
 
     @classmethod
     def of(cls, quoted: dict[str, Any]) -> QuotedUar:
-        """From what a signature quotes."""
+        """Create it from the quotation in a signature."""
         others = ("low", "high", "clips", "speakers", "protocol", "speaker_disjoint")
         return cls(value=quoted["uar"], **{name: quoted[name] for name in others})
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model; only ``limits`` for a checkpoint that serlab did not train.
+    """Information about a model; only ``limits`` for a checkpoint that serlab did not train.
 
     Attributes:
-        recipe, recipe_hash: what was trained.
+        recipe, recipe_hash: the recipe.
         corpus: the corpus it was trained on.
         protocol: how the corpus was split; ``everyone`` if the model was trained on all clips.
         fold, seed: of the training run; no fold for ``everyone``.
@@ -104,13 +105,13 @@ class ModelInfo:
 class Model:
     """A trained model; returned by :func:`load_model` and :func:`serlab.train`.
 
-    A prediction depends on its clip alone, however the clip is given. Several threads may use one model; they take
-    turns to compute.
+    A prediction only depends on its clip, not on the form of the input. Several threads may use one
+    model; they compute in turns.
 
     Attributes:
         folder: the model folder.
         labels: names of the emotions, in the order of the probabilities.
-        precision: that predictions are computed in, unless a call asks for another one.
+        precision: of predictions, unless a call sets another one.
     """
 
     def __init__(self, folder: Path | str, *, precision: str = "auto", device: str | None = None) -> None:
@@ -172,23 +173,26 @@ class Model:
         """Predict the emotion of one clip, or of each clip in a list.
 
         Args:
-            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of these. Arrays hold
-                floats within -1 to 1 or integers, and have the shape (samples,), (samples, channels) or
-                (channels, samples) with at most 8 channels.
-            sample_rate: of arrays, in Hz. Required for them, and not allowed for files and ``Audio``.
-            abstain: the largest share of wrong labels to accept, .01 to .5. Clips whose probability is below the
-                threshold that kept to this share on the model's dev subset get no label. On new speakers more labels
-                may be wrong. None labels every clip.
-            precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first call with another
-                precision or device loads the model once more.
-            device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models always use the processor.
+            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of
+                these. Arrays hold floats within -1 to 1 or integers, and have the shape (samples,),
+                (samples, channels) or (channels, samples) with at most 8 channels.
+            sample_rate: of arrays, in Hz. Required for them, and not allowed for files and
+                ``Audio``.
+            abstain: the maximum share of wrong labels, .01 to .5. Clips whose probability is below
+                the threshold that met this share on the model's dev subset get no label. On new
+                speakers, more labels may be wrong. None labels every clip.
+            precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first
+                call with another precision or device loads the model once more.
+            device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models
+                always use the processor.
 
         Returns:
-            A prediction per clip, in a list if ``x`` is one. A silent clip has no label and no probabilities.
+            One prediction per clip, in a list if ``x`` is a list. A silent clip has no label and no
+            probabilities.
 
         Raises:
-            SerlabError: a clip cannot be used (the error names an item of a list), or the model has no such precision,
-                device or abstention threshold.
+            SerlabError: a clip cannot be used (the error names the item of a list), or the
+                precision, device or abstention threshold is not available.
         """
         several = isinstance(x, (list, tuple))
         found: list[Prediction] = []
@@ -212,8 +216,8 @@ class Model:
             device: the model's own if None.
 
         Returns:
-            Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of ``labels``. The row of a
-            silent clip is NaN.
+            Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of
+            ``labels``. The row of a silent clip is NaN.
 
         Raises:
             SerlabError: as for :meth:`predict`.
@@ -235,7 +239,7 @@ class Model:
         precision: str | None = None,
         device: str | None = None,
     ) -> Generator[list[Prediction | UserError], None, None]:
-        """Predict clips as they come, in chunks; for more clips than fit in memory.
+        """Predict clips lazily, in chunks; for more clips than fit in memory.
 
         Args:
             sounds: the clips.
@@ -245,10 +249,11 @@ class Model:
             device: the model's own if None.
 
         Returns:
-            A generator of chunks. Instead of the prediction of a clip that cannot be used, it yields the error.
+            A generator of chunks. For a clip that cannot be used, it yields the error instead of a
+            prediction.
 
         Raises:
-            SerlabError: the model has no such precision, device or abstention threshold.
+            SerlabError: the precision, device or abstention threshold is not available.
         """
         answered = self._answered(abstain)
         precision = self._precision if precision in (None, self.precision) else precision
@@ -257,7 +262,7 @@ class Model:
         return Scorer(fitted, device, answered).results(sounds, sample_rate)
 
     def check_abstain(self, abstain: float | None) -> None:
-        """Raise a UserError if :meth:`predict` could not abstain like that."""
+        """Raise a UserError if :meth:`predict` cannot abstain at this level."""
         self._answered(abstain)
 
     def _fitted(self, precision: str, device: str | None) -> Fitted:
@@ -281,12 +286,14 @@ def load_model(folder: Path | str, *, precision: str = "auto", device: str | Non
     """Load a model folder.
 
     Args:
-        folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio classification
-            checkpoint of transformers.
-        precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders) ``int8``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; CUDA if available if None.
+        folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio
+            classification checkpoint of transformers.
+        precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders)
+            ``int8``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None means CUDA if available, else ``cpu``.
 
     Raises:
-        SerlabError: the folder is not a model or is damaged, or the precision or device is not available.
+        SerlabError: the folder is not a model or is damaged, or the precision or device is not
+            available.
     """
     return Model(folder, precision=precision, device=device)

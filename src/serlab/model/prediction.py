@@ -1,4 +1,4 @@
-"""What a model says about a clip, and as a table."""
+"""Predictions, and their conversion to tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one clip.
+    """The prediction for one clip.
 
     Attributes:
         label: the most probable label; None if the clip is silent, or if the model abstains.
@@ -49,7 +49,8 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         predictions: any number of predictions.
 
     Returns:
-        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. Missing values are NaN.
+        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``.
+        Missing values are NaN.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad

@@ -1,7 +1,7 @@
 """From recordings to predictions: read, front end, network.
 
-Recordings are read in threads ahead of the network. Number and size of what is in memory are bounded, so a hundred
-thousand files need no more memory than a thousand.
+Recordings are read in threads ahead of the network. The number and size of clips in memory are
+limited, so a hundred thousand files need no more memory than a thousand.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ from serlab.model.ahead import ahead
 from serlab.model.prediction import Prediction
 
 Sound = str | os.PathLike[str] | Audio | NDArray[Any]
-"""What a clip may be given as: the path of a file, checked audio, or an array with its sample rate."""
+"""Forms of a clip: the path of a file, checked audio, or an array with its sample rate."""
 
 Answered = Callable[[NDArray[np.float64]], bool]
 """Whether a clip with these logits, shape (labels,), gets a label."""
 
-# A chunk is scored and yielded as one. A larger one lets more clips of equal length share a batch; a smaller one loses
-# less when the process is killed. The first chunks are small, so that the first results come soon.
+# A chunk is scored and yielded together. In a larger chunk, more clips of equal length share a
+# batch; with a smaller one, less is lost if the process is killed. The first chunks are small, so
+# the first results arrive early.
 _FIRST_CHUNK = 32
 _CHUNK_CLIPS = 512
 _CHUNK_SECONDS = 1200.0
 _CHUNK_BYTES = 256 * 2**20
 
-# torch's cache of parametrised weights is a state of the process, not of a thread or a model.
+# torch's cache of parametrised weights belongs to the process, not to a thread or a model.
 _COMPUTING = threading.Lock()
 
 
 def audio_of(sound: Sound, sample_rate: int | None) -> Audio:
-    """Read and check a clip, however it is given; silence is allowed.
+    """Read and check a clip in any form; silence is allowed.
 
     Args:
         sound: the clip.
-        sample_rate: in Hz, for an array and only for an array.
+        sample_rate: in Hz; required for an array, and not allowed otherwise.
 
     Raises:
         AudioError: the clip cannot be used.
@@ -85,19 +86,19 @@ class Scorer:
             sample_rate: of arrays, in Hz.
 
         Yields:
-            In chunks, the prediction of each clip or the error that says why it cannot be used, in the order of
-            ``sounds``.
+            In chunks, the prediction of each clip, or the error if it cannot be used, in the order
+            of ``sounds``.
         """
         read = partial(_Clip.of, sample_rate=sample_rate)
         if len(sounds) == 1:
             yield self._score([self._features(read(sounds[0]))])
             return
-        # A front end with a precision is a network, which shares its work out over the cores by itself.
+        # A front end with a precision is a network, which uses all cores itself.
         in_threads = "precision" not in self.fitted.frontend.config
         prepare = (lambda sound: self._features(read(sound))) if in_threads else read
         with closing(ahead(sounds, prepare)) as clips:
             ready = clips if in_threads else map(self._features, clips)
-            # A loop over the chunks themselves would hold one while the next is gathered.
+            # A loop over the chunks would hold one while the next is gathered.
             yield from map(self._score, _chunks(ready))
 
     def _features(self, clip: _Clip) -> _Clip:
@@ -134,7 +135,7 @@ class Scorer:
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip between two steps: its samples, later its features; or why it has none (no fault: it is silent)."""
+    """A clip between two steps: its samples, later its features, or the reason for having neither (None: silent)."""
 
     path: str | None
     seconds: float = 0.0
