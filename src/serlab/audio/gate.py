@@ -143,7 +143,7 @@ class Audio:
         allow_silence: bool,
     ) -> Audio:
         fault = _fault(samples, rate, limits)
-        silent = not fault and _silent(samples)
+        silent = not fault and is_silent(samples)
         if silent and not allow_silence:
             fault = "silent"
         if fault:
@@ -265,7 +265,7 @@ def _too_long(limits: Limits) -> str:
     return f"longer than {limits.max_seconds:g} s"
 
 
-def _silent(samples: NDArray[np.float32]) -> bool:
+def is_silent(samples: NDArray[np.float32]) -> bool:
     """Whether the samples are constant up to noise: zero, or their mean rounded to a 16-bit step."""
     low, high = float(samples.min()), float(samples.max())
     offset = round(float(samples.mean(dtype=np.float64)) * 32768) / 32768
