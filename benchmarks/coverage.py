@@ -1,11 +1,12 @@
 """``python -m benchmarks.coverage``: check the coverage of intervals and the false alarms of tests by simulation.
 
-Experiments are drawn from a population of speakers with known true values and effects as large as in CREMA-D's tables.
-How often do 95 % intervals contain the true UAR and the true difference, and how often is a difference shown that does
-not exist? serlab's methods are compared with common alternatives: the bootstrap over clips, plain percentiles, and
-Student's test over five folds. A second part uses a few seeds whose training runs vary. The script writes
-``benchmarks/results/coverage.json``, from which an interrupted simulation resumes, and the tables and the figure of
-docs/method.md.
+Experiments are drawn from a population of speakers with known true values and effects as large as
+in CREMA-D's tables. How often do 95 % intervals contain the true UAR and the true difference, and
+how often is a difference shown that does not exist? serlab's methods are compared with common
+alternatives: the bootstrap over clips, plain percentiles, and Student's test over five folds. A
+second part uses a few seeds whose training runs vary. The script writes
+``benchmarks/results/coverage.json``, from which an interrupted simulation resumes, and the tables
+and the figure of docs/method.md.
 """
 
 from __future__ import annotations
@@ -83,15 +84,16 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
     """Count how often each method's interval contains the true value, and how often it shows a false difference.
 
     Args:
-        population: source of the experiments; in half of each, both recipes have the levels of the first, so that
-            their true difference is zero.
+        population: source of the experiments; in half of each, both recipes have the levels of the
+            first, so that their true difference is zero.
         speakers: number of speakers per experiment.
         trials: experiments.
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the UAR, ``difference`` (coverage of the true difference), and ``false_alarms`` without a true
-        difference, each by method; ``false_alarms`` also contains the tests.
+        ``coverage`` of the UAR, ``difference`` (coverage of the true difference), and
+        ``false_alarms`` without a true difference, each by method; ``false_alarms`` also contains
+        the tests.
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     truth = ndtr(population.levels).mean(axis=1)

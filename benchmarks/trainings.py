@@ -47,14 +47,15 @@ def with_trainings(population: Population, setting: Setting, trials: int, seed: 
     """Count how often intervals contain the true value, and how often they show a false difference.
 
     Args:
-        population: where experiments are drawn from.
+        population: source of the experiments.
         setting: their size.
         trials: experiments.
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the recipe's UAR over all training runs, and ``false_alarms`` between two equal recipes; each by
-        ``both`` (speakers and seeds) and ``speakers`` (treating these training runs as fixed).
+        ``coverage`` of the recipe's UAR over all training runs, and ``false_alarms`` between two
+        equal recipes; each by ``both`` (speakers and seeds) and ``speakers`` (treating these
+        training runs as fixed).
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     scatter = setting.points / 100 / float(norm.pdf(same.levels[0]).mean())
