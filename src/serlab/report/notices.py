@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from serlab.evaluation.claims import Scope, scope_text, sets_text, ties_text
+from serlab.evaluation.population import Caution
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.recipe import RecipeReport
-from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
+from serlab.report.verdict import chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
 
 if TYPE_CHECKING:
@@ -141,22 +143,30 @@ def _about_coverage(
             "warning",
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    if min(len(recipe.seeds) for recipe in recipes) < SEEDS_FOR_RECIPES:
-        first = "Fewer than three seeds: the" if any(recipe.seeds for recipe in recipes) else "The"
-        yield _notice(
-            "few-seeds",
-            "note",
-            f"{first} intervals say how these trained models would do on other "
-            f"{people(corpus['name'])}, not how the recipes would do if trained again.",
-        )
-    uneven = [recipe.title for recipe in recipes if not recipe.seeds_comparable]
-    if uneven:
-        yield _notice(
-            "uneven-seeds",
-            "warning",
-            f"The seeds of {listed(uneven)} are evaluated on different clips, so retraining and other clips cannot be "
-            "told apart: the intervals are about these trained models alone.",
-        )
+    scopes = {recipe.scope for recipe in recipes}
+    for scope in get_args(Scope):
+        if scope in scopes and scope != "recipes":
+            of = [recipe.title for recipe in recipes if recipe.scope == scope]
+            yield _notice(
+                "uneven-seeds" if scope == "other clips" else "few-seeds",
+                "warning" if scope == "other clips" else "note",
+                (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
+            )
+    of_caution: dict[Caution, list[str]] = {}
+    for recipe in recipes:
+        for caution in recipe.cautions:
+            of_caution.setdefault(caution, []).append(recipe.title)
+    for caution, of in of_caution.items():
+        text = caution.text if len(of) == len(recipes) else f"{listed(of)}: {caution.text}"
+        yield _notice(caution.code, "warning", text)
+    for recipe in recipes:
+        if recipe.uneven_clips:
+            yield _notice(
+                "uneven-clips",
+                "note",
+                f"{counted(recipe.uneven_clips, 'clip')} of {recipe.title} left out, because not every seed judged "
+                f"{'it' if recipe.uneven_clips == 1 else 'them'}.",
+            )
 
 
 def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
@@ -169,6 +179,12 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
                 f"{recipe.title} is evaluated on no clip of {listed(recipe.absent)}: UAR and macro-F1 are means "
                 "over the other labels.",
             )
+        if recipe.ties:
+            yield _notice("ties", "warning", f"{recipe.title}: {ties_text(recipe.ties)}.")
+        for entry in (recipe.confidence.sets or ())[:1]:
+            if text := sets_text(entry):
+                asked = f"Prediction sets of {recipe.title} for {percent(entry.level, 0)} %"
+                yield _notice("few-dev-speakers", "note", f"{asked}: {text}.")
         calibration = recipe.confidence.calibration
         if calibration is None:
             yield _notice(

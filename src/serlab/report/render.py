@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
+from serlab.evaluation.claims import answer_words, calibration_text, needed_text, scope_text, sentences_text
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, Format
 from serlab.recipes.variants import changes_text
@@ -28,10 +29,10 @@ from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
 from serlab.report.overview import Overview, survey
+from serlab.report.pairs import PairReport
 from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
-from serlab.report.verdict import said
 from serlab.tables import ledger
 from serlab.tables.predictions import read_protocols, read_runs
 
@@ -226,6 +227,13 @@ def _titles(summary: Report) -> dict[str, str]:
     return {recipe.name: recipe.title for recipe in summary.recipes}
 
 
+def _answer(pair: PairReport) -> str:
+    if pair.comparison is None:
+        return ""
+    of = pair.comparison
+    return answer_words(of.answer, recipes=pair.scope == "recipes", alone=of.answer_alone, family=of.family)
+
+
 def _environment(*, autoescape: bool) -> Environment:
     environment = Environment(
         loader=PackageLoader("serlab.report"),
@@ -244,7 +252,11 @@ def _environment(*, autoescape: bool) -> Environment:
         "spans": words.spans,
         "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
         "correlation": lambda score: words.interval_text(score, _CORRELATION),
-        "said": lambda pair: said(pair.comparison.answer, len(pair.seeds)),
+        "answer": _answer,
+        "needed": needed_text,
+        "calibrated": calibration_text,
+        "over_sentences": sentences_text,
+        "scope": scope_text,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,
