@@ -3,7 +3,7 @@ from __future__ import annotations
 from benchmarks.coverage_page import INTERVALS, TESTS, publish
 
 
-def test_what_was_simulated_stands_between_the_marks(tmp_path):
+def test_what_was_simulated_is_between_the_marks(tmp_path):
     page, picture = tmp_path / "method.md", tmp_path / "images" / "coverage.svg"
     page.write_text(
         "before\n<!-- simulated: written by python -m benchmarks.coverage -->\nold\n<!-- end of simulated -->\nafter\n"
