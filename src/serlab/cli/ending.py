@@ -48,7 +48,8 @@ def ended(error: BaseException) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _say(GOES_ON)
         code = INTERRUPTED
-    elif any(isinstance(link, BrokenPipeError) for link in links) and _reader_gone():
+    elif any(isinstance(link, BrokenPipeError) for link in links) and (isinstance(error, SystemExit) or _reader_gone()):
+        # Rich ends a program whose reader is gone by SystemExit, with standard output on the null device.
         code = 0
     elif isinstance(error, SystemExit) and isinstance(error.code, int | None) and error.__context__ is None:
         code = error.code or 0

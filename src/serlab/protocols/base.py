@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serlab.corpora.base import Corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class MisfitError(Exception):

@@ -6,14 +6,17 @@ If speakers are unknown, clips replace them. Duplicates of a recording stay in o
 from __future__ import annotations
 
 import weakref
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from serlab.corpora.base import Corpus
 from serlab.protocols.base import Fold, MisfitError, by_unit
-from serlab.recordings.units import Units, units_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from serlab.recordings.units import Units
 
 GENERIC: dict[str, str] = {
     "speaker-<k>": "Any corpus: k folds of speakers, balanced by label where possible; a fifth of the other speakers is"
@@ -80,6 +83,7 @@ _known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
 def _units(corpus: Corpus) -> Units:
     if corpus not in _known:
         from serlab.recordings.duplicates import find_duplicates
+        from serlab.recordings.units import units_of
 
         _known[corpus] = units_of(corpus, find_duplicates(corpus))
     return _known[corpus]
@@ -96,6 +100,8 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
         counts: clips per unit (rows) and label (columns).
         parts: how many parts.
     """
+    import numpy as np
+
     values = counts.to_numpy()
     shares: NDArray[np.float64] = values / np.maximum(values.sum(axis=0), 1)
     order = sorted(range(len(counts)), key=lambda unit: (-values[unit].sum(), (-values[unit]).tolist(), unit))
