@@ -72,7 +72,7 @@ DAMAGE = {
     "a bit of the hash": lambda data: flip(data, data.index(b"\n") - 1),
     "a bit of a number": lambda data: flip(data, data.rindex(b"1.1")),
     "a bit of a path": lambda data: flip(data, data.index(b"a.wav")),
-    "an older format": lambda data: data.replace(b"serlab scan 1 ", b"serlab scan 0 "),
+    "an older format": lambda data: data.replace(b"serlab scan 2 ", b"serlab scan 1 "),
     "something else": lambda data: b"[]",
 }
 

@@ -13,17 +13,18 @@ from serlab.core.settings import plain
 from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker, ties_of
 from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.metrics import absent, uar, wa
+from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
 from serlab.evaluation.trust import Trust, trust
 from serlab.recipes.variants import changed_settings
 from serlab.report.selection import RecipeRuns, called
-from serlab.report.words import interval_text, percent
+from serlab.report.words import interval_text, people, percent
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 WORST = 12
@@ -125,6 +126,8 @@ class RecipeReport:
         seeds_comparable: False if its seeds judge different clips.
         uneven_clips: clips left out because not every seed judged them.
         scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
+        ties: predictions whose highest score is that of several labels.
+        cautions: what makes intervals less dependable, see :mod:`serlab.evaluation.population`.
         left_out: runs outside the full grid.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
@@ -163,6 +166,8 @@ class RecipeReport:
     seeds_comparable: bool
     uneven_clips: int
     scope: Scope
+    ties: int
+    cautions: tuple[Caution, ...]
     left_out: tuple[LeftOut, ...]
     clips: int
     speakers: int | None
@@ -225,6 +230,8 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         seeds_comparable=counts.seeds_comparable,
         uneven_clips=recipe.uneven_clips,
         scope=scope_of(len(recipe.trained_seeds), comparable=counts.seeds_comparable),
+        ties=ties_of(recipe.rows),
+        cautions=cautions(counts, people=people(corpus["name"])) if known else (),
         left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
         clips=int(recipe.rows["clip"].nunique()),
         speakers=len(counts.speakers) if known else None,

@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
-from serlab.evaluation.claims import answer_words, needed_text, scope_text
+from serlab.evaluation.claims import answer_words, calibration_text, needed_text, scope_text, sentences_text
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, Format
 from serlab.recipes.variants import changes_text
@@ -254,6 +254,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "correlation": lambda score: words.interval_text(score, _CORRELATION),
         "answer": _answer,
         "needed": needed_text,
+        "calibrated": calibration_text,
+        "over_sentences": sentences_text,
         "scope": scope_text,
         "span": words.span,
         "people": words.people,
