@@ -64,8 +64,8 @@ class Reservoir:
         ends = self._end + np.cumsum(own)
         begins = ends - own - back
         stops = begins + (used + 7) // 8
-        # The first frames of a stream that was cut out of another reach back before its start; decoders leave them
-        # silent.
+        # If a stream was cut out of another one, its first frames refer to bytes before its start;
+        # decoders leave them silent.
         known = begins >= 0
         late = 0 if self._known else int(np.argmax(known)) if known.any() else len(known)
         before = np.concatenate([[self._stop if self._end else begins[0]], stops[:-1]])
