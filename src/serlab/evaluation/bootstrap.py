@@ -17,7 +17,7 @@ does: it is left out, and if that happens to more than one in twenty, no interva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,44 +53,54 @@ class Difference(Interval):
     inner_high: float | None = None
 
 
-def intervals(counts: SpeakerCounts, *, resampling: Resampling = STANDARD) -> dict[str, Interval]:
+def intervals(
+    counts: SpeakerCounts, *, metrics: Mapping[str, Metric] = METRICS, resampling: Resampling = STANDARD
+) -> dict[str, Interval]:
     """Score one recipe, with intervals over speakers, and over seeds if there are several.
 
     Args:
         counts: its confusion counts.
+        metrics: the scores, by key.
         resampling: how speakers are resampled.
 
     Returns:
-        An interval per key of :data:`serlab.evaluation.metrics.METRICS`.
+        An interval per key of ``metrics``.
     """
-    values, samples, reason = _sample([counts], resampling)
+    values, samples, reason = _sample([counts], metrics, resampling)
     if reason:
         return {key: Interval(value, None, None, reason) for key, value in values.items()}
     return {key: Interval(value, *samples[key].ends(LEVEL)) for key, value in values.items()}
 
 
 def differences(
-    first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD
+    first: SpeakerCounts,
+    second: SpeakerCounts,
+    *,
+    metrics: Mapping[str, Metric] = METRICS,
+    level: float = LEVEL,
+    resampling: Resampling = STANDARD,
 ) -> dict[str, Difference]:
     """Score the difference ``first - second`` of two recipes on the same clips, with the same speakers drawn for both.
 
     Args:
         first: confusion counts.
         second: counts of the same speakers, seeds and true labels; their folds may differ.
+        metrics: the scores, by key.
+        level: of the intervals; higher than 95 % for several that must hold together.
         resampling: how speakers are resampled.
 
     Returns:
-        A difference per key of :data:`serlab.evaluation.metrics.METRICS`.
+        A difference per key of ``metrics``.
 
     Raises:
         ValueError: the two do not judge the same clips.
     """
     check_paired(first, second)
-    values, samples, reason = _sample([first, second], resampling)
+    values, samples, reason = _sample([first, second], metrics, resampling)
     if reason:
         return {key: Difference(value, None, None, reason) for key, value in values.items()}
     return {
-        key: Difference(value, *samples[key].ends(LEVEL), "", *samples[key].ends(EQUIVALENCE_LEVEL))
+        key: Difference(value, *samples[key].ends(level), "", *samples[key].ends(EQUIVALENCE_LEVEL))
         for key, value in values.items()
     }
 
@@ -146,9 +156,11 @@ class _Sample:
         return max(self.least, self.value - below), min(self.most, self.value + above)
 
 
-def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dict[str, float], dict[str, _Sample], str]:
+def _sample(
+    terms: Sequence[SpeakerCounts], metrics: Mapping[str, Metric], resampling: Resampling
+) -> tuple[dict[str, float], dict[str, _Sample], str]:
     """The first term's scores, less the second's if there is one; the same resampled; why they could not be."""
-    values = {key: float(_signed([term.scores(metric) for term in terms])) for key, metric in METRICS.items()}
+    values = {key: float(_signed([term.scores(metric) for term in terms])) for key, metric in metrics.items()}
     speakers = len(terms[0].speakers)
     reason = resampling.reason_against(speakers)
     if reason:
@@ -156,14 +168,14 @@ def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dic
     weights = resampling.draw(speakers)
     # Metrics that sum the same statistics share their matrix product.
     drawn = {
-        metric.statistics: [_drawn(term.of_speakers(metric), weights) for term in terms] for metric in METRICS.values()
+        metric.statistics: [_drawn(term.of_speakers(metric), weights) for term in terms] for metric in metrics.values()
     }
     matrices = drawn.get(whole_matrices)
     complete = _complete(terms[0].by_seed, matrices[0] if matrices else _drawn(terms[0].by_speaker, weights))
     if complete.mean() < 1 - MOST_INCOMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
     samples = {}
-    for key, metric in METRICS.items():
+    for key, metric in metrics.items():
         low, high = metric.range
         samples[key] = _Sample(
             value=values[key],

@@ -47,11 +47,11 @@ class ProtocolReport:
     gains: tuple[PairReport, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a gain has no ``p_holm``, since it is one of no family of pairs."""
+        """Plain data; a gain has no ``p_holm``, since it is one of no family of pairs, and no breakdown."""
         found: dict[str, Any] = plain(self)
         found |= {name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "fusions", "gains")}
         for gain in found["gains"]:
-            del gain["p_holm"]
+            del gain["p_holm"], gain["breakdown"]
         return found
 
 

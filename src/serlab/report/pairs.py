@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from serlab.core.settings import plain
+from serlab.evaluation.breakdown import Breakdown, breakdown
 from serlab.evaluation.counts import Names, count_by_speaker
 from serlab.evaluation.paired import PairedComparison, compare
 from serlab.evaluation.resampling import Resampling
@@ -23,6 +24,7 @@ class PairReport:
         first: folder name of the one.
         second: folder name of the other.
         comparison: differences and tests, None if they cannot be compared.
+        breakdown: the difference by speaker and by label, None if they cannot be compared.
         reason: why they cannot, empty if they can.
         folds: that both have, as they are called.
         seeds: likewise.
@@ -35,6 +37,7 @@ class PairReport:
     first: str
     second: str
     comparison: PairedComparison | None = None
+    breakdown: Breakdown | None = None
     reason: str = ""
     folds: tuple[int | str, ...] = ()
     seeds: tuple[int | str, ...] = ()
@@ -47,7 +50,7 @@ class PairReport:
         """Plain data that JSON can hold, with the comparison's fields among the pair's."""
         head: dict[str, Any] = {"first": self.first, "second": self.second, "differences": None, "reason": self.reason}
         if self.comparison is None:
-            return head | {"p_holm": None}
+            return head | {"p_holm": None, "breakdown": None}
         found: dict[str, Any] = plain(self)
         compared: dict[str, Any] = found.pop("comparison")
         return head | compared | {key: value for key, value in found.items() if key not in head}
@@ -69,10 +72,12 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> PairReport:
     if both.empty:
         return PairReport(first.name, second.name, reason="they have no clip in common")
     one, other = (count_by_speaker(each.rows.merge(both, on=keys), corpus["labels"]) for each in (first, second))
+    resampling = Resampling(known=corpus["speakers_known"])
     return PairReport(
         first.name,
         second.name,
-        compare(one, other, resampling=Resampling(known=corpus["speakers_known"])),
+        compare(one, other, resampling=resampling),
+        breakdown(one, other, resampling=resampling),
         folds=_shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
         seeds=_shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
         clips=int(both["clip"].nunique()),
