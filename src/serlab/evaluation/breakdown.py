@@ -15,7 +15,7 @@ import numpy as np
 from serlab.evaluation.bootstrap import Difference, check_paired, differences
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.metrics import absent, recalls, uar
-from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
+from serlab.evaluation.resampling import LEVEL, STANDARD, Interval, Resampling
 
 _EQUAL = 1e-9
 
@@ -74,3 +74,8 @@ def breakdown(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resamp
         labels=differences(first, second, metrics=metrics, level=level, resampling=resampling),
         label_level=level,
     )
+
+
+def excludes_zero(difference: Interval) -> bool:
+    """Whether there is an interval and it lies on one side of zero."""
+    return difference.low is not None and difference.high is not None and not difference.low <= 0 <= difference.high
