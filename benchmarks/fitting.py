@@ -17,7 +17,7 @@ from torch import nn
 from benchmarks.harness import Size, Timing
 from benchmarks.materials import Clips, corpus, empty_cache, scratch
 from serlab.approaches import encoder, resnet
-from serlab.approaches.encoder.network import from_checkpoint
+from serlab.approaches.encoder.network import from_recipe
 from serlab.approaches.network import Network
 from serlab.approaches.resnet.network import ResNet
 from serlab.checkpoints.weights import quiet
@@ -156,7 +156,7 @@ def described(recipe: Recipe, size: Size) -> dict[str, Any]:
 
 def _network(model: Any, precision: Any) -> Network:
     if isinstance(model, encoder.Settings):
-        return from_checkpoint(model, corpus().labels, precision)
+        return from_recipe(model, corpus().labels, precision, recipe="benchmark")
     assert isinstance(model, resnet.Settings)
     # The bands' mean and standard deviation do not affect the time of a step.
     mean, std = torch.full((model.logmel.bands,), -50.0), torch.full((model.logmel.bands,), 20.0)

@@ -10,7 +10,9 @@ from tests.approaches.test_encoder import ARCHITECTURES, build, clips
 from torch import nn
 from transformers import AttentionInterface
 
-from serlab.approaches.dropout import Dropout, drop
+from serlab.approaches.dropout import Dropout, drop, install
+from serlab.approaches.encoder import Settings
+from serlab.approaches.encoder.network import from_recipe
 
 HEADS, FRAMES, WIDTH = 4, 50, 16
 
@@ -78,11 +80,13 @@ def test_attention_with_vanishing_dropout_is_that_without(dtype: torch.dtype) ->
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_encoder_gets_it(architecture: str) -> None:
     network = build(*ARCHITECTURES[architecture])
+    install(network.hf)
     assert not any(type(module) is nn.Dropout for module in network.hf.modules())
 
 
 def test_an_encoder_trains_with_it_and_predicts_without() -> None:
     network = build(*ARCHITECTURES["wav2vec2, group norm"])
+    install(network.hf)
     features = torch.from_numpy(network.frontend(clips(16000)[0]))[None]
 
     def scores(seed: int) -> torch.Tensor:
@@ -96,3 +100,11 @@ def test_an_encoder_trains_with_it_and_predicts_without() -> None:
     assert not torch.equal(scores(1), scores(2))
     network.eval()
     assert torch.equal(scores(1), scores(2))
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_the_recipe_chooses(fast: bool) -> None:
+    _, config = ARCHITECTURES["wav2vec2, group norm"]
+    settings = Settings(architecture="wav2vec2", config=config, fast_dropout=fast)
+    network = from_recipe(settings, ("calm", "sad"), "fp32", recipe="mine")
+    assert any(isinstance(module, Dropout) for module in network.hf.modules()) == fast

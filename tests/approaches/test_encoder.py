@@ -263,7 +263,7 @@ def test_wav2vec2_base_at_its_real_size_trains_saves_and_loads_in_plain_transfor
 
 @pytest.mark.parametrize("architecture", ["unispeech", "unispeech-sat", "sew", "wav2vec2-conformer"])
 def test_the_rest_of_the_family_trains_too(architecture: str) -> None:
-    network = build(architecture, SEW if architecture == "sew" else TINY)
+    network = build(architecture, {**(SEW if architecture == "sew" else TINY), "layerdrop": 0.0})
     features = np.stack([network.frontend(clip) for clip in clips(16000, 16000)])
     network.train()(torch.from_numpy(features)).sum().backward()
     assert any(parameter.grad is not None for parameter in network.layers[0].parameters())

@@ -81,7 +81,7 @@ def without_memory_in_numpy() -> None:
 def test_too_little_memory_is_the_machine_s_fault(failing, how):
     ended = failing(MemoryError(), how=how)
     assert ended.code == 3
-    assert "not enough memory" in ended.sentence
+    assert "not have enough memory" in ended.sentence
 
 
 def test_a_full_gpu_is_the_machine_s_fault(failing):

@@ -86,7 +86,7 @@ def test_epochs_are_the_median_of_the_best_ones_or_as_told(train, compare, tiny_
 
 def test_a_probe_takes_what_was_chosen_most_often(train, compare, tiny_checkpoint):
     probe = [f"model.checkpoint={tiny_checkpoint}", "model.C=[0.01, 0.1]"]
-    with pytest.raises(UserError, match="--quote"):
+    with pytest.raises(UserError, match="chosen them with quote"):
         train("whisper-base-probe", probe)
     compared = compare(load_recipe("whisper-base-probe", probe))
     (path,) = compared.folder.glob("*/fold1-seed0.json")

@@ -258,3 +258,17 @@ class Approach(Protocol[S]):
         Raises:
             UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
         """
+
+
+class Pretrained:
+    """What approaches have in common that compute with networks, from a checkpoint or from scratch."""
+
+    def identity(self, settings: Any) -> Identity:
+        """The weights of ``settings.checkpoint``, if any."""
+        return Identity.of(settings.checkpoint)
+
+    def precision(self, asked: str) -> str:
+        """What this machine computes in."""
+        from serlab.core.precision import resolve
+
+        return resolve(asked)

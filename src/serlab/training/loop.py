@@ -80,7 +80,7 @@ def fit(
     if score is None:
         training = replace(training, select="last", patience=0)
     last_epoch = min(last_epoch or training.epochs, training.epochs)
-    learner = _Learner.of(network, batches, training, precision, seed)
+    learner = Learner.of(network, batches, training, precision, seed)
     checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
     if checkpoint.epochs:
         checkpoint.restore(folder, network, learner.optimizer)
@@ -106,7 +106,7 @@ def fit(
     return History(selection, epochs, best, earlier_seconds=earlier)
 
 
-def train_epoch(learner: _Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:
+def train_epoch(learner: Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:
     """Take every step of an epoch (from 0); the mean loss per step."""
     batches.set_epoch(epoch)
     ready, losses, step = iter(batches), [], epoch * learner.steps_per_epoch
@@ -191,7 +191,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Learner:
+class Learner:
     """What a step needs.
 
     Attributes:
@@ -212,7 +212,8 @@ class _Learner:
     @classmethod
     def of(
         cls, network: Network, batches: TrainingBatches, training: Training, precision: Precision, seed: int
-    ) -> _Learner:
+    ) -> Learner:
+        """Prepare a network for training, with a new optimiser."""
         groups = parameter_groups(network, training)
         # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to
         # rounding.
@@ -222,7 +223,7 @@ class _Learner:
         return cls(processes.parallel(network), optimizer, rates, steps, training, precision, seed)
 
 
-def _step(learner: _Learner, members: list[Batch], step: int) -> float:
+def _step(learner: Learner, members: list[Batch], step: int) -> float:
     """Take one step of the optimiser on the mean loss of all clips of its batches; that loss."""
     clips = sum(batch["clips"] for batch in members)
     model, training = learner.model, learner.training
@@ -262,7 +263,7 @@ def _seed_step(seed: int, step: int, batch: int) -> None:
     np.random.seed(key % 2**32)  # noqa: NPY002
 
 
-def _loss(learner: _Learner, batch: Batch) -> Tensor:
+def _loss(learner: Learner, batch: Batch) -> Tensor:
     """Sum over this process's clips; 0, with a gradient of 0, if it has none."""
     with autocast(learner.precision):
         logits = learner.model(batch["features"].to(device()))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Subset, Supports
 from serlab.approaches.encoder import heads
 from serlab.core import UserError, unknown
-from serlab.core.settings import check_at_least, check_at_most, check_share
+from serlab.core.settings import added, check_at_least, check_at_most, check_share
 
 if TYPE_CHECKING:
     from serlab.approaches.network import FittedNetwork
@@ -71,6 +71,8 @@ class Settings:
         freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
         freeze_layers: number of lower transformer layers that are not trained.
         head: the classification head.
+        fast_dropout: on a CPU, use the dropout of :mod:`serlab.approaches.dropout` instead of torch's. It
+            draws other numbers; the presets were trained with it.
     """
 
     kind: Literal["encoder"] = "encoder"
@@ -80,6 +82,7 @@ class Settings:
     freeze_conv: bool = True
     freeze_layers: int = 0
     head: HeadSettings = HeadSettings()
+    fast_dropout: bool = added(False, before=True)
 
     def __post_init__(self) -> None:
         """Refuse a model with neither weights nor architecture."""
@@ -95,22 +98,12 @@ class Settings:
         return Structure(self.freeze_conv, self.freeze_layers, self.head)
 
 
-class Encoder:
+class Encoder(Pretrained):
     """The approach."""
 
     settings = Settings
     titles = ("a speech encoder", "speech encoders")
     supports = Supports(int8=True, epochs=True)
-
-    def identity(self, settings: Settings) -> Identity:
-        """The pretrained weights."""
-        return Identity.of(settings.checkpoint)
-
-    def precision(self, asked: str) -> str:
-        """What this machine computes in."""
-        from serlab.core.precision import resolve
-
-        return resolve(asked)
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedNetwork:
         """Fine-tune, or train from scratch."""

@@ -56,7 +56,6 @@ class SpeechEncoder(Network):
         self.preprocessor = preprocessor
         self.family = family_of(hf)
         self.longest = self.family.longest
-        dropout.install(hf)
         # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(self.family.layers)
         self.head = None
@@ -214,6 +213,8 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
             f"recipe {recipe}: {setting('model.head.layers', 'weighted')} needs "
             f"{setting('model.config.layerdrop', '0.0')}, because a dropped layer has no output to weight."
         )
+    if settings.fast_dropout:
+        dropout.install(network.hf)
     return network
 
 

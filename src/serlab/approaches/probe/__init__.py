@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Approach, FitContext, History, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, History, Pretrained, Saved, Subset, Supports
 from serlab.core import UserError, argument
 
 if TYPE_CHECKING:
@@ -66,23 +66,13 @@ class FittedProbe:
             self.frontend.encoder.save_weights(folder / "encoder")
 
 
-class LinearProbe:
+class LinearProbe(Pretrained):
     """The approach."""
 
     settings = Settings
     titles = ("a probe", "probes")
     # The encoder below a probe computes in some precision.
     supports = Supports(dev=True, heeded=frozenset({"training.precision"}))
-
-    def identity(self, settings: Settings) -> Identity:
-        """The encoder's weights."""
-        return Identity.of(settings.checkpoint)
-
-    def precision(self, asked: str) -> str:
-        """What this machine computes in."""
-        from serlab.core.precision import resolve
-
-        return resolve(asked)
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedProbe:
         """Fit a probe for each layer and C and keep the best on dev; without dev, the one that is fixed."""

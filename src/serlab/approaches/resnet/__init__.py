@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Subset, Supports
 from serlab.core import UserError
 from serlab.core.settings import check_at_least, check_at_most, check_share
 from serlab.frontends.logmel import LogMelSettings
@@ -51,7 +51,7 @@ class Settings:
             raise UserError("model.dropout needs model.pooling: mean+std.")
 
 
-class ResNet18:
+class ResNet18(Pretrained):
     """The approach."""
 
     settings = Settings
@@ -61,16 +61,6 @@ class ResNet18:
         epochs=True,
         ignored=frozenset({"training.head_learning_rate", "training.layer_decay", "training.batch_seconds"}),
     )
-
-    def identity(self, settings: Settings) -> Identity:
-        """The image weights, if any."""
-        return Identity.of(settings.checkpoint)
-
-    def precision(self, asked: str) -> str:
-        """What this machine computes in."""
-        from serlab.core.precision import resolve
-
-        return resolve(asked)
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedNetwork:
         """Train on windows that are normalised by the statistics of the train subset."""
