@@ -45,6 +45,7 @@ class EvaluateOptions(options.ColumnOptions):
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None
+    latex: options.Latex = False
 
     def load(self) -> Corpus | None:
         """Load the corpus, if one is named; only one that is a table itself has columns to be named."""
@@ -70,6 +71,8 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
     """
     options.check_choice(args.form, options.FORMATS, "--format")
+    if args.latex and args.to is None:
+        raise UserError("--latex writes into a report's folder; name one with --report FOLDER.")
     from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.prepare import prepare_all
@@ -79,7 +82,7 @@ def evaluate(args: EvaluateOptions) -> None:
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
     results, pairs = evaluate_all(prepared, clips, side=side)
-    page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
+    page = build_foreign(prepared, args.to, clips, side=side, latex=args.latex) if args.to else None
     # Entries of the corpus that are no clips; loading it has named them.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
@@ -111,6 +114,7 @@ def report(
             "With `@dev` at the end, weighted by what each fold's dev subset gives."
         ),
     ] = None,
+    latex: options.Latex = False,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
@@ -120,6 +124,8 @@ def report(
         serlab report results/crema-d/emo-superb-5
 
         serlab report results/crema-d/emo-superb-5 --recipes resnet18,whisper-base
+
+        serlab report results/crema-d/emo-superb-5 --latex
 
         serlab report results/crema-d --fuse resnet18+whisper-base --fuse resnet18+whisper-base@dev
     """
@@ -133,9 +139,9 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, latex=latex))
     else:
-        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
+        output.path(build(folder, recipes=shown, clips=clips, audio=sound, latex=latex))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

@@ -12,7 +12,7 @@ from serlab.evaluation.metrics import PERCENT, Format
 from serlab.evaluation.resampling import Interval
 
 MINUS = "\u2212"
-EFFECT_SIZE = Format(1, 2, "", "")
+CORRELATION = EFFECT_SIZE = Format(1, 2, "", "")
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 
@@ -116,6 +116,18 @@ def spans(numbers: Iterable[int | str]) -> str:
         else:
             parts.append([number])
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
+
+
+def size(number: float) -> str:
+    """A number of parameters with its unit.
+
+    >>> size(94_000_000), size(512)
+    ('94 M', '512')
+    """
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {unit}"
+    return f"{number:.0f}"
 
 
 def span(values: Iterable[float]) -> str:
