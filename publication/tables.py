@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from publication.literature import EVAR, PEOPLE, SEED, Published
+from serlab.evaluation.claims import answer_words
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, UAR, uar
 from serlab.evaluation.resampling import Interval
-from serlab.report.verdict import said
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
 
@@ -127,7 +127,12 @@ def differences(report: Mapping[str, Any]) -> str:
         gain = pair["differences"]["uar"]
         rows.append([first["title"], second["title"], f"**{points(gain['value'])}** ({ends_text(gain)})"])
         rows[-1] += [
-            said(pair["answer"], len(pair["seeds"])),
+            answer_words(
+                pair["answer"],
+                recipes=pair["scope"] == "recipes",
+                alone=pair["answer_alone"],
+                family=pair["family"],
+            ),
             p_value(pair["p_holm"]),
             f"{spans(pair['folds'])}; {spans(pair['seeds'])}",
         ]

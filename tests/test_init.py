@@ -44,7 +44,7 @@ REVEALED = [
     "tuple[serlab.leaks.findings.Finding, ...]",
     "serlab.model.model.Model",
 ]
-LEARNS = {"torch", "transformers", "accelerate", "sklearn", "scipy", "matplotlib", "huggingface_hub"}
+LEARNS = {"torch", "transformers", "joblib", "sklearn", "scipy", "matplotlib", "huggingface_hub"}
 HEAVY = LEARNS | {"numpy", "pandas", "pyarrow", "soundfile", "soxr"}
 
 

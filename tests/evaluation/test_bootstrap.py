@@ -7,7 +7,8 @@ from sklearn.metrics import f1_score, recall_score
 from tests.evaluation.conftest import counts_of
 
 from serlab.evaluation.bootstrap import differences, intervals
-from serlab.evaluation.metrics import confusion
+from serlab.evaluation.influence import standard_error
+from serlab.evaluation.metrics import METRICS, UAR, confusion
 from serlab.evaluation.resampling import FEWEST_SPEAKERS, Resampling
 
 CLASSES = 3
@@ -48,12 +49,16 @@ def test_equals_resampling_of_rows():
         brute["uar"].append(one)
         brute["difference"].append(one - other)
         brute["macro_f1"].append(f1_score(truth[rows], first[rows], average="macro"))
-    for ends, values in (
-        (found["uar"], brute["uar"]),
-        (found["macro_f1"], brute["macro_f1"]),
-        (difference["uar"], brute["difference"]),
+    one, other = counted(speaker, truth, first), counted(speaker, truth, second)
+    for ends, values, error in (
+        (found["uar"], brute["uar"], standard_error([one], UAR)),
+        (found["macro_f1"], brute["macro_f1"], standard_error([one], METRICS["macro_f1"])),
+        (difference["uar"], brute["difference"], standard_error([one, other], UAR)),
     ):
-        np.testing.assert_allclose((ends.low, ends.high), np.quantile(values, tails(12)), atol=1e-12)
+        length = t.ppf(0.975, error.freedom) * error.error
+        widening = max(1, length / (t.ppf(0.975, 11) * np.sqrt(12 / 11) * np.std(values)))
+        percentiles = np.quantile(values, tails(12)) - ends.value
+        np.testing.assert_allclose((ends.low, ends.high), ends.value + widening * percentiles, atol=1e-12)
     assert found["uar"].value == pytest.approx(recall_score(truth, first, average="macro"), abs=1e-12)
 
 

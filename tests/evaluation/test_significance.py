@@ -7,9 +7,18 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test
 from tests.evaluation.conftest import counts_of
 
-from serlab.evaluation.bootstrap import Difference
+from serlab.evaluation.bootstrap import Difference, differences
 from serlab.evaluation.metrics import METRICS, uar
-from serlab.evaluation.significance import answer_of, clustered_mcnemar, holm, mcnemar, swap_test, within
+from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.significance import (
+    answer_of,
+    clustered_mcnemar,
+    holm,
+    mcnemar,
+    p_equivalent,
+    swap_test,
+    within,
+)
 
 # Obuchowski 1998, table of 21 patients: glands that only PET, and only SPECT, called right, and all glands.
 PET_ONLY = np.eye(21)[8]
@@ -119,17 +128,29 @@ def test_holm_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("ends", "inner", "answer", "inside"),
+    ("p", "beyond", "value", "answer"),
     [
-        ((0.01, 0.05), (0.015, 0.045), "better", False),
-        ((-0.05, -0.01), (-0.045, -0.015), "worse", False),
-        ((0.002, 0.016), (0.004, 0.014), "better", True),
-        ((-0.01, 0.015), (-0.005, 0.01), "equivalent", True),
-        ((-0.01, 0.03), (-0.005, 0.025), "not shown", False),
-        ((None, None), (None, None), "not shown", False),
+        (0.01, 0.3, 0.03, "better"),
+        (0.01, 0.3, -0.03, "worse"),
+        (0.01, 0.01, 0.009, "better"),
+        (0.3, 0.01, 0.002, "equivalent"),
+        (0.3, 0.3, 0.01, "not shown"),
+        (None, None, 0.3, "not shown"),
     ],
 )
-def test_what_an_interval_lets_one_say(ends, inner, answer, inside):
-    difference = Difference(0.0, *ends, "", *inner)
-    assert answer_of(difference) == answer
-    assert within(difference) is inside
+def test_what_p_lets_one_say(p, beyond, value, answer):
+    assert answer_of(p, beyond, value) == answer
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.005, 0.02, 0.1]))
+@settings(max_examples=40, deadline=None)
+def test_equivalence_has_a_small_p_exactly_if_the_inner_interval_lies_within_the_margin(seed, margin):
+    pair = pair_of(12, seed)
+    found = differences(*pair, resampling=Resampling(replicates=200))["uar"]
+    assert (p_equivalent(found, margin) < 0.05) == within(found, margin)
+
+
+def test_without_an_interval_there_is_no_p():
+    alone = Difference(0.1, None, None, "fewer than 10 speakers (4)")
+    assert p_equivalent(alone) is None
+    assert not within(alone)

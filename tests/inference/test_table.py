@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from serlab.core import Exclusion, MachineError, UserError
 from serlab.inference.table import opened
 from serlab.model.prediction import Prediction
+from serlab.model.segments import Segment
 
 LABELS = ("calm", "sad")
 NAMES = [
@@ -96,6 +98,36 @@ def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, mo
             assert contents(path) == whole, (name, length)
     assert len(lacked) > len(NAMES) - 2
     assert going(path) == []
+
+
+PARTS = tuple(Segment(start, start + 3.0, "sad", {"calm": 0.25, "sad": 0.75}, True) for start in range(5))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_killed_between_the_rows_of_a_recording_it_has_all_its_segments_in_the_end(
+    model, tmp_path, monkeypatch, ending
+):
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    path, names = tmp_path / f"p.{ending}", ["a.wav", "b.wav", "c.wav"]
+    written = []
+
+    def go() -> list[str]:
+        with opened(path, loaded(model), segments={"window": 3.0}) as file:
+            rest = file.left(names)
+            for name in rest:
+                file.add([Prediction("sad", {"calm": 0.25, "sad": 0.75}, name, PARTS)])
+                written.append(contents(path))
+        return rest
+
+    assert go() == names
+    whole = contents(path)
+    for before, after in pairwise(written):
+        for length in range(len(before[path.name]), len(after[path.name]), 7):
+            path.write_bytes(after[path.name][:length])
+            (tmp_path / f"{path.name}.json").write_bytes(before[f"{path.name}.json"])
+            assert go() in (["b.wav", "c.wav"], ["c.wav"])
+            assert contents(path) == whole, length
+    assert go() == []
 
 
 def test_more_files_are_added_to_those_that_are_there(going, tmp_path):

@@ -108,7 +108,6 @@ BAD_ARRAYS = {
     "integers as floats": (1000 * sound(), RATE, "peak"),
     "too short": (sound(0.05), RATE, "shorter than 0.1 s"),
     "one sample": (np.ones(1), RATE, "shorter than 0.1 s"),
-    "too long": (np.ones(RATE * 61), RATE, "longer than 60 s"),
     "three axes": (np.ones((2, 2, RATE)), RATE, r"shape \(2, 2, 16000\)"),
     "no axis": (np.float64(1), RATE, r"shape \(\)"),
     "nine channels": (np.ones((9, RATE)), RATE, r"shape \(9, 16000\)"),

@@ -1,4 +1,5 @@
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -25,26 +26,21 @@ def test_the_best_has_the_first_letter_and_no_letter_is_left_out():
     assert list(compact_letters(NAMES[:3], list(combinations(NAMES[:3], 2))).values()) == ["a", "b", "c"]
 
 
-def pairs(answer, p_holm):
-    class Comparison:
-        pass
-
-    found = Comparison()
-    found.answer = answer
-    return [PairReport(one, other, found, p_holm=p_holm) for one, other in combinations(NAMES[:4], 2)]
+def pairs(answer, p=0.01):
+    found = SimpleNamespace(answer=answer, p=p)
+    return [PairReport(one, other, found) for one, other in combinations(NAMES[:4], 2)]
 
 
-@pytest.mark.parametrize(("answer", "p_holm", "apart"), [
-    ("better", 0.01, True), ("worse", 0.05, True), ("better", 0.3, False), ("not shown", 0.01, False),
-    ("equivalent", 0.01, False),
+@pytest.mark.parametrize(("answer", "apart"), [
+    ("better", True), ("worse", True), ("not shown", False), ("equivalent", False),
 ])  # fmt: skip
-def test_a_difference_needs_its_interval_and_the_adjusted_p(answer, p_holm, apart):
-    found = letters_of(NAMES[:4], pairs(answer, p_holm))
+def test_letters_follow_the_answers_of_the_family(answer, apart):
+    found = letters_of(NAMES[:4], pairs(answer))
     assert (len(set(found.values())) == 4) == apart
     assert (set(found.values()) == {"a"}) != apart
 
 
 def test_no_letters_for_three_recipes_or_with_a_pair_that_cannot_be_compared():
-    assert letters_of(NAMES[:3], pairs("better", 0.01)[:3]) == {}
-    assert letters_of(NAMES[:4], [*pairs("better", 0.01)[:5], PairReport("r2", "r3", reason="no clip")]) == {}
+    assert letters_of(NAMES[:3], pairs("better")[:3]) == {}
+    assert letters_of(NAMES[:4], [*pairs("better")[:5], PairReport("r2", "r3", reason="no clip")]) == {}
     assert letters_of(NAMES[:4], pairs("not shown", None)) == {}

@@ -39,6 +39,7 @@ def rows(folder, name):
 
 def test_csv_has_the_numbers_of_the_json(four):
     report = json.loads((four / "report.json").read_text())
+    page = (four / "index.html").read_text()
     for row, recipe in zip(rows(four, "scores"), report["recipes"], strict=True):
         assert row["recipe"] == recipe["title"]
         assert row["letters"] == report["letters"][recipe["name"]]
@@ -50,6 +51,7 @@ def test_csv_has_the_numbers_of_the_json(four):
         assert float(row["win_rate"]) == pair["breakdown"]["win_rate"]
         assert float(row["effect_size"]) == pair["breakdown"]["effect_size"]
         assert float(row["p_uar_holm"]) == pair["p_holm"]
+        assert row["first_is"] in page
     gains = [gain for pair in report["pairs"] for gain in pair["breakdown"]["gains"].items()]
     assert [(row["speaker"], float(row["gain"])) for row in rows(four, "gains")] == gains
     of_labels = [each["low"] for pair in report["pairs"] for each in pair["breakdown"]["labels"].values()]
@@ -137,7 +139,7 @@ def test_methods_say_what_was_done(comparison, four):
         assert needed in plain
     assert summary.signature in plain
     assert "1 seed per fold" in plain
-    assert "not training again" in plain
+    assert "not how they would do if trained again" in plain
     assert "piepho" not in methods_of(summary).text
     report = json.loads((four / "report.json").read_text())["methods"]
     assert "2 seeds per fold" in report["plain"]

@@ -59,9 +59,11 @@ def test_a_fold_without_dev_and_uneven_seeds_are_said(add_run):
     table[table["side"] == "test"].iloc[:-1].to_parquet(path)
     report = json.loads((build(path.parent.parent).parent / "report.json").read_text())
     texts = {notice["code"]: notice["text"] for notice in report["notices"]}
-    assert texts["uneven-seeds"].startswith("The seeds of ResNet18 are evaluated on different clips")
+    assert texts["uneven-clips"] == "1 clip of ResNet18 left out, because not every seed judged it."
+    assert texts["few-seeds"].startswith("The intervals are widened by how far the two seeds lie apart")
     assert "for ResNet18: fold 1 seed 1 has no rows of the side dev." in texts["no-calibration"]
-    assert not report["over_seeds"]
+    assert report["over_seeds"]
+    assert report["scope"] == "two seeds"
 
 
 def test_without_the_corpus_what_needs_no_votes_is_there(folder):
@@ -82,4 +84,4 @@ def test_differences_come_with_the_answer_and_adjusted_p(folder, add_run):
         assert pair["p"] <= pair["p_holm"] <= 1
         assert pair["answer"] in ("better", "worse", "equivalent", "not shown")
     assert "p of UAR" in page
-    assert "(Holm)" in page
+    assert "(Holm, at 5 %)" in page

@@ -139,7 +139,7 @@ class Audio:
         allow_silence: bool,
     ) -> Audio:
         fault = _fault(samples, rate, limits)
-        silent = not fault and _silent(samples)
+        silent = not fault and is_silent(samples)
         if silent and not allow_silence:
             fault = "silent"
         if fault:
@@ -261,7 +261,7 @@ def _too_long(limits: Limits) -> str:
     return f"longer than {limits.max_seconds:g} s"
 
 
-def _silent(samples: NDArray[np.float32]) -> bool:
+def is_silent(samples: NDArray[np.float32]) -> bool:
     """Whether nothing moves, at zero or at a constant offset (its mean, taken to a whole step of 16 bits)."""
     low, high = float(samples.min()), float(samples.max())
     offset = round(float(samples.mean(dtype=np.float64)) * 32768) / 32768

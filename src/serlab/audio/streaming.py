@@ -78,7 +78,13 @@ class AudioStream:
             raise AudioError(None, str(fault)) from fault
 
     def flush(self) -> NDArray[np.float32]:
-        """End the stream and return the samples that were held back."""
+        """End the stream and return the samples that were held back.
+
+        Raises:
+            UserError: the stream was flushed before.
+        """
+        if self._ended:
+            raise UserError("this audio stream was flushed before.")
         self._ended = True
         return _EMPTY if self._resampler is None else self._resampler.resample_chunk(_EMPTY, last=True)
 
@@ -118,6 +124,16 @@ def blocks(
             else "arrays do not say their sample rate; give it in Hz."
         )
     return _of_file(Path(source)) if isinstance(source, (str, os.PathLike)) else _of_arrays(source, sample_rate or 0)
+
+
+def seconds_of(path: Path) -> float:
+    """Length of a file by its headers.
+
+    Raises:
+        AudioError: the file cannot be opened, or is damaged at first sight.
+    """
+    with opened(path) as recording:
+        return recording.frames / recording.rate
 
 
 def _of_file(path: Path) -> Iterator[NDArray[np.float32]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from serlab.core import Exclusion
     from serlab.corpora.base import Columns, Corpus
+    from serlab.model.segments import SegmentOptions
     from serlab.recipes import Recipe
     from serlab.recipes.changes import Change
 
@@ -139,6 +140,34 @@ class ColumnOptions:
 
         columns = Columns(path=self.path_column, label=self.label_column, speaker=self.speaker_column)
         return None if columns == Columns() else columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivisionOptions:
+    """How recordings are divided into segments."""
+
+    window: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; 3 if omitted."), Last()
+    ] = None
+    hop: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="From segment to segment; 1 if omitted."), Last()
+    ] = None
+    vad: Annotated[
+        str | None,
+        typer.Option(help="Find speech by `silero` (extra vad), `energy` or `none`; the first there is if omitted."),
+        Last(),
+    ] = None
+    smoothing: Annotated[
+        int | None,
+        typer.Option(metavar="SEGMENTS", help="Median over this many segments, odd; off if omitted."),
+        Last(),
+    ] = None
+
+    @property
+    def division(self) -> SegmentOptions:
+        """The options that were given."""
+        given = {"window": self.window, "hop": self.hop, "vad": self.vad, "smoothing": self.smoothing}
+        return cast("SegmentOptions", {name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True, kw_only=True)

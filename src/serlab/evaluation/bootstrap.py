@@ -19,12 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.influence import StandardError, freedom_together, standard_error, training_variances
 from serlab.evaluation.metrics import METRICS, Metric, Scores, whole_matrices
 from serlab.evaluation.resampling import (
     LEVEL,
@@ -47,10 +49,14 @@ class Difference(Interval):
         inner_low: lower end of the 90 % interval, which decides equivalence; None if there is no
             interval.
         inner_high: upper end.
+        p: two-sided p of zero, by inverting the 95 % interval; None if there is no interval.
+        freedom: degrees of freedom of the intervals, of speakers and trainings together.
     """
 
     inner_low: float | None = None
     inner_high: float | None = None
+    p: float | None = None
+    freedom: float | None = None
 
 
 def intervals(
@@ -100,8 +106,16 @@ def differences(
     if reason:
         return {key: Difference(value, None, None, reason) for key, value in values.items()}
     return {
-        key: Difference(value, *samples[key].ends(level), "", *samples[key].ends(EQUIVALENCE_LEVEL))
+        key: Difference(
+            value,
+            *sample.ends(level),
+            "",
+            *sample.ends(EQUIVALENCE_LEVEL),
+            p=sample.p(),
+            freedom=sample.freedom,
+        )
         for key, value in values.items()
+        for sample in (samples[key],)
     }
 
 
@@ -126,6 +140,7 @@ class _Sample:
         most: the greatest.
         replicates: over speakers, shape (replicates,).
         speakers: number of speakers.
+        over_speakers: standard error over speakers, and its degrees of freedom.
         trainings: the variance that each fold's trainings give to the estimate, shape (folds of all
             terms,).
         seeds: trainings of a fold.
@@ -136,24 +151,48 @@ class _Sample:
     most: float
     replicates: Scores
     speakers: int
+    over_speakers: StandardError
     trainings: Scores
     seeds: int
 
     def ends(self, level: float) -> tuple[float, float]:
-        """The interval's ends: those over speakers, widened by what training again adds."""
+        """The interval's ends, within the range of the score."""
+        below, above = self._distances(level)
+        return max(self.least, self.value - below), min(self.most, self.value + above)
+
+    def p(self) -> float:
+        """Two-sided p of zero, by inverting the 95 % interval: below .05 exactly if it excludes zero."""
+        below, above = self._distances(LEVEL)
+        side = below if self.value > 0 else above
+        if self.value == 0 or side == 0:
+            return float(self.value == 0)
+        return float(2 * stdtr(self.freedom, -abs(self.value) / side * self._quantile(LEVEL)))
+
+    def _distances(self, level: float) -> tuple[float, float]:
+        """How far the ends lie from the estimate.
+
+        The percentiles give the sides their shape, and CR2 with Student's quantile a length that they must reach.
+        Both are expressed as standard errors, to which the variance of the trainings is added.
+        """
         low, high = expanded_percentiles(self.replicates, self.speakers, level)
-        if not self.trainings.any():
-            return low, high
-        of_speakers = self.replicates.var() * self.speakers / (self.speakers - 1)
+        alone = -stdtrit(self.speakers - 1, (1 - level) / 2)
+        balanced = alone * np.sqrt(self.speakers / (self.speakers - 1)) * self.replicates.std()
+        quantile = -stdtrit(self.over_speakers.freedom, (1 - level) / 2)
+        widening = max(1.0, quantile * self.over_speakers.error / balanced) if balanced else 1.0
         of_training = self.trainings.sum()
-        parts = of_speakers**2 / (self.speakers - 1) + np.sum(self.trainings**2) / (self.seeds - 1)
-        freedom = (of_speakers + of_training) ** 2 / parts
-        alone, together = (-stdtrit(count, (1 - level) / 2) for count in (self.speakers - 1, freedom))
         below, above = (
-            float(together * np.hypot(max(0.0, side) / alone, np.sqrt(of_training)))
+            float(self._quantile(level) * np.hypot(max(0.0, side) * widening / quantile, np.sqrt(of_training)))
             for side in (self.value - low, high - self.value)
         )
-        return max(self.least, self.value - below), min(self.most, self.value + above)
+        return below, above
+
+    def _quantile(self, level: float) -> float:
+        return float(-stdtrit(self.freedom, (1 - level) / 2))
+
+    @cached_property
+    def freedom(self) -> float:
+        """Degrees of freedom of both levels together."""
+        return freedom_together(self.over_speakers, self.trainings, self.seeds)
 
 
 def _sample(
@@ -176,6 +215,9 @@ def _sample(
         return values, {}, "a label is spoken by too few speakers to resample them"
     samples = {}
     for key, metric in metrics.items():
+        over_speakers = standard_error(terms, metric)
+        if over_speakers is None:
+            return values, {}, "a label is spoken by one speaker alone"
         low, high = metric.range
         samples[key] = _Sample(
             value=values[key],
@@ -183,25 +225,11 @@ def _sample(
             most=high if len(terms) == 1 else metric.width,
             replicates=_signed([metric.score(each[complete]) for each in drawn[metric.statistics]]),
             speakers=speakers,
-            trainings=np.concatenate([_of_trainings(term, metric) for term in terms]),
+            over_speakers=over_speakers,
+            trainings=np.concatenate([training_variances(term, metric) for term in terms]),
             seeds=len(terms[0].seeds),
         )
     return values, samples, ""
-
-
-def _of_trainings(term: SpeakerCounts, metric: Metric) -> Scores:
-    """The variance that each fold's trainings give to a score's mean over seeds, shape (folds,).
-
-    It is that of the score of one seed's statistics in the fold and the means over seeds elsewhere,
-    divided by the number of seeds; zero if the seeds did not judge the same clips.
-    """
-    if len(term.seeds) == 1 or not term.seeds_comparable:
-        return np.zeros(len(term.folds))
-    by_fold = term.of_folds(metric)
-    mean = by_fold.mean(axis=0)
-    scores = metric.score(by_fold - mean + mean.sum(axis=0))
-    variances: Scores = scores.var(axis=0, ddof=1) / len(term.seeds)
-    return variances
 
 
 def _drawn(statistics: NDArray[np.number], weights: Floats) -> Floats:

@@ -15,6 +15,9 @@ from serlab.core import UserError, unknown
 from serlab.evaluation.metrics import Metric, confusion
 from serlab.tables.predictions import PREDICTED, labels_of, logits_of
 
+LEAST_SHARED = 0.5
+"""The least share of clips on which seeds, or two tables, are compared."""
+
 _Number = TypeVar("_Number", bound=np.number[Any])
 
 Names = Mapping[int, int | str | None]
@@ -69,8 +72,34 @@ class SpeakerCounts:
     @cached_property
     def seeds_comparable(self) -> bool:
         """Whether all seeds judged the same clips, so that how far they lie apart is due to training again."""
+        clips = self.by_speaker.sum(axis=-1)
+        return bool((clips == clips[:1]).all())
+
+    @cached_property
+    def same_folds(self) -> bool:
+        """Whether each clip is in the same fold under all seeds."""
         clips = self.matrices.sum(axis=-1)
         return bool((clips == clips[:1]).all())
+
+
+def judged_by_all(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of clips that every seed judged, so that seeds differ by training alone."""
+    kept: pd.DataFrame = rows[rows.groupby("clip")["seed"].transform("nunique") == rows["seed"].nunique()]
+    return kept
+
+
+def comparable_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Leave out the clips that not every seed judged, and count them.
+
+    If that left less than half of the clips, all rows stay: they are then about different clips under each seed, and
+    :attr:`SpeakerCounts.seeds_comparable` is False.
+
+    Args:
+        rows: with ``clip`` and ``seed``.
+    """
+    kept = judged_by_all(rows)
+    clips, left = rows["clip"].nunique(), kept["clip"].nunique()
+    return (kept.reset_index(drop=True), clips - left) if left >= LEAST_SHARED * clips else (rows, 0)
 
 
 def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:

@@ -16,18 +16,17 @@ from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.claims import Scope, scope_of
+from serlab.evaluation.counts import LEAST_SHARED, SpeakerCounts, comparable_rows, count_by_speaker
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
-from serlab.evaluation.paired import PairedComparison, adjusted, compare
+from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.trust import Trust, trust
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
-
-_LEAST_SHARED = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,8 @@ class Evaluation:
         seeds: number of seeds, None if the table names none.
         seeds_comparable: False if several seeds judge different clips, so that intervals leave
             training again out.
+        uneven_clips: clips left out because not every seed judged them.
+        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
@@ -81,6 +82,8 @@ class Evaluation:
     speakers: int | None
     seeds: int | None
     seeds_comparable: bool
+    uneven_clips: int
+    scope: Scope
     scores: dict[str, Interval]
     per_class: tuple[LabelScores, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -119,8 +122,8 @@ class PairEvaluation:
         speakers: their speakers, None if they are unknown.
         seeds_comparable: as of :class:`Evaluation`.
         only: how many clips only the first, and only the second, has under one seed at least.
-        p_holm: the comparison's p, adjusted for the number of pairs; None if it was not compared
-            with others.
+        uneven_clips: as of :class:`Evaluation`.
+        scope: likewise.
     """
 
     comparison: PairedComparison
@@ -129,7 +132,8 @@ class PairEvaluation:
     speakers: int | None
     seeds_comparable: bool
     only: tuple[int, int]
-    p_holm: float | None = None
+    uneven_clips: int
+    scope: Scope
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
@@ -167,7 +171,8 @@ def evaluate(
             contradict each other.
     """
     judged = prepare(table, corpus, labels, side)
-    rows, known = judged.rows, judged.labels
+    rows, uneven = comparable_rows(judged.rows)
+    judged, known = replace(judged, rows=rows), judged.labels
     counts = count_by_speaker(rows, known)
     scores = intervals(counts, resampling=judged.resampling)
     without = absent(counts.by_seed, known)
@@ -181,6 +186,8 @@ def evaluate(
         speakers=len(counts.speakers) if judged.speakers_known else None,
         seeds=None if None in judged.seeds.values() else len(counts.seeds),
         seeds_comparable=counts.seeds_comparable,
+        uneven_clips=uneven,
+        scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
         scores=scores,
         per_class=per_class(counts.by_seed, rows, known),
         confusion=summed_confusion(counts),
@@ -199,7 +206,7 @@ def evaluate(
 def evaluate_all(
     tables: Sequence[PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
 ) -> tuple[dict[str, Evaluation], list[PairEvaluation]]:
-    """Judge several tables, and each pair of them, with p adjusted for the number of pairs.
+    """Judge several tables, and each pair of them; answers and p are those of a family of pairs.
 
     Args:
         tables: from :func:`serlab.evaluation.prepare.prepare_all`.
@@ -219,8 +226,8 @@ def evaluate_all(
         for first, second in couples:
             pairs.append(evaluate_pair(first, second, corpus, side=side))
             progress.advance()
-    each = adjusted([pair.comparison.p for pair in pairs])
-    return results, [replace(pair, p_holm=p_holm) for pair, p_holm in zip(pairs, each, strict=True)]
+    together = as_family([pair.comparison for pair in pairs])
+    return results, [replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True) if found]
 
 
 def evaluate_pair(
@@ -254,13 +261,16 @@ def evaluate_pair(
     if keys == ["clip"] and (one["seed"].nunique() > 1 or other["seed"].nunique() > 1):
         raise UserError(f"{names[0]} and {names[1]} have different seeds; give both the same, or one seed each.")
     both = one[keys].merge(other[keys], on=keys)
-    if len(both) < _LEAST_SHARED * max(len(one), len(other)):
+    if len(both) < LEAST_SHARED * max(len(one), len(other)):
         what = "clips" if one["seed"].nunique() == 1 else "predictions of clips"
         raise UserError(
             f"{names[0]} and {names[1]} share {len(both):,} {what} of {len(one):,} and {len(other):,}; too few for a "
             "comparison: let both models predict the same clips."
         )
     only = [_unshared(rows, both, keys) for rows in (one, other)]
+    uneven = 0
+    if "seed" in keys:
+        both, uneven = comparable_rows(both)
     one, other = (_shared(rows, both, keys) for rows in (one, other))
     known = [judged.speakers_known for judged in sides]
     if known == [True, False]:
@@ -282,6 +292,8 @@ def evaluate_pair(
         speakers=int(one["speaker"].nunique()) if any(known) else None,
         seeds_comparable=counts[0].seeds_comparable,
         only=(only[0], only[1]),
+        uneven_clips=uneven,
+        scope=scope_of(len(counts[0].seeds), comparable=counts[0].seeds_comparable),
     )
 
 

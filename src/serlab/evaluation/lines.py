@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from serlab.evaluation.calibration import Calibration
+from serlab.evaluation.claims import alone_clause, needed_text, scope_text
 from serlab.evaluation.confidence import SetLevel
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, PERCENT, Format
 from serlab.evaluation.resampling import Interval
 from serlab.evaluation.trust import Trust
-
-_SEEDS_DIFFER = (
-    "the seeds judge different clips, so training again cannot be told from other clips: the intervals speak of these "
-    "trained models only"
-)
 
 
 def evaluation_lines(result: Evaluation) -> list[str]:
@@ -28,8 +24,7 @@ def evaluation_lines(result: Evaluation) -> list[str]:
         lines.append(f"{metric.title:<9}{form(score.value):>6} {form.unit:<1}   {_interval(score, form)}")
     if result.learned is not None:
         lines.append(f"UAR is {'above chance' if result.learned else NOT_SHOWN} ({_percent(result.chance)})")
-    if not result.seeds_comparable:
-        lines.append(_SEEDS_DIFFER)
+    lines += _scope_lines(result, result.scores["uar"])
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
     for row in result.per_class:
         values = f"{_percent(row.precision):>9} {_percent(row.recall):>7}  {_percent(row.f1):>7}"
@@ -51,25 +46,33 @@ def pair_lines(pair: PairEvaluation) -> list[str]:
     lines = [f"{first} less {second}, on the {pair.clips} clips that both have, {_speakers(pair.speakers)}"]
     if any(pair.only):
         lines.append(f"only one of them has {pair.only[0]} and {pair.only[1]} more clips: not compared")
-    if not pair.seeds_comparable:
-        lines.append(_SEEDS_DIFFER)
+    lines += _scope_lines(pair, found.differences["uar"])
     for key, metric in METRICS.items():
         difference, form = found.differences[key], metric.format
         lines.append(f"{metric.title:<9}{form(difference.value, '+'):>6}     {_interval(difference, form)}")
     if found.p is None:
         return lines
     margin = f"{100 * found.margin:g} points"
+    ahead = "better" if pair.scope == "recipes" else "ahead"
     answer = {
-        "better": f"{first} is ahead in UAR",
-        "worse": f"{second} is ahead in UAR",
+        "better": f"{first} is {ahead} in UAR",
+        "worse": f"{second} is {ahead} in UAR",
         "equivalent": f"equivalent: the 90 % interval of UAR lies within {margin}",
         "not shown": f"neither a difference in UAR nor equivalence within {margin} is shown",
     }[found.answer]
-    holm = "" if pair.p_holm is None else f", {pair.p_holm:.2g} after Holm"
-    lines.append(f"{answer}; p {found.p:.2g} (swaps within speakers){holm}")
-    needed = "more than 2,000" if found.speakers_needed is None else str(found.speakers_needed)
-    lines.append(f"speakers needed to see {margin}: {needed}")
+    holm = "" if found.family == 1 else f", {found.p_holm:.2g} after Holm over {found.family} pairs"
+    lines.append(f"{answer}{alone_clause(found, first, second)}; p {found.p:.2g}{holm}")
+    lines.append(f"speakers needed to see {margin}: {needed_text(found)}")
     return lines
+
+
+def _scope_lines(found: Evaluation | PairEvaluation, score: Interval) -> Iterator[str]:
+    """Clips that seeds do not share, and what the intervals are about."""
+    if found.uneven_clips:
+        clips = "1 clip" if found.uneven_clips == 1 else f"{found.uneven_clips:,} clips"
+        yield f"{clips} left out, because not every seed judged {'it' if found.uneven_clips == 1 else 'them'}"
+    if score.low is not None:
+        yield scope_text(found.scope)
 
 
 def _trust_lines(trust: Trust) -> Iterator[str]:

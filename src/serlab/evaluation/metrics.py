@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,8 @@ class Metric:
         range: least and greatest score; intervals and simulated differences stay within it.
         statistics: from one speaker's confusion matrices, shape (..., K, K), to what is summed over
             speakers before ``score``, shape (..., *S).
+        average: what the score averages over. Few speakers for a label make a mean over ``labels``
+            uncertain.
         format: how scores are written.
     """
 
@@ -142,6 +144,7 @@ class Metric:
     score: Callable[[Counts], Scores]
     range: tuple[float, float] = (0.0, 1.0)
     statistics: Callable[[Counts], Counts] = whole_matrices
+    average: Literal["labels", "clips"] = "labels"
     format: Format = PERCENT
 
     @property
@@ -156,7 +159,8 @@ class Metric:
 
 
 UAR = Metric("uar", "UAR", uar)
-METRICS = {metric.key: metric for metric in (UAR, Metric("wa", "WA", wa), Metric("macro_f1", "macro-F1", macro_f1))}
+WA = Metric("wa", "WA", wa, average="clips")
+METRICS = {metric.key: metric for metric in (UAR, WA, Metric("macro_f1", "macro-F1", macro_f1))}
 """The scores that every comparison shows, by key, in the order that they are shown in."""
 
 

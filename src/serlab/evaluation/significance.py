@@ -1,8 +1,8 @@
 """Tests that respect speakers, and the answer of a comparison.
 
-The tests speak of the trained models at hand, on other speakers. Whether one *recipe* is better is
-decided by the interval of :func:`serlab.evaluation.bootstrap.differences`, which includes training
-again if there are several seeds.
+The answer comes from the interval of :func:`serlab.evaluation.bootstrap.differences`, which includes
+training again if there are several seeds. The swap test and McNemar's stand beside it: they are about
+the trained models at hand, on other speakers.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 from scipy.stats import chi2
 
-from serlab.evaluation.bootstrap import Difference, check_paired
+from serlab.evaluation.bootstrap import EQUIVALENCE_LEVEL, Difference, check_paired
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.metrics import UAR, Metric, Scores
 
 PERMUTATIONS = 10_000
 MARGIN = 0.02
 """Differences of UAR up to this are called equivalent; chosen before any run."""
+ALPHA = 0.05
+"""A claim is made if its p, adjusted over its family, is at most this."""
 MOST_EXACT = 20
 """Speakers up to which all swaps are tried, a million."""
 
@@ -123,34 +126,51 @@ def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.float64] | N
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for their number (Holm 1979, Scandinavian Journal of Statistics 6), in the order given.
 
-    >>> holm([0.01, 0.04, 0.03])
+    >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]
     """
     order = np.argsort(p_values, kind="stable")
     steps = np.arange(len(order), 0, -1) * np.asarray(p_values, np.float64)[order]
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return [float(round(p, 12)) for p in adjusted]
+    return [float(p) for p in adjusted]
 
 
-def answer_of(difference: Difference, margin: float = MARGIN) -> Answer:
-    """Say what a paired difference shows.
+def answer_of(p: float | None, p_equivalent: float | None, value: float) -> Answer:
+    """What a difference lets one say at 5 %: ``better`` or ``worse``, else ``equivalent``, else ``not shown``.
 
-    ``better`` or ``worse`` if the 95 % interval excludes zero; else ``equivalent`` if the 90 %
-    interval lies within the margin, which is two one-sided tests at 5 % (Schuirmann 1987); else
-    ``not shown``.
+    With the p of one pair, the answer is what its own intervals say: the 95 % interval excludes zero,
+    or the 90 % interval lies within the margin, which is two one-sided tests at 5 % (Schuirmann 1987).
+    With p adjusted over a family of pairs, each of both kinds of false claim (a difference that is
+    not there, an equivalence that is not) is made anywhere in the family with 5 % probability at most.
+
+    Args:
+        p: of no difference; None if there is no interval.
+        p_equivalent: of a difference beyond the margin, from :func:`p_equivalent`.
+        value: first less second.
+    """
+    if p is not None and p <= ALPHA:
+        return "better" if value > 0 else "worse"
+    return "equivalent" if p_equivalent is not None and p_equivalent <= ALPHA else "not shown"
+
+
+def p_equivalent(difference: Difference, margin: float = MARGIN) -> float | None:
+    """P of a difference beyond the margin, by inverting the 90 % interval; None without an interval.
+
+    It is the larger p of two one-sided tests, and below .05 exactly if the interval lies within the margin.
 
     Args:
         difference: first less second.
         margin: half the width of what counts as equivalent.
     """
-    if difference.low is None or difference.high is None:
-        return "not shown"
-    if difference.low > 0:
-        return "better"
-    if difference.high < 0:
-        return "worse"
-    return "equivalent" if within(difference, margin) else "not shown"
+    low, high, freedom = difference.inner_low, difference.inner_high, difference.freedom
+    if low is None or high is None or freedom is None:
+        return None
+    quantile = float(-stdtrit(freedom, (1 - EQUIVALENCE_LEVEL) / 2))
+    sides = ((difference.value - low, margin + difference.value), (high - difference.value, margin - difference.value))
+    return max(
+        float(stdtr(freedom, -quantile * room / length)) if length else float(room <= 0) for length, room in sides
+    )
 
 
 def within(difference: Difference, margin: float = MARGIN) -> bool:

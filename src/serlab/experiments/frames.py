@@ -65,7 +65,7 @@ def differences_of(report: Mapping[str, Any]) -> pd.DataFrame:
         A row per pair and metric: ``first``, ``second`` (names of folders), ``metric``, ``value`` (first minus
         second), ``low`` and ``high`` (95 % interval; NaN without one), ``reason`` (why there is no interval or
         no difference, else empty), ``answer`` (``better``, ``worse``, ``equivalent``, ``not shown``), ``p`` and
-        ``p_holm`` (by swapping within speakers, and adjusted for the number of pairs), ``clips`` and
+        ``p_holm`` (by inverting the interval, and adjusted for the number of pairs), ``clips`` and
         ``speakers``. ``answer`` and the p-values are of UAR and missing in other rows. A pair that cannot be
         compared has one row, without a metric.
     """

@@ -39,7 +39,7 @@ def find_duplicates(corpus: Corpus, measures: pd.Series | None = None) -> list[t
         Pairs of clip ids, sorted.
     """
     if not {"path", "sha256"} <= set(corpus.clips):
-        return []  # A list of clips without files, of which only folds are wanted.
+        return []  # A list of clips without files, needed for its folds alone.
     measures = measure(corpus) if measures is None else measures
     names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
 

@@ -13,7 +13,6 @@ from serlab.report.pairs import PairReport
 
 FEWEST_RECIPES = 4
 """Below this the answers of the pairs are as short as their letters."""
-_ALPHA = 0.05
 
 
 def letters_of(names: Sequence[str], pairs: Collection[PairReport]) -> dict[str, str]:
@@ -23,15 +22,14 @@ def letters_of(names: Sequence[str], pairs: Collection[PairReport]) -> dict[str,
         names: folder names of the recipes, best first.
         pairs: the paired differences between all of them.
     """
-    if len(names) < FEWEST_RECIPES or any(pair.comparison is None or pair.p_holm is None for pair in pairs):
+    if len(names) < FEWEST_RECIPES or any(pair.comparison is None or pair.comparison.p is None for pair in pairs):
         return {}
     return compact_letters(names, [(pair.first, pair.second) for pair in pairs if differ(pair)])
 
 
 def differ(pair: PairReport) -> bool:
-    """Whether a difference of UAR is shown, by its interval and by p after Holm."""
-    shown = pair.comparison is not None and pair.comparison.answer in ("better", "worse")
-    return shown and pair.p_holm is not None and pair.p_holm <= _ALPHA
+    """Whether a difference of UAR is shown among all pairs."""
+    return pair.comparison is not None and pair.comparison.answer in ("better", "worse")
 
 
 def compact_letters(names: Sequence[str], different: Collection[tuple[str, str]]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from serlab.evaluation.claims import scope_text
 from serlab.report import words
 from serlab.report.latex import escape
 from serlab.report.summary import Report
@@ -85,14 +86,12 @@ def _scores(summary: Report) -> Iterator[str]:
     if any(recipe.scores["uar"].low is not None for recipe in summary.recipes):
         yield (
             f"Intervals are at 95 %, from {summary.bootstrap.replicates:,} bootstrap replicates of whole {who} with "
-            "expanded percentiles [@hesterberg2015]"
-            + (
-                ", widened by the variance over seeds within folds, with Satterthwaite's degrees of freedom "
-                "[@satterthwaite1946]."
-                if summary.over_seeds
-                else f"; they cover other {who}, not training again."
-            )
+            "expanded percentiles [@hesterberg2015], made at least as wide as a cluster-robust standard error (CR2) "
+            "[@bell2002] with its degrees of freedom [@pustejovsky2018] asks for."
         )
+        if summary.over_seeds:
+            yield "The variance over seeds within folds is added, with joint degrees of freedom [@satterthwaite1946]."
+        yield scope_text(summary.scope, who)
     else:
         yield f"There are no intervals: {summary.recipes[0].scores['uar'].reason}."
 
@@ -100,12 +99,12 @@ def _scores(summary: Report) -> Iterator[str]:
 def _pairs(summary: Report) -> Iterator[str]:
     who = words.people(summary.corpus["name"])
     pairs = [pair for pair in summary.pairs if pair.comparison]
-    tested = [pair for pair in pairs if pair.p_holm is not None]
+    tested = [pair for pair in pairs if pair.comparison and pair.comparison.p is not None]
     if pairs:
         yield f"Recipes are compared in pairs on the clips that both were tested on, with the same resampled {who}."
     if tested:
-        several = f", adjusted for {len(tested)} pairs [@holm1979]" if len(tested) > 1 else ""
-        yield f"P-values of UAR come from swapping two recipes' predictions within {who} [@phipson2010]{several}."
+        several = f", and are adjusted for {len(tested)} pairs [@holm1979]" if len(tested) > 1 else ""
+        yield f"P-values of UAR invert these intervals{several}; a difference is shown at 5 %."
         yield "Accuracy is also compared by McNemar's test for clustered clips [@obuchowski1998]."
         yield (
             f"Two recipes are called equivalent if the 90 % interval of their difference in UAR lies within "
@@ -129,6 +128,8 @@ def _trust(summary: Report) -> Iterator[str]:
         )
     if any(level.speakers for found in each for level in found.sets or ()):
         yield "Prediction sets are hierarchical conformal sets [@lee2023]."
+    if any(fair.gap for found in each for fair in (found.groups or {}).values()):
+        yield "Gaps between groups are tested by permuting the groups' names [@phipson2010]."
 
 
 def _citable(corpus: Mapping[str, Any]) -> bool:

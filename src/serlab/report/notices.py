@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from serlab.evaluation.claims import Scope, scope_text
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.recipe import RecipeReport
-from serlab.report.verdict import SEEDS_FOR_RECIPES, chance_text
+from serlab.report.verdict import chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
 
 if TYPE_CHECKING:
@@ -141,22 +142,23 @@ def _about_coverage(
             "warning",
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    if min(len(recipe.seeds) for recipe in recipes) < SEEDS_FOR_RECIPES:
-        first = "Fewer than three seeds: the" if any(recipe.seeds for recipe in recipes) else "The"
-        yield _notice(
-            "few-seeds",
-            "note",
-            f"{first} intervals say how these trained models would do on other "
-            f"{people(corpus['name'])}, not how the recipes would do if trained again.",
-        )
-    uneven = [recipe.title for recipe in recipes if not recipe.seeds_comparable]
-    if uneven:
-        yield _notice(
-            "uneven-seeds",
-            "warning",
-            f"The seeds of {listed(uneven)} are evaluated on different clips, so retraining and other clips cannot be "
-            "told apart: the intervals are about these trained models alone.",
-        )
+    scopes = {recipe.scope for recipe in recipes}
+    for scope in get_args(Scope):
+        if scope in scopes and scope != "recipes":
+            of = [recipe.title for recipe in recipes if recipe.scope == scope]
+            yield _notice(
+                "uneven-seeds" if scope == "other clips" else "few-seeds",
+                "warning" if scope == "other clips" else "note",
+                (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
+            )
+    for recipe in recipes:
+        if recipe.uneven_clips:
+            yield _notice(
+                "uneven-clips",
+                "note",
+                f"{counted(recipe.uneven_clips, 'clip')} of {recipe.title} left out, because not every seed judged "
+                f"{'it' if recipe.uneven_clips == 1 else 'them'}.",
+            )
 
 
 def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:

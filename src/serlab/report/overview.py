@@ -14,11 +14,11 @@ from typing import Any
 
 from serlab.core import UserError, argument
 from serlab.core.settings import plain
-from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.counts import count_by_speaker, judged_by_all
 from serlab.evaluation.paired import PairedComparison, compare
 from serlab.evaluation.resampling import Resampling
 from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
-from serlab.report.pairs import PairReport, compare_pair
+from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, RunReport, describe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.tables.predictions import Run
@@ -35,7 +35,7 @@ class ProtocolReport:
         folds: their number.
         recipes: best first.
         fusions: means of several models, best first.
-        gains: each fusion of recipes less each of its members.
+        gains: each fusion of recipes less each of its members, one family of pairs.
     """
 
     name: str
@@ -47,17 +47,19 @@ class ProtocolReport:
     gains: tuple[PairReport, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; a gain has no ``p_holm``, since it is one of no family of pairs, and no breakdown."""
+        """Plain data; a gain has no breakdown."""
         found: dict[str, Any] = plain(self)
         found |= {name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "fusions", "gains")}
         for gain in found["gains"]:
-            del gain["p_holm"], gain["breakdown"]
+            del gain["breakdown"]
         return found
 
 
 @dataclass(frozen=True)
 class ProtocolDifference:
     """A recipe under ``second`` less itself under ``first``, on the clips that both tested.
+
+    Each is a question of its own, asked before any run, and so a family of one.
 
     Attributes:
         recipe: folder name.
@@ -159,9 +161,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> ProtocolDifferen
     if first.side != second.side or first.signature["recipe"]["hash"] != second.signature["recipe"]["hash"]:
         return None
     both = first.rows[keys].merge(second.rows[keys], on=keys)
-    seeds = both["seed"].nunique()
-    # A clip counts where every shared seed has it, so that seeds are averages over the same clips.
-    both = both[both.groupby("clip")["seed"].transform("size") == seeds]
+    both = judged_by_all(both)
     if both.empty:
         return None
     corpus = first.signature["corpus"]
@@ -193,7 +193,9 @@ def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str]) -> Prot
         fusions=tuple(
             replace(found, weights=_weights(found.runs)) for found in _best_first(fusion for fusion, _ in fused)
         ),
-        gains=tuple(compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1),
+        gains=judged_together(
+            [compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1]
+        ),
     )
 
 

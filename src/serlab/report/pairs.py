@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from serlab.core.settings import plain
 from serlab.evaluation.breakdown import Breakdown, breakdown
-from serlab.evaluation.counts import Names, count_by_speaker
-from serlab.evaluation.paired import PairedComparison, compare
+from serlab.evaluation.claims import Scope, answer_words, scope_of
+from serlab.evaluation.counts import Names, comparable_rows, count_by_speaker
+from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.resampling import Resampling
 from serlab.report.selection import FoldSeed, RecipeRuns, full_grid
 
@@ -31,7 +32,7 @@ class PairReport:
         clips: that both have.
         speakers: of these clips, None if they are unknown.
         partial: whether one of them has more folds or seeds.
-        p_holm: p adjusted for the number of pairs, None without p.
+        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
     """
 
     first: str
@@ -44,7 +45,7 @@ class PairReport:
     clips: int = 0
     speakers: int | None = None
     partial: bool = False
-    p_holm: float | None = None
+    scope: Scope = "models"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, with the comparison's fields among the pair's."""
@@ -71,19 +72,37 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> PairReport:
     both = first.rows[keys].merge(second.rows[keys], on=keys).merge(grid)
     if both.empty:
         return PairReport(first.name, second.name, reason="they have no clip in common")
+    both, _ = comparable_rows(both)
     one, other = (count_by_speaker(each.rows.merge(both, on=keys), corpus["labels"]) for each in (first, second))
     resampling = Resampling(known=corpus["speakers_known"])
+    seeds = _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared})
     return PairReport(
         first.name,
         second.name,
         compare(one, other, resampling=resampling),
         breakdown(one, other, resampling=resampling),
         folds=_shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
-        seeds=_shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared}),
+        seeds=seeds,
         clips=int(both["clip"].nunique()),
         speakers=len(one.speakers) if corpus["speakers_known"] else None,
         partial=set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds),
+        scope=scope_of(len(seeds), comparable=one.seeds_comparable),
     )
+
+
+def judged_together(pairs: Sequence[PairReport]) -> tuple[PairReport, ...]:
+    """Pairs that a reader sees beside each other, with the answers that all of them together allow."""
+    together = as_family([pair.comparison for pair in pairs])
+    return tuple(replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True))
+
+
+def answer_text(pair: PairReport) -> str:
+    """The answer of a pair in a few words; empty if it cannot be compared."""
+    found = pair.comparison
+    if found is None:
+        return ""
+    recipes = pair.scope == "recipes"
+    return answer_words(found.answer, recipes=recipes, alone=found.answer_alone, family=found.family)
 
 
 def _shared_runs(first: RecipeRuns, second: RecipeRuns) -> list[FoldSeed]:

@@ -12,6 +12,7 @@ import pandas as pd
 from serlab.core.settings import plain
 from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.claims import Scope, scope_of
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
@@ -122,6 +123,8 @@ class RecipeReport:
         folds: as they are called.
         seeds: that were trained.
         seeds_comparable: False if its seeds judge different clips.
+        uneven_clips: clips left out because not every seed judged them.
+        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
         left_out: runs outside the full grid.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
@@ -159,6 +162,8 @@ class RecipeReport:
     folds: tuple[int | str, ...]
     seeds: tuple[int, ...]
     seeds_comparable: bool
+    uneven_clips: int
+    scope: Scope
     left_out: tuple[LeftOut, ...]
     clips: int
     speakers: int | None
@@ -221,6 +226,8 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         folds=tuple(recipe.folds),
         seeds=tuple(recipe.trained_seeds),
         seeds_comparable=counts.seeds_comparable,
+        uneven_clips=recipe.uneven_clips,
+        scope=scope_of(len(recipe.trained_seeds), comparable=counts.seeds_comparable),
         left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
         clips=int(recipe.rows["clip"].nunique()),
         speakers=len(counts.speakers) if known else None,

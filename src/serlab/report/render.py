@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
 from serlab.core.settings import plain
+from serlab.evaluation.claims import needed_text, scope_text
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS
 from serlab.recipes.variants import changes_text
@@ -30,11 +31,11 @@ from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
 from serlab.report.methods import Methods, methods_of
 from serlab.report.overview import Overview, survey
+from serlab.report.pairs import answer_text
 from serlab.report.paper import write_paper
 from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
-from serlab.report.verdict import said
 from serlab.tables import ledger
 from serlab.tables.predictions import read_protocols, read_runs
 
@@ -263,7 +264,9 @@ def _environment(*, autoescape: bool) -> Environment:
         "spans": words.spans,
         "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
         "correlation": lambda score: words.interval_text(score, words.CORRELATION),
-        "said": lambda pair: said(pair.comparison.answer, len(pair.seeds)),
+        "answer": answer_text,
+        "needed": needed_text,
+        "scope": scope_text,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,

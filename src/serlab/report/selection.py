@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from serlab.core import UserError, argument
-from serlab.evaluation.counts import Names, check_labels, predicted_of
+from serlab.evaluation.counts import Names, check_labels, comparable_rows, predicted_of
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
 from serlab.tables.predictions import Run, labels_of, probabilities_of
@@ -75,10 +75,19 @@ class RecipeRuns:
         seeds = {seed for run in self.runs for seed in run.signature.get("seeds", [called(run)["seed"]])}
         return sorted(seeds - {None})
 
-    @cached_property
+    @property
     def rows(self) -> pd.DataFrame:
         """Rows of the recipe's side over all runs, with ``predicted`` and ``probability`` (of the predicted label)."""
-        return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
+        return self._comparable[0]
+
+    @property
+    def uneven_clips(self) -> int:
+        """Clips that are left out of the rows because not every seed judged them."""
+        return self._comparable[1]
+
+    @cached_property
+    def _comparable(self) -> tuple[pd.DataFrame, int]:
+        return comparable_rows(pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True))
 
 
 def fold_seed_of(run: Run) -> FoldSeed:

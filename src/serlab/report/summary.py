@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
-from serlab.evaluation.paired import adjusted
+from serlab.evaluation.claims import Scope
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
 from serlab.report.letters import letters_of
 from serlab.report.notices import Notice, notices
-from serlab.report.pairs import PairReport, compare_pair
+from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.verdict import Verdict, answer
@@ -75,7 +75,8 @@ class Report:
         signature: what the figures are of, in a line.
         chance: of UAR.
         bootstrap: how intervals were made.
-        over_seeds: whether intervals speak of training again.
+        over_seeds: whether intervals are widened by how far seeds lie apart.
+        scope: what all intervals are about at least, see :mod:`serlab.evaluation.claims`.
         margin: differences of UAR up to this are called equivalent.
         recipes: best first.
         pairs: of all recipes.
@@ -97,6 +98,7 @@ class Report:
     chance: float
     bootstrap: Bootstrap
     over_seeds: bool
+    scope: Scope
     margin: float
     recipes: tuple[RecipeReport, ...]
     pairs: tuple[PairReport, ...]
@@ -149,23 +151,24 @@ def summarise(
         for first, second in couples:
             pairs.append(compare_pair(first, second))
             progress.advance()
-    p_holm = adjusted([pair.comparison.p if pair.comparison else None for pair in pairs])
-    pairs = [replace(pair, p_holm=p) for pair, p in zip(pairs, p_holm, strict=True)]
+    together = judged_together(pairs)
     exclusions = _exclusions(runs)
+    scope = min((recipe.scope for recipe in recipes), key=get_args(Scope).index)
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
-        answer=answer(corpus, protocol, recipes, pairs),
+        answer=answer(corpus, protocol, recipes, together),
         notices=tuple(notices(corpus, protocol, recipes, exclusions, audit)),
         corpus=corpus,
         protocol=protocol,
         signature=_signature(corpus, protocol, groups),
         chance=_chance(recipes, corpus),
         bootstrap=Bootstrap(),
-        over_seeds=all(len(recipe.seeds) > 1 and recipe.seeds_comparable for recipe in recipes),
+        over_seeds=scope in ("two seeds", "recipes"),
+        scope=scope,
         margin=MARGIN,
         recipes=tuple(recipes),
-        pairs=tuple(pairs),
-        letters=letters_of([recipe.name for recipe in recipes], pairs),
+        pairs=together,
+        letters=letters_of([recipe.name for recipe in recipes], together),
         exclusions=exclusions,
         people=None if clips is None else _human_reference(groups, clips),
         audit=audit,

@@ -16,9 +16,9 @@ from serlab.core.progress import clock
 from serlab.evaluation.metrics import METRICS, PERCENT, Format
 from serlab.evaluation.resampling import Interval
 from serlab.report import words
+from serlab.report.pairs import answer_text
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
-from serlab.report.verdict import said
 
 _METRICS_IN_PRINT = 2
 
@@ -157,16 +157,15 @@ def _differences(summary: Report) -> Table:
             interval_column(metric.key, metric.heading if place < _METRICS_IN_PRINT else "", metric.format)
             for place, metric in enumerate(METRICS.values())
         ),
-        *(words_column("first_is", "First is"), Column("p_uar", "", words.p_value)),
-        *(Column("p_uar_holm", "p (Holm)", words.p_value), Column("p_wa", "", words.p_value)),
+        *(words_column("first_is", "First is"), Column("p_uar"), Column("p_uar_holm", "p (Holm)", words.p_value)),
+        *(Column("p_uar_swap"), Column("p_wa_holm")),
         *(share_column("win_rate", "Wins, %", 0), number_column("effect_size", "Effect size", 2)),
         *(count_column("speakers", ""), count_column("clips", ""), words_column("folds"), words_column("seeds")),
     ]
     rows = [
         (
             *(titles[pair.first], titles[pair.second], *(found.differences[key] for key in METRICS)),
-            *(said(found.answer, len(pair.seeds)), found.p, pair.p_holm),
-            found.mcnemar.obuchowski_p if found.mcnemar else None,
+            *(answer_text(pair), found.p, found.p_holm, found.p_swap, found.p_wa_holm),
             *((parts.win_rate, parts.effect_size) if (parts := pair.breakdown) else (None, None)),
             *(pair.speakers, pair.clips, words.spans(pair.folds), words.spans(pair.seeds)),
         )
@@ -174,9 +173,10 @@ def _differences(summary: Report) -> Table:
         if (found := pair.comparison)
     ]
     caption = (
-        f"First less second in points with 95 % intervals, on the same clips and the same resampled {_who(summary)}. "
-        f"Wins: share of {_who(summary)} for whom the first has the higher UAR, equal ones counted half. Effect size: "
-        "mean of their gains over the standard deviation."
+        f"First less second in points with 95 % intervals, on the same clips and the same resampled {_who(summary)}; "
+        f"answers and p of UAR are adjusted for the number of pairs (Holm). Wins: share of {_who(summary)} for whom "
+        "the first has the higher UAR, equal ones counted half. Effect size: mean of their gains over the standard "
+        "deviation."
     )
     return Table("differences", caption, tuple(columns), tuple(rows))
 

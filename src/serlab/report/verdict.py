@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serlab.evaluation.claims import alone_clause
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.paired import PairedComparison
 from serlab.evaluation.resampling import Interval
 from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
 from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
-
-SEEDS_FOR_RECIPES = 3
-"""With at least this many shared seeds a finding is about recipes; with fewer, about these trained models."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Recip
         False: ", who may have been heard in training too",
         None: _unknown(corpus),
     }[protocol["speaker_disjoint"]]
-    seeds = len(ground.seeds)
-    subject = "these trained models" if seeds < SEEDS_FOR_RECIPES else f"each recipe trained with {seeds} seeds"
+    subject = f"each recipe trained with {len(ground.seeds)} seeds"
+    subject = subject if ground.scope == "recipes" else "these trained models"
     loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
     return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
 
@@ -103,27 +101,23 @@ def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedCompariso
         inner = interval_text(Interval(value, difference.inner_low, difference.inner_high))
         return (
             f"{ahead} and {behind} are equivalent within {points(found.margin)} points of UAR "
-            f"(difference {points(value)}, 90 % interval {inner})."
+            f"(difference {points(value)}, 90 % interval {inner}){alone_clause(found, ahead, behind)}."
         )
     if found.answer == "not shown":
         return (
             f"no difference between {ahead} and {behind} can be shown "
-            f"({points(value)} points of UAR, 95 % interval {interval_text(difference)})."
+            f"({points(value)} points of UAR, 95 % interval {interval_text(difference)})"
+            f"{alone_clause(found, ahead, behind)}."
         )
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
-    less = f", less than the {points(found.margin)} that were declared equivalent beforehand"
-    verb = "is better than" if len(pair.seeds) >= SEEDS_FOR_RECIPES else "is ahead of"
+    less = f", less than the margin of {points(found.margin)} below which a difference hardly matters"
+    verb = "is better than" if pair.scope == "recipes" else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"
         f"{less if found.within_margin else ''}."
     )
-
-
-def said(answer: str, seeds: int) -> str:
-    """The answer of a pair in a word or two; of few seeds it is about these models, not about recipes."""
-    return answer if seeds >= SEEDS_FOR_RECIPES else {"better": "ahead", "worse": "behind"}.get(answer, answer)
 
 
 def _cannot_compare(titles: Mapping[str, str], pair: PairReport) -> str:
