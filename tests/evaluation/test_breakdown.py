@@ -47,6 +47,11 @@ def test_equal_speakers_count_half_and_equal_models_have_no_effect_size():
     assert (found.ahead, found.behind, found.win_rate, found.effect_size) == (0, 0, 0.5, None)
 
 
+def test_few_speakers_have_no_effect_size():
+    assert breakdown(*tables(speakers=9), resampling=FEW).effect_size is None
+    assert breakdown(*tables(speakers=10), resampling=FEW).effect_size is not None
+
+
 def test_labels_have_intervals_that_hold_together():
     first, second = tables()
     found = breakdown(first, second, resampling=FEW)

@@ -15,7 +15,7 @@ import numpy as np
 from serlab.evaluation.bootstrap import Difference, check_paired, differences
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.metrics import absent, recalls, uar
-from serlab.evaluation.resampling import LEVEL, STANDARD, Interval, Resampling
+from serlab.evaluation.resampling import FEWEST_SPEAKERS, LEVEL, STANDARD, Interval, Resampling
 
 _EQUAL = 1e-9
 
@@ -32,7 +32,7 @@ class Breakdown:
         win_rate: share of speakers for whom the first model is ahead, equal ones counted half; None
             if speakers are unknown.
         effect_size: mean of the gains divided by their standard deviation (Cohen's d for pairs);
-            None without at least two different gains.
+            None for few speakers and for equal gains.
         labels: difference of each label's recall, for the labels that have clips.
         label_level: level of each label's interval; together they hold at 95 %.
     """
@@ -62,7 +62,7 @@ def breakdown(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resamp
     apart = np.nanmean(uar(first.by_speaker) - uar(second.by_speaker), axis=0) if resampling.known else np.zeros(0)
     order = sorted(range(len(apart)), key=lambda place: (-apart[place], first.speakers[place]))
     ahead, behind = int((apart > _EQUAL).sum()), int((apart < -_EQUAL).sum())
-    spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
+    spread = float(apart.std(ddof=1)) if len(apart) >= FEWEST_SPEAKERS else 0.0
     metrics = recalls(first.labels, absent(first.by_seed, first.labels))
     level = 1 - (1 - LEVEL) / max(1, len(metrics))
     return Breakdown(

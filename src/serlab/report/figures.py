@@ -98,12 +98,13 @@ def _draw_recalls(summary: Report) -> Drawing:
         f"{recipe.title}: " + ", ".join(f"{name} {percent(found.value)}" for name, found in recipe.recalls.items())
         for recipe in recipes
     )
+    shown = any(found.low is not None for recipe in recipes for found in recipe.recalls.values())
+    alone = " Each interval holds at 95 % on its own; they are of single recipes, not of differences." if shown else ""
     return drawing_of(
         figure,
         "recalls",
         "Recall of each label",
-        "The share of each label's clips that a recipe gets right. Each interval holds at 95 % on its own; they are of "
-        "single recipes, not of differences.",
+        f"The share of each label's clips that a recipe gets right.{alone}",
         f"Recall by label in %: {seen}.",
     )
 

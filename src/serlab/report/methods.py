@@ -101,7 +101,8 @@ def _pairs(summary: Report) -> Iterator[str]:
     pairs = [pair for pair in summary.pairs if pair.comparison]
     tested = [pair for pair in pairs if pair.comparison and pair.comparison.p is not None]
     if pairs:
-        yield f"Recipes are compared in pairs on the clips that both were tested on, with the same resampled {who}."
+        drawn = f", with the same resampled {who}" if tested else ""
+        yield f"Recipes are compared in pairs on the clips that both were tested on{drawn}."
     if tested:
         several = f", and are adjusted for {len(tested)} pairs [@holm1979]" if len(tested) > 1 else ""
         yield f"P-values of UAR invert these intervals{several}; a difference is shown at 5 %."

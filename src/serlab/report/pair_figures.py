@@ -75,14 +75,18 @@ def draw_label_gains(summary: Report) -> list[Drawing]:
     _zero_line(axes)
     axes.set_xlabel("Difference in recall, points")
     seen = "; ".join(f"{name} {points(each.value)} ({interval_text(each)})" for name, each in found.labels.items())
+    together = (
+        f" The intervals hold together at 95 %: each has {percent(found.label_level)} % (Bonferroni over the labels)."
+        if any(each.low is not None for each in found.labels.values())
+        else ""
+    )
     pair_name = f"{titles[pair.first]} less {titles[pair.second]}"
     return [
         drawing_of(
             figure,
             "label-gains",
             "Label by label",
-            f"{pair_name}, on the same clips. The intervals hold together at 95 %: each has "
-            f"{percent(found.label_level)} % (Bonferroni over the labels). A hollow mark: no difference can be shown.",
+            f"{pair_name}, on the same clips.{together} A hollow mark: no difference can be shown.",
             f"Differences in recall, in points, {pair_name}: {seen}.",
         )
     ]
