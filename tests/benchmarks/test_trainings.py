@@ -34,6 +34,6 @@ def test_outcomes_keep_seeds_and_folds(population: Population) -> None:
 
 
 def test_who_holds_two_trainings_for_all_is_too_sure(population: Population) -> None:
-    found = with_trainings(population, Setting(30, 1, 2, 5), 80)
+    found = with_trainings(population, Setting(30, 1, 2, 5), range(80))
     assert found["false_alarms"]["speakers"] > 0.2 > found["false_alarms"]["both"]
     assert found["coverage"]["both"] > found["coverage"]["speakers"]

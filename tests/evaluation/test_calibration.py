@@ -237,6 +237,16 @@ def test_the_interval_of_a_calibrated_model_reaches_nought():
     assert sum(each.overconfidence.low <= 0 <= each.overconfidence.high for each in judged) >= 16
 
 
+def test_the_statement_follows_from_both_intervals():
+    for trial in range(20):
+        judged = judge_calibration(*speakers_off_by(0.1 * (trial % 2), trial), resampling=Resampling(replicates=200))
+        over, rms = judged.overconfidence, judged.rms_error
+        errs = over.low > 0 or over.high < 0 or rms.low > 0
+        assert (judged.shown != "not shown") == errs
+        if over.low > 0:
+            assert judged.shown == "overconfident"
+
+
 def test_no_interval_without_known_speakers():
     probabilities, truth, speaker = speakers_off_by(0.1, seed=0)
     judged = judge_calibration(probabilities, truth, 0 * speaker, resampling=Resampling(known=False))
@@ -244,6 +254,7 @@ def test_no_interval_without_known_speakers():
     assert judged.nll.value == nll(probabilities, truth)
     assert {each.reason for each in (judged.rms_error, judged.brier, judged.nll)} == {"the speakers are unknown"}
     assert {point.accuracy.low for point in judged.reliability} == {None}
+    assert judged.shown is None
 
 
 def test_few_clips_have_few_bins():

@@ -140,7 +140,7 @@ def test_the_screening_is_remembered(compare, monkeypatch):
     def again(*arguments, **how):
         raise AssertionError("screened again")
 
-    monkeypatch.setattr("serlab.corpora.screening._screen_clip", again)
+    monkeypatch.setattr("serlab.corpora.measures._measure", again)
     assert compare("mfcc-svm", folds=[1, 2]).trained == 1
 
 

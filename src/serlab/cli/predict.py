@@ -59,7 +59,7 @@ class PredictOptions(options.DivisionOptions):
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Answer `can't tell` if the model would be wrong more often than this, judging by its dev subset.",
+            help="Answer `can't tell` if the model would be wrong more often than this, according to its dev subset.",
         ),
     ] = None
 

@@ -1,4 +1,4 @@
-"""``serlab evaluate`` and ``serlab report``: judging prediction tables of any model."""
+"""``serlab evaluate`` and ``serlab report``: evaluate prediction tables of any model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EvaluateOptions(options.ColumnOptions):
         str | None, typer.Option(help="Corpus that has the clips' speakers and labels, if the table does not.")
     ] = None
     data: options.Data = None
-    side: Annotated[str, typer.Option(help="Rows to judge if the table has a column `side`.")] = "test"
+    side: Annotated[str, typer.Option(help="Rows to evaluate if the table has a column `side`.")] = "test"
     form: options.Format = "table"
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
@@ -48,16 +48,16 @@ class EvaluateOptions(options.ColumnOptions):
     latex: options.Latex = False
 
     def load(self) -> Corpus | None:
-        """Load the corpus, if one is named; only one that is a table itself has columns to be named."""
+        """Load the corpus, if one is given; column names apply only to a corpus that is a table."""
         if not self.corpus:
             return None
         return options.load(self.corpus, self.data, self.columns if Path(self.corpus).is_file() else None)
 
 
 def evaluate(args: EvaluateOptions) -> None:
-    """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
+    """Evaluate prediction tables of any model: UAR, WA, macro-F1 with intervals over speakers.
 
-    Several tables are compared too, pair by pair, on the clips that both have. Clips may be named by id, path, or the
+    Several tables are also compared in pairs, on the clips that both have. Clips may be named by id, path, or the
     end of a path; columns `clip`, `path`, `file` or `filename`, `label` or `emotion`, `speaker` or `actor` are found
     whatever their case, and the `--…-column` options name others, of the tables and of the corpus's own table.
 
@@ -83,7 +83,7 @@ def evaluate(args: EvaluateOptions) -> None:
     prepared = prepare_all(tables, clips, None, side, named)
     results, pairs = evaluate_all(prepared, clips, side=side)
     page = build_foreign(prepared, args.to, clips, side=side, latex=args.latex) if args.to else None
-    # Entries of the corpus that are no clips; loading it has named them.
+    # Entries of the corpus that are not clips were already listed when it was loaded.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
         each = {name: result.to_dict() for name, result in results.items()}
@@ -111,7 +111,7 @@ def report(
         list[str] | None,
         typer.Option(
             help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; for a corpus's folder. "
-            "With `@dev` at the end, weighted by what each fold's dev subset gives."
+            "With `@dev` at the end, weights are fitted on each fold's dev subset."
         ),
     ] = None,
     latex: options.Latex = False,
@@ -145,7 +145,7 @@ def report(
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
-    """The corpus's table if the corpus is here; a report of published tables does not need it."""
+    """The corpus's table if the corpus is available; a report of published tables does not need it."""
     from serlab.corpora import descriptions
 
     if name not in descriptions():

@@ -12,7 +12,10 @@ many standard errors away as Student's t does at the degrees of freedom of both 
 interval speaks of the trained models at hand.
 
 A replicate in which a label lost all its clips would average over fewer labels than the estimate
-does: it is left out, and if that happens to more than one in twenty, no interval is given.
+does: it is left out. What is left is too narrow where few speakers spoke a label, so percentiles only
+give the interval its shape; its length is at least that of a standard error whose degrees of freedom
+count these speakers (:mod:`serlab.evaluation.influence`). A label that one speaker alone spoke leaves
+no interval.
 """
 
 from __future__ import annotations
@@ -30,7 +33,6 @@ from serlab.evaluation.influence import StandardError, freedom_together, standar
 from serlab.evaluation.metrics import METRICS, Metric, Scores, whole_matrices
 from serlab.evaluation.resampling import (
     LEVEL,
-    MOST_INCOMPLETE,
     STANDARD,
     Floats,
     Interval,
@@ -39,6 +41,8 @@ from serlab.evaluation.resampling import (
 )
 
 EQUIVALENCE_LEVEL = 0.90
+LEAST_COMPLETE = 0.5
+"""The least share of replicates with clips of all labels: their percentiles only give the interval its shape."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,7 @@ def _sample(
     }
     matrices = drawn.get(whole_matrices)
     complete = _complete(terms[0].by_seed, matrices[0] if matrices else _drawn(terms[0].by_speaker, weights))
-    if complete.mean() < 1 - MOST_INCOMPLETE:
+    if complete.mean() < LEAST_COMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
     samples = {}
     for key, metric in metrics.items():

@@ -1,4 +1,4 @@
-"""What a model says about a clip, and as a table."""
+"""Predictions, and their conversion to tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Prediction:
 
     Attributes:
         label: the most probable label; None if the clip is silent, or if the model abstains.
-        probabilities: of each label, in the model's order; empty if the clip is silent. Of a divided recording, the
-            mean over its segments with speech; empty without any.
+        probabilities: of each label, in the model's order; empty if the clip is silent. Of a
+            divided recording, the mean over its segments with speech; empty without any.
         path: the file; None for an array.
         segments: of a divided recording, in the order of time; empty for a clip.
     """
@@ -69,8 +69,9 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         predictions: any number of predictions.
 
     Returns:
-        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a recording was
-        divided, one row per segment, with the columns ``start``, ``end`` and ``speech`` too. Missing values are NaN.
+        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a
+        recording was divided, one row per segment, with the columns ``start``, ``end`` and
+        ``speech`` too. Missing values are NaN.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad

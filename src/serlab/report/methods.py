@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from serlab.evaluation.claims import scope_text
+from serlab.evaluation.metrics import METRICS
 from serlab.report import words
 from serlab.report.latex import escape
 from serlab.report.summary import Report
@@ -80,7 +81,8 @@ def _what(summary: Report) -> Iterator[str]:
 
 def _scores(summary: Report) -> Iterator[str]:
     who = words.people(summary.corpus["name"])
-    yield "Scores are UAR (the mean of the labels' recalls), WA (accuracy) and macro-F1, with all folds pooled."
+    titles = words.listed(metric.title for metric in METRICS.values())
+    yield f"Scores are {titles}, with all folds pooled; UAR is the mean of the labels' recalls, WA is accuracy."
     if any(len(recipe.seeds) > 1 for recipe in summary.recipes):
         yield "Seeds are scored one by one and averaged."
     if any(recipe.scores["uar"].low is not None for recipe in summary.recipes):
@@ -129,6 +131,8 @@ def _trust(summary: Report) -> Iterator[str]:
         )
     if any(level.speakers for found in each for level in found.sets or ()):
         yield "Prediction sets are hierarchical conformal sets [@lee2023]."
+    if any(found.sentences for found in each):
+        yield "Standard errors over sentences too are two-way cluster-robust [@cameron2011]."
     if any(fair.gap for found in each for fair in (found.groups or {}).values()):
         yield "Gaps between groups are tested by permuting the groups' names [@phipson2010]."
 

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
 from serlab.core.settings import plain
-from serlab.evaluation.claims import needed_text, scope_text
+from serlab.evaluation.claims import calibration_text, needed_text, scope_text, sentences_text
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS
 from serlab.recipes.variants import changes_text
@@ -266,6 +266,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "correlation": lambda score: words.interval_text(score, words.CORRELATION),
         "answer": answer_text,
         "needed": needed_text,
+        "calibrated": calibration_text,
+        "over_sentences": sentences_text,
         "scope": scope_text,
         "span": words.span,
         "people": words.people,

@@ -20,8 +20,6 @@ from serlab.report.pairs import answer_text
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
 
-_METRICS_IN_PRINT = 2
-
 
 @dataclass(frozen=True)
 class Column:
@@ -124,8 +122,7 @@ def comparison_tables(summary: Report) -> list[Table]:
 def _scores(summary: Report) -> Table:
     letters = [words_column("letters", "Letters")] if summary.letters else []
     columns = [
-        *(RECIPE, words_column("name"), *letters),
-        *(interval_column(metric.key, metric.heading, metric.format) for metric in METRICS.values()),
+        *(RECIPE, words_column("name"), *letters, *_metric_columns(3)),
         *(share_column("train_uar", ""), share_column("dev_uar", ""), words_column("side")),
         *(count_column("speakers", _who(summary).capitalize()), count_column("clips", "Clips")),
         *(words_column("folds"), words_column("seeds")),
@@ -148,15 +145,19 @@ def _scores(summary: Report) -> Table:
     return Table("scores", caption + shared, tuple(columns), tuple(rows))
 
 
+def _metric_columns(printed: int) -> list[Column]:
+    """All metrics; a page of a paper has room for the first ones only."""
+    return [
+        interval_column(metric.key, metric.heading if place < printed else "", metric.format)
+        for place, metric in enumerate(METRICS.values())
+    ]
+
+
 def _differences(summary: Report) -> Table:
     titles = _titles(summary)
     columns = [
         *(words_column("first", "First"), words_column("second", "Second")),
-        # A page of a paper has room for two of the metrics; the CSV has them all.
-        *(
-            interval_column(metric.key, metric.heading if place < _METRICS_IN_PRINT else "", metric.format)
-            for place, metric in enumerate(METRICS.values())
-        ),
+        *_metric_columns(2),
         *(words_column("first_is", "First is"), Column("p_uar"), Column("p_uar_holm", "p (Holm)", words.p_value)),
         *(Column("p_uar_swap"), Column("p_wa_holm")),
         *(share_column("win_rate", "Wins, %", 0), number_column("effect_size", "Effect size", 2)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from serlab.evaluation.metrics import Format
 from serlab.report import words
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
@@ -20,11 +21,12 @@ from serlab.report.tables import (
     words_column,
 )
 
+_ERROR = Format(100, 2)
 _Rows = Iterator[tuple[Any, ...]]
 
 
 def trust_tables(summary: Report) -> list[Table]:
-    """Calibration, abstention, prediction sets, groups, label tracks, soft labels and raters; some without rows."""
+    """Calibration, abstention, prediction sets, groups, tracks, soft labels, sentences and raters; some without rows."""
     who = words.people(summary.corpus["name"])
     return [
         Table(
@@ -91,6 +93,15 @@ def trust_tables(summary: Report) -> list[Table]:
             by_recipe(summary, _soft),
         ),
         Table(
+            "sentences",
+            f"Standard error of UAR in points, over other {who} alone and over other sentences too.",
+            (
+                *(RECIPE, count_column("sentences", "Sentences"), Column("speaker_error", "Alone", _ERROR)),
+                *(Column("error", "Both", _ERROR), share_column("low", "From"), share_column("high", "To")),
+            ),
+            by_recipe(summary, _sentences),
+        ),
+        Table(
             "raters",
             "Correlation of a model's errors with those of human raters, and clips where only one of them is right.",
             (
@@ -142,6 +153,11 @@ def _tracks(recipe: RecipeReport) -> _Rows:
 def _soft(recipe: RecipeReport) -> _Rows:
     if found := recipe.confidence.soft:
         yield found.macro_f1, found.divergence.value, found.cross_entropy.value
+
+
+def _sentences(recipe: RecipeReport) -> _Rows:
+    if found := recipe.confidence.sentences:
+        yield found.sentences, found.speaker_error, found.error, found.low, found.high
 
 
 def _raters(recipe: RecipeReport) -> _Rows:

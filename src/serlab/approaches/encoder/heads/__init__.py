@@ -1,6 +1,6 @@
-"""Pooling heads, one file each: ``mean_std.py`` is the pooling ``mean+std`` and holds its class, ``Head``.
+"""Pooling heads, one file each: ``mean_std.py`` is the pooling ``mean+std`` and contains its class, ``Head``.
 
-Listing them imports none of them.
+Listing the poolings does not import them.
 """
 
 from __future__ import annotations
