@@ -19,6 +19,7 @@ from serlab.evaluation.lines import evaluation_lines, pair_lines
 from serlab.evaluation.metrics import METRICS
 from serlab.evaluation.prepare import prepare_all
 from serlab.report.foreign import foreign_runs
+from serlab.report.methods import methods_of
 from serlab.report.render import render_html, render_markdown
 from serlab.report.summary import Report, summarise
 
@@ -100,7 +101,11 @@ def numbers(text: str) -> list[float]:
 
 
 def shown(report: Report) -> tuple[dict[str, Any], str, Page]:
-    return report.to_dict(), render_markdown(report, []), Page(render_html(report, []))
+    return (
+        report.to_dict(),
+        render_markdown(report, methods_of(report), []),
+        Page(render_html(report, methods_of(report), [])),
+    )
 
 
 @settings(

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.breakdown import Breakdown, breakdown
 from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import SpeakerCounts, comparable_rows, count_by_speaker
+from serlab.evaluation.counts import SpeakerCounts, comparable_rows, count_by_speaker, ties_of
 from serlab.evaluation.join import join
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.paired import PairedComparison, as_family, compare
+from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.significance import MARGIN
@@ -64,6 +66,8 @@ class Scored:
             training again out.
         uneven_clips: clips left out because not every seed judged them.
         scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
+        ties: predictions whose highest score is that of several labels.
+        cautions: what makes intervals less dependable, see :mod:`serlab.evaluation.population`.
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
@@ -78,6 +82,8 @@ class Scored:
     seeds_comparable: bool
     uneven_clips: int
     scope: Scope
+    ties: int
+    cautions: tuple[Caution, ...]
     scores: dict[str, Interval]
     per_class: tuple[LabelScores, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -134,6 +140,7 @@ class PairEvaluation:
         only: how many clips only the first, and only the second, has under one seed at least.
         uneven_clips: as of :class:`Scored`.
         scope: likewise.
+        breakdown: the difference by speaker and by label.
     """
 
     comparison: PairedComparison
@@ -145,6 +152,7 @@ class PairEvaluation:
     only: tuple[int, int]
     uneven_clips: int
     scope: Scope
+    breakdown: Breakdown
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
@@ -200,7 +208,9 @@ def evaluate(
     )
 
 
-def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str, uneven_clips: int) -> Scored:
+def score_table(
+    table: PreparedTable, counts: SpeakerCounts, *, side: str, uneven_clips: int, people: str = "speakers"
+) -> Scored:
     """Score one table.
 
     Args:
@@ -208,6 +218,7 @@ def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str, uneve
         counts: the confusion counts of its rows.
         side: of the rows.
         uneven_clips: how many clips they lack because not every seed judged them.
+        people: what the corpus calls its speakers.
     """
     scores = intervals(counts, resampling=table.resampling)
     without = absent(counts.by_seed, table.labels)
@@ -222,6 +233,8 @@ def score_table(table: PreparedTable, counts: SpeakerCounts, *, side: str, uneve
         seeds_comparable=counts.seeds_comparable,
         uneven_clips=uneven_clips,
         scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
+        ties=ties_of(table.rows),
+        cautions=cautions(counts, people=people) if table.speakers_known else (),
         scores=scores,
         per_class=_per_class(counts.by_seed, table.rows, table.labels),
         confusion=tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0)),
@@ -302,8 +315,9 @@ def judge_pair(
     """
     joined = join(first, second, by_fold=by_fold)
     one, other = (count_by_speaker(rows, first.labels) for rows in joined.rows)
+    resampling = Resampling(known=joined.speakers_known)
     return PairEvaluation(
-        comparison=compare(one, other, resampling=Resampling(known=joined.speakers_known), margin=margin),
+        comparison=compare(one, other, resampling=resampling, margin=margin),
         names=(first.name, second.name),
         clips=joined.clips,
         speakers=len(one.speakers) if joined.speakers_known else None,
@@ -312,6 +326,7 @@ def judge_pair(
         only=joined.only,
         uneven_clips=joined.uneven_clips,
         scope=scope_of(len(one.seeds), comparable=one.seeds_comparable),
+        breakdown=breakdown(one, other, resampling=resampling),
     )
 
 

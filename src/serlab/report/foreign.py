@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,10 +46,15 @@ def foreign_runs(
 
 
 def names_of(tables: Sequence[Path | PreparedTable]) -> list[str]:
-    """The files' names, or whole paths where two are called the same."""
+    """The files' names; of those that are called the same, the paths from the folder that holds them all."""
     paths = [Path(table.name) if isinstance(table, PreparedTable) else Path(table) for table in tables]
     stems = Counter(path.stem for path in paths)
-    return [path.stem if stems[path.stem] == 1 else path.as_posix() for path in paths]
+    alike = [path.absolute().parent for path in paths if stems[path.stem] > 1]
+    home = Path(os.path.commonpath(alike)) if alike else Path()
+    return [
+        path.stem if stems[path.stem] == 1 else path.absolute().relative_to(home).with_suffix("").as_posix()
+        for path in paths
+    ]
 
 
 def _order(fold: int | str | None) -> tuple[bool, bool, int, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from serlab.evaluation.claims import Scope, scope_text
+from serlab.evaluation.claims import Scope, scope_text, sets_text, ties_text
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
@@ -19,6 +19,7 @@ SEVERITIES = ("danger", "warning", "note")
 GRAVITY = {"danger": "Warning.", "warning": "Caution.", "note": "Note."}
 """How a notice begins, by its severity."""
 Notice = dict[str, str]
+_Reason = TypeVar("_Reason", bound=Hashable)
 _AT_HEAD = 3
 _UNOFFICIAL = ("not the official", "differ from the official")
 
@@ -189,6 +190,9 @@ def _about_coverage(
                 "warning" if scope == "other clips" else "note",
                 (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
             )
+    for caution, titles in _grouped((caution, r.title) for r in recipes for caution in r.cautions):
+        all_share = all(caution in recipe.cautions for recipe in recipes)
+        yield _notice(caution.code, "warning", caution.text if all_share else f"{titles}: {caution.text}")
     gaps = [f"{counted(r.uneven_clips, 'clip')} of {r.title}" for r in recipes if r.uneven_clips]
     if gaps:
         yield _notice("uneven-clips", "note", f"Left out, because not every seed judged them: {listed(gaps)}.")
@@ -238,6 +242,11 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
     ):
         for mixed, titles in _grouped(each):
             yield _notice(f"mixed-{what}", "warning", f"Several {name} ({mixed}) are mixed in {titles}.")
+    if tied := [f"{r.title} ({ties_text(r.ties)})" for r in recipes if r.ties]:
+        yield _notice("ties", "warning", f"Ties of scores: {listed(tied)}.")
+    few = ((sets_text(entry), entry.level, r.title) for r in recipes for entry in (r.confidence.sets or ())[:1])
+    for (text, level), titles in _grouped(((text, level), title) for text, level, title in few if text):
+        yield _notice("few-dev-speakers", "note", f"Prediction sets of {titles} for {percent(level, 0)} %: {text}.")
     unsure = [recipe.title for recipe in recipes if recipe.confidence.calibration is None]
     if unsure:
         yield _notice(
@@ -252,9 +261,9 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
         yield _notice("no-calibration", "note", f"No temperature and no prediction sets for {titles}: {reason}.")
 
 
-def _grouped(reasons: Iterable[tuple[str | None, str]]) -> list[tuple[str, str]]:
+def _grouped(reasons: Iterable[tuple[_Reason, str]]) -> list[tuple[_Reason, str]]:
     """Each reason that is not empty, with the titles that share it as a list in a sentence."""
-    found: dict[str, list[str]] = {}
+    found: dict[_Reason, list[str]] = {}
     for reason, title in reasons:
         if reason:
             found.setdefault(reason, []).append(title)

@@ -11,16 +11,17 @@ import pandas as pd
 
 from serlab.core.settings import plain
 from serlab.corpora import describe as describe_corpus
+from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.judge import Scored, score_table
 from serlab.evaluation.learning import chance_of, fit_caution
-from serlab.evaluation.metrics import absent, uar, wa
+from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
 from serlab.evaluation.resampling import Interval
 from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
 from serlab.evaluation.trust import Trust, trust
 from serlab.recipes.variants import changed_settings
 from serlab.report.selection import RecipeRuns, called
-from serlab.report.words import interval_text, percent
+from serlab.report.words import interval_text, people, percent
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 WORST = 12
@@ -124,6 +125,7 @@ class RecipeReport(Scored):
         dev_uar: mean UAR on dev.
         not_learned: why UAR is not shown to be above chance.
         fit_caution: ``underfitted``, ``overfitted`` or None.
+        recalls: the recall of each label that has clips, each with a 95 % interval of its own.
         per_speaker: each speaker's UAR, empty if they are unknown.
         over_seeds: UAR of each seed.
         over_folds: UAR of each fold.
@@ -151,6 +153,7 @@ class RecipeReport(Scored):
     dev_uar: float | None
     not_learned: tuple[str, ...]
     fit_caution: str | None
+    recalls: dict[str, Interval]
     per_speaker: tuple[SpeakerScore, ...]
     over_seeds: Spread
     over_folds: FoldSpread
@@ -177,7 +180,13 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
     """Judge one recipe, without how far to trust it."""
     recorded, labels = recipe.signature["recipe"], recipe.table.labels
     counts = count_by_speaker(recipe.rows, labels)
-    scored = score_table(recipe.table, counts, side=recipe.side, uneven_clips=recipe.uneven_clips)
+    scored = score_table(
+        recipe.table,
+        counts,
+        side=recipe.side,
+        uneven_clips=recipe.uneven_clips,
+        people=people(recipe.signature["corpus"]["name"]),
+    )
     uar_of, present = scored.scores["uar"], len(labels) - len(scored.absent)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
@@ -200,6 +209,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         dev_uar=_mean([run.dev_uar for run in runs]),
         not_learned=(_at_chance(uar_of, present),) if scored.learned is False else (),
         fit_caution=fit_caution(train_uar, uar_of.value, present),
+        recalls=intervals(counts, metrics=recall_metrics(labels, scored.absent), resampling=recipe.table.resampling),
         per_speaker=_per_speaker(counts) if recipe.table.speakers_known else (),
         over_seeds=over_seeds(counts),
         over_folds=FoldSpread(**vars(fold_wise), student=student(fold_wise)),
