@@ -12,6 +12,7 @@ COMMANDS = [
     "evaluate",
     "report",
     "predict",
+    "listen",
     "audit",
     "split",
     "corpora",

@@ -52,6 +52,19 @@ def test_evaluate_writes_a_report_on_request(serlab, predictions, tmp_path):
     assert ended.code == 2
 
 
+def test_a_report_for_a_paper(serlab, predictions, tiny_comparison, tmp_path):
+    assert serlab("evaluate", predictions, "--report", tmp_path / "judged", "--latex").code == 0
+    assert "label" in (tmp_path / "judged" / "paper" / "labels.csv").read_text()
+    ended = serlab("evaluate", predictions, "--latex")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: --latex writes into a report's folder; name one with --report FOLDER.\n",
+    )
+    own = shutil.copytree(tiny_comparison.folder.parent, tmp_path / "own")
+    assert serlab("report", own, "--latex").code == 0
+    assert (own / tiny_comparison.folder.name / "report" / "paper" / "scores.tex").is_file()
+
+
 def test_evaluate_serlabs_own_table_in_both_subsets(serlab, tiny_comparison):
     (path,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
     for side, clips in (("dev", 9), ("test", 27)):
