@@ -2,10 +2,10 @@
 
 Experiments are drawn from a population of speakers with known true values and effects as large as in CREMA-D's tables.
 How often do 95 % intervals contain the true UAR and the true difference, and how often is a difference shown that does
-not exist? serlab's methods are compared with common alternatives: the bootstrap over clips, plain percentiles, and
-Student's test over five folds. A second part uses a few seeds whose training runs vary. The script writes
-``benchmarks/results/coverage.json``, from which an interrupted simulation resumes, and the tables and the figure of
-docs/method.md.
+not exist? Three parts: populations in which that is hard (:mod:`benchmarks.cases`), balanced ones beside common
+alternatives (the bootstrap over clips, plain percentiles, Student's test over five folds), and a few seeds whose
+training runs vary. The script writes ``benchmarks/results/coverage.json`` after every 500 experiments, from which a
+killed simulation resumes, and the tables and figures of docs/method.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 from scipy.stats import chi2, ttest_1samp
 
+from benchmarks.cases import CASES, measure
+from benchmarks.coverage_page import REPLICATES_OF_SETTINGS as _REPLICATES
 from benchmarks.coverage_page import publish
 from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.population import Population, counts_of, fit
@@ -36,70 +40,114 @@ from serlab.evaluation.significance import mcnemar, swap_test
 from serlab.tables.predictions import labels_of, read_run
 
 SPEAKERS = (20, 30, 50, 91)
-TRIALS = 10_000
-TRIALS_OF_TRAININGS = 2000
-_REPLICATES = 2000
+TRIALS = {"cases": 5000, "settings": 10_000, "trainings": 2000}
+"""Experiments of a row, by part of the simulation."""
+_METHOD = "percentiles widened to CR2"
+"""Rows of another method are simulated again."""
+_CHUNK = 500
 _FOLDS = 5
 _RUN = "crema-d/emo-superb-5/{}/fold{}-seed0.parquet"
 
+Row = dict[str, Any]
+
 
 def main() -> None:
-    """Simulate every number of speakers."""
+    """Simulate what is missing, then write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__.split("\n")[0])
-    parser.add_argument("--trials", type=int, default=TRIALS)
-    parser.add_argument("--training-trials", type=int, default=TRIALS_OF_TRAININGS)
+    parser.add_argument("--parts", nargs="*", choices=list(TRIALS), default=list(TRIALS), help="none: only the page")
+    for part, trials in TRIALS.items():
+        parser.add_argument(f"--{part}-trials", type=int, default=trials)
     parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm-2ec344"))
     parser.add_argument("--results", type=Path, default=HOME.parent / "results")
     given = parser.parse_args()
     tables = [_table(given.results, name) for name in given.recipes]
     population = fit(tables, labels_of(tables[0]))
     shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
-    result: dict[str, Any] = {
-        "trials": given.trials,
-        "training_trials": given.training_trials,
-        "replicates": _REPLICATES,
-        "population": {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares},
-        "settings": [],
-        "trainings": [],
-        "machine": machine(),
-        "versions": versions(),
-    }
     path = RESULTS / "coverage.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    same = ("trials", "training_trials", "replicates", "population", "versions")
-    if all(before.get(key) == result[key] for key in same):
-        result.update({part: before[part] for part in ("settings", "trainings")})
-    for count in SPEAKERS[len(result["settings"]) :]:
-        result["settings"].append({"speakers": count, **simulate(population, count, given.trials)})
-        write_json(path, result)
-    for setting in SETTINGS[len(result["trainings"]) :]:
-        result["trainings"].append({**asdict(setting), **with_trainings(population, setting, given.training_trials)})
-        write_json(path, result)
-    publish(result)
+    result = resumed(path, {"recipes": list(given.recipes), "clips": len(tables[0]), "shares": shares})
+    result |= {"machine": machine(), "versions": versions()}
+    simulations: dict[str, list[tuple[Row, Callable[[range], Row]]]] = {
+        "cases": [(asdict(case), partial(measure, case, population)) for case in CASES],
+        "settings": [({"speakers": count}, partial(simulate, population, count)) for count in SPEAKERS],
+        "trainings": [(asdict(setting), partial(with_trainings, population, setting)) for setting in SETTINGS],
+    }
+    try:
+        for part in given.parts:
+            for rows in complete(result[part], simulations[part], getattr(given, f"{part}_trials")):
+                result[part] = rows
+                write_json(path, result)
+    finally:
+        publish(result)
     print(path)
 
 
-def simulate(population: Population, speakers: int, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
+def resumed(path: Path, population: Row) -> Row:
+    """Return what has been simulated of a population so far."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = before if before.get("population") == population else {}
+    parts = {part: known.get(part, []) for part in TRIALS}
+    return {"population": population, **parts}
+
+
+def complete(
+    rows: Sequence[Row], simulations: Sequence[tuple[Row, Callable[[range], Row]]], trials: int
+) -> Iterator[list[Row]]:
+    """Simulate what rows lack.
+
+    Args:
+        rows: simulated so far, perhaps by another method or with fewer experiments.
+        simulations: what each row is about (its ``title`` is a word for it alone), and how to simulate experiments.
+        trials: experiments of each row.
+
+    Yields:
+        All rows, each time that one has grown.
+    """
+
+    def about(row: Row, what: Row) -> bool:
+        return all(row.get(key) == value for key, value in what.items() if key != "title")
+
+    found = [next(({**row, **what} for row in rows if about(row, what)), {}) for what, _ in simulations]
+    for place, (what, simulate_more) in enumerate(simulations):
+        row = found[place] if found[place].get("method") == _METHOD else {"trials": 0}
+        while (done := row["trials"]) < trials:
+            more = simulate_more(range(done, min(trials, done + _CHUNK)))
+            row = found[place] = {**what, "method": _METHOD, **_together(row, more)}
+            yield [each for each in found if each]
+
+
+def _together(row: Row, more: Row) -> Row:
+    """Return the shares of both rows' experiments."""
+    total = row["trials"] + more["trials"]
+
+    def mean(one: Any, other: Any) -> Any:
+        if isinstance(other, dict):
+            return {key: mean(one[key] if one else 0.0, other[key]) for key in other}
+        return round((row["trials"] * (one or 0.0) + more["trials"] * other) / total, 6)
+
+    return {key: total if key == "trials" else mean(row.get(key), more[key]) for key in more}
+
+
+def simulate(population: Population, speakers: int, trials: range, seed: int = 0) -> Row:
     """Count how often each method's interval contains the true value, and how often it shows a false difference.
 
     Args:
-        population: source of the experiments; in half of each, both recipes have the levels of the first, so that
-            their true difference is zero.
+        population: source of the experiments; in half of each, both recipes have the levels of the
+            first, so that their true difference is zero.
         speakers: number of speakers per experiment.
-        trials: experiments.
+        trials: experiments to draw, by number.
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the UAR, ``difference`` (coverage of the true difference), and ``false_alarms`` without a true
-        difference, each by method; ``false_alarms`` also contains the tests.
+        ``trials``, their number; ``coverage`` of the UAR, ``difference`` (coverage of the true difference), and
+        ``false_alarms`` without a true difference, each by method; ``false_alarms`` also contains the tests.
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     truth = ndtr(population.levels).mean(axis=1)
     counted: dict[str, dict[str, list[bool]]] = {
         name: defaultdict(list) for name in ("coverage", "difference", "false_alarms")
     }
-    with bar(f"{speakers} speakers", trials) as done:
-        for trial in range(trials):
+    with bar(f"{speakers} speakers", len(trials)) as done:
+        for trial in trials:
             random = np.random.default_rng([seed, speakers, trial])
             right = population.draw(speakers, random)
             for name, (low, high) in _single(right[0], population.clips, trial).items():
@@ -112,7 +160,8 @@ def simulate(population: Population, speakers: int, trials: int, seed: int = 0) 
             for name, p in _tests(right, population.clips, trial).items():
                 counted["false_alarms"][name].append(p <= 0.05)
             done.advance()
-    return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
+    shares = {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
+    return {"trials": len(trials), **shares}
 
 
 def _single(right: NDArray[np.bool_], clips: NDArray[np.int64], seed: int) -> dict[str, tuple[float, float]]:

@@ -1,10 +1,11 @@
 """A population of speakers like CREMA-D's, to draw experiments with known true values.
 
-A clip is recognised if a sum of normal effects is positive: the label's level, and effects of the speaker, of the
-speaker and label, of the speaker and recipe, of all three, of the clip (the same for both recipes) and of chance. With
-a total variance of one, a recipe's true recall of a label is the normal probability of its level, exactly. The shares
-of the variance are those at which pairs of clips are both recognised as often as in the tables at hand: two clips of a
-speaker or not, of a label or not, by one recipe or two, are bivariate normal, so each share is one equation.
+A clip is recognised if a sum of normal effects is positive: the label's level, and effects of the
+speaker, of the speaker and label, of the speaker and recipe, of all three, of the clip (the same
+for both recipes) and of chance. With a total variance of one, a recipe's true recall of a label is
+the normal probability of its level, exactly. The shares of the variance are those at which pairs of
+clips are both recognised as often as in the tables at hand: two clips of a speaker or not, of a
+label or not, by one recipe or two, are bivariate normal, so each share is one equation.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +32,7 @@ class Population:
     """Shares of variance, and levels.
 
     Attributes:
-        levels: normal quantile of the true recall per recipe and label, shape (2, K).
+        levels: normal quantile of the true recall per recipe and label, shape (models, K).
         clips: number of clips per speaker and label, shape (K,).
         speaker: share of the speaker for all recipes and labels.
         label: share of speaker and label.
@@ -48,16 +50,17 @@ class Population:
     clip: float
 
     def draw(self, speakers: int, random: np.random.Generator) -> NDArray[np.bool_]:
-        """Draw whether each recipe recognises each clip, shape (2, speakers, clips of a speaker)."""
+        """Draw whether each recipe recognises each clip, shape (models, speakers, clips of a speaker)."""
         recognised: NDArray[np.bool_] = self.draw_trainings(speakers, random)[0]
         return recognised
 
     def draw_trainings(
         self, speakers: int, random: np.random.Generator, *, seeds: int = 1, folds: int = 1, scatter: float = 0.0
     ) -> NDArray[np.bool_]:
-        """Draw whether each training run recognises each clip, shape (seeds, 2, speakers, clips of a speaker).
+        """Draw whether each training run recognises each clip, shape (seeds, models, speakers, clips of a speaker).
 
-        Training runs of a recipe share all effects but chance and the effect of the run, constant within a fold.
+        Training runs of a recipe share all effects but chance and the effect of the run, constant
+        within a fold.
 
         Args:
             speakers: number of speakers, in equal blocks over the folds.
@@ -66,19 +69,46 @@ class Population:
             folds: number of folds.
             scatter: standard deviation of a run's effect, in addition to the variance of one.
         """
-        of_label = np.repeat(np.arange(len(self.clips)), self.clips)
-        shape = (2, speakers, len(self.clips))
+        clips = np.broadcast_to(self.clips, (speakers, len(self.clips)))
+        found = self.draw_clips(clips, random, seeds=seeds, folds=folds, scatter=scatter)
+        return found.reshape(*found.shape[:2], speakers, -1)
+
+    def draw_clips(
+        self,
+        clips: NDArray[np.integer[Any]],
+        random: np.random.Generator,
+        *,
+        seeds: int = 1,
+        folds: int = 1,
+        scatter: float = 0.0,
+        shift: NDArray[np.float64] | float = 0.0,
+    ) -> NDArray[np.bool_]:
+        """Draw whether each training run recognises each clip of a design, shape (seeds, models, clips).
+
+        Args:
+            clips: clips per speaker and label, shape (speakers, K); clips are in the order of its cells.
+            random: generator of the experiment.
+            seeds: number of training runs per recipe and fold.
+            folds: number of folds.
+            scatter: standard deviation of a run's effect, in addition to the variance of one.
+            shift: a further effect of each speaker, shape (speakers,).
+        """
+        speakers, models = len(clips), len(self.levels)
         spoken = (
             np.sqrt(self.speaker) * random.standard_normal((1, speakers, 1))
-            + np.sqrt(self.label) * random.standard_normal((1, *shape[1:]))
-            + np.sqrt(self.recipe) * random.standard_normal((2, speakers, 1))
-            + np.sqrt(self.both) * random.standard_normal(shape)
-        )[..., of_label]
+            + np.sqrt(self.label) * random.standard_normal((1, *clips.shape))
+            + np.sqrt(self.recipe) * random.standard_normal((models, speakers, 1))
+            + np.sqrt(self.both) * random.standard_normal((models, *clips.shape))
+            + np.reshape(shift, (-1, 1))
+        )
+        of_cell = (self.levels[:, None] + spoken).reshape(models, -1)
+        speaker = np.repeat(np.arange(speakers), clips.sum(axis=1))
         rest = 1 - self.speaker - self.label - self.recipe - self.both - self.clip
-        clip = np.sqrt(self.clip) * random.standard_normal((1, *spoken.shape[1:]))
-        chance = np.sqrt(rest) * random.standard_normal((seeds, *spoken.shape))
-        trained = scatter * random.standard_normal((seeds, 2, folds))[..., fold_of(speakers, folds), None]
-        found: NDArray[np.bool_] = self.levels[:, None, of_label] + spoken + clip + chance + trained > 0
+        of_clip = np.repeat(of_cell, clips.ravel(), axis=1)
+        of_clip += np.sqrt(self.clip) * random.standard_normal((1, len(speaker)))
+        chance = np.sqrt(rest) * random.standard_normal((seeds, *of_clip.shape))
+        trained = scatter * random.standard_normal((seeds, models, folds))[..., fold_of(speakers, folds)[speaker]]
+        found: NDArray[np.bool_] = of_clip + chance + trained > 0
         return found
 
 
@@ -150,20 +180,33 @@ def counts_of(right: NDArray[np.bool_], clips: NDArray[np.int64], folds: int = 1
         clips: clips of each label that a speaker has, shape (K,).
         folds: number of folds.
     """
-    by_seed = right.reshape(-1, *right.shape[-2:])
-    seeds, speakers, _ = by_seed.shape
-    labels = len(clips)
-    starts = np.concatenate([[0], np.cumsum(clips)[:-1]])
-    hits = np.add.reduceat(by_seed.astype(np.int64), starts, axis=2)
-    matrices = np.zeros((seeds, speakers, labels, labels), np.int64)
+    speakers = right.shape[-2]
+    design = np.broadcast_to(clips, (speakers, len(clips)))
+    return counts_of_clips(right.reshape(-1, right.shape[-2] * right.shape[-1]), design, folds)
+
+
+def counts_of_clips(right: NDArray[np.bool_], clips: NDArray[np.integer[Any]], folds: int = 1) -> SpeakerCounts:
+    """Convert recognised clips of a design to a recipe's counts; errors count for the next label.
+
+    Args:
+        right: shape (seeds, clips), in the order of the design's cells.
+        clips: clips per speaker and label, shape (speakers, K).
+        folds: number of folds.
+    """
+    speakers, labels = clips.shape
+    ends = np.cumsum(clips.ravel())
+    so_far = np.pad(np.cumsum(right, axis=1), ((0, 0), (1, 0)))
+    hits: NDArray[np.int64] = so_far[:, ends] - so_far[:, ends - clips.ravel()]
+    matrices = np.zeros((len(right), speakers, labels, labels), np.int64)
     place = np.arange(labels)
+    hits = hits.reshape(-1, speakers, labels)
     matrices[..., place, place] = hits
     matrices[..., place, (place + 1) % labels] = clips - hits
     return SpeakerCounts(
         labels=tuple(map(str, place)),
         speakers=tuple(map(str, range(speakers))),
         folds=tuple(range(1, folds + 1)),
-        seeds=tuple(range(seeds)),
+        seeds=tuple(range(len(right))),
         matrices=matrices,
         speaker=np.arange(speakers),
         fold=fold_of(speakers, folds),

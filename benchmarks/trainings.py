@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,25 +44,26 @@ SETTINGS = tuple(
 )
 
 
-def with_trainings(population: Population, setting: Setting, trials: int, seed: int = 0) -> dict[str, dict[str, float]]:
+def with_trainings(population: Population, setting: Setting, trials: range, seed: int = 0) -> dict[str, Any]:
     """Count how often intervals contain the true value, and how often they show a false difference.
 
     Args:
-        population: where experiments are drawn from.
+        population: source of the experiments.
         setting: their size.
-        trials: experiments.
+        trials: experiments to draw, by number.
         seed: of the experiments.
 
     Returns:
-        ``coverage`` of the recipe's UAR over all training runs, and ``false_alarms`` between two equal recipes; each by
-        ``both`` (speakers and seeds) and ``speakers`` (treating these training runs as fixed).
+        ``trials``, their number; ``coverage`` of the recipe's UAR over all training runs, and ``false_alarms`` between
+        two equal recipes; each by ``both`` (speakers and seeds) and ``speakers`` (treating these training runs as
+        fixed).
     """
     same = replace(population, levels=np.stack([population.levels[0]] * 2))
     scatter = setting.points / 100 / float(norm.pdf(same.levels[0]).mean())
     truth = float(ndtr(same.levels[0] / np.sqrt(1 + scatter**2)).mean())
     counted: dict[str, dict[str, list[bool]]] = {name: defaultdict(list) for name in ("coverage", "false_alarms")}
-    with bar(f"{setting.speakers} speakers, {setting.seeds} seeds, {setting.points} points", trials) as done:
-        for trial in range(trials):
+    with bar(f"{setting.speakers} speakers, {setting.seeds} seeds, {setting.points} points", len(trials)) as done:
+        for trial in trials:
             random = np.random.default_rng([seed, setting.speakers, setting.seeds, setting.points, trial])
             right = same.draw_trainings(
                 setting.speakers, random, seeds=setting.seeds, folds=setting.folds, scatter=scatter
@@ -72,7 +74,8 @@ def with_trainings(population: Population, setting: Setting, trials: int, seed: 
                 counted["coverage"][name].append(_holds(truth, one.low, one.high))
                 counted["false_alarms"][name].append(not _holds(0.0, apart.low, apart.high))
             done.advance()
-    return {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
+    shares = {what: {name: float(np.mean(hits)) for name, hits in methods.items()} for what, methods in counted.items()}
+    return {"trials": len(trials), **shares}
 
 
 def _pairs(

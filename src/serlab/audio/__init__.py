@@ -1,4 +1,4 @@
-"""Audio: the one way from files and arrays to samples, and from folders to files."""
+"""Audio: reading samples from files and arrays, and finding files in folders."""
 
 from serlab.audio.find import Found, find_audio, looks_like_audio
 from serlab.audio.formats import AUDIO_SUFFIXES, MEDIA_SUFFIXES

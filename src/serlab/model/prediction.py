@@ -1,4 +1,4 @@
-"""What a model says about a clip, and as a table."""
+"""Predictions, and their conversion to tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from serlab.model.segments import Segment
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_SPEECH = "no speech"
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -19,8 +21,8 @@ class Prediction:
 
     Attributes:
         label: the most probable label; None if the clip is silent, or if the model abstains.
-        probabilities: of each label, in the model's order; empty if the clip is silent. Of a divided recording, the
-            mean over its segments with speech; empty without any.
+        probabilities: of each label, in the model's order; empty if the clip is silent. Of a
+            divided recording, the mean over its segments with speech; empty without any.
         path: the file; None for an array.
         segments: of a divided recording, in the order of time; empty for a clip.
     """
@@ -52,6 +54,15 @@ class Prediction:
         return [{"path": self.path, **part} for part in parts]
 
 
+def word_of(found: Prediction | Segment) -> str:
+    """The label in words, also where there is none.
+
+    >>> word_of(Prediction(None, {"calm": 0.5, "sad": 0.5})), word_of(Prediction(None, {}))
+    ("can't tell", 'no speech')
+    """
+    return found.label or ("can't tell" if found.probabilities else NO_SPEECH)
+
+
 def column_names(labels: Iterable[str], *, segments: bool = False) -> tuple[str, ...]:
     """Columns of a table of predictions, with one row per clip or per segment.
 
@@ -69,8 +80,9 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         predictions: any number of predictions.
 
     Returns:
-        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a recording was
-        divided, one row per segment, with the columns ``start``, ``end`` and ``speech`` too. Missing values are NaN.
+        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a
+        recording was divided, one row per segment, with the columns ``start``, ``end`` and
+        ``speech`` too. Missing values are NaN.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad

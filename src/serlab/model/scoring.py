@@ -1,7 +1,7 @@
 """From recordings to predictions: read, front end, network.
 
-Recordings are read in threads ahead of the network. Number and size of what is in memory are bounded, so a hundred
-thousand files need no more memory than a thousand.
+Recordings are read in threads ahead of the network. The number and size of clips in memory are
+limited, so a hundred thousand files need no more memory than a thousand.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from serlab.model.prediction import Prediction
 from serlab.model.segments import Answered, Segment, Segmenter, Segmenting, Summary
 from serlab.model.sounds import Sound, audio_of, blocks_of, path_of
 
-# A chunk is scored and yielded as one. A larger one lets more clips of equal length share a batch; a smaller one loses
-# less when the process is killed. The first chunks are small, so that the first results come soon.
+# A chunk is scored and yielded together. In a larger chunk, more clips of equal length share a
+# batch; with a smaller one, less is lost if the process is killed. The first chunks are small, so
+# the first results arrive early.
 _FIRST_CHUNK = 32
 _CHUNK_CLIPS = 512
 _CHUNK_SECONDS = 1200.0
 _CHUNK_BYTES = 256 * 2**20
 
-# torch's cache of parametrised weights is a state of the process, not of a thread or a model.
+# torch's cache of parametrised weights belongs to the process, not to a thread or a model.
 _COMPUTING = threading.Lock()
 
 
@@ -64,19 +65,19 @@ class Scorer:
             sample_rate: of arrays, in Hz.
 
         Yields:
-            In chunks, the prediction of each clip or the error that says why it cannot be used, in the order of
-            ``sounds``.
+            In chunks, the prediction of each clip, or the error if it cannot be used, in the order
+            of ``sounds``.
         """
         read = partial(_Clip.of, sample_rate=sample_rate, divide=self.segmenting is not None)
         if len(sounds) == 1:
             yield self._score([self._features(read(sounds[0]))])
             return
-        # A front end with a precision is a network, which shares its work out over the cores by itself.
+        # A front end with a precision is a network, which uses all cores itself.
         in_threads = "precision" not in self.fitted.frontend.config
         prepare = (lambda sound: self._features(read(sound))) if in_threads else read
         with closing(ahead(sounds, prepare)) as clips:
             ready = clips if in_threads else map(self._features, clips)
-            # A loop over the chunks themselves would hold one while the next is gathered.
+            # A loop over the chunks would hold one while the next is gathered.
             yield from map(self._score, _chunks(ready))
 
     def segments(
@@ -158,9 +159,9 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip between two steps: its samples, later its features; or why it has none (no fault: it is silent).
+    """A clip between two steps: its samples, later its features, or the reason for having neither (None: silent).
 
-    A recording that is divided into segments is read when its turn has come.
+    A recording that is divided into segments is read in its turn.
     """
 
     path: str | None
