@@ -55,7 +55,7 @@ class RunFiles:
         except (OSError, ValueError):
             shutil.rmtree(self.workspace, ignore_errors=True)
         if mark.is_file():
-            say(f"{self.model.parent.name} {self.model.name}: going on where an interrupted run stopped.")
+            say(f"{self.model.parent.name} {self.model.name}: resuming an interrupted run.")
         else:
             write_json(mark, dict(identity))
         return self.workspace
