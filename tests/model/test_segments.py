@@ -1,7 +1,8 @@
-"""Long recordings: which segments there are, what they hold, and that memory does not grow."""
+"""Long recordings: the segments, their content, and constant memory."""
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -39,25 +40,47 @@ def shares(one: Prediction | Segment) -> list[float]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
-def test_with_the_window_of_its_length_a_clip_is_one_segment_like_its_prediction(
-    models, tmp_path, name, rate, one_thread
+@pytest.mark.parametrize(
+    ("rate", "channels", "ending", "how"),
+    [
+        (8000, 1, "wav", {"subtype": "PCM_16"}),
+        (16000, 2, "flac", {}),
+        (44100, 1, "ogg", {"format": "OGG", "subtype": "VORBIS"}),
+        (48000, 2, "mp3", {}),
+    ],
+)
+def test_with_the_window_of_its_length_a_clip_is_one_segment_on_every_way_in(
+    models, tiny_models, serlab, tmp_path, name, rate, channels, ending, how, one_thread
 ):
-    model, samples = models[name], sound(0.73, rate)
-    path = tmp_path / "a.wav"
-    soundfile.write(path, samples, rate, subtype="FLOAT")
+    model, path = models[name], tmp_path / f"a.{ending}"
+    soundfile.write(path, np.stack([sound(0.73, rate)] * channels, axis=1), rate, **how)
     whole = model.predict(path)
+    # What the decoder gives, for those ways that take arrays.
+    samples = soundfile.read(path, dtype="float32", always_2d=True)[0]
     window = len(samples) / rate
-    sources = [((path,), {}), ((samples, rate), {}), ((Audio.from_file(path),), {}), ((iter([samples]), rate), {})]
-    for given, _ in sources:
-        (segment,) = model.segments(*given, window=window, vad="none")
-        assert (segment.start, segment.end, segment.speech) == (0, pytest.approx(window, abs=1e-4), True)
-        assert segment.label == whole.label
-        np.testing.assert_allclose(shares(segment), shares(whole), rtol=0, atol=1e-4)
-    summary = model.predict(path, window=window, vad="none")
-    assert summary.segments == (next(model.segments(path, window=window, vad="none")),)
-    assert (summary.path, summary.label) == (str(path), whole.label)
-    assert summary.probabilities == pytest.approx(whole.probabilities, abs=1e-4)
+    options = {"window": window, "vad": "none"}
+    cuts = np.sort(np.random.default_rng(0).integers(0, len(samples), 20))
+    stream = model.stream(rate, **options)
+    live = [one for piece in np.split(samples, cuts) for one in stream.feed(piece)] + stream.flush()
+    command = ("predict", "--model", tiny_models[name], "--precision", "fp32", "--format", "json", "--vad", "none")
+    ended = serlab(*command, "--window", window, path)
+    (printed,) = json.loads(ended.out)["predictions"]
+    ways = {
+        "path": list(model.segments(path, **options)),
+        "array": list(model.segments(samples, rate, **options)),
+        "audio": list(model.segments(Audio.from_file(path), **options)),
+        "generator": list(model.segments(iter(np.split(samples, cuts)), rate, **options)),
+        "stream": live,
+        "list": list(model.predict([path, path], **options)[1].segments),
+        "command line": [Segment(**one) for one in printed["segments"]],
+    }
+    for way, found in ways.items():
+        assert [(one.start, one.label, one.speech) for one in found] == [(0, whole.label, True)], way
+        assert found[0].end == pytest.approx(window, abs=1e-4)
+        np.testing.assert_allclose(shares(found[0]), shares(whole), rtol=0, atol=1e-4, err_msg=way)
+    for summary in (model.predict(path, **options), Prediction(printed["label"], printed["probabilities"])):
+        assert summary.label == whole.label
+        np.testing.assert_allclose(shares(summary), shares(whole), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,7 +145,7 @@ def test_silence_and_pauses_have_no_label(svm):
 
 
 @pytest.mark.cremad
-def test_silero_hears_speech_and_not_a_tone(svm, cremad_root, make_tone, tmp_path):
+def test_silero_detects_speech_and_not_a_tone(svm, cremad_root, make_tone, tmp_path):
     speech = sorted((Path(cremad_root) / "AudioWAV").glob("1001_*"))[0]
     assert any(one.speech for one in svm.segments(speech, vad="silero", window=1, hop=0.5))
     tone = make_tone(tmp_path / "a.wav", seconds=3)

@@ -7,7 +7,7 @@ passed to the decoder, because libmpg123 would write warnings to standard error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import tags
-from serlab.audio.source import FaultError, Part, Source, steps
+from serlab.audio.reservoir import HEAD, Reservoir
+from serlab.audio.source import FaultError, Part, Source
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBITS = {
@@ -26,7 +27,6 @@ _KBITS = {
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_HEAD = 44
 _CRC_PERIOD = 32767
 _DECODER_DELAY = 529
 # Encoders that store a checksum of the tag in the tag.
@@ -72,10 +72,9 @@ class _Run:
     start: int
     first: Frame
     tag: bytes
+    reservoir: Reservoir
     end: int = 0
     counted: int = 0
-    heads: list[bytes] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
 
 
 @lru_cache(maxsize=4096)
@@ -134,21 +133,20 @@ def examine(source: Source, start: int, end: int) -> list[Part]:
     runs: list[_Run] = []
     at = tags.skip(source, start, end)
     joined = True
-    for _ in steps():
-        if at >= end:
-            break
-        head = source.at(at, _HEAD)
+    while at < end:
+        head = source.at(at, HEAD)
         header = frame(head[:4])
         if header is not None and at + header.length <= end:
             tag = _tag(head, header)
             if joined or tag or header.stream != runs[-1].first.stream:
-                runs.append(_Run(at, header, tag))
+                mpeg1, channels = header.stream[2:]
+                runs.append(_Run(at, header, tag, Reservoir(header.side, mpeg1, channels)))
                 joined = False
             run = runs[-1]
             if not (tag and run.start == at):
                 run.counted += 1
-                run.heads.append(head)
-                run.lengths.append(header.length)
+                if header.layer == 3:
+                    run.reservoir.add(head, header.length)
             at += header.length
             run.end = at
             continue
@@ -234,7 +232,7 @@ def _parts(source: Source, run: _Run) -> list[Part]:
         raise FaultError(f"damaged, or joined: header says {promised / rate:.1f} s, holds {run.counted / rate:.1f} s")
     if run.first.layer == 3 and not music:
         _check_lost_tag(source, run)
-        _check_reservoir(run)
+        run.reservoir.check()
     if promised and run.tag != b"VBRI":
         whole = max(0, promised * run.first.samples - ahead - behind)
         slack_samples = run.first.samples if slack else 0
@@ -352,41 +350,3 @@ def _check_lost_tag(source: Source, run: _Run) -> None:
     place = min((at for at in map(inside.find, _SEALING) if at >= 0), default=0)
     if not run.tag and place > 100 and not any(inside[6 : 4 + run.first.side]):
         raise FaultError("damaged: the tag in its first frame")
-
-
-def _check_reservoir(run: _Run) -> None:
-    """Check that the bits of each frame are where its side information says, after those of the previous frame.
-
-    A frame that was removed, inserted or replaced breaks this, except by chance.
-    """
-    first = run.first
-    heads = np.frombuffer(b"".join(head.ljust(_HEAD, b"\0") for head in run.heads), np.uint8).reshape(-1, _HEAD)
-    guarded = heads[:, 1] & 1 == 0
-    side = np.where(guarded[:, None], heads[:, 6 : 6 + first.side], heads[:, 4 : 4 + first.side]).astype(np.int64)
-    side = np.pad(side, ((0, 0), (0, 4)))
-
-    def field(bit: int, width: int) -> NDArray[np.int64]:
-        at = bit // 8
-        word = side[:, at] << 16 | side[:, at + 1] << 8 | side[:, at + 2]
-        return np.asarray(word >> 24 - bit % 8 - width & (1 << width) - 1)
-
-    _, _, mpeg1, channels = first.stream
-    stereo = channels == 2
-    back = field(0, 9 if mpeg1 else 8)
-    at = (20 if stereo else 18) if mpeg1 else (10 if stereo else 9)
-    used = np.zeros(len(side), np.int64)
-    for _ in range((2 if mpeg1 else 1) * channels):
-        used += field(at, 12)
-        if (field(at + 12, 9) > 288).any():
-            raise FaultError("damaged: frames that no MPEG encoder makes")
-        at += 59 if mpeg1 else 63
-    own = np.array(run.lengths, np.int64) - 4 - 2 * guarded - first.side
-    ends = np.cumsum(own)
-    begins = ends - own - back
-    stops = begins + (used + 7) // 8
-    # If a stream was cut out of another one, its first frames refer to bytes before its start;
-    # decoders leave them silent.
-    known = begins >= 0
-    late = int(np.argmax(known)) if known.any() else len(known)
-    if (stops > ends).any() or (begins[1:] < stops[:-1]).any() or not known[late:].all():
-        raise FaultError("damaged: MPEG frames are missing, changed or out of place")

@@ -274,9 +274,7 @@ def _adts(source: Source) -> Fraction:
     at, blocks = tags.skip(source, 0, source.size), 0
     first = source.at(at, 4)
     rate = _AAC_RATES[first[2] >> 2 & 15]
-    for _ in steps():
-        if at >= source.size:
-            break
+    while at < source.size:
         head = source.at(at, 9)
         length = _adts_length(head)
         if not length:

@@ -215,6 +215,8 @@ def _print_table(result: Predictions) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
+    from serlab.model.prediction import word_of
+
     if not result.predictions:
         return
     divided = any(row.segments for row in result.predictions)
@@ -225,8 +227,9 @@ def _print_table(result: Predictions) -> None:
         parts: list[tuple[str, Prediction | Segment]] = [("", row)]
         parts += [(f"{one.start:.1f}-{one.end:.1f} s", one) for one in row.segments]
         for time, part in parts:
-            word = part.label or ("can't tell" if part.probabilities else "no speech")
             shares = (f"{share:.2f}" for share in part.probabilities.values())
-            table.add_row(Text(shown(row.path or "")), *([time] if divided else []), Text(shown(word)), *shares)
+            table.add_row(
+                Text(shown(row.path or "")), *([time] if divided else []), Text(shown(word_of(part))), *shares
+            )
     # A terminal folds long rows; a file or pipe gets each row on one line.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -42,6 +42,13 @@ class EvaluateOptions(options.ColumnOptions):
     data: options.Data = None
     side: Annotated[str, typer.Option(help="Rows to evaluate if the table has a column `side`.")] = "test"
     form: options.Format = "table"
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REFERENCE",
+            help="The table has segments; judge them by this CSV (`file`, `start`, `end`, `label`) or TextGrid.",
+        ),
+    ] = None
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None
@@ -69,10 +76,15 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate mine.csv theirs.csv --corpus crema-d --report judged
 
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
+
+        serlab evaluate calls.csv --segments reference.csv
     """
     options.check_choice(args.form, options.FORMATS, "--format")
     if args.latex and args.to is None:
         raise UserError("--latex writes into a report's folder; name one with --report FOLDER.")
+    if args.segments is not None:
+        _evaluate_segments(args, args.segments)
+        return
     from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.prepare import prepare_all
@@ -95,6 +107,23 @@ def evaluate(args: EvaluateOptions) -> None:
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
     if left_out or any(result.exclusions for result in results.values()):
+        raise typer.Exit(1)
+
+
+def _evaluate_segments(args: EvaluateOptions, reference: Path) -> None:
+    from serlab.evaluation.diarization import evaluate_spans
+    from serlab.evaluation.lines import diarization_lines
+    from serlab.evaluation.spans import read_predicted, read_reference
+
+    if len(args.tables) > 1 or args.corpus or args.to:
+        raise UserError("--segments takes one table, and neither --corpus nor --report.")
+    found = evaluate_spans(read_reference(reference), read_predicted(args.tables[0]))
+    if args.form == "json":
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        output.lines(diarization_lines(found))
+        options.say_left_out(found.exclusions)
+    if found.exclusions:
         raise typer.Exit(1)
 
 

@@ -8,14 +8,17 @@ emotion with another. Time is cut at every boundary of either side, so no grid o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.core import UserError
+from serlab.core import Exclusion, UserError
+from serlab.evaluation.resampling import FEWEST_SPEAKERS, STANDARD, Interval, Resampling
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,83 @@ def timeline(segments: Sequence[Span]) -> list[Span]:
         else:
             joined.append(Span(start, end, span.label))
     return joined
+
+
+@dataclass(frozen=True)
+class DiarizationEvaluation:
+    """How well spans of several recordings were predicted.
+
+    Attributes:
+        eder: the error rate over the time of all recordings, with its interval over recordings.
+        errors: seconds by kind of error, of all recordings.
+        recordings: seconds by kind of error, by recording.
+        exclusions: recordings of one side that the other lacks.
+    """
+
+    eder: Interval
+    errors: DiarizationErrors
+    recordings: Mapping[str, DiarizationErrors]
+    exclusions: tuple[Exclusion, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return {
+            "eder": asdict(self.eder),
+            "seconds": asdict(self.errors),
+            "recordings": {name: asdict(found) | {"eder": found.rate} for name, found in self.recordings.items()},
+            "excluded": [{"path": entry.path, "reason": entry.reason} for entry in self.exclusions],
+        }
+
+
+def evaluate_spans(
+    reference: Mapping[str, Sequence[Span]],
+    predicted: Mapping[str, Sequence[Span]],
+    *,
+    neutral: str | None = "neutral",
+    resampling: Resampling = STANDARD,
+) -> DiarizationEvaluation:
+    """Evaluate predicted spans; the interval is over recordings, and needs ten of them.
+
+    Args:
+        reference: true spans by recording.
+        predicted: predicted spans by recording. Recordings may be named by path, the end of a path, or file name
+            without suffix on either side.
+        neutral: the label of no emotion.
+        resampling: how recordings are resampled.
+
+    Raises:
+        UserError: a name fits several recordings, no recording is on both sides, or spans overlap.
+    """
+    pairs = {name: _named(name, predicted) for name in reference}
+    both = {name: other for name, other in pairs.items() if other is not None}
+    if not both:
+        raise UserError("no recording of the reference was predicted; compare the names of the files.")
+    found = {
+        name: diarization_errors(reference[name], predicted[other], neutral=neutral) for name, other in both.items()
+    }
+    lacking = [Exclusion(name, name, "not predicted") for name, other in pairs.items() if other is None]
+    used = set(both.values())
+    lacking += [Exclusion(name, name, "not in the reference") for name in predicted if name not in used]
+    parts = np.array([[one.missed, one.false_alarm, one.confusion, one.total] for one in found.values()])
+    errors = DiarizationErrors(*map(float, parts.sum(axis=0)))
+    if len(found) < FEWEST_SPEAKERS:
+        eder = Interval(errors.rate, None, None, f"fewer than {FEWEST_SPEAKERS} recordings ({len(found)})")
+    else:
+        wrong, total = parts[:, :3].sum(axis=1), parts[:, 3]
+        eder = resampling.interval(errors.rate, lambda drawn: (drawn @ wrong) / (drawn @ total), len(found))
+    return DiarizationEvaluation(eder, errors, found, tuple(lacking))
+
+
+def _named(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that means the same recording."""
+    listed = list(names)
+    if name in listed:
+        return name
+    fitting = [other for other in listed if f"/{other}".endswith(f"/{name}") or f"/{name}".endswith(f"/{other}")]
+    fitting = fitting or [other for other in listed if PurePath(other).stem == PurePath(name).stem]
+    if len(fitting) > 1:
+        raise UserError(f"{name} may be {fitting[0]} or {fitting[1]}; name the files by more of their paths.")
+    return fitting[0] if fitting else None
 
 
 def _at(spans: Sequence[Span], moments: NDArray[np.float64], neutral: str | None) -> NDArray[np.object_]:

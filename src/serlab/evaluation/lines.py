@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from serlab.core.progress import clock
 from serlab.evaluation.calibration import Calibration
 from serlab.evaluation.claims import (
     alone_clause,
@@ -15,6 +16,7 @@ from serlab.evaluation.claims import (
     ties_text,
 )
 from serlab.evaluation.confidence import SetLevel
+from serlab.evaluation.diarization import DiarizationEvaluation
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, PERCENT, Format
@@ -77,6 +79,17 @@ def pair_lines(pair: PairEvaluation) -> list[str]:
     lines.append(f"{answer}{alone_clause(found, first, second)}; p {found.p:.2g}{holm}")
     lines.append(f"speakers needed to see {margin}: {needed_text(found)}")
     return lines
+
+
+def diarization_lines(found: DiarizationEvaluation) -> list[str]:
+    """Lines about spans of emotion."""
+    errors = found.errors
+    parts = (("missed", errors.missed), ("false alarms", errors.false_alarm), ("confusion", errors.confusion))
+    return [
+        f"EDER {_percent(found.eder.value)} ({_interval(found.eder)})",
+        ", ".join(f"{name} {_percent(seconds / errors.total)}" for name, seconds in parts),
+        f"{len(found.recordings)} recordings, {clock(errors.total)}",
+    ]
 
 
 def _scope_lines(found: Evaluation | PairEvaluation, score: Interval) -> Iterator[str]:

@@ -11,16 +11,12 @@ from collections.abc import Callable
 
 from serlab.core.progress import shown
 from serlab.evaluation.diarization import Span, timeline
-from serlab.model.prediction import Prediction
-
-NO_SPEECH, CANT_TELL = "no speech", "can't tell"
+from serlab.model.prediction import NO_SPEECH, Prediction, word_of
 
 
 def spans_of(prediction: Prediction) -> list[Span]:
     """The spans of a divided recording, with words for segments without a label."""
-    return timeline(
-        [Span(one.start, one.end, one.label or (CANT_TELL if one.speech else NO_SPEECH)) for one in prediction.segments]
-    )
+    return timeline([Span(one.start, one.end, word_of(one)) for one in prediction.segments])
 
 
 def webvtt(prediction: Prediction) -> str:

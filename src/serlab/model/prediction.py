@@ -12,6 +12,8 @@ from serlab.model.segments import Segment
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_SPEECH = "no speech"
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -50,6 +52,15 @@ class Prediction:
         whole = {"start": None, "end": None, "label": self.label, "probabilities": self.probabilities}
         parts = [asdict(segment) for segment in self.segments] or [whole | {"speech": bool(self.probabilities)}]
         return [{"path": self.path, **part} for part in parts]
+
+
+def word_of(found: Prediction | Segment) -> str:
+    """The label in words, also where there is none.
+
+    >>> word_of(Prediction(None, {"calm": 0.5, "sad": 0.5})), word_of(Prediction(None, {}))
+    ("can't tell", 'no speech')
+    """
+    return found.label or ("can't tell" if found.probabilities else NO_SPEECH)
 
 
 def column_names(labels: Iterable[str], *, segments: bool = False) -> tuple[str, ...]:
