@@ -1,7 +1,8 @@
 """``python -m benchmarks [ROW...] [--full] [--tiny] [--force]``: measure rows, write results, table and plot.
 
-A full pass resumes where it stopped: a row with a full result of the same code, machine and versions is only measured
-again with ``--force``. Quick results are ignored by git, full ones are committed.
+A full pass resumes where it stopped: a row with a full result of the same code, machine and
+versions is only measured again with ``--force``. Quick results are ignored by git, full ones are
+committed.
 """
 
 from __future__ import annotations

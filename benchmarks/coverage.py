@@ -135,8 +135,8 @@ def simulate(population: Population, speakers: int, trials: range, seed: int = 0
     """Count how often each method's interval contains the true value, and how often it shows a false difference.
 
     Args:
-        population: source of the experiments; in half of each, both recipes have the levels of the first, so that
-            their true difference is zero.
+        population: source of the experiments; in half of each, both recipes have the levels of the
+            first, so that their true difference is zero.
         speakers: number of speakers per experiment.
         trials: experiments to draw, by number.
         seed: of the experiments.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.cases import REPLICATES as REPLICATES_OF_CASES
 from benchmarks.harness import HOME
+from benchmarks.table import fill
 from benchmarks.trainings import REPLICATES
-from serlab.core.files import write_bytes, write_text
+from serlab.core.files import write_bytes
 from serlab.report.svg import INK, MUTED, SERIES, drawing_of, export_svg, settings
 from serlab.report.svg import PAGE as PAPER
 
@@ -45,9 +46,7 @@ def publish(result: Mapping[str, Any], page: Path = PAGE, pictures: Path = PICTU
     """Write the tables and the figures."""
     for name, content in draw(result):
         write_bytes(pictures / name, content)
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    write_text(page, f"{before}{_BEGIN}\n\n{render(result)}\n{_END}{after}")
+    fill(page, _BEGIN, _END, render(result))
 
 
 def render(result: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Training at steady state with serlab's trainer and with a loop as in common examples.
 
-Both record the time at the start of each step. The first steps are dropped. Start-up costs (building the model, the
-slower first steps, the final checkpoint) are reported separately. The peer gets decoded clips at no cost.
+Both record the time at the start of each step. The first steps are dropped. Start-up costs
+(building the model, the slower first steps, the final checkpoint) are reported separately. The peer
+gets decoded clips at no cost.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ def peer(
     """Train as in common examples: random batches, AdamW, fp32, recomputing everything below the trained layers.
 
     Args:
-        model: a transformers model whose forward pass takes the output of ``collate`` and returns logits.
+        model: a transformers model whose forward pass takes the output of ``collate`` and returns
+            logits.
         collate: function from clip indices to inputs and targets.
         clips: the clips.
         batch_size: clips per step.

@@ -35,7 +35,8 @@ class Size:
     """The amount of work to measure.
 
     Attributes:
-        name: ``full`` is committed, ``quick`` is a quick pass over all rows, ``tiny`` tests the code on toy models.
+        name: ``full`` is committed, ``quick`` is a quick pass over all rows, ``tiny`` tests the
+            code on toy models.
         repeats: number of alternating repeats.
         clips: clips per side and repeat, for prediction.
         steps: steps per side and repeat, for training, after ``warm_up`` dropped steps.

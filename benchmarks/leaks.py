@@ -1,8 +1,8 @@
 """``python -m benchmarks.leaks``: measure how reliably the audit finds copies, its threshold and its cost.
 
-Copies of 400 clips of a corpus, one kind at a time, are searched for among all its clips under other names. The
-threshold was set on 100 other clips. The script writes ``benchmarks/results/audit.json``, and the table and figures of
-docs/audit.md.
+Copies of 400 clips of a corpus, one kind at a time, are searched for among all its clips under
+other names. The threshold was set on 100 other clips. The script writes
+``benchmarks/results/audit.json``, and the table and figures of docs/audit.md.
 """
 
 from __future__ import annotations

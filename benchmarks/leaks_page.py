@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import HOME
-from serlab.core.files import write_text
+from benchmarks.table import fill
 from serlab.report.words import counted
 
 PAGE = HOME.parent / "docs" / "audit.md"
@@ -20,9 +20,7 @@ _BEGIN, _END = "<!-- measured: written by python -m benchmarks.leaks -->", "<!--
 def publish(result: Mapping[str, Any], page: Path = PAGE, picture: Path = PICTURE) -> None:
     """Write the tables and the figure."""
     draw(result, picture)
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    write_text(page, f"{before}{_BEGIN}\n\n{render(result)}\n{_END}{after}")
+    fill(page, _BEGIN, _END, render(result))
 
 
 def render(result: Mapping[str, Any]) -> str:

@@ -127,7 +127,8 @@ def wav2vec2_base(size: Size) -> Path:
     hf = transformers()
 
     def make(folder: Path) -> None:
-        # transformers' defaults are those of wav2vec2-base, but the published checkpoint has no LayerDrop.
+        # transformers' defaults are those of wav2vec2-base, but the published checkpoint has no
+        # LayerDrop.
         config = hf.Wav2Vec2Config(layerdrop=0.0, **(W2V2_TOY if size.tiny else {}), **_labels())
         hf.Wav2Vec2ForSequenceClassification(config).save_pretrained(folder)
         hf.Wav2Vec2FeatureExtractor(return_attention_mask=False, do_normalize=True).save_pretrained(folder)

@@ -19,7 +19,8 @@ from serlab.core.progress import say
 _COUNTS, _COUNTS_TOY = (10_000, 100_000), (50, 200)
 _SOURCES = 16
 _SECONDS = 0.5
-# The process reports its own peak, because the system's value for a child starts at its parent's peak.
+# The process reports its own peak, because the system's value for a child starts at its parent's
+# peak.
 _PROGRAM = """
 import atexit, sys
 from pathlib import Path

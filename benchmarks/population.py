@@ -1,10 +1,11 @@
 """A population of speakers like CREMA-D's, to draw experiments with known true values.
 
-A clip is recognised if a sum of normal effects is positive: the label's level, and effects of the speaker, of the
-speaker and label, of the speaker and recipe, of all three, of the clip (the same for both recipes) and of chance. With
-a total variance of one, a recipe's true recall of a label is the normal probability of its level, exactly. The shares
-of the variance are those at which pairs of clips are both recognised as often as in the tables at hand: two clips of a
-speaker or not, of a label or not, by one recipe or two, are bivariate normal, so each share is one equation.
+A clip is recognised if a sum of normal effects is positive: the label's level, and effects of the
+speaker, of the speaker and label, of the speaker and recipe, of all three, of the clip (the same
+for both recipes) and of chance. With a total variance of one, a recipe's true recall of a label is
+the normal probability of its level, exactly. The shares of the variance are those at which pairs of
+clips are both recognised as often as in the tables at hand: two clips of a speaker or not, of a
+label or not, by one recipe or two, are bivariate normal, so each share is one equation.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Population:
     ) -> NDArray[np.bool_]:
         """Draw whether each training run recognises each clip, shape (seeds, models, speakers, clips of a speaker).
 
-        Training runs of a recipe share all effects but chance and the effect of the run, constant within a fold.
+        Training runs of a recipe share all effects but chance and the effect of the run, constant
+        within a fold.
 
         Args:
             speakers: number of speakers, in equal blocks over the folds.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Figure = Literal["ratio", "seconds", "share", "memory"]
-"""What a goal is about: times as fast as the peer, seconds of the work, share of the machine's peak, ratio of peaks."""
+"""Kinds of goals: speedup over the peer, seconds of the work, share of the machine's peak, ratio of peaks."""
 
 AT_LEAST: dict[Figure, bool] = {"ratio": True, "seconds": False, "share": True, "memory": False}
 UNITS: dict[Figure, str] = {"ratio": "x", "seconds": " s", "share": " %", "memory": "x"}
@@ -35,7 +35,7 @@ class Row:
         work: serlab's work.
         peer: the alternative.
         measure: ``module:function`` that measures this row and others with the same peer.
-        goals: goals; empty for a row that only informs.
+        goals: goals; empty for a row without any.
         needs: rows that this one is computed from.
         extrapolated: whether it is computed from measured seconds.
         full_only: whether it takes too long for a quick pass.

@@ -1,6 +1,7 @@
 """First and repeated scan of a corpus against a loop over soundfile that fills a pandas table.
 
-serlab also hashes every file; the loop does not. For both, the files are in the operating system's cache.
+serlab also hashes every file; the loop does not. For both, the files are in the operating system's
+cache.
 """
 
 from __future__ import annotations

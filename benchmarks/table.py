@@ -41,10 +41,14 @@ def publish(mode: str, folder: Path = RESULTS, page: Path = PAGE, picture: Path 
     if draw(results, picture):
         shown = f"{picture.parent.name}/{picture.name}"
         body = f"![How many times as fast as its peer each work is, beside the goals]({shown})\n\n{body}"
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    write_text(page, f"{before}{_BEGIN}\n\n{body}\n{_END}{after}")
+    fill(page, _BEGIN, _END, body)
     return page
+
+
+def fill(page: Path, begin: str, end: str, body: str) -> None:
+    """Write a body between two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    write_text(page, f"{before}{begin}\n\n{body}\n{end}{rest.partition(end)[2]}")
 
 
 def render(results: Sequence[Result]) -> str:

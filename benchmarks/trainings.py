@@ -48,7 +48,7 @@ def with_trainings(population: Population, setting: Setting, trials: range, seed
     """Count how often intervals contain the true value, and how often they show a false difference.
 
     Args:
-        population: where experiments are drawn from.
+        population: source of the experiments.
         setting: their size.
         trials: experiments to draw, by number.
         seed: of the experiments.

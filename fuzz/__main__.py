@@ -1,7 +1,8 @@
 """``python -m fuzz``: run damaged and odd inputs for a given time and report faults.
 
-An input depends only on its kind, seed and number: the same seed and count give the same table, and ``--replay NAME``
-runs one again and shows its output. It needs ``fork``, so it does not work on Windows.
+An input depends only on its kind, seed and number: the same seed and count give the same table, and
+``--replay NAME`` runs one again and shows its output. It needs ``fork``, so it does not work on
+Windows.
 """
 
 from __future__ import annotations

@@ -125,7 +125,8 @@ def printed(where: str) -> Iterator[Fault]:
         yield Fault("noise", f"printed: {short(text)}", f"{where.partition('-')[0]}: {plain}")
 
 
-# Mutations of a sound --------------------------------------------------------------------------------------------
+# Mutations of a sound
+# --------------------------------------------------------------------------------------------
 
 
 def _damaged(sound: Sound, how: str, data: bytes, *, touched: int | None = None, expect: str = KEPT) -> Damaged:
@@ -307,7 +308,8 @@ _DAMAGES: tuple[Callable[[Random, Sound], Damaged], ...] = (
 )  # fmt: skip
 
 
-# Inputs that are not sound files ------------------------------------------------------------------------------------
+# Inputs that are not sound files
+# ------------------------------------------------------------------------------------
 
 
 def _special(random: Random, folder: Path) -> Case:

@@ -22,14 +22,15 @@ COLUMNS = {
     "code": "code ran",
     "memory": "over 2 GB",
 }
-"""Columns of the table: what a fault is counted as, and its title."""
+"""Columns of the table: kind of a fault, and its title."""
 
 WHOLE, KEPT, FREE, REFUSED, ALTERED = "whole", "kept", "free", "refused", "altered"
 """Expected results.
 
-``whole``: only harmless changes, so it is read as before. ``kept``: damaged, so it is refused or read as before.
-``free``: anything but a fault, because a reader cannot know the original. ``refused``: it cannot be read. ``altered``:
-it has another meaning now, so it is refused or read differently.
+``whole``: only harmless changes, so it is read as before. ``kept``: damaged, so it is refused or
+read as before. ``free``: anything but a fault, because a reader cannot know the original.
+``refused``: it cannot be read. ``altered``: it has another meaning now, so it is refused or read
+differently.
 """
 
 LONGEST_SENTENCE = 1500
@@ -98,7 +99,8 @@ def sentence_faults(text: str, where: str, *, quotes: str = "") -> Iterator[Faul
     Args:
         text: the error's text.
         where: key that groups faults.
-        quotes: input that the error may quote unchanged, including line breaks. (The command line must escape them.)
+        quotes: input that the error may quote unchanged, including line breaks. (The command line
+            must escape them.)
     """
     if any(sign in quotes for sign in ("\\n", "\\x", "NULs")):
         text = text.replace("\n", " ").replace("\x1b", " ").replace("\0", " ")

@@ -12,7 +12,7 @@ from pathlib import Path
 from fuzz.cases import Fault, raised, short
 
 CODES = (0, 1, 2, 3, 130)
-"""Exit codes that the documentation knows, save 4: a fault of serlab's own."""
+"""Documented exit codes, except 4, a bug in serlab."""
 
 # Printed by the argument parser.
 _PARSER = ("Usage:", "─ Error ─")

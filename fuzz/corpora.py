@@ -144,7 +144,8 @@ def printed() -> str:
     return Path("/proc/self/fd/2").read_text(errors="replace")
 
 
-# Tables of clips ----------------------------------------------------------------------------------------------------
+# Tables of clips
+# ----------------------------------------------------------------------------------------------------
 
 
 def _table(random: Random, seeds: Path, folder: Path) -> Case:

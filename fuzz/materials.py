@@ -200,4 +200,4 @@ _FAMILIES: dict[str, Callable[[Any, dict[str, Any], Path], None]] = {
 }
 FAMILIES = tuple(_FAMILIES)
 KINDS = tuple(_RECIPES)
-"""What serlab itself trains and keeps."""
+"""Models that serlab itself trains."""

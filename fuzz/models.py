@@ -122,4 +122,4 @@ def _score_faults(
         elif (off := max(abs(shares[label] - baseline[label]) for label in baseline)) > _CLOSE:
             yield Fault("changed", f"{off:.4f} away from {baseline}: {shares}", f"{where}: other scores")
     elif harm.expect == ALTERED and all(abs(shares.get(label, 9) - baseline[label]) < _SAME for label in baseline):
-        yield Fault("changed", "the same scores as before", f"{where}: not heeded")
+        yield Fault("changed", "the same scores as before", f"{where}: not used")

@@ -1,6 +1,7 @@
 """Run an input in its own process with limits on time and memory, and capture its output.
 
-The process is forked from one that has imported everything, so an input takes milliseconds and cannot affect others.
+The process is forked from one that has imported everything, so an input takes milliseconds and
+cannot affect others.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 20.0
-"""What one input may take."""
+"""Time limit of one input, in seconds."""
 
 MEGABYTES = 2048.0
-"""What the process of one input may hold, imported libraries included."""
+"""Memory limit of the process of one input, including imported libraries, in MiB."""
 
 _LOOK_EVERY = 0.005
 _LOOK_SELDOM = 0.03
@@ -39,7 +40,8 @@ def forked(work: Callable[[], None], log: Path, *, until: float, seconds: float 
     """Call ``work`` in a forked process, and kill it with its children if it exceeds a limit.
 
     Args:
-        work: the function; its standard input is an endless ``y``, so that prompts are answered and detected.
+        work: the function; its standard input is an endless ``y``, so that prompts are answered and
+            detected.
         log: file for its standard output and error.
         until: deadline on the monotonic clock.
         seconds: time limit.

@@ -276,7 +276,8 @@ _FFMPEG: dict[str, _Format] = {
     ),
 }
 FORMATS = _LIBSNDFILE | (_FFMPEG if importlib.util.find_spec("av") else {})
-"""Formats by name, without PyAV those of libsndfile alone.
+"""Formats by name; without PyAV, only those of libsndfile.
 
-Where containers hold sizes everywhere, every byte counts as unguarded: a flip there may be a wish.
+Where containers hold sizes everywhere, every byte counts as unguarded: a changed value there may be
+valid.
 """

@@ -58,8 +58,9 @@ def spoil(random: Random, data: Any) -> tuple[str, str, Any]:
     """Change one field.
 
     Returns:
-        The mutation: ``deleted``, ``null``, ``number`` (another number), ``no-number``, ``retyped``, ``flipped`` (a
-        boolean), ``text`` (another text) or ``nested``; a description; and the changed copy.
+        The mutation: ``deleted``, ``null``, ``number`` (another number), ``no-number``,
+        ``retyped``, ``flipped`` (a boolean), ``text`` (another text) or ``nested``; a description;
+        and the changed copy.
     """
     path = random.choice(paths(data) or [()])
     if not path:

@@ -1,1 +1,1 @@
-"""The project's own figures: from the tables in ``results/`` to the README and the pages of ``docs/``."""
+"""The project's published figures, from the tables in ``results/`` to the README and the pages of ``docs/``."""

@@ -1,4 +1,4 @@
-"""``python -m publication``: write every published figure again, from the tables in ``results/`` alone."""
+"""``python -m publication``: rewrite every published figure, only from the tables in ``results/``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def main() -> None:
     overview, report = judge(runs, clips)
     if clips is not None:
         copy_figures(report)
-    # What another recipe has replaced stands in the reports and beside its successor, not among the present ones.
+    # Recipes that were replaced are in the reports and beside their successors, not among the
+    # current ones.
     former = {run.path.parent.name for each in runs.values() for run in each if replaced(run.signature["recipe"])}
     bodies = {"repaired": tables.repaired(overview, former)}
     overview, report = tables.without(overview, former), tables.without(report, former)
@@ -73,10 +74,10 @@ def main() -> None:
 def judge(runs: Mapping[str, Sequence[Run]], clips: pd.DataFrame | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The overview of all protocols, and the main protocol's report, as plain data.
 
-    They are written below ``results/`` only where the corpus's table is at hand: a report that
-    lacks votes and demographics would replace one that has them.
+    They are written below ``results/`` only if the corpus's table is available. Otherwise, a report
+    without votes and demographics would replace one that has them.
     """
-    # Recipes that a setting was changed of are for the table of that setting, not for the main ones.
+    # Recipes with a changed setting belong to the table of that setting, not to the main tables.
     names = {load_recipe(name).name for name in preset_names()}
     shown = {
         name: [run for run in each if run.path.parent.name in names or replaced(run.signature["recipe"])]
@@ -107,7 +108,7 @@ def copy_figures(report: Mapping[str, Any]) -> None:
 
 
 def corpus_clips() -> pd.DataFrame | None:
-    """CREMA-D's table, for votes and demographics; where it is not at hand, what needs it stays as it is."""
+    """CREMA-D's table, for votes and demographics; None if it is not available."""
     try:
         return load_corpus("crema-d").clips
     except SerlabError as error:
@@ -116,7 +117,7 @@ def corpus_clips() -> pd.DataFrame | None:
 
 
 def fill(page: Path, bodies: dict[str, str]) -> None:
-    """Write each body between its two marks, where a page has them."""
+    """Write each body between its two marks, in pages that have them."""
     text = page.read_text(encoding="utf-8")
     for name, body in bodies.items():
         begin, end = f"<!-- {name}: written by make report-cremad -->", f"<!-- end of {name} -->"

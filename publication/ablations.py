@@ -1,4 +1,4 @@
-"""What was tried on dev sides alone: a recipe with a setting changed, less the recipe as it is, on the same clips."""
+"""Trials on dev subsets only: a recipe with a changed setting minus the original recipe, on the same clips."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serlab.tables.predictions import Run, labels_of
 
 
 def ablations(runs: Sequence[Run]) -> str:
-    """Every configuration that has read no test side, beside the preset it changes.
+    """Every configuration that has not read a test subset, beside the preset that it changes.
 
     Args:
         runs: the main protocol's.
 
     Returns:
-        A Markdown table; a sentence where nothing was tried.
+        A Markdown table; a sentence if nothing was tried.
     """
     groups = {group.name: group for group in group_runs(runs)} if runs else {}
     pairs = [

@@ -1,4 +1,4 @@
-"""A worked example: the neutral clip that a published model most surely calls fear, and what can be said of it."""
+"""A worked example: the neutral clip that a published model takes for fear with the highest probability."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LEVELS = (0.8, 0.9)
 
 
 def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
-    """What every model that was tested on the clip says of it, before and after its fold's temperature.
+    """Predictions of every model that was tested on the clip, before and after its fold's temperature.
 
     Args:
         runs: the main protocol's.
-        clips: the corpus's table, for how people voted, where it is at hand.
+        clips: the corpus's table, for the raters' votes, if available.
 
     Returns:
-        Two sentences and a Markdown table; empty where no model calls a neutral clip fear.
+        Two sentences and a Markdown table; empty if no model takes a neutral clip for fear.
     """
     found = max((each for run in runs if (each := _surest(run)) is not None), default=None, key=lambda each: each[0])
     if found is None:

@@ -1,4 +1,4 @@
-"""What was asked of the published results before they were trained, and whether they reach it."""
+"""Goals for the published results, set before training, and whether they are reached."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from serlab.report.words import numbered, percent, points
 
 @dataclass(frozen=True)
 class Goal:
-    """A level of one score of one recipe, or of a mean of models.
+    """A goal for one score of one recipe, or of a mean of models.
 
     Attributes:
         name: the recipe's or the mean's.
-        level: the share asked for.
+        level: the goal, as a share.
         protocol: under which protocol.
         score: which score.
     """
@@ -39,11 +39,11 @@ GOALS = (
     Goal("wav2vec2-tiny", 0.25),
 )
 ABOVE_MEMBERS = "resnet18+whisper-base"
-"""The fusion that was to be above each of its members, paired."""
+"""The fusion that should be better than each of its members, in paired comparisons."""
 
 
 def goals(overview: Mapping[str, Any]) -> str:
-    """Every goal beside what was reached; a level counts as reached by the figure, whatever its interval.
+    """Every goal beside the result; a goal is reached by the score itself, regardless of its interval.
 
     Args:
         overview: of all protocols, as ``serlab report`` writes it.

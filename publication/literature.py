@@ -1,4 +1,4 @@
-"""Figures of others that the project's are shown beside, with their sources; nothing here was measured by serlab."""
+"""Published figures of others for comparison, with their sources; none of them was measured by serlab."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Published:
     """One published figure.
 
     Attributes:
-        what: model or people.
+        what: model or human raters.
         figure: as published, in per cent.
         measure: what the figure is.
         split: how clips were split.
-        apart: whether no test actor was heard in training; None for people.
+        apart: whether all test actors were unseen in training; None for human raters.
         source: who published it.
     """
 

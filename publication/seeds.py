@@ -1,4 +1,4 @@
-"""What training again changes: each recipe's seeds on the folds that all of them have, and the mean of their models."""
+"""Variation between trainings: each recipe's seeds on their common folds, and the mean of their models."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from serlab.tables.predictions import Run, labels_of
 def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
     """Several trainings of a recipe, alone and averaged.
 
-    The main table is of the folds that are whole; here a recipe counts with the folds that every
-    seed of it has tested too, so that seeds which were trained on some folds alone are seen.
+    The main table contains complete folds. This one uses the folds that all seeds of a recipe have
+    tested, so it includes seeds that were trained on some of the folds.
 
     Args:
         runs: the main protocol's.
         titles: of the recipes to show, by folder name, in the order to show them.
 
     Returns:
-        A Markdown table; a sentence where no recipe has two seeds of one fold.
+        A Markdown table; a sentence if no recipe has two seeds of one fold.
     """
     again = [found for name, title in titles.items() for found in _trained_again(name, title, runs)]
     if not again:
@@ -37,7 +37,7 @@ def seeds(runs: Sequence[Run], titles: Mapping[str, str]) -> str:
 
 
 def _trained_again(name: str, title: str, runs: Sequence[Run]) -> list[RecipeRuns]:
-    """A recipe's tested runs as the main table has them, and in the folds that all its seeds have, if two seeds do."""
+    """A recipe's tested runs as in the main table, and in the common folds of its seeds, if there are two seeds."""
     tested = {
         fold_seed_of(run): run for run in runs if run.path.parent.name == name and (run.table["side"] == "test").any()
     }

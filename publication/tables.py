@@ -12,15 +12,15 @@ from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.claims import answer_words
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import METRICS, UAR, uar
+from serlab.evaluation.metrics import MACRO_F1, WA, uar
 from serlab.evaluation.resampling import Interval
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
 
 MAIN, TWIN = "emo-superb-5", "clip-random-5"
 DEVELOPED_ON = 4
-"""The fold whose test block is the dev side of fold 3, on which recipes were developed."""
-_OTHERS = [metric for metric in METRICS.values() if metric is not UAR]
+"""The fold whose test block is the dev subset of fold 3, on which recipes were developed."""
+_OTHERS = (WA, MACRO_F1)
 _LEVELS = {"LO": "low", "MD": "medium", "HI": "high"}
 
 Overview = Mapping[str, Any]
@@ -38,7 +38,7 @@ def titles(overview: Overview) -> dict[str, str]:
 
 
 def without(summary: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """A report or an overview without some recipes, by the names of their folders; pairs of a report stay."""
+    """A report or an overview without some recipes, by the names of their folders; a report keeps its pairs."""
     kept = dict(summary)
     if "protocols" in summary:
         kept["protocols"] = [without(protocol, names) for protocol in summary["protocols"]]
@@ -49,7 +49,7 @@ def without(summary: Mapping[str, Any], names: Collection[str]) -> dict[str, Any
 
 
 def repaired(overview: Overview, names: Collection[str]) -> str:
-    """Each recipe that another has replaced, by folder name, beside its successor, under every protocol of both."""
+    """Each replaced recipe, by folder name, beside its successor, under every protocol of both."""
     rows = []
     for protocol in overview["protocols"]:
         found = {recipe["name"]: recipe for recipe in protocol["recipes"]}
@@ -75,7 +75,7 @@ def ends_text(score: Mapping[str, Any]) -> str:
 
 
 def scores(overview: Overview, name: str = MAIN) -> str:
-    """All recipes under a protocol, best first; fusions with fitted weights, an afterthought, stand with the gains."""
+    """All recipes under a protocol, best first; fusions with fitted weights are in the table of gains."""
     protocol = protocol_of(overview, name)
     if protocol is None:
         return "There are no results yet.\n"
@@ -103,7 +103,7 @@ def _row(entry: Mapping[str, Any]) -> list[str]:
 
 
 def signature(overview: Overview, name: str = MAIN) -> str:
-    """What the figures of a protocol are of, in a line."""
+    """The data behind the figures of a protocol, in one line."""
     protocol, corpus = protocol_of(overview, name), overview["corpus"]
     if protocol is None:
         return ""
@@ -119,7 +119,7 @@ def signature(overview: Overview, name: str = MAIN) -> str:
 
 
 def differences(report: Mapping[str, Any]) -> str:
-    """Each recipe less the next one in rank, paired."""
+    """The paired difference of each recipe to the next one in rank."""
     pairs = {(pair["first"], pair["second"]): pair for pair in report["pairs"]}
     rows = []
     for first, second in pairwise(report["recipes"]):
@@ -141,7 +141,7 @@ def differences(report: Mapping[str, Any]) -> str:
 
 
 def premiums(overview: Overview) -> str:
-    """Leak premiums: each recipe under the leaky twin less itself with unseen actors, on the same clips."""
+    """Leak premiums: each recipe under the leaky twin protocol minus itself with unseen actors, on the same clips."""
     pairs = [p for p in overview["between"] if p["leak"] and (p["first"], p["second"]) == (MAIN, TWIN)]
     if not pairs:
         return "The leaky twins are not trained yet.\n"
@@ -154,7 +154,7 @@ def premiums(overview: Overview) -> str:
 
 
 def others(overview: Overview) -> str:
-    """People, the seed project and EVAR, with serlab's own rows on the same protocols."""
+    """Human raters, the seed project and EVAR, with serlab's own rows on the same protocols."""
     rows = [_published(row) for row in (PEOPLE, *SEED)]
     rows += _own(overview, "seed-random", "random, 80/20 by clip", apart=False)
     rows += [_published(row) for row in EVAR]
@@ -186,7 +186,7 @@ def _apart(value: bool | None) -> str:
 
 
 def gains(overview: Overview) -> str:
-    """Each fusion less each of its members, paired."""
+    """The paired difference of each fusion to each of its members."""
     protocol = protocol_of(overview, MAIN)
     fusions = {fusion["name"]: fusion for fusion in protocol["fusions"]} if protocol else {}
     rows = [
@@ -229,7 +229,7 @@ def _pooled_without(recipe: Mapping[str, Any], runs: Sequence[Run], labels: Sequ
 
 
 def judged(recipe: Mapping[str, Any], runs: Sequence[Run]) -> pd.DataFrame:
-    """The test rows that a recipe's figures are made of."""
+    """The test rows behind a recipe's figures."""
     cells = {(run["fold"], run["seed"]) for run in recipe["runs"]}
     tables = [
         run.table[run.table["side"] == "test"]

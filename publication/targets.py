@@ -1,4 +1,4 @@
-"""What networks learn of a clip: its label, the votes on it, or both, judged by both."""
+"""Training targets: a clip's label, its votes, or both, each evaluated against both."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def targets(runs: Sequence[Run], clips: pd.DataFrame) -> str:
         clips: the corpus's table, with votes.
 
     Returns:
-        A sentence and a Markdown table; a sentence alone where no recipe was trained on several
-        kinds.
+        A sentence and a Markdown table; only a sentence if no recipe was trained on several kinds.
     """
     family = _family(runs)
     if family is None:

@@ -1,4 +1,4 @@
-"""Markdown tables of how far the published models can be trusted, from the main protocol's report."""
+"""Markdown tables of calibration, abstention and fairness, from the main protocol's report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def calibration(report: Report) -> str:
 
 
 def abstention(report: Report) -> str:
-    """Accuracy of the surest answers."""
+    """Accuracy of the most confident answers."""
     first = report["recipes"][0]["trust"]["abstention"]["at"]
     head = ("Recipe", "AURC (95 %)", *(f"Right of the surest {percent(at['coverage'], 0)} %" for at in first))
     rows = []
@@ -86,7 +86,7 @@ def sets(report: Report) -> str:
 
 
 def groups(report: Report) -> str:
-    """Gaps between groups of actors, beside what chance gives."""
+    """Gaps between groups of actors, beside those expected by chance."""
     head = ("Recipe", "By", "Gap of UAR, points", "p", "By chance: median, 95th percentile")
     rows = []
     for recipe in report["recipes"]:

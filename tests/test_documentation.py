@@ -32,7 +32,7 @@ def test_every_public_call_has_its_signature_in_the_documentation():
 def test_a_documented_signature_is_the_code_s(name):
     function = ast.parse(f"def documented{SIGNATURES[name]}: ...").body[0]
     said = function.args
-    names = [argument.arg for argument in (*said.args, *said.kwonlyargs)]
+    names = [argument.arg for argument in (*said.args, *said.kwonlyargs, *([said.kwarg] if said.kwarg else []))]
     defaults = [ast.literal_eval(value) for value in (*said.defaults, *(d for d in said.kw_defaults if d is not None))]
     there = inspect.signature(getattr(serlab, name)).parameters.values()
     assert names == [parameter.name for parameter in there]

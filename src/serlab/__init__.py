@@ -1,4 +1,4 @@
-"""serlab: train, compare and judge speech emotion recognition models on speakers they have never heard.
+"""serlab: train, compare and evaluate speech emotion recognition models on unseen speakers.
 
 The public names are imported when they are first used, so importing serlab costs nothing. ``__init__.pyi`` gives type
 checkers the same names with their real types.

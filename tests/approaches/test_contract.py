@@ -1,4 +1,4 @@
-"""What every approach promises: fitted, saved and loaded it scores alike, and it heeds what it says it does."""
+"""The contract of every approach: a loaded model scores like the saved one, and declared settings have an effect."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def recipe_of(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     def make(name: str) -> Recipe:
         settings = {"kind": name, **({"checkpoint": str(tiny_checkpoint)} if name == "probe" else TINY.get(name, {}))}
         wanted = {"training.epochs": 1, "training.batch_size": 16, "training.precision": "fp32"}
-        heeded = {path: value for path, value in wanted.items() if KINDS.heeds(name, path.split("."))}
-        training = {path.rpartition(".")[2]: value for path, value in heeded.items()}
+        used = {path: value for path, value in wanted.items() if KINDS.uses(name, path.split("."))}
+        training = {path.rpartition(".")[2]: value for path, value in used.items()}
         path = tmp_path_factory.mktemp(name) / f"tiny-{name}.yaml"
         path.write_text(json.dumps({"title": name, "model": settings, "training": training}))
         return load_recipe(str(path))
@@ -147,16 +147,16 @@ def test_the_same_seed_gives_the_same_model(case: Case, tmp_path: Path, one_thre
 
 
 @pytest.mark.parametrize("name", approaches.names())
-def test_what_it_heeds_are_settings_that_exist(name: str) -> None:
+def test_its_settings_exist(name: str) -> None:
     supports = approaches.get(name).supports
     known = {f"{section}.{each.name}" for section, kind in KINDS.sections.items() for each in fields(kind)}
     assert supports.ignored <= known
-    assert supports.heeded is None or supports.heeded <= known
+    assert supports.used is None or supports.used <= known
     assert all(isinstance(title, str) and title for title in approaches.get(name).titles)
 
 
 def test_an_unknown_kind_is_named_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"'forest'.*encoder, probe, resnet, svm"):
+    with pytest.raises(UserError, match=rf"'forest'.*{', '.join(approaches.names())}"):
         approaches.get("forest")
 
 

@@ -69,7 +69,7 @@ def test_influences_tell_what_leaving_a_speaker_out_changes(metric: Metric) -> N
     assert found.sum() == pytest.approx(0, abs=1e-9)
 
     def difference(kept: NDArray[np.bool_]) -> float:
-        sums = [each.by_speaker[:, kept].sum(axis=1) for each in (one, other)]
+        sums = [each.of_speakers(metric)[:, kept].sum(axis=1) for each in (one, other)]
         return float((metric.score(sums[0]) - metric.score(sums[1]))[0])
 
     whole = difference(np.ones(200, bool))

@@ -11,7 +11,6 @@ from scipy.stats import pearsonr, spearmanr
 from tests.conftest import EMOTIONS
 
 from serlab.core import UserError
-from serlab.corpora import load_corpus
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.raters import (
     agree_and_fail,
@@ -63,16 +62,6 @@ def predictions(clips: pd.DataFrame, seeds: int = 1, skill: float = 1.0) -> pd.D
         logits += skill * np.eye(3)[[LABELS.index(label) for label in clips["label"]]]
         tables.append(make_table(clips, logits, LABELS, side="test", fold=1, seed=seed))
     return pd.concat(tables, ignore_index=True)
-
-
-@pytest.fixture(scope="module")
-def cremad_clips(cremad_root, tmp_path_factory):
-    """The corpus's table from a copy with a single clip: the list of clips and the votes are whole all the same."""
-    root = tmp_path_factory.mktemp("crema-d")
-    for name in ("AudioWAV/1001_DFA_ANG_XX.flac", "processedResults/tabulatedVotes.csv"):
-        (root / name).parent.mkdir()
-        (root / name).symlink_to(cremad_root / name)
-    return load_corpus("crema-d", data=root).clips
 
 
 @pytest.mark.parametrize(("text", "alpha"), [(FOUR_OBSERVERS, 0.743), (THREE_CODERS, 0.691)])

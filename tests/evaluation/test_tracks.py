@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from tests.conftest import EMOTIONS
 
 from serlab.core import UserError
-from serlab.corpora import descriptions, load_corpus
+from serlab.corpora import descriptions
 from serlab.evaluation.tracks import on_track, plurality, track, votes_for, votes_of
 
 TRACKS = descriptions()["crema-d"].tracks
@@ -24,16 +24,6 @@ def corpus_clips() -> pd.DataFrame:
     for modality, votes in (("voice", VOICE), ("face", FACE)):
         clips[[f"votes_{modality}_{label}" for label in LABELS]] = list(votes.values())
     return clips
-
-
-@pytest.fixture(scope="module")
-def cremad_clips(cremad_root, tmp_path_factory):
-    """The corpus's table from a copy with a single clip: the list of clips and the votes are whole all the same."""
-    root = tmp_path_factory.mktemp("crema-d")
-    for name in ("AudioWAV/1001_DFA_ANG_XX.flac", "processedResults/tabulatedVotes.csv"):
-        (root / name).parent.mkdir()
-        (root / name).symlink_to(cremad_root / name)
-    return load_corpus("crema-d", data=root).clips
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def clips_of(speakers: int = 24) -> pd.DataFrame:
         for take in range(4)
     ]
     clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    clips["sentence"] = np.resize([f"t{number}" for number in range(12)], len(clips))
     clips["level"] = np.resize(["LO", "MD", "HI", "XX"], len(clips))
     number = clips["speaker"].astype(int)
     clips["age"], clips["sex"] = 20 + number, np.where(number % 2, "Male", "Female")
@@ -147,3 +148,20 @@ def test_a_corpus_without_votes_and_speakers():
     assert [getattr(found, part) for part in ("groups", "tracks", "soft", "people")] == [None] * 4
     assert found.calibration.before.nll.low is None
     assert human_reference(rows, clips, EMOTIONS, resampling=Resampling(known=False)) is None
+
+
+def test_levels_of_a_corpus_that_has_its_own_are_judged_alone():
+    clips = clips_of()
+    clips["level"] = clips["level"].map({"LO": "soft", "MD": "plain", "HI": "loud", "XX": ""})
+    found = judged(rows_of(clips, "test"), rows_of(clips, "dev"), clips).tracks
+    names = [entry.name for entry in found if entry.name.startswith("level")]
+    assert names == ["level-loud", "level-plain", "level-soft"]
+
+
+def test_other_sentences_are_judged_where_they_are_known():
+    clips = clips_of()
+    found = judged(rows_of(clips, "test"), rows_of(clips, "dev"), clips).sentences
+    assert found.sentences == 12
+    assert found.low < found.value < found.high
+    assert judged(rows_of(clips, "test"), rows_of(clips, "dev"), clips.drop(columns="sentence")).sentences is None
+    assert judged(rows_of(clips, "test"), rows_of(clips, "dev"), clips, known=False).sentences is None

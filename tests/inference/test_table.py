@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from serlab.core import Exclusion, MachineError, UserError
 from serlab.inference.table import opened
 from serlab.model.prediction import Prediction
+from serlab.model.segments import Segment
 
 LABELS = ("calm", "sad")
 NAMES = [
@@ -38,7 +40,7 @@ def loaded(folder: Path, precision: str = "fp32") -> SimpleNamespace:
 
 @pytest.fixture
 def going(model):
-    """Predict what a file lacks of ``NAMES``, as the command does; return what it lacked."""
+    """Predict the ``NAMES`` that a file lacks, like the command; return them."""
 
     def go(path: Path, precision: str = "fp32", names: list[str] = NAMES) -> list[str]:
         with opened(path, loaded(model, precision)) as file:
@@ -78,7 +80,7 @@ def test_what_is_written(going, model, tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, monkeypatch, ending):
+def test_cut_at_any_byte_it_resumes_and_ends_as_uninterrupted(going, tmp_path, monkeypatch, ending):
     monkeypatch.setattr("os.fsync", lambda _: None)  # It would take most of the time.
     path = tmp_path / f"p.{ending}"
     going(path)
@@ -88,7 +90,8 @@ def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, mo
         for length in range(len(whole[name])):
             torn = tmp_path / name
             torn.write_bytes(whole[name][:length])
-            # What a kill has kept from being written is lacking too: rows come before the exclusions of their chunk.
+            # What a kill has kept from being written is lacking too: rows come before the
+            # exclusions of their chunk.
             if name == path.name and length < len(whole[name]) // 2:
                 (tmp_path / f"p.excluded.{ending}").unlink()
             rest = going(path)
@@ -96,6 +99,36 @@ def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, mo
             assert contents(path) == whole, (name, length)
     assert len(lacked) > len(NAMES) - 2
     assert going(path) == []
+
+
+PARTS = tuple(Segment(start, start + 3.0, "sad", {"calm": 0.25, "sad": 0.75}, True) for start in range(5))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_killed_between_the_rows_of_a_recording_it_has_all_its_segments_in_the_end(
+    model, tmp_path, monkeypatch, ending
+):
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    path, names = tmp_path / f"p.{ending}", ["a.wav", "b.wav", "c.wav"]
+    written = []
+
+    def go() -> list[str]:
+        with opened(path, loaded(model), segments={"window": 3.0}) as file:
+            rest = file.left(names)
+            for name in rest:
+                file.add([Prediction("sad", {"calm": 0.25, "sad": 0.75}, name, PARTS)])
+                written.append(contents(path))
+        return rest
+
+    assert go() == names
+    whole = contents(path)
+    for before, after in pairwise(written):
+        for length in range(len(before[path.name]), len(after[path.name]), 7):
+            path.write_bytes(after[path.name][:length])
+            (tmp_path / f"{path.name}.json").write_bytes(before[f"{path.name}.json"])
+            assert go() in (["b.wav", "c.wav"], ["c.wav"])
+            assert contents(path) == whole, length
+    assert go() == []
 
 
 def test_more_files_are_added_to_those_that_are_there(going, tmp_path):
@@ -169,7 +202,7 @@ def test_without_their_list_excluded_files_are_tried_again(going, tmp_path):
     assert contents(path) == before
 
 
-def test_once_deleted_it_starts_anew_with_any_model(going, model, tmp_path):
+def test_once_deleted_it_starts_again_with_any_model(going, model, tmp_path):
     path = tmp_path / "p.csv"
     going(path)
     path.unlink()
@@ -187,7 +220,7 @@ def test_only_one_process_writes(going, model, tmp_path):
     going(path)
 
 
-def test_a_full_disk_is_the_machines_fault_and_the_next_try_goes_on(going, tmp_path, monkeypatch):
+def test_a_full_disk_is_the_machines_fault_and_the_next_try_resumes(going, tmp_path, monkeypatch):
     path = tmp_path / "p.csv"
     going(path, names=NAMES[:2])
 

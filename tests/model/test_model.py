@@ -1,4 +1,4 @@
-"""One model, every way in: the same answers, the same refusals."""
+"""One model, every form of input: the same predictions, the same errors."""
 
 from __future__ import annotations
 
@@ -108,7 +108,6 @@ BAD_ARRAYS = {
     "integers as floats": (1000 * sound(), RATE, "peak"),
     "too short": (sound(0.05), RATE, "shorter than 0.1 s"),
     "one sample": (np.ones(1), RATE, "shorter than 0.1 s"),
-    "too long": (np.ones(RATE * 61), RATE, "longer than 60 s"),
     "three axes": (np.ones((2, 2, RATE)), RATE, r"shape \(2, 2, 16000\)"),
     "no axis": (np.float64(1), RATE, r"shape \(\)"),
     "nine channels": (np.ones((9, RATE)), RATE, r"shape \(9, 16000\)"),
@@ -124,7 +123,7 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize("case", BAD_ARRAYS)
-def test_arrays_that_are_no_clip(svm, case):
+def test_arrays_that_are_not_clips(svm, case):
     samples, rate, why = BAD_ARRAYS[case]
     for ask in (svm.predict, svm.predict_proba):
         with pytest.raises(SerlabError, match=why) as caught:
@@ -141,7 +140,7 @@ def test_arrays_that_are_no_clip(svm, case):
         (lambda folder: str(folder / "absent.wav"), "absent.wav"),
     ],
 )
-def test_paths_that_are_no_clip(svm, tmp_path, make, why):
+def test_paths_that_are_not_clips(svm, tmp_path, make, why):
     with pytest.raises(SerlabError, match=why):
         svm.predict(make(tmp_path))
 

@@ -1,4 +1,4 @@
-"""The contract of an approach: its settings, what it heeds, and how it is fitted, saved and loaded."""
+"""The interface of an approach: its settings, the settings that affect it, and how it is fitted, saved and loaded."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Supports:
-    """What an approach can do, and which settings beside its own have an effect on it.
+    """The abilities of an approach, and the settings beside its own that affect it.
 
     Attributes:
         int8: whether a fitted model can predict in int8.
-        dev: whether it chooses something on a dev subset and cannot be fitted without one or its choice.
+        dev: whether it needs a dev subset, or choices that were made on one.
         epochs: whether it is a network that is trained epoch by epoch.
-        heeded: dotted names of the only settings beside ``model`` that have an effect; None if all have.
-        ignored: dotted names of settings beside ``model`` that have none.
+        used: dotted names of the only settings beside ``model`` that have an effect; None if all
+            have.
+        ignored: dotted names of settings beside ``model`` that have no effect.
     """
 
     int8: bool = False
     dev: bool = False
     epochs: bool = False
-    heeded: frozenset[str] | None = None
+    used: frozenset[str] | None = None
     ignored: frozenset[str] = frozenset()
 
-    def heeds(self, setting: str) -> bool:
+    def uses(self, setting: str) -> bool:
         """Whether a setting beside ``model``, e.g. ``training.epochs``, has an effect."""
-        return setting not in self.ignored and (self.heeded is None or setting in self.heeded)
+        return setting not in self.ignored and (self.used is None or setting in self.used)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What identifies a recipe beside its settings.
+    """The identity of a recipe beside its settings.
 
     Attributes:
         weights_sha256: SHA-256 of the pretrained weights, None without any.
-        fixed: what else decides the result without being a setting.
+        fixed: anything else that affects the result but is not a setting.
     """
 
     weights_sha256: str | None = None
@@ -64,7 +65,7 @@ class Identity:
 
     @classmethod
     def of(cls, checkpoint: str) -> Identity:
-        """The identity of pretrained weights; an empty name has none.
+        """The identity of pretrained weights; an empty name means none.
 
         Raises:
             UserError, MachineError: the weights cannot be found.
@@ -102,7 +103,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Fixed:
-    """What dev subsets have chosen elsewhere, for fitting without one.
+    """Choices made on the dev subsets of other runs, for fitting without a dev subset.
 
     Attributes:
         epoch: a network's last epoch; None trains it as long as its recipe says.
@@ -119,7 +120,7 @@ class History:
     """How a model was fitted, for the run's signature.
 
     Attributes:
-        selection: how the result was chosen.
+        selection: how the result was selected.
         epochs: number, loss and, with a dev subset, dev UAR of each epoch.
         best_epoch: the epoch whose weights were kept.
         chosen: settings that were searched for.
@@ -143,7 +144,7 @@ class Fitted(Protocol):
 
     Attributes:
         labels: names of the classes, in the order of the logits.
-        parameters: numbers in the model, and how many of them were trained.
+        parameters: number of parameters, and how many of them were trained.
         needs_serlab: whether plain transformers cannot use the saved folder.
         history: how it was fitted; None for a loaded one.
     """
@@ -159,7 +160,7 @@ class Fitted(Protocol):
 
     @property
     def frontend(self) -> FrontEnd:
-        """The front end, which computes what :meth:`logits` takes."""
+        """The front end, which computes the input of :meth:`logits`."""
 
     def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
         """Natural-log scores, shape (clips, labels)."""
@@ -170,17 +171,17 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True)
 class FitContext:
-    """What surrounds a fit.
+    """The context of a fit.
 
     Attributes:
         recipe: name of the recipe, for errors.
-        title: what progress bars call this fit.
+        title: label of progress bars.
         labels: names of the classes.
         seed: the run's seed.
         precision: of the matrix products, from :meth:`Approach.precision`.
-        features: what the front end's output is rounded to.
+        features: precision that the front end's output is rounded to.
         stores: features computed so far.
-        fixed: what dev subsets have chosen elsewhere.
+        fixed: choices made on the dev subsets of other runs.
         train: trains a network on a train subset, epoch by epoch, and scores it on a dev subset.
     """
 
@@ -197,13 +198,13 @@ class FitContext:
 
 @dataclass(frozen=True)
 class Saved:
-    """A model folder, and what its ``serlab.json`` says.
+    """A model folder, and the content of its ``serlab.json``.
 
     Attributes:
         folder: the folder.
         labels: names of the classes.
         precision: of the matrix products: ``auto``, ``fp32``, ``bf16`` or ``int8``.
-        features: what the front end's output is rounded to.
+        features: precision that the front end's output is rounded to.
         weights_sha256: SHA-256 of the weights that training started from, or empty.
     """
 
@@ -218,12 +219,12 @@ S = TypeVar("S", bound=Settings)
 
 
 class Approach(Protocol[S]):
-    """A way to turn clips into logits.
+    """A method that turns clips into logits.
 
     Attributes:
         settings: the class of its settings, the recipe's model section.
-        titles: what an error calls one of its kind, and several.
-        supports: what it can do and heeds.
+        titles: its name in errors, in singular (with article) and plural.
+        supports: its abilities, and the settings that affect it.
     """
 
     settings: type[S]
@@ -231,29 +232,30 @@ class Approach(Protocol[S]):
     supports: Supports
 
     def identity(self, settings: S) -> Identity:
-        """What identifies a recipe beside its settings.
+        """The identity of a recipe beside its settings.
 
         Raises:
             UserError, MachineError: pretrained weights cannot be found.
         """
 
     def precision(self, asked: str) -> str:
-        """The precision that ``auto``, ``fp32``, ``bf16`` or ``int8`` is on this machine.
+        """The precision that ``auto``, ``fp32``, ``bf16`` or ``int8`` means on this machine.
 
         Raises:
-            MachineError: this machine does not have it.
+            MachineError: this machine does not support it.
         """
 
     def fit(self, settings: S, train: Subset, dev: Subset | None, context: FitContext) -> Fitted:
-        """Fit on a train subset; what has to be chosen is chosen on the dev subset, or inside the train subset.
+        """Fit on a train subset; choices are made on the dev subset, or within the train subset.
 
         Raises:
-            UserError: the settings do not fit the data, or there is neither a dev subset nor its choice.
+            UserError: the settings do not fit the data, or there is neither a dev subset nor a
+                fixed choice.
             FindingsError: training diverged.
         """
 
     def load(self, settings: S, saved: Saved) -> Fitted:
-        """Load what :meth:`Fitted.save` wrote.
+        """Load a folder that :meth:`Fitted.save` wrote.
 
         Raises:
             UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is damaged.
@@ -261,14 +263,14 @@ class Approach(Protocol[S]):
 
 
 class Pretrained:
-    """What approaches have in common that compute with networks, from a checkpoint or from scratch."""
+    """Base of approaches with networks, from a checkpoint or from scratch."""
 
     def identity(self, settings: Any) -> Identity:
-        """The weights of ``settings.checkpoint``, if any."""
+        """The identity of the weights of ``settings.checkpoint``, if any."""
         return Identity.of(settings.checkpoint)
 
     def precision(self, asked: str) -> str:
-        """What this machine computes in."""
+        """The precision that this machine computes in."""
         from serlab.core.precision import resolve
 
         return resolve(asked)

@@ -1,7 +1,7 @@
-"""What the classical models share: fitted state as plain arrays, standardisation, checks, logistic regression.
+"""Base of classical models: fitted state as plain arrays, standardisation, checks, logistic regression.
 
-scikit-learn fits them, numpy alone predicts, in float64. Logits are natural-log scores whose softmax is the model's
-probability.
+scikit-learn fits the models; prediction only uses numpy, in float64. Logits are natural-log scores
+whose softmax is the model's probability.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Targets = NDArray[np.integer[Any]]
 
 
 _POSITIVE = ("scale", "gamma", "penalty", "temperature")
-"""Arrays whose values must be above 0: others would reverse or destroy the scores."""
+"""Arrays whose values must be above 0, because other values would reverse or destroy the scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,8 @@ class FittedArrays:
     """A fitted model whose fields are arrays, single numbers as arrays of shape ().
 
     Attributes:
-        AXES: the axes of each array, one letter per axis: ``K`` labels, ``P`` pairs of labels, others any length.
+        AXES: the axes of each array, one letter per axis: ``K`` labels, ``P`` pairs of labels,
+            other letters any length.
     """
 
     AXES: ClassVar[Mapping[str, str]]
@@ -54,7 +55,8 @@ class FittedArrays:
             labels: number of labels.
 
         Raises:
-            UserError: (inside :func:`serlab.checkpoints.weights.loading`) an array is missing, or does not fit.
+            UserError: (inside :func:`serlab.checkpoints.weights.loading`) an array is missing or
+                has the wrong shape.
         """
         arrays = read_safetensors(folder / WEIGHTS, load_file)
         names = [field.name for field in fields(cls)]
@@ -135,7 +137,7 @@ def logistic_path(
     """Weights (d, K) and biases (K,) of multinomial logistic regressions, each started from the one before."""
     from sklearn.linear_model import LogisticRegression
 
-    # Ten times tighter than the default, which leaves probabilities that depend on the start by a hundredth.
+    # Ten times tighter than the default, with which probabilities vary by .01 with the start.
     model = LogisticRegression(warm_start=True, max_iter=2000, tol=1e-5)
     path = []
     for penalty in penalties:

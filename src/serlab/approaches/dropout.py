@@ -1,8 +1,9 @@
-"""Dropout on a processor that does not wait for its random numbers.
+"""Fast dropout on a CPU.
 
-torch draws a number of 32 bits for each value on one thread: a sixth of a training step of wav2vec2-base. Here one draw
-of 64 bits serves four values, each kept with the probability asked for up to 2^-17. The draws are keyed by torch's
-generator, so seeding that one seeds them too. On a GPU torch's own dropout is used.
+torch draws a 32-bit number for each value on a single thread, which takes a sixth of a training
+step of wav2vec2-base. Here, one 64-bit number is used for four values; the probability is exact to
+2^-17. The draws are keyed by torch's generator, so seeding that one also seeds them. On a GPU
+torch's own dropout is used.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Dropout(nn.Dropout):
 
 
 def install(hf: Any) -> None:
-    """Give an encoder of transformers this dropout, in place: in its modules and in its attention.
+    """Replace the dropout in the modules and the attention of a transformers encoder, in place.
 
     Args:
         hf: a model of transformers that was loaded with sdpa attention.
@@ -70,7 +71,7 @@ def _attention(
     scaling: float | None = None,
     **given: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Transformers' sdpa attention; torch would compute what has dropout in these same steps."""
+    """Transformers' sdpa attention in explicit steps, the same that torch uses with dropout."""
     causal = given.get("is_causal", getattr(module, "is_causal", True))
     plain = attention_mask is None and given.get("position_bias") is None and not causal
     if not dropout or not plain or query.device.type != "cpu":

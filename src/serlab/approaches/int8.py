@@ -1,7 +1,8 @@
 """Int8 matrix products in the layers of a speech encoder, for prediction on a processor.
 
-Weights are rounded once, per output channel; activations by the range of each clip (dynamic quantisation), never of a
-batch, so that a clip's prediction does not depend on its neighbours. Everything else stays in floating point.
+Weights are rounded once, per output channel. Activations are rounded by the range of each clip
+(dynamic quantisation), not of a batch, so a clip's prediction does not depend on its neighbours.
+Everything else stays in floating point.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ class Int8Linear(nn.Module):
             self.packed: Any = torch.ops.quantized.linear_prepack(rounded, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply clip by clip: the product's range of activations is that of one clip."""
+        """Multiply clip by clip, because the range of activations must be that of one clip."""
         values = x.float()
         return torch.stack([torch.ops.quantized.linear_dynamic(clip, self.packed, False) for clip in values])
 
 
 def quantise(layers: Iterable[nn.Module]) -> None:
-    """Replace the linear layers inside some transformer layers, in place; these can then only predict.
+    """Replace the linear layers in some transformer layers, in place; the model can then only predict.
 
     Args:
         layers: the transformer layers, on the processor.
 
     Raises:
-        MachineError: this PyTorch has no int8 products.
+        MachineError: this PyTorch cannot multiply int8 matrices.
     """
     for layer in layers:
         for parent in list(layer.modules()):
-            # WavLM's attention hands its weights to a function instead of calling its layers.
+            # WavLM's attention passes its weights to a function instead of calling its layers.
             if type(parent).__name__ == "WavLMAttention":
                 continue
             for name, child in list(parent.named_children()):
@@ -67,7 +68,7 @@ def quantise(layers: Iterable[nn.Module]) -> None:
 
 @contextmanager
 def _engine() -> Iterator[None]:
-    """Pack weights for the best engine while the block runs; the products use the one that weights are packed for."""
+    """Pack weights for the best engine while the block runs; products use the engine that weights were packed for."""
     backend = torch.backends.quantized
     engine = next((name for name in _ENGINES if name in backend.supported_engines), None)
     if engine is None or not hasattr(torch, "quantize_per_channel"):

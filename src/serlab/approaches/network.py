@@ -1,7 +1,7 @@
-"""What a network is, and how it scores clips: batches of exactly one length, so that nothing is ever padded.
+"""The interface of networks, and how they score clips: in batches of equal length, without padding.
 
-Only such batches make a clip's prediction independent of its neighbours for every encoder: group normalisation over
-time, stacked positional convolutions and Whisper's missing mask all let padding change the result.
+Otherwise a clip's prediction would depend on its neighbours: with group normalisation over time,
+stacked positional convolutions and Whisper's missing mask, padding changes the result.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _MAX_BATCH = 32
 
 
 class Network(nn.Module):
-    """The trained part of an approach: features of a batch to logits.
+    """The trained part of an approach, from a batch of features to logits.
 
     Attributes:
         frontend: computes the features of one clip.
-        window: number of time steps of every input, or None if the network takes any length.
-        fill: feature value that stands for silence (for clips shorter than the window).
-        longest: seconds of the longest input that it takes; longer clips are scored in pieces.
+        window: number of time steps of every input, or None if the network accepts any length.
+        fill: feature value of silence (for clips shorter than the window).
+        longest: maximum length of an input in seconds; longer clips are scored in pieces.
         needs_serlab: whether the saved folder cannot be used by plain transformers.
-        most_values: numbers in a batch, beyond which memory would grow too large.
+        most_values: maximum size of a batch in numbers, to limit memory.
         layers: transformer layers, lowest first, whose matrix products int8 replaces.
     """
 
@@ -55,7 +55,7 @@ class Network(nn.Module):
         return windows(features, self.window, self.fill)
 
     def depth_of(self, name: str) -> int | None:
-        """How far below the top layer a parameter lies (0 = top), or None for a freshly initialised head."""
+        """Depth of a parameter below the top layer (0 = top), or None for a freshly initialised head."""
         raise NotImplementedError
 
     def save_weights(self, folder: Any) -> None:
@@ -69,7 +69,7 @@ class FittedNetwork:
     Args:
         network: the network, in fp32.
         labels: names of the classes.
-        precision: of the matrix products; under ``int8`` the network can then only predict.
+        precision: of the matrix products; with ``int8`` the network can then only predict.
     """
 
     history: History | None = None
@@ -94,7 +94,7 @@ class FittedNetwork:
         return score(self.network, features, self.precision)
 
     def save(self, folder: Path) -> None:
-        """Write a transformers folder (or serlab's, if the network is not transformers' own)."""
+        """Write a transformers folder (or serlab's format, if the network is not transformers' own)."""
         with quiet():
             self.network.save_weights(folder)
 
@@ -136,7 +136,8 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
     for index, (_, piece) in enumerate(pieces):
         by_shape[piece.shape].append(index)
     rows: dict[int, NDArray[np.float32]] = {}
-    # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward pass.
+    # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward
+    # pass.
     with cached():
         for shape, members in by_shape.items():
             size = max(1, min(_MAX_BATCH, network.most_values // int(np.prod(shape))))

@@ -1,7 +1,8 @@
 """Audio classification checkpoints of transformers, scored as its pipeline scores them.
 
-The front end is the checkpoint's own feature extractor, called as ``transformers.pipeline`` calls it; the network is
-the checkpoint's own model. Both get a clip as the pipeline passes it, so probabilities are equal up to rounding.
+The front end is the checkpoint's own feature extractor, called as ``transformers.pipeline`` calls
+it; the network is the checkpoint's own model. Both receive a clip as in the pipeline, so
+probabilities are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from serlab.core.progress import say
 from serlab.frontends.base import Features, Samples
 
 _SPECTRAL_SAMPLES = 640
-"""Two frames of a spectral extractor, fewer than which it cannot normalise."""
+"""Two frames of a spectral extractor, the minimum for its normalisation."""
 
 
 class Inputs:
@@ -35,7 +36,7 @@ class Inputs:
 
     Args:
         extractor: the extractor.
-        shortest: fewest samples that the model can be given.
+        shortest: minimum number of samples that the model accepts.
         longest: samples of a clip that the model uses; the pipeline drops the rest.
     """
 
@@ -60,13 +61,13 @@ class Inputs:
         batch = self.extractor(samples, sampling_rate=SAMPLE_RATE, return_tensors="np")
         values = batch[self.name][0]
         if isinstance(self.extractor, SeamlessM4TFeatureExtractor) and "attention_mask" in batch:
-            # It fills the last of its double frames and masks it; without that frame no mask is needed.
+            # It pads its last double frame and masks it; without that frame, no mask is needed.
             values = values[: int(batch["attention_mask"][0].sum())]
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
 class PlainClassifier(Network):
-    """An audio classifier of transformers: what its feature extractor gives to logits (batch, labels).
+    """An audio classifier of transformers, from the output of its feature extractor to logits (batch, labels).
 
     Args:
         hf: transformers' classification model, in fp32.
@@ -74,7 +75,7 @@ class PlainClassifier(Network):
     """
 
     needs_serlab = False
-    # A waveform's convolutional features take a hundred times its memory.
+    # A waveform's convolutional features need a hundred times its memory.
     most_values = 640_000
 
     def __init__(self, hf: Any, frontend: Inputs) -> None:
@@ -92,15 +93,15 @@ class PlainClassifier(Network):
 
 
 def load(folder: Path, precision: str) -> FittedNetwork:
-    """Load a checkpoint of transformers' for audio classification.
+    """Load a transformers checkpoint for audio classification.
 
     Args:
         folder: its folder.
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
 
     Raises:
-        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is not such a classifier, is damaged,
-            or asks for something that serlab does not support.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) the folder is not such a
+            classifier, is damaged, or needs something that serlab does not support.
     """
     config = building.read_config(folder, preprocessor.FAMILIES, "an audio classifier")
     labels = building.labels_of(folder, config)
@@ -113,7 +114,7 @@ def load(folder: Path, precision: str) -> FittedNetwork:
 
 
 def _shortest(config: Any) -> int:
-    """Samples that give the fewest frames a model can do with, by the length formula of its convolutions."""
+    """Samples for the minimum number of frames of a model, by the length formula of its convolutions."""
     if not hasattr(config, "conv_kernel"):
         return _SPECTRAL_SAMPLES
     length = int(getattr(config, "squeeze_factor", 1))

@@ -13,7 +13,8 @@ def statistics(frames: Tensor, weights: Tensor | None = None) -> Tensor:
 
     Args:
         frames: hidden states.
-        weights: attention over frames, shape (batch, frames, 1 or dim), summing to one over frames; None is uniform.
+        weights: attention over frames, shape (batch, frames, 1 or dim), summing to one over frames;
+            None is uniform.
     """
     frames = frames.float()
     uniform = frames.new_full((1, 1, 1), 1.0 / frames.shape[1])

@@ -1,10 +1,10 @@
-"""Audio: the one way from files and arrays to samples, and from folders to files."""
+"""Audio: reading samples from files and arrays, and finding files in folders."""
 
 from serlab.audio.find import Found, find_audio, looks_like_audio
 from serlab.audio.formats import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from serlab.audio.gate import DECODER, DEFAULT_LIMITS, SAMPLE_RATE, Audio, Limits
 from serlab.audio.reading import AudioError, Info, info
-from serlab.audio.streaming import AudioStream, blocks
+from serlab.audio.streaming import AudioStream, blocks, seconds_of
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -22,4 +22,5 @@ __all__ = [
     "find_audio",
     "info",
     "looks_like_audio",
+    "seconds_of",
 ]

@@ -1,8 +1,9 @@
 """Augmentation of training clips: waveform views, masks on features, mixup.
 
-All functions use numpy and draw from a generator that is passed in (:func:`serlab.core.randomness.keyed`). Waveform
-augmentation is a finite set of *views*, so features of a view can be cached. Masks and mixup are cheap and drawn again
-in each epoch. Do not augment dev or test clips.
+All functions use numpy and draw from a generator that is passed in
+(:func:`serlab.core.randomness.keyed`). Waveform augmentation is a finite set of *views*, so
+features of a view can be cached. Masks and mixup are cheap and drawn again in each epoch. Do not
+augment dev or test clips.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from serlab.audio import SAMPLE_RATE
 from serlab.core import MachineError, UserError
 
 VERSION = "views-1"
-"""Changes whenever a view of the same clip would give other samples."""
+"""Version of the augmentation; raised if a view of the same clip would give different samples."""
 
 _RANGES = {
     "speed": (0.5, 2.0),
@@ -31,14 +32,17 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class View:
-    """One way to change a clip's waveform; the default changes nothing.
+    """A change of a clip's waveform; the default changes nothing.
 
     Attributes:
-        speed: playing speed, 0.5 to 2; tempo and pitch change together, the length becomes n / speed.
+        speed: playing speed, 0.5 to 2; tempo and pitch change together, the length becomes n /
+            speed.
         pitch: shift in semitones at unchanged tempo, -12 to 12; needs the extra ``augment``.
-        gain: factor on the amplitude, 0.01 to 100; above 1 samples may leave -1 to 1, and nothing is clipped.
-        noise: standard deviation of added white Gaussian noise, 0 to 1, on the scale of the samples after the gain.
-        time_mask: length in samples of one stretch set to 0, at most half of the clip.
+        gain: factor on the amplitude, 0.01 to 100; above 1 samples may leave -1 to 1, and nothing
+            is clipped.
+        noise: standard deviation of added white Gaussian noise, 0 to 1, on the scale of the samples
+            after the gain.
+        time_mask: length in samples of one section that is set to 0, at most half of the clip.
 
     >>> View(speed=3.0)
     Traceback (most recent call last):
@@ -70,7 +74,8 @@ def apply(samples: NDArray[np.float32], view: View, rng: np.random.Generator) ->
     Args:
         samples: shape (n,), 16 kHz.
         view: what to change.
-        rng: generator for the noise and the position of the mask; speed, pitch and gain draw nothing.
+        rng: generator for the noise and the position of the mask; speed, pitch and gain draw
+            nothing.
 
     Returns:
         A new array of shape (n / speed, rounded).
@@ -104,10 +109,10 @@ def spec_augment(
     band_width: int,
     fill: float,
 ) -> NDArray[np.float32]:
-    """Mask random stretches of frames and of bands (SpecAugment, Park et al. 2019, without time warping).
+    """Mask random ranges of frames and of bands (SpecAugment, Park et al. 2019, without time warping).
 
-    A mild setting for clips of two to three seconds at 100 frames per second is 2 masks of at most 16 frames and 2 of
-    at most 8 bands.
+    A mild setting for clips of two to three seconds at 100 frames per second is 2 masks of at most
+    16 frames and 2 of at most 8 bands.
 
     Args:
         features: shape (frames, bands).
@@ -150,8 +155,8 @@ def mix(rng: np.random.Generator, size: int, alpha: float) -> tuple[NDArray[np.f
         alpha: both parameters of the Beta distribution; 0 mixes nothing.
 
     Returns:
-        Weights of shape (size,), 0.5 to 1 (the example itself always prevails), and partners, a permutation of
-        0 .. size - 1.
+        Weights of shape (size,), 0.5 to 1 (at least half of each example is the example itself),
+        and partners, a permutation of 0 .. size - 1.
 
     Raises:
         UserError: alpha is negative or not finite.
@@ -170,7 +175,8 @@ def _shift_pitch(samples: NDArray[np.float32], semitones: float) -> NDArray[np.f
         raise MachineError(
             "shifting the pitch needs python-stretch; install it with pip install 'serlab[augment]'."
         ) from error
-    # A new stretcher with a fixed seed, because its state and random phases would otherwise depend on earlier clips.
+    # A new stretcher with a fixed seed, because its state and random phases would otherwise depend
+    # on earlier clips.
     stretch = Signalsmith.Stretch(0)
     stretch.preset(1, float(SAMPLE_RATE))
     stretch.setTransposeSemitones(semitones)

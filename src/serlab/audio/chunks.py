@@ -1,8 +1,9 @@
-"""Whether a file of uncompressed sound is whole: WAV and its relatives, AIFF, AU, CAF and NIST SPHERE.
+"""Check that files of uncompressed audio are complete: WAV and its variants, AIFF, AU, CAF, NIST SPHERE.
 
-Each header says how many bytes of sound the file holds. libsndfile reads as many of them as there are, and stops where
-a damaged header tells it to. So both ends are checked here: the bytes must be there, and what follows must not look
-like more sound. A header that was never completed is completed here.
+Each header gives the number of bytes of audio in the file. libsndfile reads as many of them as
+exist and stops early if the header is damaged. This module therefore checks that all bytes exist,
+and that what follows them does not look like more audio. It completes headers that the writing
+program left incomplete.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from serlab.audio import mpeg, tags
 from serlab.audio.source import FaultError, Part, Source
 
-# Programs that write into a pipe don't know the length and leave one of these or more in the header; others leave zero.
+# Programs that write into a pipe don't know the length and leave one of these or more in the
+# header; others leave zero.
 _UNKNOWN = 0x7FFF0000
 _UNKNOWN_64 = (1 << 64) - 4096
 _MOST_CHUNKS = 10_000
@@ -44,7 +46,7 @@ class _Chunk:
 
 
 class _Chunks:
-    """How chunks follow each other in one kind of file."""
+    """How chunks are laid out in one file format."""
 
     def __init__(self, source: Source, head: str, *, names: int = 4, align: int = 2, inclusive: bool = False) -> None:
         self._source, self._head, self._names, self._align = source, struct.Struct(head), names, align
@@ -52,7 +54,7 @@ class _Chunks:
         self.odd = False
 
     def at(self, at: int) -> _Chunk | None:
-        """The chunk that begins there, if it looks like one."""
+        """The chunk at an offset, if there is a plausible one."""
         head = self._source.at(at, self._head.size)
         if len(head) < self._head.size:
             return None
@@ -64,7 +66,7 @@ class _Chunks:
         return _Chunk(name[:4], at + self._head.size, max(0, length - self._inclusive))
 
     def behind(self, chunk: _Chunk) -> int:
-        """Where the next one begins; some programs leave out the byte that makes a length even."""
+        """Offset of the next chunk; some programs omit the byte that makes a length even."""
         end = chunk.start + chunk.length
         padded = end + -chunk.length % self._align
         if padded != end and padded < self._source.size:
@@ -78,7 +80,7 @@ class _Chunks:
         return chunk.start + chunk.length <= self._source.size
 
     def walk(self, at: int) -> Iterator[_Chunk]:
-        """All chunks from ``at`` on, as far as they look like such."""
+        """All chunks from ``at`` on, up to the first implausible one."""
         for _ in range(_MOST_CHUNKS):
             chunk = self.at(at)
             if chunk is None:
@@ -87,7 +89,7 @@ class _Chunks:
             at = self.behind(chunk)
 
     def account_for(self, at: int) -> bool:
-        """Whether all that is left of the file is chunks, tags and padding."""
+        """Whether the rest of the file is only chunks, tags and padding."""
         for _ in range(_MOST_CHUNKS):
             at = tags.skip(self._source, at, self._source.size)
             if at >= self._source.size:
@@ -102,13 +104,13 @@ class _Chunks:
 
 
 def wave(source: Source) -> list[Part] | None:
-    """Read the figures of a WAV (RIFF, RIFX, RF64, BW64) that starts at byte 0.
+    """Read the header of a WAV (RIFF, RIFX, RF64, BW64) that starts at byte 0.
 
     Args:
         source: the file.
 
     Returns:
-        Its parts; ``None`` if libsndfile does not read this kind of sound.
+        Its parts; ``None`` if libsndfile cannot read this encoding.
 
     Raises:
         FaultError: the file is cut off or contradicts itself.
@@ -134,7 +136,7 @@ def wave(source: Source) -> list[Part] | None:
 
 
 def wave64(source: Source) -> list[Part] | None:
-    """Read the figures of a Sony Wave64, whose sound is then read as that of a WAV; else as :func:`wave`."""
+    """Read the header of a Sony Wave64, whose audio is then read as that of a WAV; otherwise like :func:`wave`."""
     chunks = _Chunks(source, "<16sQ", names=16, align=8, inclusive=True)
     form = b""
     for chunk in chunks.walk(40):
@@ -148,7 +150,7 @@ def wave64(source: Source) -> list[Part] | None:
 
 
 def aiff(source: Source) -> list[Part] | None:
-    """Read the figures of an AIFF or AIFF-C; else as :func:`wave`."""
+    """Read the header of an AIFF or AIFF-C; see :func:`wave`."""
     chunks = _Chunks(source, ">4sI")
     common, sound = b"", None
     for chunk in chunks.walk(12):
@@ -184,7 +186,7 @@ def aiff(source: Source) -> list[Part] | None:
 
 
 def au(source: Source) -> list[Part] | None:
-    """Read the figures of a Sun or NeXT AU; else as :func:`wave`."""
+    """Read the header of a Sun or NeXT AU; see :func:`wave`."""
     order = ">" if source.at(0, 4) == b".snd" else "<"
     head = source.at(4, 20)
     if len(head) < 20:
@@ -201,7 +203,7 @@ def au(source: Source) -> list[Part] | None:
 
 
 def caf(source: Source) -> list[Part] | None:
-    """Read the figures of an Apple CAF; else as :func:`wave`."""
+    """Read the header of an Apple CAF; see :func:`wave`."""
     chunks = _Chunks(source, ">4sQ", align=1)
     form, valid = b"", None
     data: _Chunk | None = None
@@ -235,13 +237,13 @@ def caf(source: Source) -> list[Part] | None:
         return [Part(0, source.size, frames=frames)]
     if far and not linear:
         raise FaultError("its kind of sound is not read behind a header so long; convert it to WAV or FLAC")
-    # If much precedes the sound, libsndfile takes other bytes for it.
+    # If a long header precedes the audio, libsndfile reads the wrong bytes.
     ahead = b"caff\0\1\0\0" + b"desc" + len(form).to_bytes(8, "big") + form if far else source.at(0, data.start - 12)
     return [Part(data.start, end, ahead + b"data" + (end - data.start).to_bytes(8, "big"), frames)]
 
 
 def nist(source: Source) -> list[Part] | None:
-    """Read the figures of a NIST SPHERE; else as :func:`wave`."""
+    """Read the header of a NIST SPHERE; see :func:`wave`."""
     lines = source.at(0, 1024).decode("latin-1").split("\n")
     fields = {words[0]: words[2] for words in map(str.split, lines[2:]) if len(words) == 3}
     try:
@@ -259,7 +261,7 @@ def nist(source: Source) -> list[Part] | None:
 
 
 class _Span:
-    """A stretch of sound as a header tells it."""
+    """A section of audio as described by a header."""
 
     def __init__(
         self, source: Source, chunks: _Chunks | None, start: int, length: int, outer: int, *, unknown: int = _UNKNOWN,
@@ -271,11 +273,11 @@ class _Span:
 
     @property
     def regular(self) -> bool:
-        """Whether the header can be left to libsndfile as it is; known once checked."""
+        """Whether libsndfile can read the header unchanged; known after the check."""
         return self.closed and not (self._chunks and self._chunks.odd)
 
     def check(self, byte_rate: int) -> int:
-        """Return the end of the sound; refuse a file that ends earlier, or continues with what may be more sound."""
+        """Return the end of the audio; refuse a file that ends earlier or continues with possible audio."""
         size, left = self.source.size, self.source.size - self.start
         chunks = self._chunks or _Chunks(self.source, ">4sI")
         if self._length <= self._ahead < left and not (self._chunks and chunks.account_for(self.start + self._length)):
@@ -290,7 +292,8 @@ class _Span:
         behind = size - end
         if self.source.at(end, 4) == self.source.at(0, 4):
             raise FaultError("several files joined end to end; split them")
-        # If the outer length agrees with the inner one, what follows does not belong to the recording.
+        # If the outer length agrees with the inner one, what follows does not belong to the
+        # recording.
         padded = behind <= _MOST_STRAY or self.source.run_of(self.source.at(end, 1)[0], end, size) == size
         agreed = self._outer in (end, end + self._length % 2) and padded
         padding = tags.skip(self.source, end, size) == size
@@ -302,7 +305,7 @@ class _Span:
 
 
 def truncated(promised: int, held: int, byte_rate: int) -> str:
-    """Say how much of a recording is missing."""
+    """Describe how much of a recording is missing."""
     if not byte_rate:
         return "truncated: its header promises more than it holds"
     return f"truncated: header says {promised / byte_rate:.1f} s, holds {held / byte_rate:.1f} s"
@@ -325,7 +328,7 @@ def _wave_parts(source: Source, form: bytes, order: str, fact: bytes, span: _Spa
         _check_form(tag, channels, rate, byte_rate, align, bits)
         frames = (end - span.start) // align
         fact = b""
-    # libsndfile takes the last block of GSM from what lies behind it.
+    # libsndfile would read the last block of GSM from the bytes after the audio.
     if span.regular and tag not in _BLOCKS and source.at(0, 4) in (b"RIFF", b"RIFX"):
         return [Part(0, source.size, frames=frames)]
     # Any other header is rewritten, because libsndfile reads it in another way or not at all.
@@ -340,13 +343,13 @@ def _wave_parts(source: Source, form: bytes, order: str, fact: bytes, span: _Spa
 
 
 def _check_form(tag: int, channels: int, rate: int, byte_rate: int, align: int, bits: int) -> None:
-    """The figures of a WAV's format depend on each other; one that was changed alone would give another clip."""
+    """Check a WAV's format fields against each other; a single changed field would give a different clip."""
     depths = {_FLOAT: (32, 64), _ALAW: (8,), _ULAW: (8,)}.get(tag, range(1, 33))
     if bits not in depths or not align or align != channels * -(-bits // 8):
         raise FaultError(
             f"damaged: its header contradicts itself ({channels} channels of {bits} bits in {align} bytes)"
         )
-    # The right figure, and slips that programs are known to make.
+    # The correct value, and known mistakes of programs.
     if byte_rate not in (rate * align, 0, rate, rate * align * 8, rate * align // channels, rate * bits):
         raise FaultError(f"damaged: its header contradicts itself ({rate} Hz, but {byte_rate} bytes per second)")
 

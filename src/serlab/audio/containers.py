@@ -1,4 +1,4 @@
-"""What a file is and whether it is whole, from its own headers, before any decoder reads it."""
+"""Identify a file and check that it is complete, from its headers, before decoding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Container:
     Attributes:
         parts: stretches that libsndfile decodes, one after the other; empty if it cannot.
         media: otherwise FFmpeg's name of the container; empty if libsndfile decodes.
-        seconds: how much FFmpeg must find in it, if it was counted.
+        seconds: duration that FFmpeg must decode, if it was counted.
     """
 
     parts: tuple[Part, ...] = ()
@@ -43,16 +43,16 @@ _CHUNKED: dict[bytes, tuple[Callable[[Source], list[Part] | None], str]] = {
 
 
 def examine(source: Source) -> Container:
-    """Find out what a file is, and check that nothing is missing.
+    """Identify a file, and check that nothing is missing.
 
     Args:
         source: the file.
 
     Returns:
-        How to decode it, and how many samples it must give.
+        How to decode it, and the number of samples it must contain.
 
     Raises:
-        FaultError: it is not audio, or not whole.
+        FaultError: it is not audio, or not complete.
     """
     if reason := why_pointer(source.at(0, LONGEST_HEAD)):
         raise FaultError(reason)
@@ -88,7 +88,7 @@ def examine(source: Source) -> Container:
 
 
 def _refuse_headless(source: Source, start: int) -> None:
-    """Refuse an MP3 without its start, unlike a file that is not audio, with its own reason."""
+    """Refuse an MP3 whose start is missing, with a reason that differs from that of other files."""
     head = source.at(start, 4)
     if mpeg.is_free(head) and source.find(head[:2], start + 4, min(source.size, start + _START)) >= 0:
         raise FaultError("an MP3 of free bit rate is not read; convert it to WAV or FLAC")

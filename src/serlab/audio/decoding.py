@@ -18,7 +18,7 @@ _BLOCK = 1 << 16
 
 
 class Recording(Protocol):
-    """A recording that is open.
+    """An open recording.
 
     Attributes:
         frames: samples per channel.
@@ -45,7 +45,7 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class SoundFiles:
-    """A recording made of parts that libsndfile decodes one after the other; as :class:`Recording`."""
+    """A recording of parts that libsndfile decodes one after the other; see :class:`Recording`."""
 
     def __init__(self, path: Path, source: Source, parts: tuple[Part, ...]) -> None:
         self._path, self._source, self._parts = path, source, parts
@@ -63,7 +63,7 @@ class SoundFiles:
                 sound.close()
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """As :class:`Recording` says; once."""
+        """Yield all samples; see :class:`Recording`. Call it once."""
         for part in self._parts:
             with self._kept or self._open(part) as sound:
                 try:
@@ -72,7 +72,7 @@ class SoundFiles:
                     _raise_kept(sound)
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all open files."""
         if self._kept is not None:
             self._kept.close()
 
@@ -80,7 +80,7 @@ class SoundFiles:
         # soundfile reads a file named .raw as samples without a header, whatever it contains.
         headerless = self._path.suffix.lower() == ".raw"
         if part.start == 0 and part.end == self._source.size and not part.prefix and not headerless:
-            # By name, which is faster; as bytes, because soundfile refuses names that are not UTF-8.
+            # Opening by name is faster; bytes, because soundfile refuses names that are not UTF-8.
             return _Stream(os.fsencode(self._path))
         stream = PartStream(self._source, part)
         try:
@@ -105,7 +105,7 @@ class SoundFiles:
                 held += len(block)
                 if part.md5 is not None:
                     digest.update(_packed(block, part.bits))
-                    # Exact, and what libsndfile itself gives: a power of two.
+                    # A power of two, so the division is exact, as in libsndfile.
                     block = block.astype(np.float32) * np.float32(1 / -float(np.iinfo(block.dtype).min))
                 yield block
         except soundfile.LibsndfileError as error:
@@ -118,14 +118,14 @@ class SoundFiles:
 
 
 def _raise_kept(sound: _Stream) -> None:
-    """Raise the error that interrupted a read, which libsndfile takes for the end of the file."""
+    """Raise the error that interrupted a read; libsndfile treats it as the end of the file."""
     error = getattr(sound.name, "error", None)
     if error is not None:
         raise error
 
 
 def _packed(block: NDArray[Any], bits: int) -> bytes | memoryview:
-    """Integer samples as FLAC's checksum takes them: little-endian, of as many bytes as their bits need."""
+    """Integer samples as FLAC's checksum needs them: little-endian, in as few bytes as hold their bits."""
     if bits == 16:
         return np.ascontiguousarray(block.astype("<i2", copy=False)).data
     width = block.dtype.itemsize

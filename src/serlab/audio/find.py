@@ -1,7 +1,8 @@
 """Finding recordings below folders, without losing any.
 
-Every entry with the name of a recording is found, even a broken link, a pipe, or a format that serlab does not read.
-Reading it then says why it cannot be used. Entries that cannot be searched or are skipped are exclusions with a reason.
+Every entry with the name of a recording is found, even a broken link, a pipe, or a format that
+serlab does not read. Reading it then reports why it cannot be used. Entries that are skipped or
+cannot be searched become exclusions with a reason.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from serlab.audio.pointers import why_absent
 from serlab.core import Exclusion, UserError
 
 _SUFFIXES = frozenset((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES, *UNREAD_SUFFIXES))
-# Suffixes after that of a recording, and what they mean.
+# Suffixes that may follow the suffix of a recording, and their meaning.
 _LEFTOVERS = {
     **dict.fromkeys((".part", ".partial", ".crdownload", ".download", ".filepart"), "an unfinished download"),
     **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z"), "compressed; unpack it"),
 }
-# What programs append to the name of a copy, and of a download whose name was taken or came with a query.
+# Text that programs append to the names of copies and of downloads.
 _COPIES = re.compile(r"(.+\.\w+?)(\.\d+|\.(?:bak|old|orig|copy|tmp|temp)|[~?\s].*)", re.DOTALL | re.IGNORECASE)
 _ARCHIVE = re.compile(r"(.+?)\.(?:zip|rar|7z|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst|lzma))", re.DOTALL | re.IGNORECASE)
 _DVC = ".dvc"
@@ -38,7 +39,7 @@ _NOT_THE_USERS = frozenset((
 ))
 # fmt: on
 _TRASH = ".Trash"
-# Links that branch in every folder would double the paths at each step.
+# Otherwise, links that branch in every folder would double the number of paths at each level.
 _MOST_VISITS = 8
 _FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,4}$")
 
@@ -48,10 +49,10 @@ class Found:
     """What was found.
 
     Attributes:
-        files: paths of recordings, each once, in the order of the given paths and sorted within a folder. As text,
-            because a hundred thousand ``Path`` objects are large.
+        files: unique paths of recordings, in the order of the given paths and sorted within a
+            folder. They are text, because a hundred thousand ``Path`` objects need much memory.
         excluded: entries that were skipped, with the reason.
-        bare: folders in which nothing was found and nothing was excluded.
+        bare: folders in which nothing was found or excluded.
     """
 
     files: list[str] = field(default_factory=list)
@@ -67,7 +68,8 @@ def find_audio(paths: Iterable[Path]) -> Found:
             :mod:`~serlab.audio.formats`; and files with any name.
 
     Returns:
-        The recordings, and what was skipped: hidden entries, folders that cannot be opened, unfinished downloads.
+        The recordings, and what was skipped: hidden entries, folders that cannot be opened,
+        unfinished downloads.
 
     Raises:
         UserError: a path does not exist, or a folder holds nothing that looks like a recording.
@@ -117,7 +119,7 @@ def _is_folder(path: Path) -> bool:
 def _search(root: str, found: Found) -> None:
     """Search a folder and all folders below it, in order; with an explicit stack, because folders may be nested deeply.
 
-    A link back to a parent folder is not entered, because its content is found anyway.
+    A link to a parent folder is not followed, because its content is found anyway.
     """
     visits: Counter[tuple[int, int]] = Counter()
     chain: list[tuple[int, int]] = []
@@ -186,7 +188,7 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # A link that cannot be followed.
+        return False  # The link cannot be followed.
 
 
 def _leads_somewhere(path: str) -> bool:

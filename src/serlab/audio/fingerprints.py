@@ -1,11 +1,13 @@
 """Audio fingerprints that survive a change of container, level, sample rate or ends, and a little noise.
 
-The method is Haitsma and Kalker's (A Highly Robust Audio Fingerprinting System, ISMIR 2002, section 4). A frame becomes
-a row of bits, each the sign of the change over time of the energy difference of two neighbouring bands. Frames overlap
-so much that wherever a duplicate begins, some of its frames equal frames of the original bit for bit. Bands lie below
-1.9 kHz, which every sample rate from 8 kHz on contains. There are 28 bits instead of 32, over 64 ms, because wider
-bands and longer steps survive low bit rates better. The least certain bits of a frame are kept too (section 4.3 there),
-because they are the first to differ in a heavily changed duplicate.
+The method is Haitsma and Kalker's (A Highly Robust Audio Fingerprinting System, ISMIR 2002, section
+4). A frame becomes a row of bits, each the sign of the change over time of the energy difference of
+two neighbouring bands. Frames overlap so much that some frames of a duplicate equal frames of the
+original bit for bit, wherever the duplicate begins. Bands lie below 1.9 kHz, so every sample rate
+from 8 kHz on covers them. This implementation uses 28 bits instead of 32 and windows of 64 ms,
+because wider bands and longer steps are more robust to low bit rates. The least certain bits of a
+frame are kept too (section 4.3 there), because they are the first to differ in a heavily changed
+duplicate.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ _VALUES = np.uint32(1) << np.arange(BITS, dtype=np.uint32)
 _PLACE_BITS = 5
 
 Print = NDArray[np.uint32]
-"""A clip's fingerprint, shape ``(2, frames)``: a number of 28 bits per frame, and the positions of its six least
-certain bits, the least certain first, in five bits each."""
+"""A clip's fingerprint, shape ``(2, frames)``: a number of 28 bits per frame, and the positions of
+its six least certain bits, the least certain first, in five bits each."""
 
 
 def fingerprint(samples: NDArray[np.float32]) -> Print:

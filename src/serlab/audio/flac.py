@@ -1,4 +1,4 @@
-"""Whether a FLAC file is whole (RFC 9639): by its first block or, if that says nothing, by its frames."""
+"""Check that a FLAC file is complete (RFC 9639), by its first block or, failing that, by its frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serlab.audio.source import FaultError, Part, Source, steps
 
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
-# FFmpeg keeps all that it takes for one frame in memory.
+# FFmpeg holds everything that it considers one frame in memory.
 _MOST_BEHIND = 1 << 20
 _READ_BITS = (8, 16, 24)
 _BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -28,8 +28,8 @@ def examine(source: Source, start: int) -> list[Part] | Fraction:
         start: offset of ``fLaC``.
 
     Returns:
-        Its one part, with the number of samples and their checksum; or its counted seconds, if libsndfile does not
-        read its number of bits per sample.
+        Its one part, with the number of samples and their checksum; or its counted seconds, if
+        libsndfile does not read its number of bits per sample.
 
     Raises:
         FaultError: the file contradicts itself, is cut off, or is several files in one.
@@ -50,7 +50,8 @@ def examine(source: Source, start: int) -> list[Part] | Fraction:
         raise FaultError("damaged: its first FLAC frame is not where it should be")
     if header.contradicts(rate, channels, bits):
         raise FaultError("damaged: its FLAC header contradicts its frames")
-    # The length of the first block is always 34, so this is a second file, as "cat a.flac b.flac" makes it.
+    # The length of the first block is always 34, so this is a second file, as "cat a.flac b.flac"
+    # makes it.
     if source.find(b"fLaC\0\0\0\x22", first, source.size) >= 0:
         raise FaultError("several FLAC files joined end to end; split them")
     if md5 is not None and total and bits in _READ_BITS:
@@ -62,7 +63,8 @@ def examine(source: Source, start: int) -> list[Part] | Fraction:
         if source.size - first > counted * channels * 5 + _MOST_BEHIND:
             raise FaultError("damaged: it holds far more bytes than its samples need")
         return Fraction(counted, rate)
-    # libsndfile does not read to the end of a file without the number of samples in its header, so it is inserted.
+    # libsndfile does not read to the end of a file without the number of samples in its header, so
+    # it is inserted.
     told = bytearray(source.at(start, first - start))
     told[21:26] = (int.from_bytes(told[21:26], "big") & ~((1 << 36) - 1) | counted).to_bytes(5, "big")
     return [Part(first, source.size, prefix=bytes(told), frames=counted, md5=md5, bits=bits)]
@@ -81,7 +83,7 @@ def _behind_metadata(source: Source, start: int) -> int:
 
 
 class _Header:
-    """The header of a frame: what it says of the whole stream, its number, and how many samples it holds."""
+    """The header of a frame: properties of the whole stream, number of the frame, number of its samples."""
 
     def __init__(self, data: bytes) -> None:
         self.valid = False

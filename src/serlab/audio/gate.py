@@ -1,8 +1,9 @@
-"""The gate for sound: every path of serlab that needs samples gets them from :class:`Audio`, so that all get the same.
+"""Checked audio: :class:`Audio` is the only source of samples in serlab, so all code gets the same samples.
 
-A clip becomes mono (mean of its channels) at 16 kHz (soxr, HQ), float32, as recorded: no gain, no trimming. A file that
-holds less than it promises, an array of an unclear scale or shape, or sound that is too short, too long, silent or not
-finite is an :class:`AudioError` whose reason is a short phrase. It never becomes silence or a shorter clip.
+A clip becomes mono (mean of its channels) at 16 kHz (soxr, HQ), float32, without gain or trimming.
+An incomplete file, an array of unknown scale or shape, and audio that is too short, too long,
+silent or not finite raise an :class:`AudioError` whose reason is a short phrase. They never become
+silence or a shorter clip.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ SAMPLE_RATE = 16000
 """Hz; the rate of the samples that models get."""
 
 QUALITY = "HQ"
-"""soxr's quality of every change of rate."""
+"""Quality setting of soxr for all resampling."""
 
 DECODER = f"2/libsndfile-{soundfile.__libsndfile_version__}/soxr-{soxr.__version__}"
-"""What turns a file into samples: this module's version and the libraries'; other samples, another text."""
+"""Versions of this module and its libraries; it changes if the same file would give different samples."""
 
 _SILENT_BELOW = 2 / 32768
-# Float samples beyond this are integers that were converted without scaling. Mixes and lossy codecs stay far below it.
+# Float samples beyond this are integers that were converted without scaling. Mixes and lossy codecs
+# stay far below it.
 _HIGHEST_PEAK = 8.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How short and how long a clip may be, in seconds; both inclusive."""
+    """Minimum and maximum length of a clip in seconds, both inclusive."""
 
     min_seconds: float = 0.1
     max_seconds: float = 60.0
@@ -52,11 +54,12 @@ class Audio:
     """Checked mono sound. Create it with :meth:`from_file` or :meth:`from_array`, which do all checks.
 
     Attributes:
-        original: mono float32 samples at ``sample_rate``, shape ``(samples,)``, nominally within -1 to 1.
+        original: mono float32 samples at ``sample_rate``, shape ``(samples,)``, nominally within -1
+            to 1.
         sample_rate: of the file or array, in Hz.
         channels: of the file or array, before they were averaged.
         path: the file; None for an array.
-        silent: whether no sample differs from a constant by two steps of 16 bits or more.
+        silent: whether all samples are within two 16-bit steps of a constant.
     """
 
     original: NDArray[np.float32] = field(repr=False)
@@ -72,13 +75,14 @@ class Audio:
         """Decode a file. The same file gives the same samples, to the bit.
 
         Args:
-            path: WAV, FLAC, MP3, Ogg Vorbis, Opus and others, with 1 to 8 channels at 8 to 192 kHz. The content
-                counts, not the name.
-            limits: how short and how long the clip may be. A longer file is not decoded to its end.
+            path: WAV, FLAC, MP3, Ogg Vorbis, Opus and others, with 1 to 8 channels at 8 to 192 kHz.
+                The content counts, not the name.
+            limits: minimum and maximum length of the clip. A longer file is not decoded to its end.
             allow_silence: return silent audio with ``silent=True`` instead of raising.
 
         Raises:
-            AudioError: the file cannot be read whole, or is silent, too short, too long or not finite.
+            AudioError: the file cannot be read whole, or is silent, too short, too long or not
+                finite.
         """
         path = Path(path)
         blocks: list[NDArray[np.float32]] = []
@@ -99,20 +103,20 @@ class Audio:
     def from_array(
         cls, samples: ArrayLike, sample_rate: int, *, limits: Limits = DEFAULT_LIMITS, allow_silence: bool = False
     ) -> Audio:
-        """Check an array. Samples decoded from a file give what :meth:`from_file` gives, to the bit.
+        """Check an array. Samples decoded from a file give the same result as :meth:`from_file`, to the bit.
 
         Args:
-            samples: anything that ``numpy.asarray`` takes. Floating point nominally within -1 to 1, or integers of 8,
-                16 or 32 bits, which are divided by half their range; unsigned ones are offset binary (128 is zero in
-                uint8). Shape ``(samples,)``, ``(samples, channels)`` or ``(channels, samples)`` with at most 8
-                channels, which are averaged.
+            samples: anything that ``numpy.asarray`` accepts. Floating point nominally within -1 to
+                1, or integers of 8, 16 or 32 bits, which are divided by half their range; unsigned
+                ones are offset binary (128 is zero in uint8). Shape ``(samples,)``, ``(samples,
+                channels)`` or ``(channels, samples)`` with at most 8 channels, which are averaged.
             sample_rate: in Hz, 8,000 to 192,000.
-            limits: how short and how long the clip may be.
+            limits: minimum and maximum length of the clip.
             allow_silence: return silent audio with ``silent=True`` instead of raising.
 
         Raises:
-            AudioError: the array is empty, of another type or shape, not finite, beyond 8 in floating point, silent,
-                too short or too long, or the sample rate is not possible.
+            AudioError: the array is empty, of another type or shape, not finite, beyond 8 in
+                floating point, silent, too short or too long, or the sample rate is not possible.
 
         >>> Audio.from_array(np.sin(np.arange(48000)), 48000)
         Audio(sample_rate=48000, channels=1, path=None, silent=False)
@@ -139,7 +143,7 @@ class Audio:
         allow_silence: bool,
     ) -> Audio:
         fault = _fault(samples, rate, limits)
-        silent = not fault and _silent(samples)
+        silent = not fault and is_silent(samples)
         if silent and not allow_silence:
             fault = "silent"
         if fault:
@@ -165,7 +169,7 @@ class Audio:
 
 
 def mono(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average channels, shape ``(samples, channels)``, always in the same order of summation."""
+    """Average channels, shape ``(samples, channels)``, always summed in the same order."""
     if frames.shape[1] == 1:
         return frames[:, 0]
     with np.errstate(all="ignore"):
@@ -174,7 +178,7 @@ def mono(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def frames_of(samples: ArrayLike) -> NDArray[np.float32]:
-    """Bring an array to float32 of shape ``(samples, channels)``; a copy.
+    """Return a copy of an array as float32 of shape ``(samples, channels)``.
 
     Raises:
         FaultError: it is not an array of samples.
@@ -187,14 +191,14 @@ def frames_of(samples: ArrayLike) -> NDArray[np.float32]:
     small = [size <= MOST_CHANNELS for size in array.shape]
     if array.ndim != 2 or small in ([True, True], [False, False]):
         raise FaultError(
-            f"an array of shape {array.shape}; expected (samples,), or two axes, one of which is at most "
-            f"{MOST_CHANNELS}: the channels"
+            f"an array of shape {array.shape}; expected (samples,), (samples, channels) or (channels, samples) with "
+            f"at most {MOST_CHANNELS} channels and more samples than that"
         )
     return array.T if small[0] else array
 
 
 def scaled(samples: ArrayLike) -> NDArray[np.float32]:
-    """Bring samples to float32, integers to -1 to 1; a copy.
+    """Return a copy of samples as float32, integers scaled to -1 to 1.
 
     Raises:
         FaultError: they are not numbers of a known scale.
@@ -216,7 +220,7 @@ def scaled(samples: ArrayLike) -> NDArray[np.float32]:
 
 
 def whole_rate(rate: object) -> int:
-    """Check a sample rate in Hz that a caller gives.
+    """Check a sample rate in Hz from a caller.
 
     Raises:
         FaultError: it is not a whole number, or out of range.
@@ -245,7 +249,7 @@ def check_samples(samples: NDArray[np.float32]) -> None:
 
 
 def _fault(samples: NDArray[np.float32], rate: int, limits: Limits) -> str:
-    """Why samples cannot be used, but for silence; empty if they can."""
+    """Why samples cannot be used, apart from silence; empty if they can."""
     if not len(samples):
         return "no samples"
     if len(samples) > limits.max_seconds * rate:
@@ -261,8 +265,8 @@ def _too_long(limits: Limits) -> str:
     return f"longer than {limits.max_seconds:g} s"
 
 
-def _silent(samples: NDArray[np.float32]) -> bool:
-    """Whether nothing moves, at zero or at a constant offset (its mean, taken to a whole step of 16 bits)."""
+def is_silent(samples: NDArray[np.float32]) -> bool:
+    """Whether the samples are constant up to noise: zero, or their mean rounded to a 16-bit step."""
     low, high = float(samples.min()), float(samples.max())
     offset = round(float(samples.mean(dtype=np.float64)) * 32768) / 32768
     return max(-low, high) < _SILENT_BELOW or max(offset - low, high - offset) < _SILENT_BELOW

@@ -1,7 +1,7 @@
 """Samples from containers and codecs that libsndfile does not read, through PyAV (FFmpeg; extra ``media``).
 
-The first audio stream is read. FFmpeg continues after damage as well as it can. Here, an error while decoding, a gap
-between packets, or less sound than the container says is a fault of the file.
+The first audio stream is read. FFmpeg continues after damage if it can. Here, a decoding error, a
+gap between packets, or less audio than the container states is a fault of the file.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from serlab.audio.source import FaultError, Part, PartStream, Source
 
 _MISSING = "needs the extra media: pip install 'serlab[media]'"
-# Seconds between packets, and at the end, that rounding of times explains.
+# Gaps in seconds, between packets and at the end, that rounded times can explain.
 _SLACK = 0.1
-# PyAV counts a frame's planes up to a null pointer, which FFmpeg's array of eight lacks when it is full: it crashes.
+# PyAV counts a frame's planes up to a null pointer, which FFmpeg's array of eight lacks when it is
+# full: it crashes.
 _MOST_PLANES = 8
 
 
 class MediaFile:
-    """A recording that FFmpeg decodes; as :class:`serlab.audio.decoding.Recording`."""
+    """A recording that FFmpeg decodes; see :class:`serlab.audio.decoding.Recording`."""
 
     def __init__(self, source: Source, kind: str, seconds: Fraction | None = None) -> None:
         self._source, self._kind, self._seconds = source, kind, seconds
@@ -35,7 +36,8 @@ class MediaFile:
             promised = self._promised(container, stream)
             self._known = promised is not None
             if promised is None:
-                # Recorded live, as browsers do: only the times of its packets give the length.
+                # A live recording, e.g. from a browser: only the times of its packets give the
+                # length.
                 promised = max((_end(packet) for packet in container.demux(stream)), default=Fraction(0))
         self.frames = round(promised * self.rate)
 
@@ -49,14 +51,16 @@ class MediaFile:
                 if packet.is_corrupt:
                     raise FaultError("damaged: one of its packets is corrupt")
                 frames = packet.decode()
-                # A packet that gives nothing was skipped by the decoder, if what is late does not follow at the end.
+                # The decoder skipped a packet without output, unless its delayed output follows at
+                # the end.
                 silent += (position is not None and packet.size > 0 and not frames) - len(frames) * (not packet.size)
                 for frame in frames:
                     if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
                         raise FaultError("damaged, or its sample rate or channels change")
                     position = _continued(position, frame)
                     block = _samples(frame)
-                    # After the end that the container gives, there is only padding of the last packet.
+                    # After the end stated by the container, there is only padding of the last
+                    # packet.
                     if exact and self._known:
                         block = block[: max(0, self.frames - held)]
                     held += len(block)
@@ -71,7 +75,7 @@ class MediaFile:
             raise FaultError(f"truncated: header says {seconds:.1f} s, holds {held / self.rate:.1f} s")
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: no file stays open."""
 
     def _promised(self, container: Any, stream: Any) -> Fraction | None:
         if self._seconds is not None:
@@ -114,7 +118,7 @@ def _end(packet: Any) -> Fraction:
 
 
 def _continued(position: Fraction | None, frame: Any) -> Fraction | None:
-    """Where the next frame should begin, in seconds; a gap is a packet that is missing."""
+    """Start of the next frame in seconds; a gap means a missing packet."""
     length = Fraction(frame.samples, frame.sample_rate)
     if frame.pts is None or frame.time_base is None:
         return None if position is None else position + length

@@ -1,13 +1,13 @@
-"""Whether MPEG audio (MP3, MP2) is whole: its frames, counted one by one, against the tag in the first frame.
+"""Check that MPEG audio (MP3, MP2) is complete: count its frames and compare with the tag in the first one.
 
-The tag (Xing, Info or VBRI) gives the number of frames, and LAME's extension of it a checksum of all frames. What is
-not a frame (ID3, APE and Lyrics3 tags, padding) is not passed to the decoder, so that libmpg123 does not write to
-standard error.
+The tag (Xing, Info or VBRI) gives the number of frames, and LAME's extension of the tag has a
+checksum of all frames. Anything that is not a frame (ID3, APE and Lyrics3 tags, padding) is not
+passed to the decoder, because libmpg123 would write warnings to standard error.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import tags
-from serlab.audio.source import FaultError, Part, Source, steps
+from serlab.audio.reservoir import HEAD, Reservoir
+from serlab.audio.source import FaultError, Part, Source
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBITS = {
@@ -26,10 +27,9 @@ _KBITS = {
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_HEAD = 44
 _CRC_PERIOD = 32767
 _DECODER_DELAY = 529
-# Encoders that put a checksum of the tag into it.
+# Encoders that store a checksum of the tag in the tag.
 _SEALING = (b"LAME3.9", b"LAME3.1", b"Lavc", b"Lavf")
 _MOST_PADDING = 4096
 _MOST_STRAY = 3
@@ -42,7 +42,8 @@ class Frame(NamedTuple):
     Attributes:
         length: bytes of the whole frame.
         samples: samples per channel in it.
-        stream: what all frames of one stream have in common: sample rate, layer, whether MPEG-1, channels.
+        stream: properties shared by all frames of a stream: sample rate, layer, whether MPEG-1,
+            channels.
         start: offset of the side information of layer III in it.
         side: number of bytes of the side information.
     """
@@ -71,10 +72,9 @@ class _Run:
     start: int
     first: Frame
     tag: bytes
+    reservoir: Reservoir
     end: int = 0
     counted: int = 0
-    heads: list[bytes] = field(default_factory=list)
-    lengths: list[int] = field(default_factory=list)
 
 
 @lru_cache(maxsize=4096)
@@ -133,21 +133,20 @@ def examine(source: Source, start: int, end: int) -> list[Part]:
     runs: list[_Run] = []
     at = tags.skip(source, start, end)
     joined = True
-    for _ in steps():
-        if at >= end:
-            break
-        head = source.at(at, _HEAD)
+    while at < end:
+        head = source.at(at, HEAD)
         header = frame(head[:4])
         if header is not None and at + header.length <= end:
             tag = _tag(head, header)
             if joined or tag or header.stream != runs[-1].first.stream:
-                runs.append(_Run(at, header, tag))
+                mpeg1, channels = header.stream[2:]
+                runs.append(_Run(at, header, tag, Reservoir(header.side, mpeg1, channels)))
                 joined = False
             run = runs[-1]
             if not (tag and run.start == at):
                 run.counted += 1
-                run.heads.append(head)
-                run.lengths.append(header.length)
+                if header.layer == 3:
+                    run.reservoir.add(head, header.length)
             at += header.length
             run.end = at
             continue
@@ -205,7 +204,7 @@ def _check_rest(source: Source, runs: list[_Run], at: int, end: int, header: Fra
 
 
 def _promised(source: Source, run: _Run) -> int:
-    """Number of frames by the tag; 0 if it does not say."""
+    """Number of frames stated by the tag; 0 if it has none."""
     if run.tag == b"VBRI":
         return int.from_bytes(source.at(run.start + 36 + 14, 4), "big")
     if not run.tag:
@@ -233,7 +232,7 @@ def _parts(source: Source, run: _Run) -> list[Part]:
         raise FaultError(f"damaged, or joined: header says {promised / rate:.1f} s, holds {run.counted / rate:.1f} s")
     if run.first.layer == 3 and not music:
         _check_lost_tag(source, run)
-        _check_reservoir(run)
+        run.reservoir.check()
     if promised and run.tag != b"VBRI":
         whole = max(0, promised * run.first.samples - ahead - behind)
         slack_samples = run.first.samples if slack else 0
@@ -260,8 +259,9 @@ def _tag_of_real_size(source: Source, run: _Run) -> bytes:
 def _start_of_known_length(source: Source, run: _Run) -> bytes:
     """A tag with the number of frames, and silent frames. Without it, libmpg123 guesses the number from a bit rate.
 
-    The tag makes it leave out its own delay at the start. The silent frames take that loss, and they are as many as
-    bring its filter's buffer back to where it began, so that the samples are those of the bare stream to the bit.
+    With the tag, libmpg123 removes its own delay at the start. The silent frames absorb this loss.
+    Their number brings the buffer of its filter back to its initial position, so the samples equal
+    those of the stream without a tag, to the bit.
     """
     head = bytearray(source.at(run.start, 4))
     head[1] |= 1
@@ -279,8 +279,9 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
     """Check LAME's checksums, if there are any.
 
     Returns:
-        How many bytes the stream should have by its tag (its real number where it doesn't say), whether a checksum has
-        shown that all are right, and the samples that the encoder put before and behind the sound.
+        The number of bytes of the stream according to its tag (the actual number if the tag has
+        none), whether a checksum has confirmed them, and the samples that the encoder added before
+        and after the audio.
     """
     at = run.start + run.first.start + run.first.side
     flags = source.at(at + 7, 1)[0]
@@ -292,7 +293,8 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
     lame = inside[extension - run.start : extension - run.start + 36].ljust(36, b"\0")
     delay, padding = int.from_bytes(lame[21:24], "big") >> 12, int.from_bytes(lame[21:24], "big") & 0xFFF
     length, checksum, own = (int.from_bytes(lame[a:b], "big") for a, b in ((28, 32), (32, 34), (34, 36)))
-    # LAME takes what stands before the checksum, FFmpeg 190 bytes, even if tag or frame end before.
+    # LAME covers the bytes before the checksum; FFmpeg covers 190 bytes, even past the end of the
+    # frame.
     before = inside[: extension - run.start + 34]
     around = (before + b"\0\0" + inside[len(before) + 2 :]).ljust(190, b"\0")[:190]
     sealed = own in (crc16(np.frombuffer(data, np.uint8)) for data in (before, around))
@@ -303,7 +305,7 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
         return promised or size, False, delay, padding
     first = run.start + run.first.length
     behind, folded = run.end, np.zeros(0, np.uint8)
-    # From the end on, because a byte's share in the checksum depends on its distance from there.
+    # Backwards from the end, because a byte's effect on the checksum depends on its distance to it.
     while behind > first:
         begin = max(first, behind - _CRC_PERIOD)
         data = np.frombuffer(source.at(begin, behind - begin), np.uint8)
@@ -317,9 +319,9 @@ def _check_tag(source: Source, run: _Run) -> tuple[int, bool, int, int]:
 
 @lru_cache(maxsize=1)
 def _crc_shares() -> NDArray[np.uint16]:
-    """What each bit adds to the checksum, by its place in a byte and that byte's distance from the end.
+    """Effect of each bit on the checksum, by its position in a byte and that byte's distance to the end.
 
-    They come around after 32,767 bytes, since 32,767 is the order of x modulo the polynomial.
+    The effects repeat after 32,767 bytes, because 32,767 is the order of x modulo the polynomial.
     """
     powers = np.empty(_CRC_PERIOD, np.uint16)
     value = 0xA001
@@ -343,45 +345,8 @@ def crc16(data: NDArray[np.uint8]) -> int:
 
 
 def _check_lost_tag(source: Source, run: _Run) -> None:
-    """Recognise a tag with a damaged mark by the encoder's name, which is far behind it."""
+    """Recognise a tag with a damaged mark by the encoder's name, which comes much later."""
     inside = source.at(run.start, run.first.length)
     place = min((at for at in map(inside.find, _SEALING) if at >= 0), default=0)
     if not run.tag and place > 100 and not any(inside[6 : 4 + run.first.side]):
         raise FaultError("damaged: the tag in its first frame")
-
-
-def _check_reservoir(run: _Run) -> None:
-    """Check that the bits of each frame are where its side information says, after those of the previous frame.
-
-    A frame that was removed, inserted or replaced breaks this, except by chance.
-    """
-    first = run.first
-    heads = np.frombuffer(b"".join(head.ljust(_HEAD, b"\0") for head in run.heads), np.uint8).reshape(-1, _HEAD)
-    guarded = heads[:, 1] & 1 == 0
-    side = np.where(guarded[:, None], heads[:, 6 : 6 + first.side], heads[:, 4 : 4 + first.side]).astype(np.int64)
-    side = np.pad(side, ((0, 0), (0, 4)))
-
-    def field(bit: int, width: int) -> NDArray[np.int64]:
-        at = bit // 8
-        word = side[:, at] << 16 | side[:, at + 1] << 8 | side[:, at + 2]
-        return np.asarray(word >> 24 - bit % 8 - width & (1 << width) - 1)
-
-    _, _, mpeg1, channels = first.stream
-    stereo = channels == 2
-    back = field(0, 9 if mpeg1 else 8)
-    at = (20 if stereo else 18) if mpeg1 else (10 if stereo else 9)
-    used = np.zeros(len(side), np.int64)
-    for _ in range((2 if mpeg1 else 1) * channels):
-        used += field(at, 12)
-        if (field(at + 12, 9) > 288).any():
-            raise FaultError("damaged: frames that no MPEG encoder makes")
-        at += 59 if mpeg1 else 63
-    own = np.array(run.lengths, np.int64) - 4 - 2 * guarded - first.side
-    ends = np.cumsum(own)
-    begins = ends - own - back
-    stops = begins + (used + 7) // 8
-    # The first frames of a stream that was cut out of another reach back before its start; decoders leave them silent.
-    known = begins >= 0
-    late = int(np.argmax(known)) if known.any() else len(known)
-    if (stops > ends).any() or (begins[1:] < stops[:-1]).any() or not known[late:].all():
-        raise FaultError("damaged: MPEG frames are missing, changed or out of place")

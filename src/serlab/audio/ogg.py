@@ -1,4 +1,4 @@
-"""Whether an Ogg file is whole (RFC 3533): its pages are numbered, carry a checksum, and the last one a mark."""
+"""Check that an Ogg file is complete (RFC 3533): numbers and checksums of pages, and the mark on the last one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from serlab.audio.source import FaultError, Part, Source, steps
 
 _PAGE = struct.Struct("<4sBBqIIIB")
-# An Ogg checksum runs through each byte from its highest bit on, zlib's from its lowest.
+# Ogg's checksum processes the highest bit of a byte first, zlib's the lowest.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _AUDIO = {b"\x01vorbis": "vorbis", b"OpusHead": "opus", b"\x7fFLAC": "flac", b"Speex   ": "speex"}
 
@@ -37,7 +37,7 @@ class Link:
 
     Attributes:
         start: its first byte.
-        end: the byte behind its last.
+        end: the byte after its last.
         streams: by serial number.
     """
 
@@ -103,7 +103,7 @@ def examine(source: Source, start: int) -> list[Link]:
 
 
 def parts(links: list[Link]) -> list[Part]:
-    """Make a part of each recording, to be decoded one after the other."""
+    """Turn each recording into a part; the parts are decoded one after the other."""
     return [Part(link.start, link.end) for link in links]
 
 

@@ -1,4 +1,4 @@
-"""Recordings that are not there: placeholders of Git LFS, git-annex or DVC whose content was not fetched."""
+"""Placeholders of Git LFS, git-annex or DVC whose content was not fetched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ LONGEST_HEAD = 256
 """Number of first bytes that :func:`why_pointer` needs."""
 
 _GIT_LFS = b"version https://git-lfs"
-# An unlocked file contains the first; the others are links that a file system or an archive turned into text.
+# Unlocked files contain the first one; the others are links that became text on some file systems
+# and in archives.
 _GIT_ANNEX = re.compile(rb"/annex/objects/|[./]{1,300}\.git/annex/objects/")
 _ANNEX_HINT = "(git annex get fetches it)"
 
@@ -34,7 +35,7 @@ def why_pointer(head: bytes) -> str:
 
 
 def why_absent(path: Path | str) -> str:
-    """Why a path leads to no file, as a phrase."""
+    """Why a path does not lead to a file, as a phrase."""
     try:
         target = str(Path(path).readlink())
     except OSError:

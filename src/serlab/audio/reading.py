@@ -1,4 +1,4 @@
-"""Opening audio files: every fault on the way is an :class:`AudioError` of that file, with a short reason."""
+"""Opening audio files: every fault becomes an :class:`AudioError` of that file, with a short reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Info:
         duration: in seconds, by its headers; NaN if there is a fault.
         sample_rate: in Hz; 0 if there is a fault.
         channels: how many; 0 if there is a fault.
-        fault: why it is not audio, or is empty, cut off or damaged at first sight, in a short phrase; else empty.
+        fault: a short phrase if it is not audio, is empty, or its headers show that it is
+            incomplete or damaged; otherwise empty.
     """
 
     sha256: str = ""
@@ -61,7 +62,7 @@ class AudioError(UserError):
 
 
 def info(path: Path) -> Info:
-    """Hash a file and read its headers, in one pass; only what tells nothing of its length is decoded."""
+    """Hash a file and read its headers in one pass; decode it only if the headers lack its length."""
     sha256 = ""
     try:
         with _guarded(path) as stream:
@@ -74,10 +75,10 @@ def info(path: Path) -> Info:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Recording]:
-    """Open a recording whose container is whole.
+    """Open a recording whose container is complete.
 
     Raises:
-        AudioError: anything is wrong with the file, within the block too.
+        AudioError: anything is wrong with the file, also within the block.
     """
     with _guarded(path) as stream, _recording(path, stream) as recording:
         yield recording
@@ -102,7 +103,7 @@ def _guarded(path: Path) -> Iterator[BufferedReader]:
         raise AudioError(path, _why_closed(path, error)) from error
     except ValueError as error:
         if _possible(path):
-            raise  # A fault of serlab's own.
+            raise  # A bug in serlab.
         raise AudioError(path, "not a possible name of a file") from error
 
 
@@ -157,7 +158,7 @@ def _check_shape(recording: Recording) -> None:
 
 
 def check_rate(rate: int) -> None:
-    """Refuse a sample rate in Hz that is not one of recorded speech.
+    """Refuse a sample rate in Hz that is implausible for recorded speech.
 
     Raises:
         FaultError: it is out of range.

@@ -1,7 +1,8 @@
-"""Telling containers that libsndfile doesn't read by their first bytes, and checking that they are whole.
+"""Identify containers that libsndfile cannot read by their first bytes, and check that they are complete.
 
-FFmpeg could guess the kind by itself, but it also finds sound in what is none; and it reads what there is of a file
-that was cut off. What is checked here is what each container says of its own build: lengths of its pieces, counters.
+FFmpeg could guess the format itself, but it also finds audio in other data, and it reads incomplete
+files without an error. This module checks the structure that each container declares: lengths of
+its pieces, and counters.
 """
 
 from __future__ import annotations
@@ -27,20 +28,21 @@ _NOT_READ = {
     b".RMF": "RealMedia", b"Crea": "Creative Voice", b"MAC ": "Monkey's Audio", b"MPCK": "Musepack", b"MP+": "Musepack",
     b"\x0bw": "AC-3", b"\x7f\xfe\x80\x01": "DTS", b"\0\0\1\xba": "MPEG program stream", b"ajkg": "Shorten",
 }  # fmt: skip
-# Behind a stream's number: sound, picture in two ways, its palette, subtitles; the ends of ix01, JUNK, LIST.
+# After a stream's number: audio, two kinds of video, palette, subtitles; the ends of ix01, JUNK,
+# LIST.
 _AVI_PIECES = (b"wb", b"dc", b"db", b"pc", b"tx", b"sb", b"NK", b"ST", *(b"%02d" % number for number in range(16)))
 _CUT = "truncated: its last piece is not whole"
 
 
 def media(source: Source) -> tuple[str, Fraction | None] | None:
-    """Find out which container a file is, and check that it is whole.
+    """Identify the container of a file, and check that it is complete.
 
     Args:
         source: the file.
 
     Returns:
-        FFmpeg's name of the container, and how many seconds it must give, if counted; ``None`` for no
-        container that is known here.
+        FFmpeg's name of the container, and the seconds it must contain, if counted; ``None`` for an
+        unknown container.
 
     Raises:
         FaultError: the file is cut off or damaged, or of a kind that can't be checked.
@@ -158,7 +160,7 @@ def _asf(source: Source) -> None:
 
 
 def _amr(source: Source) -> Fraction:
-    """Frames of AMR (RFC 4867) of 20 ms each, whose lengths their first bytes tell."""
+    """Frames of AMR (RFC 4867) of 20 ms each; the first byte of a frame gives its length."""
     mark = next((mark for mark in _AMR if source.at(0, len(mark)) == mark), b"")
     if not mark:
         raise FaultError("AMR of several channels is not read; convert it to WAV or FLAC")
@@ -244,7 +246,7 @@ def _wavpack(source: Source) -> None:
 
 
 def _transport(source: Source) -> None:
-    """Packets of an MPEG transport stream are of one length and counted for each of its streams."""
+    """Packets of an MPEG transport stream have one length and are numbered per stream."""
     counters: dict[int, int] = {}
     for at in range(0, source.size, 188):
         head = source.at(at, 6)
@@ -260,7 +262,7 @@ def _transport(source: Source) -> None:
 
 
 def _adts_length(head: bytes) -> int:
-    """Length of a frame of bare AAC (ADTS); 0 if there is none."""
+    """Length of a frame of raw AAC (ADTS); 0 if there is none."""
     if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 >= len(_AAC_RATES):
         return 0
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
@@ -268,13 +270,11 @@ def _adts_length(head: bytes) -> int:
 
 
 def _adts(source: Source) -> Fraction:
-    """Frames of bare AAC of 1,024 samples."""
+    """Frames of raw AAC with 1,024 samples each."""
     at, blocks = tags.skip(source, 0, source.size), 0
     first = source.at(at, 4)
     rate = _AAC_RATES[first[2] >> 2 & 15]
-    for _ in steps():
-        if at >= source.size:
-            break
+    while at < source.size:
         head = source.at(at, 9)
         length = _adts_length(head)
         if not length:

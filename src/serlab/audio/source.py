@@ -1,7 +1,7 @@
-"""The bytes of a file for container parsers and decoders: one open file, one size, read as needed.
+"""The bytes of a file for container parsers and decoders, read as needed from one open file.
 
-All parsers use the size that the file had when it was opened, and decoders read from the same open file, so both see
-the same content.
+All parsers use the size that the file had when it was opened, and decoders read from the same open
+file, so both see the same content.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ def steps() -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a file that a decoder reads as a separate file. Most files have one part.
+    """A section of a file that a decoder reads as a separate file. Most files have one part.
 
     Attributes:
         start: its first byte.
         end: the byte after its last.
         prefix: a header to insert before those bytes.
-        frames: samples per channel that it must give; ``None``: as many as the decoder reads in the header.
+        frames: samples per channel that it must contain; ``None``: the number that the decoder
+            reads in the header.
         slack: how many of them may be missing in an intact file.
         md5: checksum of its integer samples; ``None``: unknown.
         bits: bits per integer sample, for ``md5``.
@@ -49,7 +50,7 @@ class Part:
 
 
 class Source:
-    """Random access to an open file through a cached window, so that small steps cost no system call."""
+    """Random access to an open file through a cached window, so that small steps need no system call."""
 
     def __init__(self, stream: BinaryIO, size: int, base: int = 0) -> None:
         self.size = size
@@ -101,7 +102,8 @@ class PartStream(io.RawIOBase):
     """A part as a separate file, for libraries that read from file objects.
 
     Attributes:
-        error: what interrupted a read, such as the disk or Ctrl-C, because a decoder loses what its callback raises.
+        error: the exception that interrupted a read (a disk error, Ctrl-C), because a decoder drops
+            exceptions of its callback.
     """
 
     def __init__(self, source: Source, part: Part) -> None:

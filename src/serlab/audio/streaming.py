@@ -1,7 +1,8 @@
-"""Sound of any length, block by block: the same checks and the same samples as :class:`serlab.audio.Audio`.
+"""Audio of any length, block by block, with the same checks and samples as :class:`serlab.audio.Audio`.
 
-Memory does not grow with the length, because decoding and resampling (soxr's streaming resampler) hold one block. The
-blocks joined equal the samples of the whole, to the bit.
+Memory does not grow with the length, because decoding and resampling (soxr's streaming resampler)
+hold one block at a time. The concatenated blocks equal the samples of the whole recording, to the
+bit.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _EMPTY = np.zeros(0, np.float32)
 
 
 class AudioStream:
-    """Checks sound that arrives in pieces of any size, and brings it to mono at 16 kHz.
+    """Checks audio that arrives in pieces of any size, and converts it to mono at 16 kHz.
 
     Args:
-        sample_rate: of what arrives, in Hz, 8,000 to 192,000.
+        sample_rate: of the pieces, in Hz, 8,000 to 192,000.
 
     Raises:
         AudioError: the sample rate is not possible.
@@ -50,18 +51,19 @@ class AudioStream:
         self._ended = False
 
     def feed(self, samples: ArrayLike) -> NDArray[np.float32]:
-        """Take a piece.
+        """Add a piece.
 
         Args:
             samples: shape ``(samples,)`` or ``(samples, channels)``, with types and scales as in
                 :meth:`serlab.audio.Audio.from_array`; may be empty.
 
         Returns:
-            Samples at 16 kHz that are ready, shape ``(samples,)``: the resampler holds back the last milliseconds.
+            Samples at 16 kHz that are ready, shape ``(samples,)``: the resampler holds back the
+            last milliseconds.
 
         Raises:
-            AudioError: the piece has another type, shape or number of channels, or is not finite or beyond 8 in
-                floating point. It is not taken then, and the stream goes on.
+            AudioError: the piece has another type, shape or number of channels, or is not finite or
+                beyond 8 in floating point. The piece is then ignored, and the stream can continue.
             UserError: the stream was flushed.
         """
         if self._ended:
@@ -78,12 +80,18 @@ class AudioStream:
             raise AudioError(None, str(fault)) from fault
 
     def flush(self) -> NDArray[np.float32]:
-        """End the stream and return the samples that were held back."""
+        """End the stream and return the samples that were held back.
+
+        Raises:
+            UserError: the stream was flushed before.
+        """
+        if self._ended:
+            raise UserError("this audio stream was flushed before.")
         self._ended = True
         return _EMPTY if self._resampler is None else self._resampler.resample_chunk(_EMPTY, last=True)
 
     def _resampled(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Check and take samples, shape ``(samples, channels)``."""
+        """Check and add samples, shape ``(samples, channels)``."""
         if not len(frames):
             return _EMPTY
         averaged = mono(frames)
@@ -95,19 +103,19 @@ class AudioStream:
 def blocks(
     source: str | os.PathLike[str] | Iterable[ArrayLike], *, sample_rate: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
-    """Read sound of any length in memory that does not grow with it.
+    """Read audio of any length in constant memory.
 
     Args:
-        source: a file, or arrays that follow each other, as for :meth:`AudioStream.feed`.
+        source: a file, or consecutive arrays, as for :meth:`AudioStream.feed`.
         sample_rate: of the arrays, in Hz; a file brings its own.
 
     Yields:
-        Samples at 16 kHz, mono, shape ``(samples,)``, blocks of varying length. Silence is not refused, nor is any
-        length but zero.
+        Samples at 16 kHz, mono, shape ``(samples,)``, in blocks of varying length. Silence and any
+        length above zero are accepted.
 
     Raises:
-        AudioError: as for :class:`serlab.audio.Audio`, at the block concerned. A file that is cut off may show it only
-            at its end.
+        AudioError: as for :class:`serlab.audio.Audio`, at the block concerned. An incomplete file
+            may raise it only at its end.
         UserError: a sample rate is missing, or given for a file.
     """
     file = isinstance(source, (str, os.PathLike))
@@ -118,6 +126,16 @@ def blocks(
             else "arrays do not say their sample rate; give it in Hz."
         )
     return _of_file(Path(source)) if isinstance(source, (str, os.PathLike)) else _of_arrays(source, sample_rate or 0)
+
+
+def seconds_of(path: Path) -> float:
+    """Length of a file by its headers.
+
+    Raises:
+        AudioError: the file cannot be opened, or is damaged at first sight.
+    """
+    with opened(path) as recording:
+        return recording.frames / recording.rate
 
 
 def _of_file(path: Path) -> Iterator[NDArray[np.float32]]:

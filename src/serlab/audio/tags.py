@@ -53,7 +53,7 @@ def id3_length(head: bytes) -> int:
 
 def _ape(head: bytes) -> int:
     size, flags = int.from_bytes(head[12:16], "little"), int.from_bytes(head[20:24], "little")
-    # The size counts the footer but not the header, which this is if the flag says so.
+    # The size includes the footer but not the header; the flag marks a header.
     return 32 + size if flags & 1 << 29 else 32
 
 

@@ -1,1 +1,1 @@
-"""Pretrained weights and folders of models: found, identified, read as plain tensors and JSON, and only then built."""
+"""Pretrained weights and model folders: find, identify and check them as plain tensors and JSON, then build them."""

@@ -1,8 +1,9 @@
-"""Checkpoints that others have made: read and checked as plain JSON and tensors, and only then built by transformers.
+"""Checkpoints of other programs: read and checked as plain JSON and tensors before transformers builds them.
 
-Nothing in a checkpoint is ever run. Its ``model_type`` has to be one that the installed transformers brings; whatever
-names code, another file or a way to compute (``auto_map``, kernels, quantisation, adapters) is left out or refused.
-Weights are read here too, so transformers is given a configuration and tensors and never looks into the folder.
+Code in a checkpoint is never run. Its ``model_type`` must be one of the installed transformers.
+Fields that name code, another file or a way to compute (``auto_map``, kernels, quantisation,
+adapters) are ignored or refused. Weights are read here too, so transformers only gets a
+configuration and tensors and never reads the folder.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ _REFUSED = {
     "transformers_weights": "it names another file for the weights; rename that to model.safetensors",
     "per_layer_config": "serlab does not support a configuration per layer",
 }
-"""Fields that change what is computed in ways that are not supported, and what to do."""
+"""Fields that change the computation in unsupported ways, and what to do."""
 
 _LEFT_OUT = {
     "auto_map", "attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation",
     "fusion_config", "return_dict", "output_attentions", "output_hidden_states", "torchscript",
 }  # fmt: skip
-"""Fields that say how to compute, or name code; serlab decides the one and never runs the other."""
+"""Fields that select how to compute, which serlab decides itself, or name code, which serlab never runs."""
 
 _LARGEST = 10**9
 _MOST = {
@@ -41,21 +42,21 @@ _MOST = {
 }  # fmt: skip
 _LEAST = {"num_hidden_layers": 1, "encoder_layers": 1, "hidden_size": 1, "d_model": 1}
 _SPARE = 2**27
-"""Numbers that a model may have beyond those in its weight file: a fresh head, tables that are computed."""
+"""Maximum number of parameters that are not in the weight file: a fresh head, computed tables."""
 
 _SHORTEST_STRIDE = 32
 _LONGEST_STRIDE_S = 1.0
 _GENERATED = ("num_batches_tracked", "position_ids", "masked_spec_embed")
-"""Names of weights that a model can do without, since they hold no knowledge."""
+"""Names of weights that may be missing, because they are not learned."""
 
 
 def read_config(folder: Path, known: Collection[str], purpose: str) -> dict[str, Any]:
-    """Read ``config.json`` and refuse what serlab does not support, before anything is built from it.
+    """Read ``config.json`` and refuse what serlab does not support, before building anything.
 
     Args:
         folder: the checkpoint's folder.
         known: accepted values of ``model_type``.
-        purpose: what the folder is to be used as, for errors.
+        purpose: intended use of the folder, for errors.
 
     Returns:
         The fields, without those that name code.
@@ -89,7 +90,7 @@ def labels_of(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
         config: from :func:`read_config`.
 
     Raises:
-        UserError: the model does not classify clips into one label each, or does not name each label once.
+        UserError: the model does not assign one label to each clip, or its labels are not unique.
     """
     path = folder / "config.json"
     problem = config.get("problem_type")
@@ -123,23 +124,24 @@ def build(
     fresh: tuple[str, ...] = (),
     spare: Callable[[str], bool] = lambda _: False,
 ) -> Any:
-    """Build a model of transformers with weights that are already here.
+    """Build a transformers model with weights that were already read.
 
     Args:
         folder: the checkpoint's folder, for errors.
         config: from :func:`read_config`.
         models: transformers' mapping from configurations to classes.
         state: the weights.
-        fields: what replaces fields of the configuration.
-        fresh: prefixes of the names of weights that are initialised again if they are missing or do not fit.
-        spare: whether a weight of this name may be left over.
+        fields: replacements for fields of the configuration.
+        fresh: prefixes of the names of weights that are initialised if they are missing or have
+            another shape.
+        spare: whether a weight with this name may be unused.
 
     Returns:
         The model in fp32, in evaluation mode.
 
     Raises:
-        UserError: configuration and weights do not make one model.
-        MachineError: memory is short.
+        UserError: configuration and weights do not match.
+        MachineError: there is not enough memory.
     """
     with loading(folder), quiet():
         settings = CONFIG_MAPPING[config["model_type"]].from_dict(dict(config), **fields)
@@ -161,7 +163,7 @@ def build(
 
 
 def _check_size(folder: Path, kind: Any, settings: Any, state: Mapping[str, Tensor]) -> None:
-    """Refuse a configuration of a larger model than the weights are of, before memory is asked for it."""
+    """Refuse a configuration whose model is larger than the weights, before allocating memory."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         empty = kind(settings)
     asked = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
@@ -202,7 +204,7 @@ def _check_ranges(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _check_strides(path: Path, fields: Mapping[str, Any]) -> None:
-    """Refuse convolutions that give thousands of frames per second or less than one; the weights fit either way."""
+    """Refuse convolutions with thousands of frames per second or less than one; the weights would fit anyway."""
     strides = fields.get("conv_stride")
     if not isinstance(strides, list) or not all(type(stride) is int and stride > 0 for stride in strides):
         return

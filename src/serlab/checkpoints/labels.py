@@ -1,4 +1,4 @@
-"""Labels and other values of a file that may be damaged: checked, and shown in errors."""
+"""Check labels and other values of files that may be damaged, and show them in errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNPRINTABLE = ("Cc", "Cs")
 
 
 def check_labels(where: str, labels: Iterable[Any]) -> None:
-    """Refuse labels that are not at least two different words.
+    """Refuse labels that are not at least two different names.
 
     Args:
         where: the file and field, for errors.
@@ -29,6 +29,6 @@ def check_labels(where: str, labels: Iterable[Any]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value of a damaged file, short enough for an error."""
+    """A value of a damaged file, shortened for an error."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

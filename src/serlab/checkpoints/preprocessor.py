@@ -1,7 +1,8 @@
-"""What a checkpoint's input is: the configuration of its feature extractor, read as JSON and checked field by field.
+"""The input of a checkpoint: the configuration of its feature extractor, read as JSON and checked by field.
 
-transformers 5 writes it into ``processor_config.json``, earlier versions into ``preprocessor_config.json``; if both
-exist, the first counts, as in transformers. The extractor is always a class of transformers.
+transformers 5 writes it into ``processor_config.json``, earlier versions into
+``preprocessor_config.json``; if both exist, the first one is used, as in transformers. The
+extractor is always a class of transformers.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ _OWN, _PROCESSOR = "preprocessor_config.json", "processor_config.json"
 
 @dataclass(frozen=True)
 class Family:
-    """A feature extractor, and the models that take what it gives.
+    """A feature extractor, and the models that use it.
 
     Attributes:
         extractor: transformers' class.
-        sizes: fields that are whole numbers, and the largest that each may be.
-        fitting: fields that have to be equal to a field of the model's configuration.
+        sizes: fields that are whole numbers, and their maximum.
+        fitting: fields that must equal a field of the model's configuration.
     """
 
     extractor: Any
@@ -76,13 +77,13 @@ def read(folder: Path, config: Mapping[str, Any], *, default: bool = False) -> d
     Args:
         folder: the checkpoint's folder.
         config: its ``config.json``, checked.
-        default: use the standard one for its ``model_type`` if there is none.
+        default: use the default of its ``model_type`` if there is none.
 
     Returns:
         The fields, as in the file.
 
     Raises:
-        UserError: there is none, it cannot be read, or it asks for an input that serlab cannot compute.
+        UserError: it is missing, cannot be read, or describes an input that serlab cannot compute.
     """
     data, where = _find(folder)
     if data is None:

@@ -1,7 +1,7 @@
-"""The weight files of a folder: which there are, and their tensors, checked before a model is made of them.
+"""The weight files of a folder and their tensors, checked before a model is built from them.
 
-Safetensors are mapped into memory, so names, types and shapes are known before any value is read. A PyTorch file is
-opened for tensors alone; whatever else is pickled in one is refused, not run.
+Safetensors are mapped into memory, so names, types and shapes are known before any value is read.
+Only tensors are read from a PyTorch file; other pickled objects are refused, not run.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def read(folder: Path) -> dict[str, Tensor]:
         folder: holds ``model.safetensors``, its shards and their index, or ``pytorch_model.bin``.
 
     Raises:
-        UserError: (inside :func:`serlab.checkpoints.weights.loading`) there are none, or a file is damaged, not
-            fetched, quantised, or holds more than tensors.
+        UserError: (inside :func:`serlab.checkpoints.weights.loading`) there are none, or a file is
+            damaged, not fetched, quantised, or holds more than tensors.
     """
     if (folder / _WEIGHTS).is_file():
         tensors = read_safetensors(folder / _WEIGHTS, load_file)
@@ -57,9 +57,9 @@ def check_like(folder: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str,
     """Refuse tensors whose names and shapes are not exactly those of a model.
 
     Args:
-        folder: where they come from, for errors.
+        folder: their folder, for errors.
         tensors: what was read.
-        wanted: the model's state; it may be on torch's ``meta`` device.
+        wanted: the model's state; may be on torch's ``meta`` device.
         prefix: prefix of the names in the file.
     """
     if missing := sorted(wanted.keys() - tensors.keys()):

@@ -1,4 +1,4 @@
-"""Trying a model that was just loaded on a second of sound."""
+"""Test a loaded model on one second of audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serlab.core import UserError
 
 
 def trial_sound() -> NDArray[np.float32]:
-    """A second of a buzz in a little noise: something to try a model with."""
+    """One second of a buzz with a little noise, for testing a model."""
     time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     voiced = sum(np.sin(2 * np.pi * 140 * harmonic * time) / harmonic for harmonic in range(1, 20))
     sound: NDArray[np.float32] = (0.1 * voiced + 0.01 * np.random.default_rng(0).standard_normal(SAMPLE_RATE)).astype(
@@ -22,11 +22,11 @@ def trial_sound() -> NDArray[np.float32]:
 
 
 def check_scores(folder: Path, scores: NDArray[np.float32], count: int) -> None:
-    """Refuse a model whose scores of one clip are not a finite number for each label.
+    """Refuse a model that does not return a finite score for each label of one clip.
 
     Args:
-        folder: where it comes from, for errors.
-        scores: what it gave, shape (1, labels).
+        folder: its folder, for errors.
+        scores: its output, shape (1, labels).
         count: number of labels.
     """
     if scores.shape != (1, count):

@@ -1,7 +1,8 @@
-"""Where pretrained weights are, and what identifies them.
+"""The location and identity of pretrained weights.
 
-A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder that holds checkpoints by name and is
-looked into before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or ``whisper-base-encoder/``.
+A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder of checkpoints,
+which is searched before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or
+``whisper-base-encoder/``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from serlab.core.files import sha256_file
 VARIABLE = "SERLAB_MODELS"
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
-"""Names of weight files; the first that exists counts."""
+"""Names of weight files; the first one that exists is used."""
 
 _FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
 """A folder of the hub's cache; its path names the repository."""
@@ -37,7 +38,7 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
 
     Args:
         checkpoint: hub name or local folder.
-        fetch: whether the hub may be asked; what was fetched earlier is found without.
+        fetch: whether to download from the hub; earlier downloads are found anyway.
 
     Raises:
         UserError: the checkpoint does not exist, or its folder has no weights.
@@ -58,7 +59,7 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
 
 
 def public_name(checkpoint: str) -> str:
-    """A checkpoint's name for results that are shared: its hub name or the name of its folder, never a path.
+    """A checkpoint's name for shared results: its hub name or the name of its folder, never a path.
 
     >>> public_name("facebook/wav2vec2-base"), public_name("/home/me/models/my-own/")
     ('facebook/wav2vec2-base', 'my-own')
@@ -142,7 +143,7 @@ def read_safetensors(path: Path, load: Callable[[Path], Tensors]) -> Tensors:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Refuse a file that git-lfs or git-annex left in place of the weights."""
+    """Refuse a placeholder that git-lfs or git-annex left instead of the weights."""
     with path.open("rb") as stream:
         start = stream.read(64)
     if start.startswith(_POINTERS):
@@ -154,7 +155,7 @@ def refuse_pointer(path: Path) -> None:
 
 @contextmanager
 def loading(folder: Path) -> Iterator[None]:
-    """Turn any error while a folder is read and built into one sentence about it.
+    """Turn any error while a folder is read and built into one sentence.
 
     Raises:
         UserError: the folder is damaged or of another kind.
@@ -181,7 +182,7 @@ def loading(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' load reports, bars and warnings; serlab checks and reports what matters in them."""
+    """Silence transformers' load reports, bars and warnings; serlab checks the relevant conditions itself."""
     from transformers.utils import logging as untyped
 
     logging: Any = untyped

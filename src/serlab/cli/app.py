@@ -11,7 +11,7 @@ import sys
 import typer
 
 from serlab import __version__
-from serlab.cli import audit, cache, compare, listing, predict, tables
+from serlab.cli import audit, cache, compare, listen, listing, predict, tables
 from serlab.cli.ending import INTERRUPTED, ended
 from serlab.core import UserError
 from serlab.training import processes
@@ -24,7 +24,7 @@ _SAME = {"recipes": "recipe", "folds": "fold", "seeds": "seed"}
 
 app = typer.Typer(
     name="serlab",
-    help="Train, compare and judge speech emotion recognition models on speakers they have never heard.",
+    help="Train, compare and evaluate speech emotion recognition models on unseen speakers.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: _SAME.get(name, name),
     },
 )
-for module in (compare, predict, tables, audit, listing, cache):
+for module in (compare, predict, listen, tables, audit, listing, cache):
     module.register(app)
 
 
@@ -62,7 +62,7 @@ def _check_filled(words: list[str]) -> None:
 
 @processes.led
 def run() -> None:
-    """Run the command line, say what ended it, and exit with the matching code."""
+    """Run the command line, report the error that ended it, and exit with the matching code."""
     try:
         _check_filled(sys.argv[1:])
         code = typer.main.get_command(app)(standalone_mode=False)

@@ -1,4 +1,4 @@
-"""``serlab audit`` and ``serlab split``: find leaks in a split, and make a split without any."""
+"""``serlab audit`` and ``serlab split``: find leaks in a split, and create a split without leaks."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def make_split(args: SplitOptions) -> None:
 
 
 def _split_of(args: AuditOptions, corpus: Corpus) -> Split | None:
-    """The split that the options name, or one that fits the corpus."""
+    """The split selected by the options, or one that fits the corpus."""
     from serlab.core.progress import say
     from serlab.protocols import fitting_split
     from serlab.protocols.files import find_split, read_split

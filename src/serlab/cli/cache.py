@@ -64,7 +64,7 @@ def clear(
 
 
 def _name(frontend: dict[str, object]) -> str:
-    """Name of a front end, with the settings that tell it from others of its kind."""
+    """Name of a front end, with the settings that distinguish it from others of its kind."""
     shown = [str(frontend.get("frontend", "?"))]
     shown += [f"{key} {frontend[key]}" for key in ("layers", "bands", "precision", "rounded") if key in frontend]
     weights = frontend.get("weights")
@@ -72,7 +72,7 @@ def _name(frontend: dict[str, object]) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes in words.
+    """Format a number of bytes.
 
     >>> _size(512), _size(2_500_000), _size(20e9)
     ('1 kB', '2.5 MB', '20.0 GB')

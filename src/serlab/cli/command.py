@@ -12,10 +12,11 @@ import typer
 
 @dataclass(frozen=True)
 class After:
-    """Puts an option into the help right after another one; of several, the one that is defined last comes first.
+    """Puts an option right after another one in the help; of several, the last one comes first.
 
     Attributes:
-        name: the other option's field. Without this mark, options follow in the order of their definition.
+        name: the other option's field. Without this mark, options are in the order of their
+            definition.
     """
 
     name: str
@@ -31,8 +32,8 @@ def add(app: typer.Typer, function: Callable[[Any], None], name: str | None = No
 
     Args:
         app: the application.
-        function: takes the options as one object of a dataclass with ``Annotated`` fields, as Typer has them;
-            its docstring is the help.
+        function: takes the options as one dataclass object with ``Annotated`` fields, as in
+            Typer; its docstring is the help.
         name: the command's name, if not the function's.
     """
     (annotation,) = (hint for name, hint in get_type_hints(function).items() if name != "return")

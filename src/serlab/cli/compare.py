@@ -61,7 +61,7 @@ class CompareOptions(options.TrainingOptions):
 def compare(args: CompareOptions) -> None:
     """Compare recipes on the same folds; prints the path of the report.
 
-    Finished runs are not repeated, and an interrupted comparison goes on where it stopped.
+    Finished runs are not repeated, and an interrupted comparison resumes where it stopped.
 
     Examples:
         serlab compare                                     # the synthetic corpus, offline, a few minutes
@@ -160,7 +160,7 @@ def _train_on_everyone(args: TrainOptions) -> Path:
 
 
 def _compare(args: options.TrainingOptions, recipes: list[str], *, jobs: int = 1, **more: Any) -> Comparison:
-    """Compare with the options that both commands have, and ``more`` of :func:`serlab.compare`."""
+    """Call :func:`serlab.compare` with the options of both commands and with ``more``."""
     from serlab.experiments.compare import compare
     from serlab.experiments.jobs import check_jobs
 

@@ -1,8 +1,8 @@
-"""How a command ends: always with one line and an exit code, from the first import on.
+"""How a command ends: with one line and an exit code, even during imports.
 
-Exit codes: 0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault, 4 a fault
-of serlab's own, 130 interrupted. Only the standard library is imported here, because Ctrl-C may
-come during all other imports.
+Exit codes: 0 done, 1 done with findings, 2 a mistake of the user, 3 a fault of the environment, 4 a
+bug in serlab, 130 interrupted. Only the standard library is imported here, because Ctrl-C may come
+during all other imports.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def ended(error: BaseException) -> int:
-    """Print why the command ends, in one line, unless there is nothing to say.
+    """Print why the command ends, in one line if there is a reason.
 
     Args:
-        error: what ended it.
+        error: the exception that ended it.
 
     Returns:
         The exit code.
@@ -48,7 +48,8 @@ def ended(error: BaseException) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _say(GOES_ON)
         code = INTERRUPTED
-    elif any(isinstance(link, BrokenPipeError) for link in links) and _reader_gone():
+    elif any(isinstance(link, BrokenPipeError) for link in links) and (isinstance(error, SystemExit) or _reader_gone()):
+        # Rich ends a program whose reader is gone by SystemExit, with standard output on the null device.
         code = 0
     elif isinstance(error, SystemExit) and isinstance(error.code, int | None) and error.__context__ is None:
         code = error.code or 0
@@ -70,7 +71,7 @@ def _told(error: BaseException) -> int:
         return known.exit_code
     where = _saved(error)
     details = f"{where} has the details for a report" if where else "its details could not be saved"
-    _say(f"serlab: a fault of serlab's own ({type(error).__name__}: {_line(error)}); {details}.")
+    _say(f"serlab: internal error ({type(error).__name__}: {_line(error)}); {details}.")
     return OWN_FAULT
 
 
@@ -105,7 +106,7 @@ def _of_the_machine(error: BaseException) -> MachineError | None:
 
 
 def _saved(error: BaseException) -> str | None:
-    """Write the traceback to the cache folder, or else the system's temporary folder; the file's path."""
+    """Write the traceback to the cache folder, or to the temporary folder, and return the file's path."""
     import platform
     import tempfile
     import time
@@ -135,7 +136,7 @@ def _line(error: BaseException) -> str:
 
 
 def _say(message: str) -> None:
-    # Imported here because Ctrl-C may have come before it could be.
+    # Imported here, because Ctrl-C may have prevented an earlier import.
     from serlab.core.progress import say, show
 
     show()
@@ -143,7 +144,7 @@ def _say(message: str) -> None:
 
 
 def _flushed(code: int) -> int:
-    """Flush standard output, so that Python does not complain at its end."""
+    """Flush standard output, so that Python does not print an error when it exits."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -157,7 +158,7 @@ def _flushed(code: int) -> int:
 
 
 def _reader_gone() -> bool:
-    """Whether the reader of standard output is gone: ``serlab predict … | head``."""
+    """Whether the reader of standard output has closed it: ``serlab predict … | head``."""
     if not hasattr(select, "poll"):
         # Windows: a broken pipe can only be standard output.
         return True
@@ -170,13 +171,13 @@ def _reader_gone() -> bool:
 
 
 class _Interrupts:
-    """Whether Ctrl-C has come; C code that loads a module may replace the exception."""
+    """Whether Ctrl-C was pressed; C code that loads a module may replace the exception."""
 
     seen = False
 
 
 def prepare() -> None:
-    """Set up the process: streams, Ctrl-C, and what Python itself would print."""
+    """Set up the process: streams, Ctrl-C, and Python's own messages."""
     _Interrupts.seen = False
     for number in range(3):
         try:
@@ -200,7 +201,7 @@ def prepare() -> None:
 
 
 def _as_it_was(error: UnicodeError) -> tuple[bytes | str, int]:
-    """Encode what a stream's encoding lacks: an undecodable byte as itself, a character as an escape."""
+    """Encode characters that a stream's encoding lacks: an undecodable byte as itself, others as escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start : error.end]
@@ -232,4 +233,4 @@ def _unprinted(kind: type[BaseException], error: BaseException, trace: Traceback
 
 
 def _unshown(*_: object, **__: object) -> None:
-    """Show no warnings; developers ask for them with ``-W``."""
+    """Hide warnings unless ``-W`` enables them."""

@@ -1,4 +1,4 @@
-"""Where the command line starts: the process is set up before anything heavy is imported."""
+"""The entry point of the command line: it sets up the process before any heavy import."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from serlab.core import Exclusion
     from serlab.corpora.base import Columns, Corpus
+    from serlab.model.segments import SegmentOptions
     from serlab.recipes import Recipe
     from serlab.recipes.changes import Change
 
@@ -25,6 +26,13 @@ CorpusName = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
 Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
+Latex = Annotated[
+    bool,
+    typer.Option(
+        "--latex",
+        help="Also write the report's tables as LaTeX and CSV, a methods paragraph and BibTeX into its folder `paper`.",
+    ),
+]
 Protocol = Annotated[
     str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if omitted."), After("data")
 ]
@@ -96,7 +104,7 @@ def check_choice(value: str | None, choices: tuple[str, ...], option: str) -> No
 
 
 def say_left_out(excluded: Sequence[Exclusion]) -> None:
-    """List on standard error what was left out and why."""
+    """List on standard error what was left out, with the reasons."""
     from serlab.core.progress import say
 
     for entry in excluded:
@@ -104,7 +112,7 @@ def say_left_out(excluded: Sequence[Exclusion]) -> None:
 
 
 def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
-    """What was left out, for JSON."""
+    """Left-out entries, for JSON."""
     return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
@@ -135,8 +143,36 @@ class ColumnOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DivisionOptions:
+    """How recordings are divided into segments."""
+
+    window: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; 3 if omitted."), Last()
+    ] = None
+    hop: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="From segment to segment; 1 if omitted."), Last()
+    ] = None
+    vad: Annotated[
+        str | None,
+        typer.Option(help="Find speech by `silero` (extra vad), `energy` or `none`; the first there is if omitted."),
+        Last(),
+    ] = None
+    smoothing: Annotated[
+        int | None,
+        typer.Option(metavar="SEGMENTS", help="Median over this many segments, odd; off if omitted."),
+        Last(),
+    ] = None
+
+    @property
+    def division(self) -> SegmentOptions:
+        """The options that were given."""
+        given = {"window": self.window, "hop": self.hop, "vad": self.vad, "smoothing": self.smoothing}
+        return cast("SegmentOptions", {name: value for name, value in given.items() if value is not None})
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorpusOptions(ColumnOptions):
-    """A corpus and how its table is to be read."""
+    """A corpus, and the columns of its table."""
 
     corpus: CorpusName
     data: Data = None
@@ -148,7 +184,7 @@ class CorpusOptions(ColumnOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(CorpusOptions):
-    """What ``compare`` and ``train`` have in common."""
+    """Options that ``compare`` and ``train`` share."""
 
     protocol: Protocol = None
     out: Annotated[Path, typer.Option(help="Folder of results."), After("protocol")] = Path("runs")
@@ -157,7 +193,7 @@ class TrainingOptions(CorpusOptions):
     ] = False
     settings: Annotated[Settings, After("dev_only")] = None
     precision: Annotated[
-        str | None, typer.Option(help="`auto` (bf16 where it is faster), `fp32` or `bf16`."), After("settings")
+        str | None, typer.Option(help="`auto` (bf16 if it is faster), `fp32` or `bf16`."), After("settings")
     ] = None
     max_excluded: Annotated[
         float,
@@ -171,7 +207,7 @@ class TrainingOptions(CorpusOptions):
     ] = True
 
     def variants(self, names: Sequence[str]) -> list[Recipe]:
-        """Load recipes with the settings that are given for them."""
+        """Load recipes with their settings."""
         from serlab.recipes import load_variant
 
         changes = changes_of(names, self.settings, self.precision)

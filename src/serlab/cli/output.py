@@ -1,4 +1,4 @@
-"""What goes to standard output: lines for people, and paths for people or programs."""
+"""Standard output: lines for humans, and paths for humans or programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serlab.core.progress import shown
 
 
 def lines(texts: Iterable[str]) -> None:
-    """Print lines for people; control characters in names do not reach the terminal."""
+    """Print lines for humans; control characters in names do not reach the terminal."""
     for text in texts:
         print(shown(text))
 

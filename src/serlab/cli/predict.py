@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from serlab.audio import Found
     from serlab.inference.files import Predictions
     from serlab.model.model import Model
+    from serlab.model.prediction import Prediction
+    from serlab.model.segments import Segment, SegmentOptions
 
-FORMATS = ("table", "json", "jsonl", "csv")
+FORMATS = ("table", "json", "jsonl", "csv", "vtt", "textgrid", "audacity")
+# Endings of files that are written at the end, and their formats; the others grow while predictions are made.
+_AT_THE_END = {".parquet": "parquet", ".vtt": "vtt", ".textgrid": "textgrid", ".txt": "audacity"}
 _WIDE = 100_000
 
 
@@ -31,18 +35,22 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions:
+class PredictOptions(options.DivisionOptions):
     """Options of ``serlab predict``."""
 
     paths: Annotated[list[Path], typer.Argument(help="Audio files and folders.", show_default=False)]
     model: Annotated[
         Path, typer.Option(help="Model folder: serlab's, or a transformers audio-classification checkpoint.")
     ]
-    form: Annotated[str | None, typer.Option("--format", help="`table` (the default), `json`, `jsonl` or `csv`.")] = (
-        None
-    )
+    form: Annotated[
+        str | None, typer.Option("--format", help=f"`table` (the default) or one of {', '.join(FORMATS[1:])}.")
+    ] = None
     out: Annotated[
-        Path | None, typer.Option(help="Write to this .csv or .jsonl file; if it exists, add what is missing.")
+        Path | None,
+        typer.Option(
+            help="Write to this file: .csv or .jsonl (if it exists, add what is missing), .parquet, .vtt, .TextGrid or "
+            ".txt (Audacity labels)."
+        ),
     ] = None
     precision: Annotated[
         str, typer.Option(help=f"One of {', '.join(PRECISIONS)}; auto is bf16 if that is faster, else fp32.")
@@ -51,7 +59,7 @@ class PredictOptions:
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Answer `can't tell` if the model would be wrong more often than this, judging by its dev subset.",
+            help="Answer `can't tell` if the model would be wrong more often than this, according to its dev subset.",
         ),
     ] = None
 
@@ -68,6 +76,9 @@ class PredictOptions:
 def predict(args: PredictOptions) -> None:
     """Predict the emotion in audio files; files that cannot be read are listed, and the exit code is then 1.
 
+    A recording longer than 30 seconds is divided into segments; `--window`, `--hop`, `--vad` or `--smoothing` divides
+    shorter ones too.
+
     Examples:
         serlab predict --model runs/synthetic/speaker-3/resnet18/fold1-seed0 recording.wav
 
@@ -76,12 +87,17 @@ def predict(args: PredictOptions) -> None:
         serlab predict --model MODEL recordings/ --out predictions.csv
 
         serlab predict --model MODEL recordings/ --abstain 0.1
+
+        serlab predict --model MODEL interview.mp3 --window 4 --hop 2 --out interview.vtt
     """
     options.check_choice(args.form, FORMATS, "--format")
     if args.out is not None:
         left_out = _to_file(args, args.out)
     elif args.form in ("csv", "jsonl"):
         left_out = _as_they_come(args, args.form)
+    elif args.form is not None and args.form in _AT_THE_END.values():
+        left_out, text = _of_one(args, args.form)
+        sys.stdout.write(text)
     else:
         left_out = _at_the_end(args)
     if left_out:
@@ -89,45 +105,86 @@ def predict(args: PredictOptions) -> None:
 
 
 def _to_file(args: PredictOptions, out: Path) -> int:
-    from serlab.inference.files import stream
-    from serlab.inference.table import ENDINGS, opened
+    from serlab.inference.table import ENDINGS
 
-    if out.suffix.lower() not in ENDINGS:
-        raise UserError(f"--out {out} must end in {' or '.join(ENDINGS)}.")
-    if args.form not in (None, out.suffix.lower()[1:]):
+    ending = out.suffix.lower()
+    if ending not in (*ENDINGS, *_AT_THE_END):
+        raise UserError(f"--out {out} must end in {', '.join((*ENDINGS, *list(_AT_THE_END)[:-1]))} or .txt.")
+    form = _AT_THE_END.get(ending, ending[1:])
+    if args.form not in (None, form):
         raise UserError(f"--format {args.form} contradicts the ending of --out {out}; omit one of them.")
+    left_out = _growing(args, out) if ending in ENDINGS else _whole(args, out, form)
+    output.path(out)
+    return left_out
+
+
+def _whole(args: PredictOptions, out: Path, form: str) -> int:
+    from serlab.core.files import unwritable, write_text
+
+    if form == "parquet":
+        result = _run(args, args.division)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            result.to_frame().to_parquet(out, index=False)
+        except OSError as error:
+            raise unwritable(out, error) from error
+        options.say_left_out(result.excluded)
+        return len(result.excluded)
+    left_out, text = _of_one(args, form)
+    write_text(out, text)
+    return left_out
+
+
+def _of_one(args: PredictOptions, form: str) -> tuple[int, str]:
+    """Write the segments of the only recording; one that is short is divided too."""
+    from serlab.inference.export import WRITERS
+    from serlab.model.segments import DEFAULT_WINDOW
+
+    result = _run(args, args.division or {"window": DEFAULT_WINDOW})
+    options.say_left_out(result.excluded)
+    if len(result.predictions) != 1:
+        raise UserError(f"the format {form} is for one recording, not {len(result.predictions)}; give one file.")
+    return len(result.excluded), WRITERS[form](result.predictions[0])
+
+
+def _growing(args: PredictOptions, out: Path) -> int:
+    from serlab.inference.files import any_long, stream
+    from serlab.inference.table import opened
+
     found, model = args.load()
     files = found.files
-    with opened(out, model, args.abstain) as file:
+    how = args.division
+    with opened(out, model, args.abstain, segments=how if how or any_long(files) else None) as file:
         rest = file.left(files)
         file.add([entry for entry in found.excluded if entry.path not in file.excluded])
         done = len(files) - len(rest)
         if done:
             say(f"{out}: {done:,} of {len(files):,} files are done already.")
-        with closing(stream(model, rest, done=done, abstain=args.abstain)) as chunks:
+        with closing(stream(model, rest, done=done, abstain=args.abstain, **how)) as chunks:
             for chunk in chunks:
                 file.add(chunk)
         left_out = sum(name in file.excluded for name in files) + len(found.excluded)
     if left_out:
         say(f"left out: {left_out:,} of {len(files) + len(found.excluded):,} files; {file.excluded_path} says why.")
-    output.path(out)
     return left_out
 
 
 def _as_they_come(args: PredictOptions, form: str) -> int:
     from serlab.core import Exclusion
-    from serlab.inference.files import stream
+    from serlab.inference.files import any_long, stream
     from serlab.inference.table import as_csv, lines
     from serlab.model.prediction import Prediction, column_names
 
     found, model = args.load()
+    how = args.division
+    columns = column_names(model.labels, segments=bool(how) or any_long(found.files))
     if form == "csv":
-        sys.stdout.write(as_csv([column_names(model.labels)]))
+        sys.stdout.write(as_csv([columns]))
     options.say_left_out(found.excluded)
     left_out = len(found.excluded)
-    with closing(stream(model, found.files, abstain=args.abstain)) as chunks:
+    with closing(stream(model, found.files, abstain=args.abstain, **how)) as chunks:
         for chunk in chunks:
-            sys.stdout.write(lines((result for result in chunk if isinstance(result, Prediction)), form))
+            sys.stdout.write(lines((result for result in chunk if isinstance(result, Prediction)), form, columns))
             sys.stdout.flush()
             excluded = [result for result in chunk if isinstance(result, Exclusion)]
             options.say_left_out(excluded)
@@ -136,9 +193,7 @@ def _as_they_come(args: PredictOptions, form: str) -> int:
 
 
 def _at_the_end(args: PredictOptions) -> int:
-    from serlab.inference.files import predict as run
-
-    result = run(args.model, args.paths, precision=args.precision, abstain=args.abstain)
+    result = _run(args, args.division)
     if args.form == "json":
         predictions = [row.data() for row in result.predictions]
         excluded = options.as_json(result.excluded)
@@ -149,18 +204,32 @@ def _at_the_end(args: PredictOptions) -> int:
     return len(result.excluded)
 
 
+def _run(args: PredictOptions, how: SegmentOptions) -> Predictions:
+    from serlab.inference.files import predict as run
+
+    return run(args.model, args.paths, precision=args.precision, abstain=args.abstain, **how)
+
+
 def _print_table(result: Predictions) -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
+    from serlab.model.prediction import word_of
+
     if not result.predictions:
         return
+    divided = any(row.segments for row in result.predictions)
     # Text, not markup: a file may be called "[red].wav".
-    labels = (Column(Text(shown(label))) for label in result.predictions[0].probabilities)
-    table = Table(Column("file", overflow="fold"), "emotion", *labels, box=None)
+    labels = (Column(Text(shown(label))) for label in result.labels)
+    table = Table(Column("file", overflow="fold"), *(["time"] if divided else []), "emotion", *labels, box=None)
     for row in result.predictions:
-        shares = (f"{share:.2f}" for share in row.probabilities.values())
-        table.add_row(Text(shown(row.path or "")), Text(shown(row.label or "can't tell")), *shares)
+        parts: list[tuple[str, Prediction | Segment]] = [("", row)]
+        parts += [(f"{one.start:.1f}-{one.end:.1f} s", one) for one in row.segments]
+        for time, part in parts:
+            shares = (f"{share:.2f}" for share in part.probabilities.values())
+            table.add_row(
+                Text(shown(row.path or "")), *([time] if divided else []), Text(shown(word_of(part))), *shares
+            )
     # A terminal folds long rows; a file or pipe gets each row on one line.
     Console(width=None if sys.stdout.isatty() else _WIDE).print(table)

@@ -1,4 +1,4 @@
-"""``serlab evaluate`` and ``serlab report``: judging prediction tables of any model."""
+"""``serlab evaluate`` and ``serlab report``: evaluate prediction tables of any model."""
 
 from __future__ import annotations
 
@@ -40,23 +40,31 @@ class EvaluateOptions(options.ColumnOptions):
         str | None, typer.Option(help="Corpus that has the clips' speakers and labels, if the table does not.")
     ] = None
     data: options.Data = None
-    side: Annotated[str, typer.Option(help="Rows to judge if the table has a column `side`.")] = "test"
+    side: Annotated[str, typer.Option(help="Rows to evaluate if the table has a column `side`.")] = "test"
     form: options.Format = "table"
+    segments: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REFERENCE",
+            help="The table has segments; judge them by this CSV (`file`, `start`, `end`, `label`) or TextGrid.",
+        ),
+    ] = None
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None
+    latex: options.Latex = False
 
     def load(self) -> Corpus | None:
-        """Load the corpus, if one is named; only one that is a table itself has columns to be named."""
+        """Load the corpus, if one is given; column names apply only to a corpus that is a table."""
         if not self.corpus:
             return None
         return options.load(self.corpus, self.data, self.columns if Path(self.corpus).is_file() else None)
 
 
 def evaluate(args: EvaluateOptions) -> None:
-    """Judge tables of predictions that any model made: UAR, WA, macro-F1 with intervals over speakers.
+    """Evaluate prediction tables of any model: UAR, WA, macro-F1 with intervals over speakers.
 
-    Several tables are compared too, pair by pair, on the clips that both have. Clips may be named by id, path, or the
+    Several tables are also compared in pairs, on the clips that both have. Clips may be named by id, path, or the
     end of a path; columns `clip`, `path`, `file` or `filename`, `label` or `emotion`, `speaker` or `actor` are found
     whatever their case, and the `--…-column` options name others, of the tables and of the corpus's own table.
 
@@ -68,8 +76,15 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate mine.csv theirs.csv --corpus crema-d --report judged
 
         serlab evaluate runs/synthetic/speaker-3/mfcc-svm/fold1-seed0.parquet --format json
+
+        serlab evaluate calls.csv --segments reference.csv
     """
     options.check_choice(args.form, options.FORMATS, "--format")
+    if args.latex and args.to is None:
+        raise UserError("--latex writes into a report's folder; name one with --report FOLDER.")
+    if args.segments is not None:
+        _evaluate_segments(args, args.segments)
+        return
     from serlab.evaluation.judge import evaluate_all
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.prepare import prepare_all
@@ -79,8 +94,8 @@ def evaluate(args: EvaluateOptions) -> None:
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
     results, pairs = evaluate_all(prepared, clips, side=side)
-    page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
-    # Entries of the corpus that are no clips; loading it has named them.
+    page = build_foreign(prepared, args.to, clips, side=side, latex=args.latex) if args.to else None
+    # Entries of the corpus that are not clips were already listed when it was loaded.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
         each = {name: result.to_dict() for name, result in results.items()}
@@ -92,6 +107,23 @@ def evaluate(args: EvaluateOptions) -> None:
         blocks += [*map(pair_lines, pairs), *([[f"report: {page}"]] if page else [])]
         output.lines(line for number, block in enumerate(blocks) for line in ([""] if number else []) + block)
     if left_out or any(result.exclusions for result in results.values()):
+        raise typer.Exit(1)
+
+
+def _evaluate_segments(args: EvaluateOptions, reference: Path) -> None:
+    from serlab.evaluation.diarization import evaluate_spans
+    from serlab.evaluation.lines import diarization_lines
+    from serlab.evaluation.spans import read_predicted, read_reference
+
+    if len(args.tables) > 1 or args.corpus or args.to:
+        raise UserError("--segments takes one table, and neither --corpus nor --report.")
+    found = evaluate_spans(read_reference(reference), read_predicted(args.tables[0]))
+    if args.form == "json":
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        output.lines(diarization_lines(found))
+        options.say_left_out(found.exclusions)
+    if found.exclusions:
         raise typer.Exit(1)
 
 
@@ -108,9 +140,10 @@ def report(
         list[str] | None,
         typer.Option(
             help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; for a corpus's folder. "
-            "With `@dev` at the end, weighted by what each fold's dev subset gives."
+            "With `@dev` at the end, weights are fitted on each fold's dev subset."
         ),
     ] = None,
+    latex: options.Latex = False,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
@@ -120,6 +153,8 @@ def report(
         serlab report results/crema-d/emo-superb-5
 
         serlab report results/crema-d/emo-superb-5 --recipes resnet18,whisper-base
+
+        serlab report results/crema-d/emo-superb-5 --latex
 
         serlab report results/crema-d --fuse resnet18+whisper-base --fuse resnet18+whisper-base@dev
     """
@@ -133,13 +168,13 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, latex=latex))
     else:
-        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
+        output.path(build(folder, recipes=shown, clips=clips, audio=sound, latex=latex))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
-    """The corpus's table if the corpus is here; a report of published tables does not need it."""
+    """The corpus's table if the corpus is available; a report of published tables does not need it."""
     from serlab.corpora import descriptions
 
     if name not in descriptions():

@@ -1,8 +1,8 @@
-"""Errors and exclusions, which every room shares.
+"""Errors and exclusions, shared by all packages.
 
 An error is one sentence: what is wrong, where, and what to do. Each class has the exit code of the
-command line (0 done, 1 done with findings, 2 the user's mistake, 3 the environment's fault; every
-other exception is a fault of serlab's own, 4). A message names a parameter with :func:`argument`
+command line (0 done, 1 done with findings, 2 a mistake of the user, 3 a fault of the environment, 4
+any other exception, which is a bug in serlab). A message names a parameter with :func:`argument`
 and a recipe's setting with :func:`setting`. In Python they read ``jobs=9`` and
 ``training.epochs=3``; the command line shows ``--jobs 9`` and ``--set training.epochs=3``.
 """
@@ -36,7 +36,7 @@ class UserError(SerlabError):
 
 
 class MachineError(SerlabError):
-    """The environment is at fault: disk, permissions, network, a missing extra."""
+    """The environment is at fault: disk, permissions, network or a missing extra."""
 
     exit_code = 3
 

@@ -30,7 +30,7 @@ _MOST_DIGITS = 19
 
 
 def cache_folder() -> Path:
-    """Folder for what can be recomputed: ``SERLAB_CACHE``, or the user's cache folder."""
+    """The cache folder: ``SERLAB_CACHE`` if set, otherwise the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
     return Path(given) if given else platformdirs.user_cache_path("serlab")
 
@@ -104,7 +104,7 @@ def _copying(path: Path) -> Iterator[Path]:
 
 
 def _opened(path: Path) -> int:
-    """A descriptor to write to: for this process's outputs its own, which keeps the position."""
+    """A descriptor to write to: for this process's own outputs the existing one, which keeps the position."""
     for own in (1, 2):
         with suppress(OSError):
             if os.path.samestat(path.stat(), os.fstat(own)):
@@ -119,7 +119,7 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def _owner() -> str:
-    """Identify this process by machine and number."""
+    """Identify this process by machine and process id."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
     return f"{machine}-{os.getpid()}"
 

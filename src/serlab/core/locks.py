@@ -1,4 +1,4 @@
-"""Locks between processes: a lock file beside what is worked on. The system drops the lock when its process dies."""
+"""Locks between processes, by a lock file. The system releases a lock when its process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serlab.core.files import unwritable
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Keep other processes from working on ``path`` during the block.
+    """Prevent other processes from working on ``path`` during the block.
 
     Args:
         path: a file or folder, which need not exist; missing parent folders are made.

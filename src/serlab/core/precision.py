@@ -1,10 +1,10 @@
 """Where and how networks compute: device and numerical precision.
 
-``auto`` is bf16 if it is faster. A processor that lists bf16 may still multiply it more slowly than fp32 (a Xeon with
-AVX512-BF16 whose virtual machine hides its AMX unit runs at half the speed), so ``auto`` times one matrix product of a
-transformer layer in both.
+``auto`` is bf16 if it is faster. A processor that lists bf16 may still multiply it more slowly than
+fp32 (a Xeon with AVX512-BF16 whose virtual machine hides its AMX unit runs at half the speed), so
+``auto`` times one matrix product of a transformer layer in both.
 
-torch is imported by the functions that need it, because classical approaches do without.
+Functions that need torch import it themselves, because classical approaches run without it.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _check_device(name: str) -> None:
 
 
 def has_bf16() -> bool:
-    """Whether bf16 pays: CUDA with bf16, or a processor that multiplies it faster than fp32."""
+    """Whether bf16 is faster: on CUDA with bf16, or on a processor that multiplies it faster than fp32."""
     import torch
 
     if device().type == "cuda":
@@ -105,7 +105,7 @@ def bf16_gain() -> float:
 
 
 def _measure() -> float:
-    """Best of alternating rounds, so that a busy machine slows both precisions alike."""
+    """Best time of alternating rounds, so that a busy machine slows both precisions equally."""
     import torch
 
     dtypes = (torch.float32, torch.bfloat16)

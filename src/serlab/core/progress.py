@@ -50,7 +50,7 @@ _PRINTER = _Printer()
 
 
 def show() -> None:
-    """Print what serlab says to standard error from now on, with live bars on a terminal."""
+    """Print serlab's messages to standard error from now on, with live bars on a terminal."""
     LOGGER.addHandler(_PRINTER)
     LOGGER.setLevel(logging.INFO)
 

@@ -8,7 +8,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def rank() -> int:
-    """Number of this process; 0 leads."""
+    """Number of this process; process 0 leads."""
     return _number("RANK", 0)
 
 
@@ -18,5 +18,5 @@ def world() -> int:
 
 
 def _number(name: str, alone: int) -> int:
-    # Only if all four are set: clusters use some of the names on their own.
+    # All four must be set, because clusters set some of them themselves.
     return int(os.environ[name]) if all(variable in os.environ for variable in _VARIABLES) else alone

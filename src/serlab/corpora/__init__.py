@@ -1,7 +1,7 @@
 """Corpora: tables of clips, known by name or read from the user's own folders.
 
-A corpus is loaded by :func:`load_corpus`. What is known about a corpus by name is a YAML file in
-the folder ``known``, read by :mod:`serlab.corpora.description`.
+A corpus is loaded by :func:`load_corpus`. Known corpora are described by YAML files in the folder
+``known``, read by :mod:`serlab.corpora.description`.
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        return False  # Too long, or behind a folder without permission.
+        return False  # Too long, or in a folder without permission.

@@ -24,27 +24,27 @@ class Corpus:
             folder's name).
         clips: one row per clip, sorted by ``clip``, with a fresh integer index. Columns: ``clip``
             (id), ``path`` (absolute, as text; empty if the official list has a clip that this copy
-            lacks), ``speaker``, ``label`` (both text; ``speaker`` empty where unknown),
-            ``duration`` (seconds, NaN where unreadable), ``sample_rate`` (Hz, 0 where unreadable),
-            ``sha256`` (of the file's bytes), and whatever else the corpus knows (``sentence``,
+            lacks), ``speaker``, ``label`` (both text; ``speaker`` empty if unknown),
+            ``duration`` (seconds, NaN if unreadable), ``sample_rate`` (Hz, 0 if unreadable),
+            ``sha256`` (of the file's bytes), and optional columns (``sentence``,
             ``level``, ``age``, ``sex``, ``votes_voice_angry`` ...). It contains the full official
-            clip list, so protocols never depend on which files are at hand.
+            clip list, so protocols do not depend on which files exist.
         labels: every label of the corpus, in alphabetical order.
         licence: the licence's name and conditions, in a phrase.
         citation: how to cite it.
-        fingerprint: SHA-256 over (clip, sha256, speaker, label) of all clips: the same data have
-            the same fingerprint.
+        fingerprint: SHA-256 over (clip, sha256, speaker, label) of all clips: equal data have equal
+            fingerprints.
         copy: which copy this is, in words, e.g. ``"an 11,025 Hz copy, not the official files"``;
             shown with every figure.
         faults: known faults of the corpus, clip id -> what is wrong.
         speakers_known: False if no speaker column was given.
-        synthetic: True if no human spoke.
+        synthetic: True if the speech is not human.
         part: which part of the corpus this is, in words; empty if it is the whole corpus.
-        smoke: True if the part only serves to check that everything runs.
+        smoke: True if the part is only for checking that everything runs.
         sentences_known: True if ``sentence`` is a column.
         excluded: entries of the folder that are not clips, with the reason, such as hidden files
             and folders that cannot be opened; ``clip`` is the path relative to the corpus.
-        lost: labels without a clip because of that, with the reason.
+        lost: labels without a clip because of these entries, with the reason.
         description: of a known corpus; None for the user's own corpus.
     """
 
@@ -70,7 +70,7 @@ class Corpus:
         return "sentence" in self.clips.columns
 
     def described(self) -> dict[str, Any]:
-        """What a signature says about the corpus, as plain data."""
+        """The corpus's entry in a signature, as plain data."""
         names = ("name", "fingerprint", "copy", "synthetic", "speakers_known", "licence", "citation")
         described = {
             **{name: getattr(self, name) for name in names},
@@ -87,7 +87,7 @@ class Columns:
 
     Attributes:
         path: the audio file, absolute or relative to the table.
-        label: the emotion, or whatever should be recognised.
+        label: the emotion, or another target.
         speaker: the speaker; None means a column ``speaker`` if there is one.
         sentence: the text; None means a column ``sentence`` if there is one.
     """

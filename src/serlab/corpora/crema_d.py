@@ -1,4 +1,4 @@
-"""What CREMA-D's description cannot say: votes of raters, and protocols that are computed from the list of clips.
+"""The parts of CREMA-D that its description cannot express: votes of raters, and computed protocols.
 
 Sources of the protocols: ``known/crema-d.yaml``.
 """
@@ -15,7 +15,7 @@ from serlab.corpora.described import check_complete, damaged, find_table
 from serlab.corpora.description import Description, Parts
 
 _VOTES = "processedResults/tabulatedVotes.csv"
-# The first digit of a row's number says what the rater was given.
+# The first digit of a row's number tells whether the rater got voice, face or both.
 _RATERS = {"1": "voice", "2": "face", "3": "both"}
 _ACTOR_BLOCK_ENDS = (18, 36, 54, 72)
 _CLIP_BLOCK_ENDS = (1463, 2933, 4409, 5885)
@@ -71,7 +71,7 @@ def _clip_random(clips: pd.DataFrame) -> list[Parts]:
 
 
 def _cyclic(blocks: Sequence[Sequence[str]], test: int) -> Parts:
-    """Test one block, develop on the next, train on the others."""
+    """Test on one block, develop on the next, train on the others."""
     dev = (test + 1) % len(blocks)
     train = [clip for place, block in enumerate(blocks) for clip in block if place not in (test, dev)]
     return train, blocks[dev], blocks[test]

@@ -1,8 +1,8 @@
-"""Load a known corpus as its description says: find its files, read their names, join its tables.
+"""Load a known corpus by its description: find its files, parse their names, join its tables.
 
-A clip's id is its file's name without extension, in the official spelling. Where there is an
-official list of clips, the table always holds all of it, and a clip that the copy lacks has an
-empty path.
+A clip's id is its file's name without extension, in the official spelling. If there is an official
+list of clips, the table always contains all of it, and a clip that the copy lacks has an empty
+path.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Files:
     Attributes:
         folder: where they are.
         clips: clip -> its file, relative to the folder.
-        extra: audio files in the folder that are not clips of the corpus, or are there twice.
+        extra: audio files in the folder that are not clips of the corpus, or duplicates of one.
         excluded: entries that were not read, with the reason.
     """
 
@@ -56,11 +56,11 @@ def load(description: Description, data: Path | None = None) -> Corpus:
 
     Returns:
         The corpus. Besides the usual columns it has the named groups of the file names, the
-        attributes of speakers, and the columns of its tables where the copy has them.
+        attributes of speakers, and the columns of those of its tables that the copy contains.
 
     Raises:
-        UserError: the corpus is not found, its folder holds no clip of it, or a table of it is
-            damaged.
+        UserError: the corpus is not found, its folder contains none of its clips, or one of its
+            tables is damaged.
     """
     root = find_folder(description, data)
     files = find_files(description, root)
@@ -103,10 +103,10 @@ def _listed(file: str) -> pd.DataFrame:
 
 
 def official_clips(description: Description) -> pd.DataFrame:
-    """List the official clips, sorted by ``clip``; empty where there is no official list.
+    """List the official clips, sorted by ``clip``; empty if there is no official list.
 
     Returns:
-        Column ``clip``, and ``file``, ``sha256`` and ``bytes`` where the corpus publishes them.
+        Column ``clip``, and ``file``, ``sha256`` and ``bytes`` if the corpus publishes them.
     """
     files = description.files
     if files.official:
@@ -131,7 +131,7 @@ def read_name(description: Description, stem: str) -> dict[str, str] | None:
         stem: the name without extension.
 
     Returns:
-        Column -> value, or None where this is not the name of a clip.
+        Column -> value, or None if this is not the name of a clip.
     """
     found = description.files.whole_name.fullmatch(stem)
     if found is None:
@@ -149,12 +149,12 @@ def find_files(description: Description, root: Path) -> Files:
 
     Args:
         description: of the corpus.
-        root: the copy's folder; the first of the description's folders that holds a clip counts,
-            whatever the others hold. Where a clip is there twice, the official spelling, the better
-            format and the shorter path win.
+        root: the copy's folder. The first of the description's folders that contains a clip is
+            used, regardless of the others. If a clip exists twice, the official spelling, the
+            better format and the shorter path win.
 
     Raises:
-        UserError: none of the folders holds a clip.
+        UserError: none of the folders contains a clip.
     """
     official = set(official_clips(description)["clip"])
     for name in description.files.folders:
@@ -178,7 +178,7 @@ def find_files(description: Description, root: Path) -> Files:
 def _files_in(
     description: Description, folder: Path, names: Sequence[str], official: set[str], excluded: Sequence[Exclusion] = ()
 ) -> Files:
-    """Which of the audio files in a folder are clips; ``names`` are relative to it."""
+    """Select the audio files of a folder that are clips; ``names`` are relative to the folder."""
     files = Files(folder, {}, [], tuple(excluded))
     respelled = description.files.respelled
     found = []
@@ -198,7 +198,7 @@ def _files_in(
 
 
 def _audio_in(folder: Path) -> list[str]:
-    """Names of audio files right inside a folder, if there is one; hidden ones are not listed."""
+    """Names of audio files directly in a folder, if it exists; hidden files are not listed."""
     if not folder.is_dir():
         return []
     try:
@@ -209,7 +209,7 @@ def _audio_in(folder: Path) -> list[str]:
 
 
 def _named(description: Description, ids: pd.Series) -> pd.DataFrame:
-    """What the names of clips say, the label last."""
+    """Values parsed from the names of clips, the label last."""
     columns = ids.str.extract(description.files.whole_name).fillna("")
     for column, codes in description.files.codes.items():
         columns[column] = columns[column].map(codes)
@@ -234,20 +234,20 @@ def _with_tables(description: Description, clips: pd.DataFrame, root: Path) -> p
 
 
 def find_table(root: Path, name: str) -> Path | None:
-    """Find a table of a corpus below its folder, or beside it where the folder of the audio files was named."""
+    """Find a table of a corpus in its folder, or beside it if the folder of the audio files was given."""
     places = [root, root.absolute().parent] if root.absolute().name.startswith("Audio") else [root]
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def check_complete(description: Description, path: Path, clips: pd.DataFrame, names: list[str]) -> None:
-    """Refuse a table that says nothing about some clips."""
+    """Refuse a table that lacks rows for some clips."""
     lacking = clips.loc[clips[names].isna().any(axis=1), "clip"]
     if len(lacking):
-        raise damaged(description, path, f"it says nothing of {len(lacking):,} clips, first {lacking.iloc[0]}")
+        raise damaged(description, path, f"it lacks {len(lacking):,} clips, first {lacking.iloc[0]}")
 
 
 def damaged(description: Description, path: Path, why: str) -> UserError:
-    """Build the error for a table that is not as the corpus has it."""
+    """Build the error for a table that differs from the corpus's original."""
     first_line = why.partition("\n")[0]
     return UserError(
         f"{path} is not {description.title}'s own table ({first_line}); get it again from the corpus, or remove it."
@@ -270,7 +270,7 @@ def _describe_copy(description: Description, clips: pd.DataFrame, official: pd.D
 
 
 def _faults(description: Description, clips: pd.DataFrame) -> dict[str, str]:
-    """Known faults that this copy can have."""
+    """Known faults that apply to this copy."""
     paths = dict(zip(clips["clip"], map(PurePath, clips["path"]), strict=True))
     faults = dict(description.faults)
     for wrong, right in description.files.respelled.items():

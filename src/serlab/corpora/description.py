@@ -1,8 +1,8 @@
-"""What is known about a corpus before any of its files is read: a YAML file, read and validated here.
+"""Descriptions of known corpora: YAML files, read and validated here.
 
 The descriptions of the known corpora are in the folder ``known``, one ``<name>.yaml`` each; every
-key is an attribute of :class:`Description`. Adding a corpus means adding a file there. Where a
-description cannot say something, it names a module of this package in ``python``, which may have
+key is an attribute of :class:`Description`. Adding a corpus means adding a file there. If YAML
+cannot express something, ``python`` names a module of this package. The module may define
 
 - ``load(description, folder)``: load the whole corpus (the synthetic corpus makes its clips);
 - ``add_columns(description, clips, folder)``: add columns from tables of the corpus (votes of
@@ -34,12 +34,12 @@ Parts = tuple[Collection[str], Collection[str], Collection[str]]
 
 @dataclass(frozen=True)
 class Every:
-    """An official list of clips that follows from the naming: every combination of values.
+    """An official list of clips that the naming scheme implies: every combination of values.
 
     Attributes:
         name: a clip's id with a ``{field}`` for each part that varies.
-        values: of a field, the values that it takes, separated by blanks; a field that is missing
-            here takes the codes of the column of that name.
+        values: field -> its values, separated by blanks; the values of other fields are the codes
+            of the column of that name.
         without: shell patterns of names that do not exist.
     """
 
@@ -55,18 +55,17 @@ class Every:
 
 @dataclass(frozen=True)
 class Files:
-    """Where the audio files are, and what their names say.
+    """The location of the audio files, and the meaning of their names.
 
     Attributes:
         pattern: regular expression for a whole file name without extension; its named groups become
             columns. ``speaker`` and ``label`` are required, ``sentence`` and ``level`` are usual.
-        codes: of a column, what each code in a name stands for; a file with another code is not a
-            clip.
-        folders: where to look, below the corpus's folder: the first one that holds a clip counts.
-            ``**`` means any depth.
+        codes: column -> the meaning of each code in a name; a file with another code is not a clip.
+        folders: where to look, below the corpus's folder: the first one that contains a clip is
+            used. ``**`` matches any depth.
         official: CSV in ``known`` with the official clips (``file``, ``sha256``, ``bytes``); empty
             if there is none.
-        every: the official list, where it follows from the naming.
+        every: the official list, if the naming scheme implies it.
         respelled: wrong names found in copies -> the right ones.
         examples: file names without extension, as published -> what they say.
         others: names of files that are not clips of the corpus.
@@ -89,13 +88,13 @@ class Files:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that comes with a corpus and is joined where the copy has it.
+    """A table that comes with a corpus and is joined if the copy contains it.
 
     Attributes:
         file: its path below the corpus's folder.
         key: its column to join by.
         column: the column of the corpus's clips with the same values.
-        columns: its columns that are taken -> their names here.
+        columns: its columns to use -> their names here.
     """
 
     file: str
@@ -109,9 +108,9 @@ class Raters:
     """One group of raters.
 
     Attributes:
-        votes: the group's name in columns ``votes_<group>_<label>``; ``voice`` means that they
-            heard the voice alone.
-        words: what they were given, as an adjective for "votes".
+        votes: the group's name in columns ``votes_<group>_<label>``; ``voice`` means that they only
+            heard the voice.
+        words: what they rated, as an adjective for "votes".
     """
 
     votes: str
@@ -124,8 +123,8 @@ class Tracks:
 
     Attributes:
         label: name of the track of the column ``label``.
-        votes: name of a track -> the raters whose plurality it is.
-        levels: values of the column ``level`` that can be judged alone.
+        votes: name of a track -> the raters whose plurality vote it is.
+        levels: values of the column ``level`` that can be evaluated separately.
     """
 
     label: str = "intended"
@@ -147,7 +146,7 @@ class Protocol:
 
     Attributes:
         definition: what it does, one sentence.
-        folds: speakers of each fold; empty where the Python module computes the folds.
+        folds: speakers of each fold; empty if the Python module computes the folds.
         without: clips that it leaves out.
     """
 
@@ -164,20 +163,20 @@ class Description:
         title: its name in a sentence.
         summary: one line about it.
         homepage: where it is published.
-        licence: the licence's name, and what it asks for in a phrase.
+        licence: the licence's name, and its conditions in a phrase.
         commercial: whether the licence allows commercial use.
         citation: how to cite it.
         obtain: where to get it and under which licence, a phrase.
         language: BCP 47 tags, separated by blanks.
-        kind: how the emotions came about.
+        kind: how the emotions were elicited.
         people: what its speakers are called, in the plural.
         sample_rate: of the official files, Hz.
         clips: number of official clips.
         speakers: number of speakers.
         labels: every label, in alphabetical order.
-        default_protocol: the protocol where none is named.
+        default_protocol: the protocol that is used by default.
         name: the file's name without extension.
-        files: where its files are and what their names say.
+        files: the location of its files and the meaning of their names.
         attributes: what is known about speakers: attribute -> value -> speakers, separated by
             blanks.
         tables: tables that come with it.
@@ -185,7 +184,7 @@ class Description:
         protocols: published splits, by name.
         faults: known faults of the official files, clip -> what is wrong.
         faults_in: known faults of the official files of one format, by extension.
-        python: module of this package with what a description cannot say; empty if there is none.
+        python: module of this package for what YAML cannot express; empty if there is none.
     """
 
     title: str
@@ -215,7 +214,7 @@ class Description:
 
     @property
     def module(self) -> ModuleType | None:
-        """What a description cannot say, in Python."""
+        """The module named by ``python``."""
         return import_module(f"serlab.corpora.{self.python}") if self.python else None
 
     def computed(self, protocol: str) -> Callable[[pd.DataFrame], list[Parts]]:
@@ -297,6 +296,6 @@ def describe(name: str) -> Description | None:
         name: its name, or the name of a part of it, such as ``crema-d-limit20``.
 
     Returns:
-        The description, or None where the corpus is not a known one.
+        The description, or None if the corpus is not a known one.
     """
     return descriptions().get(_PART.sub("", name))

@@ -1,4 +1,4 @@
-"""The user's own table of clips, CSV or Parquet: which columns mean what, and what each row names."""
+"""The user's own table of clips, CSV or Parquet: the meaning of its columns and rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Listed:
         clips: one row per clip: ``path`` (absolute), ``label``; ``speaker`` and ``sentence`` if the
             table has them.
         rows: each clip's row in the table, without the header, from 1.
-        spans: columns with the part of a file that a clip is, from
+        spans: columns that restrict a clip to a part of a file, from
             :func:`serlab.corpora.spans.span_columns`.
     """
 
@@ -79,7 +79,7 @@ def read_listed(path: Path, columns: Columns) -> Listed:
 
 
 def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[str, str]:
-    """Our name of a column -> the table's name."""
+    """The table's name of each column that serlab uses."""
     chosen: dict[str, str] = {}
     for ours, usual in _USUAL.items():
         asked = getattr(columns, ours)
@@ -96,7 +96,7 @@ def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[s
 
 
 def _name_the_rest(path: Path, table: pd.DataFrame, chosen: Mapping[str, str], spans: Mapping[str, object]) -> None:
-    """Say once which columns are not used."""
+    """Report once which columns are not used."""
     rest = [name for name in table.columns if name not in chosen.values() and name not in spans]
     if not rest:
         return
@@ -120,9 +120,9 @@ def _filled(path: Path, cells: pd.Series, rows: Sequence[int]) -> list[str]:
 
 
 def _located(table: Path, names: Sequence[str]) -> list[str]:
-    r"""Absolute paths of the files that a table names; they must exist, if only as links or pipes.
+    r"""Absolute paths of the files that a table names; they must exist, but may be links or pipes.
 
-    ``~`` is the user's home, and ``\\`` separates folders too unless a file has it in its name.
+    ``~`` is the user's home. ``\\`` also separates folders, unless a file has it in its name.
     """
     found, absent = [], []
     for name in names:

@@ -1,4 +1,4 @@
-"""Where a known corpus is: the folder given, else below ``SERLAB_DATA``, else the user's data folder."""
+"""Find known corpora: in a given folder, below ``SERLAB_DATA``, or in the user's data folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def locate(name: str, data: Path | None, how_to_get: str) -> Path:
     """Find the folder of a known corpus.
 
     Args:
-        name: the corpus's name; a folder with the name in capitals, as a cloned repository has it,
-            is found too.
+        name: the corpus's name; its folder may have the name in capitals, like a cloned repository.
         data: the corpus's own folder; if it is given, no other place is searched.
         how_to_get: a phrase for the error: where the corpus comes from and under which licence.
 
@@ -26,7 +25,7 @@ def locate(name: str, data: Path | None, how_to_get: str) -> Path:
         The folder.
 
     Raises:
-        UserError: it is in none of the places.
+        UserError: it is not in any of these places.
     """
     folders = [data] if data else _places(name)
     for folder in folders:

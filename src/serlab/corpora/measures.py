@@ -1,7 +1,7 @@
-"""What each clip of a corpus sounds like: whether it can be used, its fingerprint, and a few plain measures.
+"""Measures of each clip of a corpus: whether it can be used, its fingerprint, and simple acoustic measures.
 
-One pass over a file decodes it once for all of them. The result is remembered by path and SHA-256, so that an unchanged
-corpus is not decoded again, whether it is screened, audited or searched for duplicates.
+Each file is decoded once for all of them. The results are cached by path and SHA-256, so an
+unchanged corpus is not decoded again for screening, audits or the search for duplicates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
 
 MISSING = "missing"
-"""Fault of a clip that is in the official list and not in this copy of the corpus."""
+"""Fault of a clip in the official list that this copy of the corpus lacks."""
 
 _VERSION = 3
 _KIND = "measures"
@@ -31,7 +31,7 @@ _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
 _FLOOR_SHARE = 0.05
 _LOWEST_DB = -120.0
-# A clipped wave stays at its highest value; a clean one touches it once in a while.
+# A clipped waveform stays at its maximum; a clean one only touches it.
 _CLIPPED_PEAK, _CLIPPED_RUN = 0.98, 3
 
 
@@ -40,11 +40,12 @@ class ClipMeasures:
     """Measures of one clip.
 
     Attributes:
-        fault: why the clip cannot be used, as :class:`serlab.audio.AudioError` says; empty if it can.
+        fault: why the clip cannot be used, as :class:`serlab.audio.AudioError` says; empty if it
+            can.
         print: its fingerprint, as text.
         level: root mean square in dB of full scale.
-        floor: level of its quietest twentieth, in dB of full scale.
-        leading: seconds before the first sound within 40 dB of the loudest.
+        floor: level of its quietest 5 %, in dB of full scale.
+        leading: seconds before the first frame within 40 dB of the loudest one.
         clipped: share of samples that stay at full scale for three or more.
     """
 
@@ -62,7 +63,7 @@ class ClipMeasures:
 
 
 def measure(corpus: Corpus, *, only: pd.Series | None = None) -> pd.Series:
-    """Measure every clip of a corpus that is not remembered.
+    """Measure every clip of a corpus; results are cached.
 
     Args:
         corpus: the corpus.
@@ -75,7 +76,7 @@ def measure(corpus: Corpus, *, only: pd.Series | None = None) -> pd.Series:
     table = corpus.clips if only is None else corpus.clips[only]
     known = recall(_KIND, home)
     clips = list(zip(table["path"], table["sha256"], strict=True))
-    # What could not be read may be mended without another hash: a permission, a mount.
+    # A file that could not be read may have been fixed without a new hash, e.g. its permissions.
     fresh = [(path, sha) for path, sha in clips if path and known.get(path, [])[:2] != [_VERSION, sha]]
     found = in_threads(lambda clip: _measure(Path(clip[0])), fresh, f"listening to {corpus.name}") if fresh else []
     measured = {path: asdict(each) for (path, _), each in zip(fresh, found, strict=True)}

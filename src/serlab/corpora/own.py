@@ -37,7 +37,7 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         clip; screening finds those that cannot be used.
 
     Raises:
-        UserError: the folder or table lacks something, or names files that do not exist.
+        UserError: the folder or table is incomplete, or names files that do not exist.
     """
     if not _is_utf8(str(path.absolute())):
         raise UserError(f"the path {str(path)!a} is not UTF-8; rename its folders or files.")
@@ -145,7 +145,7 @@ def _lost(clips: pd.DataFrame, excluded: list[Exclusion]) -> dict[str, str]:
     lost: dict[str, str] = {}
     for entry in excluded:
         label, inside, _ = entry.clip.partition("/")
-        # A file beside the label folders is not a label, unless it stands for a missing folder.
+        # A file beside the label folders is not a label, unless it replaces a missing folder.
         if not inside and Path(entry.path).is_file():
             if not label.endswith(".dvc"):
                 continue

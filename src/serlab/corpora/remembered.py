@@ -1,9 +1,10 @@
-"""Findings about files, kept in the cache folder from one process to the next.
+"""Findings about files, kept in the cache folder between processes.
 
-All findings of one kind about the files below one folder are one file: a line with kind, format, decoder and the
-SHA-256 of the rest, then JSON, path -> finding. A file with another first line is damaged or of another version and is
-ignored. Each write replaces the whole file. If two processes write, the later one wins, and the findings of the other
-are computed again. The caller compares a finding with the current file.
+All findings of one kind about the files below one folder are stored in one file: a line with kind,
+format, decoder and the SHA-256 of the rest, then JSON, path -> finding. A file with another first
+line is ignored, because it is damaged or from another version. Each write replaces the whole file.
+If two processes write, the later one wins, and the findings of the other are computed again. The
+caller compares a finding with the current file.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from serlab.core.files import cache_folder, writing
 from serlab.core.progress import say
 
 _FORMAT = 2
-_anew: ContextVar[bool] = ContextVar("anew", default=False)
+_ignored: ContextVar[bool] = ContextVar("ignored", default=False)
 
 
 @contextmanager
-def anew() -> Iterator[None]:
+def ignored() -> Iterator[None]:
     """Recall nothing within the block; new findings are still remembered."""
-    token = _anew.set(True)
+    token = _ignored.set(True)
     try:
         yield
     finally:
-        _anew.reset(token)
+        _ignored.reset(token)
 
 
 def home_of(paths: Iterable[str]) -> str:
-    """The common folder of all files (absolute paths); empty texts, which stand for no file, do not count."""
-    # As text, because pathlib objects would cost more than recalling the findings.
+    """The common folder of all files (absolute paths); empty strings (no file) are ignored."""
+    # Text, because creating pathlib objects would take longer than reading the findings.
     folders = {path.rpartition(os.sep)[0] or os.sep for path in paths if path}
     return os.path.commonpath(folders) if folders else ""
 
@@ -51,9 +52,9 @@ def recall(kind: str, home: str) -> dict[str, Any]:
         home: the folder, from :func:`home_of`.
 
     Returns:
-        path -> finding; empty if there is no file, or it cannot be trusted.
+        path -> finding; empty if there is no file, or if it is damaged.
     """
-    if _anew.get():
+    if _ignored.get():
         return {}
     try:
         head, _, body = _file(kind, home).read_bytes().partition(b"\n")
@@ -70,9 +71,9 @@ def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
     """Write findings about files below a folder, except for files that are gone. A failing disk costs only a message.
 
     Args:
-        kind: which finding.
+        kind: kind of finding.
         home: the folder, from :func:`home_of`.
-        findings: path -> finding, as plain JSON data; :func:`recall` returns these from now on.
+        findings: path -> finding, as plain JSON data; :func:`recall` returns them from now on.
     """
     there = {path: finding for path, finding in findings.items() if _is_there(path)}
     body = json.dumps(there, separators=(",", ":"), allow_nan=False).encode()

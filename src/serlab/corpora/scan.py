@@ -1,6 +1,6 @@
 """Length, sample rate and hash of a corpus's files, read in threads with a progress bar.
 
-They are read once and remembered. A file with the same path, size and times of change is not opened again.
+The results are cached. A file with the same path, size and times of change is not opened again.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from serlab.core.progress import bar
 from serlab.corpora.remembered import home_of, recall, remember
 
 _MOST_THREADS = 8
-# Handing over one file at a time costs more than reading it.
+# Passing single files to threads takes longer than reading them.
 _AT_ONCE = 16
-# A file written twice within a tick of its file system's clock, up to 2 s on FAT, has one time of change.
+# Two writes within a tick of the file system's clock (up to 2 s on FAT) have the same time of
+# change.
 _SETTLED_AFTER_NS = 2_000_000_000
 _NOTHING = (float("nan"), 0, "")
 
@@ -34,7 +35,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
     """Apply ``function`` to each item in threads, with a progress bar.
 
     Args:
-        function: should spend its time outside the interpreter lock, as reading and decoding do.
+        function: should release the interpreter lock most of the time, as reading and decoding do.
         items: its arguments.
         title: of the progress bar.
 
@@ -55,15 +56,15 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
 
 
 def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
-    """Read header and hash of each file, unless they are remembered.
+    """Read header and hash of each file, unless they are cached.
 
     Args:
-        paths: absolute paths; an empty text stands for a clip without a file.
+        paths: absolute paths; empty for a clip without a file.
         title: of the progress bar.
 
     Returns:
-        One row per path, in order: ``duration`` (seconds, NaN if unreadable), ``sample_rate`` (Hz, 0 if unreadable),
-        ``sha256`` (empty if there is no file to hash).
+        One row per path, in order: ``duration`` (seconds, NaN if unreadable), ``sample_rate`` (Hz,
+        0 if unreadable), ``sha256`` (empty if there is no file to hash).
     """
     home = home_of(paths)
     known = recall("scan", home)
@@ -76,7 +77,7 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
     for place, row in zip(unknown, found, strict=True):
         rows[place] = row
         state = states[place]
-        # A file that could not be read is tried again: the reason may be temporary.
+        # Files that could not be read are tried again, because the reason may be temporary.
         if row[1] and max(state[1:]) < settled:
             fresh[paths[place]] = [*state, *row]
     if fresh:

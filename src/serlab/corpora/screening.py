@@ -1,6 +1,6 @@
-"""Which clips cannot be used, found before any training; every failure has a reason.
+"""Find clips that cannot be used, with a reason for each, before any training.
 
-A sound clip is remembered by path and SHA-256. One that failed is decoded again.
+Clips that can be used are cached by path and SHA-256; the others are decoded again.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from serlab.corpora.measures import measure
 from serlab.corpora.remembered import home_of, recall, remember
 
 MAX_SHARE = 0.05
-"""Share of a corpus that may be unusable before work on it is stopped."""
+"""Maximum share of a corpus that may be unusable."""
 
 _KIND = "screening"
 
 
 def screen(corpus: Corpus) -> list[Exclusion]:
-    """List the clips that cannot be used; those not remembered as sound are decoded and measured.
+    """List the clips that cannot be used; clips that are not cached as usable are decoded and measured.
 
     Args:
         corpus: the corpus.
 
     Returns:
-        One exclusion per unusable clip, in order of clip. Its reason is a phrase such as ``"missing"`` or ``"silent"``.
+        One exclusion per unusable clip, in order of clip. Its reason is a phrase such as
+        ``"missing"`` or ``"silent"``.
     """
     table = corpus.clips
     home = home_of(table["path"])
-    # Kept apart from the measures, whose fingerprints make them a thousand times larger.
+    # Stored separately from the measures, whose fingerprints make them a thousand times larger.
     known = recall(_KIND, home)
     path_of = dict(zip(table["clip"], table["path"], strict=True))
     unknown = table["path"].map(known) != table["sha256"]
@@ -67,7 +68,7 @@ def check_labels(corpus: Corpus, exclusions: Sequence[Exclusion]) -> None:
 
 
 def check_labels_at_sight(corpus: Corpus) -> None:
-    """Stop if a label would be lost, as far as headers show it, before every clip is decoded.
+    """Stop if a label would be lost according to the headers, before every clip is decoded.
 
     Raises:
         UserError: as in :func:`check_labels`.

@@ -1,7 +1,7 @@
-"""Columns of a table with the part of a recording that a row is about.
+"""Columns of a table that restrict a row to a part of a recording.
 
-A clip is a whole file here. A table whose rows are parts of files (one long recording, many turns)
-would otherwise be read as many clips with the same sound.
+In serlab, a clip is a whole file. A table whose rows are parts of files (one long recording, many
+turns) would otherwise be read as many clips with the same audio.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNIT = r"(?:time|timestamp|s|sec|secs|second|seconds|ms|msec|millis|millisecond
 _STARTS = re.compile(rf"{_AROUND}(?:start|begin|beginning|onset|offset|from){_UNIT}|[tx]min")
 _ENDS = re.compile(rf"{_AROUND}(?:end|stop|finish|to){_UNIT}|[tx]max")
 _DURATIONS = re.compile(rf"{_AROUND}(?:duration|dur){_UNIT}")
-# Without a start beside it, the length of a text or a number of bytes.
+# Without a start column, these may be the length of a text or a number of bytes.
 _LENGTHS = re.compile(rf"{_AROUND}(?:length|len){_UNIT}|(?:n|num|numberof)(?:samples|frames)")
 _SLACK_SECONDS, _SLACK_SHARE = 0.1, 0.02
 
@@ -75,7 +75,7 @@ def check_spans(source: object, spans: dict[str, NDArray[np.float64]], clips: pd
 
 
 def _whole(name: str, values: NDArray[np.float64], clips: pd.DataFrame) -> bool:
-    """Whether a column only gives the start 0, or the length of each file, in one unit throughout."""
+    """Whether a column only contains the start 0, or the length of each file, in a single unit."""
     given = ~np.isnan(values)
     if not np.any(values[given]):
         return bool(_STARTS.fullmatch(_bare(name)))

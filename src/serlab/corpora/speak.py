@@ -1,9 +1,9 @@
-"""A separate process that speaks: ``python -m serlab.corpora.speak``, espeak-ng behind a pipe.
+"""Speech synthesis in a separate process: ``python -m serlab.corpora.speak``, espeak-ng behind a pipe.
 
 espeak-ng is GPL-3.0 (the extra ``demo`` installs it as ``espeakng-loader``). It is loaded only
 here, so serlab's own process never loads the library. Requests come on standard input, one JSON
-object per line, the fields of :class:`Request`. For each, standard output has the number of bytes
-as text and a line feed, then the speech: 16-bit little-endian mono PCM at :data:`SAMPLE_RATE`.
+object per line, the fields of :class:`Request`. For each request, standard output has the number of
+bytes as text, a line feed, and the speech: 16-bit little-endian mono PCM at :data:`SAMPLE_RATE`.
 Reference: espeak-ng's ``speak_lib.h``, version 1.52.
 """
 
@@ -55,7 +55,8 @@ class _Engine:
 
         data = Path(espeakng_loader.get_data_path())
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        # espeak-ng has 160 characters for its data folder's path; a relative one always fits.
+        # espeak-ng limits the path of its data folder to 160 characters; a relative path always
+        # fits.
         os.chdir(data.parent)
         rate = self._library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, data.name.encode(), _INITIALIZE_DONT_EXIT)
         if rate != SAMPLE_RATE:
@@ -81,7 +82,7 @@ class _Engine:
         for parameter, value in ((_RATE, request.rate), (_PITCH, request.pitch), (_RANGE, request.range)):
             library.espeak_SetParameter(parameter, value, 0)
         self._chunks.clear()
-        # Breathy voices contain noise: espeak-ng's own, which it seeds by the time, or the C
+        # Breathy voices contain noise, either espeak-ng's own, seeded by the time, or the C
         # library's.
         library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._system.srand(1)
@@ -93,7 +94,7 @@ class _Engine:
 
 
 def serve(requests: Iterable[str], out: IO[bytes]) -> None:
-    """Answer every request line on ``out``; a blank line is skipped."""
+    """Answer every request line on ``out``; skip blank lines."""
     engine = _Engine()
     for line in requests:
         if line.strip():

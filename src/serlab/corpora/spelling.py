@@ -1,4 +1,4 @@
-"""Names of labels and speakers: spellings that mean the same, and labels that are people."""
+"""Names of labels and speakers: equivalent spellings, and labels that look like names of people."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _GIVEN_NAMES = frozenset(
 
 
 def plain(name: str) -> str:
-    r"""A name as it is displayed: composed Unicode, single spaces, nothing invisible, no ``.0`` after a number.
+    r"""Normalise a name: composed Unicode, single spaces, no invisible characters, no ``.0`` after a number.
 
     >>> plain(" very\u00a0 sad "), plain("1.0")
     ('very sad', '1')
@@ -58,7 +58,7 @@ def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:
         names: one per clip.
 
     Returns:
-        The names, and a phrase for each one that replaces others.
+        The names, and a phrase for each name that replaces others.
 
     >>> joined(["sad", "sad", "sad\u200a"])
     (['sad', 'sad', 'sad'], ["'sad' replaces 'sad\\u200a' (1 clip)"])
@@ -90,7 +90,7 @@ def nearly_same(names: Iterable[str]) -> list[list[str]]:
 
 
 def difference(group: Sequence[str]) -> str:
-    """In what the names of a group of :func:`nearly_same` differ.
+    """Describe how the names of a group of :func:`nearly_same` differ.
 
     >>> difference(["Sad", "sad"]), difference(["01", "1"])
     ('capitals', 'capitals, marks between words or leading zeros')
@@ -132,7 +132,7 @@ def _is_given_name(label: str) -> bool:
 def _is_emotion(label: str) -> bool:
     bare = "".join(c for c in unicodedata.normalize("NFKD", label.lower()) if not unicodedata.combining(c))
     words = [word for word in re.split(r"[^a-z]+", bare) if word]
-    # A short code, such as HA, may be the first letters of an emotion too.
+    # A short code, such as HA, may also abbreviate an emotion.
     return any(
         word.startswith(_EMOTIONS) or (1 < len(word) <= 3 and any(each.startswith(word) for each in _EMOTIONS))
         for word in words

@@ -1,12 +1,12 @@
-"""The synthetic corpus: 24 voices say 12 sentences in 6 emotions, 1,728 clips made on the spot.
+"""The synthetic corpus: 24 voices, 12 sentences and 6 emotions, 1,728 clips, generated locally.
 
-It runs all of serlab in minutes without any recordings; no figure from it says anything about
+With it, all of serlab runs in minutes without recordings. Its figures do not tell anything about
 people. espeak-ng (GPL-3.0; the extra ``demo`` installs it as ``espeakng-loader``) speaks in a
-separate process, :mod:`serlab.corpora.speak`; its speech is then coloured here. An emotion is a set
-of shifts, loosely those of actors (Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614): pitch,
-pitch range, tempo, spectral tilt, breathiness, vocal tract length (a smile shortens it) and
-loudness. Every voice and every clip adds its own jitter, and every clip has its own recording level
-and noise, so no single cue separates the emotions.
+separate process, :mod:`serlab.corpora.speak`; this module then modifies the speech. An emotion is a
+set of shifts, loosely those of actors (Banse and Scherer 1996, doi:10.1037/0022-3514.70.3.614):
+pitch, pitch range, tempo, spectral tilt, breathiness, vocal tract length (a smile shortens it) and
+loudness. Each voice and clip adds jitter, and each clip has its own recording level and noise, so
+no single cue separates the emotions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from serlab.corpora.speak import SAMPLE_RATE as SPOKEN_RATE
 from serlab.corpora.speak import Request
 
 VERSION = "2"
-"""Part of the cache folder's name and of every clip's random seed; raise it when the sound changes."""
+"""Part of the cache folder's name and of every clip's random seed; raise it if the audio changes."""
 
 SAMPLE_RATE = 16000
 
@@ -114,7 +114,7 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class _Plan:
-    """One clip: what to say and how to colour it."""
+    """One clip: what to say and how to modify the speech."""
 
     clip: str
     speaker: str
@@ -128,7 +128,7 @@ class _Plan:
 
 
 def load(description: Description, folder: Path | None = None) -> Corpus:
-    """Load the synthetic corpus; make it first if it is not there or not complete.
+    """Load the synthetic corpus; generate it first if it is missing or incomplete.
 
     Args:
         description: of the corpus.
@@ -226,7 +226,7 @@ def _plan(number: int, sentence: int, label: str) -> _Plan:
     shift += _random(speaker).normal(size=_VOICE_JITTER.shape) * _VOICE_JITTER
     pitch, span, tempo, tilt, breath, tract, loudness = (float(value) for value in shift)
     tract_factor = own_tract * 2.0**tract
-    # Faster playback raises formants, pitch and tempo alike; pitch and tempo are corrected here.
+    # Faster playback raises formants, pitch and tempo equally; pitch and tempo are corrected here.
     semitones = own_pitch + pitch - 12.0 * np.log2(tract_factor)
     request = Request(
         text=SENTENCES[sentence],
@@ -260,7 +260,7 @@ def _spoken(requests: Sequence[Request]) -> Iterator[NDArray[np.float32]]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         _send(process, lines[0])
-        # One request ahead: espeak-ng speaks the next clip while this one is coloured and written.
+        # One request ahead: espeak-ng speaks the next clip while this one is modified and written.
         for following in [*lines[1:], b""]:
             _send(process, following)
             yield _receive(process)
@@ -288,7 +288,7 @@ def _receive(process: subprocess.Popen[bytes]) -> NDArray[np.float32]:
 
 
 def _coloured(plan: _Plan, speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colour espeak-ng's speech as planned, and add noise.
+    """Modify espeak-ng's speech as planned, and add noise.
 
     Args:
         plan: the clip's plan.

@@ -10,13 +10,13 @@ from serlab.core import Exclusion
 from serlab.corpora import load_corpus
 from serlab.corpora.described import find_files, find_folder, official_clips
 from serlab.corpora.measures import MISSING
-from serlab.corpora.remembered import anew
+from serlab.corpora.remembered import ignored
 from serlab.corpora.screening import screen
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a copy of a corpus.
+    """Result of the check of a copy of a corpus.
 
     Attributes:
         corpus: its name.
@@ -46,9 +46,9 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing, corrupt or left out, and all files or none are the official ones.
+        """Whether nothing is missing, corrupt or left out, and either all or no files are the official ones.
 
-        A copy with some official files is suspect: the others were changed.
+        A copy in which only some files are official is suspect, because the others were changed.
         """
         mixed = 0 < len(self.differing) < self.present
         return not (self.missing or self.corrupt or self.left_out or mixed)
@@ -59,10 +59,10 @@ class Verification:
 
 
 def verify(corpus_name: str, data: Path | None = None) -> Verification:
-    """Hash, compare and decode every file of a corpus, remembered or not.
+    """Hash, compare and decode every file of a corpus, without the cache.
 
     Args:
-        corpus_name: a name or path as :func:`serlab.corpora.load_corpus` takes it.
+        corpus_name: a name or path, as for :func:`serlab.corpora.load_corpus`.
         data: the folder of a known corpus.
 
     Returns:
@@ -71,7 +71,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     Raises:
         UserError: the corpus is not found or cannot be loaded.
     """
-    with anew():
+    with ignored():
         corpus = load_corpus(corpus_name, data=data)
         unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
     faulty = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]

@@ -20,7 +20,7 @@ clip a speaker, and one confidence a bin, it is Kumar's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ class Decomposition:
     remainder: float
 
 
+Shown = Literal["overconfident", "underconfident", "miscalibrated", "not shown"]
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How far probabilities match frequencies.
@@ -72,6 +75,9 @@ class Calibration:
         nll: negative log-likelihood in nats.
         bins: number of bins of ``ece`` and ``rms_error``.
         clips: number of clips.
+        shown: the one statement of both: the direction that the interval of ``overconfidence`` shows;
+            ``miscalibrated`` if only that of ``rms_error`` lies above 0 (too sure in some bins, not
+            sure enough in others); else ``not shown``. None without intervals.
         reliability: points of the reliability diagram, from the least sure bin to the surest. Each
             interval is that of its bin alone: a calibrated model has about one of 15 bins outside.
     """
@@ -84,6 +90,7 @@ class Calibration:
     nll: Interval
     bins: int
     clips: int
+    shown: Shown | None
     reliability: tuple[ReliabilityPoint, ...]
 
 
@@ -241,8 +248,9 @@ def judge_calibration(
         lambda weights: _rms(weights @ sums, weights @ clips, 2 * noise),
         speakers,
     )
+    over = mean(gap)
     return Calibration(
-        overconfidence=mean(gap),
+        overconfidence=over,
         ece=_ece(gap, index),
         rms_error=rms,
         brier=mean(_brier_of_clips(probabilities, truth)),
@@ -250,8 +258,19 @@ def judge_calibration(
         nll=mean(_nll_of_clips(probabilities, truth)),
         bins=clips.shape[1],
         clips=len(truth),
+        shown=_shown(over, rms),
         reliability=_reliability(probabilities, truth, speaker, bins, resampling),
     )
+
+
+def _shown(overconfidence: Interval, rms: Interval) -> Shown | None:
+    if overconfidence.low is None or overconfidence.high is None or rms.low is None:
+        return None
+    if overconfidence.low > 0:
+        return "overconfident"
+    if overconfidence.high < 0:
+        return "underconfident"
+    return "miscalibrated" if rms.low > 0 else "not shown"
 
 
 def _reliability(

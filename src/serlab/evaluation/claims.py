@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from serlab.evaluation.calibration import Calibration
+from serlab.evaluation.confidence import SetLevel
+from serlab.evaluation.metrics import PERCENT
 from serlab.evaluation.paired import PairedComparison
+from serlab.evaluation.sentences import TwoWay
 
 SEEDS_FOR_RECIPES = 3
 """From this many seeds on, a finding speaks of recipes; below, of the trained models at hand."""
@@ -82,6 +86,49 @@ def alone_clause(pair: PairedComparison, first: str, second: str) -> str:
 
 def _lost(family: int) -> str:
     return f"not after Holm over {family} pairs"
+
+
+def calibration_text(found: Calibration) -> str:
+    """Whether an error of calibration is shown, and which: one statement from all intervals."""
+    over, rms = found.overconfidence, found.rms_error
+    if over.low is None or over.high is None or rms.low is None or rms.high is None:
+        direction = "overconfident" if over.value >= 0 else "underconfident"
+        return f"{direction} by {PERCENT(abs(over.value))} points (no interval: {over.reason})"
+    if found.shown in ("overconfident", "underconfident"):
+        low, high = sorted(map(abs, (over.low, over.high)))
+        return f"{found.shown} by {PERCENT(abs(over.value))} points (95 % interval {PERCENT(low)} to {PERCENT(high)})"
+    interval = (
+        f"debiased RMS error {PERCENT(rms.value)} points, 95 % interval {PERCENT(rms.low)} to {PERCENT(rms.high)}"
+    )
+    if found.shown == "miscalibrated":
+        return f"miscalibrated: overconfident in some bins, underconfident in others ({interval})"
+    return f"no error of calibration is shown ({interval})"
+
+
+def sets_text(entry: SetLevel) -> str:
+    """That few dev speakers make sets larger than asked for, as a clause; empty if they are enough."""
+    if entry.expected is None or entry.dev_speakers is None or entry.dev_speakers >= entry.enough_speakers:
+        return ""
+    dev = "1 dev speaker" if entry.dev_speakers == 1 else f"{entry.dev_speakers} dev speakers"
+    return (
+        f"with {dev} the rule has to aim at {PERCENT(entry.expected)} %, and comes within 5 points of what is asked "
+        f"from {entry.enough_speakers} on"
+    )
+
+
+def sentences_text(found: TwoWay, people: str = "speakers") -> str:
+    """What other sentences would change, beside the standard error over speakers."""
+    both, alone = (f"{100 * error:.2f}" for error in (found.error, found.speaker_error))
+    return (
+        f"over other {people} and other sentences than these {found.sentences}, UAR has a standard error of {both} "
+        f"points ({alone} over {people} alone; 95 % interval {PERCENT(found.low)} to {PERCENT(found.high)})"
+    )
+
+
+def ties_text(ties: int) -> str:
+    """How many predictions rest on the order of labels."""
+    predictions = "1 prediction is a tie" if ties == 1 else f"{ties:,} predictions are ties"
+    return f"{predictions} of the highest score, given to the first of its labels: they say nothing"
 
 
 def needed_text(pair: PairedComparison) -> str:

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 
 from serlab.evaluation.abstention import Abstention, judge_abstention
 from serlab.evaluation.calibration import Calibration, at_temperature, fit_temperature, judge_calibration
-from serlab.evaluation.conformal import LEVELS, Coverage, fewest_speakers, judge_sets, nonconformity, sets, threshold
+from serlab.evaluation.conformal import (
+    LEVELS,
+    Coverage,
+    enough_speakers,
+    expected_coverage,
+    fewest_speakers,
+    judge_sets,
+    nonconformity,
+    sets,
+    threshold,
+)
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.resampling import Resampling
 from serlab.tables.predictions import PREFIX
@@ -72,6 +82,9 @@ class SetLevel:
     Attributes:
         level: share of clips to cover.
         fewest_speakers: dev speakers that the level needs.
+        dev_speakers: fewest dev speakers of a model that attains the level; None if none does.
+        expected: coverage of new speakers to be expected with so few, None likewise.
+        enough_speakers: dev speakers from which on that is within 5 points of the level.
         speakers: sets from thresholds that give every dev speaker the same weight, None if not
             attainable.
         clips: sets from thresholds of pooled dev clips.
@@ -79,6 +92,9 @@ class SetLevel:
 
     level: float
     fewest_speakers: int
+    dev_speakers: int | None
+    expected: float | None
+    enough_speakers: int
     speakers: FoldCoverage | None
     clips: FoldCoverage | None
 
@@ -189,14 +205,22 @@ def _sets(
         }
         return _coverage(table, thresholds, probabilities, resampling)
 
+    def dev_speakers(level: float) -> int | None:
+        numbers = [int(who.max()) + 1 for _, who in scores.values()] if resampling.known else []
+        return min((number for number in numbers if number >= fewest_speakers(level)), default=None)
+
     return tuple(
         SetLevel(
             level,
             fewest_speakers(level),
+            dev_speakers=fewest,
+            expected=None if fewest is None else expected_coverage(level, fewest),
+            enough_speakers=enough_speakers(level),
             speakers=covered(level, by_speaker=True) if resampling.known else None,
             clips=covered(level, by_speaker=False),
         )
         for level in LEVELS
+        for fewest in (dev_speakers(level),)
     )
 
 

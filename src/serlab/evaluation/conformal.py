@@ -32,6 +32,9 @@ from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
 LEVELS = (0.80, 0.90, 0.95)
 
+NEAR = 0.05
+"""Sets are worth their name if they are expected to cover no more than this above what is asked."""
+
 _ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
@@ -80,6 +83,26 @@ def fewest_speakers(level: float) -> int:
     [4, 9, 19]
     """
     return int(np.ceil(level / (1 - level) - _ROUNDING))
+
+
+def expected_coverage(level: float, speakers: int) -> float:
+    """The coverage of new speakers to be expected: the share of dev clips that HCP's threshold lets in.
+
+    With K speakers weighted alike it is level (K + 1) / K, far above the level for few of them.
+
+    >>> [round(expected_coverage(0.8, speakers), 2) for speakers in (4, 9, 16, 40)]
+    [1.0, 0.89, 0.85, 0.82]
+    """
+    return min(1.0, level * (speakers + 1) / speakers)
+
+
+def enough_speakers(level: float) -> int:
+    """The fewest dev speakers whose expected coverage is within 5 points of the level.
+
+    >>> [enough_speakers(level) for level in LEVELS]
+    [16, 18, 19]
+    """
+    return max(fewest_speakers(level), int(np.ceil(level / NEAR - _ROUNDING)))
 
 
 def threshold(scores: Floats, speaker: Places | None, level: float) -> float | None:

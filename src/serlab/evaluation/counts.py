@@ -116,6 +116,14 @@ def predicted_of(table: pd.DataFrame) -> NDArray[np.object_]:
     return predicted
 
 
+def ties_of(table: pd.DataFrame) -> int:
+    """Rows whose highest logit is that of several labels; their prediction is the first of these by column."""
+    if not labels_of(table):
+        return 0
+    logits = logits_of(table)
+    return int(((logits == logits.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
+
+
 def count_by_speaker(table: pd.DataFrame, labels: Sequence[str]) -> SpeakerCounts:
     """Count a prediction table's right and wrong answers.
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.evaluation.counts import SpeakerCounts
-from serlab.evaluation.metrics import UAR, Metric, whole_matrices
+from serlab.evaluation.metrics import UAR, Metric
 
 _STEP = 1e-2  # clips; scores are smooth on the scale of one clip
 
@@ -46,8 +46,8 @@ def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[
         metric: the score.
 
     Returns:
-        Shape (speakers, K), means over seeds; for a metric with statistics of its own, shape
-        (speakers, 1). All of them sum to zero, and so does each label's column if the metric
+        Shape (speakers, K), means over seeds; for a metric whose statistics have no row per label,
+        shape (speakers, 1). All of them sum to zero, and so does each label's column if the metric
         averages over labels.
     """
     parts = []
@@ -57,7 +57,7 @@ def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[
         by_label = np.einsum("s...j,sc...j->c...", slopes, statistics) / len(term.seeds)
         parts.append(by_label.reshape(len(term.speakers), -1))
     signed: NDArray[np.float64] = parts[0] if len(parts) == 1 else parts[0] - parts[1]
-    return signed if metric.statistics is whole_matrices else signed.sum(axis=1, keepdims=True)
+    return signed
 
 
 def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> StandardError | None:
@@ -72,7 +72,8 @@ def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> Stan
         clips).
     """
     influence = influences(terms, metric)
-    clips = terms[0].by_speaker[0].sum(axis=-1).astype(np.float64)
+    statistics = terms[0].of_speakers(metric) if influence.shape[1] > 1 else terms[0].by_speaker
+    clips = statistics[0].sum(axis=-1).astype(np.float64)
     if metric.average == "clips" or influence.shape[1] == 1:
         influence, clips = influence.sum(axis=1, keepdims=True), clips.sum(axis=1, keepdims=True)
     total = clips.sum(axis=0)

@@ -17,10 +17,11 @@ from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import LEAST_SHARED, SpeakerCounts, comparable_rows, count_by_speaker
+from serlab.evaluation.counts import LEAST_SHARED, SpeakerCounts, comparable_rows, count_by_speaker, ties_of
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.paired import PairedComparison, as_family, compare
+from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.trust import Trust, trust
@@ -64,6 +65,8 @@ class Evaluation:
             training again out.
         uneven_clips: clips left out because not every seed judged them.
         scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
+        ties: predictions whose highest score is that of several labels.
+        cautions: what makes intervals less dependable, see :mod:`serlab.evaluation.population`.
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
@@ -84,6 +87,8 @@ class Evaluation:
     seeds_comparable: bool
     uneven_clips: int
     scope: Scope
+    ties: int
+    cautions: tuple[Caution, ...]
     scores: dict[str, Interval]
     per_class: tuple[LabelScores, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -188,6 +193,8 @@ def evaluate(
         seeds_comparable=counts.seeds_comparable,
         uneven_clips=uneven,
         scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
+        ties=ties_of(rows),
+        cautions=cautions(counts) if judged.speakers_known else (),
         scores=scores,
         per_class=per_class(counts.by_seed, rows, known),
         confusion=summed_confusion(counts),

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from serlab.core.progress import clock
 from serlab.evaluation.calibration import Calibration
-from serlab.evaluation.claims import alone_clause, needed_text, scope_text
+from serlab.evaluation.claims import (
+    alone_clause,
+    calibration_text,
+    needed_text,
+    scope_text,
+    sentences_text,
+    sets_text,
+    ties_text,
+)
 from serlab.evaluation.confidence import SetLevel
+from serlab.evaluation.diarization import DiarizationEvaluation
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS, PERCENT, Format
 from serlab.evaluation.resampling import Interval
 from serlab.evaluation.trust import Trust
+
+_TITLES = max(len(metric.title) for metric in METRICS.values()) + 1
 
 
 def evaluation_lines(result: Evaluation) -> list[str]:
@@ -21,14 +33,17 @@ def evaluation_lines(result: Evaluation) -> list[str]:
     lines = [f"{result.clips} clips{of}, {_speakers(result.speakers)}"]
     for key, metric in METRICS.items():
         score, form = result.scores[key], metric.format
-        lines.append(f"{metric.title:<9}{form(score.value):>6} {form.unit:<1}   {_interval(score, form)}")
+        lines.append(f"{metric.title:<{_TITLES}}{form(score.value):>6} {form.unit:<1}   {_interval(score, form)}")
     if result.learned is not None:
         lines.append(f"UAR is {'above chance' if result.learned else NOT_SHOWN} ({_percent(result.chance)})")
     lines += _scope_lines(result, result.scores["uar"])
+    lines += [f"caution: {caution.text}" for caution in result.cautions]
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
     for row in result.per_class:
         values = f"{_percent(row.precision):>9} {_percent(row.recall):>7}  {_percent(row.f1):>7}"
         lines.append(f"{row.label:<{width}}  {values}  {row.clips:>6}")
+    if result.ties:
+        lines.append(ties_text(result.ties))
     if result.absent:
         lines.append(f"no clips of {', '.join(result.absent)}: not part of UAR and macro-F1")
     if result.unpredicted:
@@ -49,7 +64,7 @@ def pair_lines(pair: PairEvaluation) -> list[str]:
     lines += _scope_lines(pair, found.differences["uar"])
     for key, metric in METRICS.items():
         difference, form = found.differences[key], metric.format
-        lines.append(f"{metric.title:<9}{form(difference.value, '+'):>6}     {_interval(difference, form)}")
+        lines.append(f"{metric.title:<{_TITLES}}{form(difference.value, '+'):>6}     {_interval(difference, form)}")
     if found.p is None:
         return lines
     margin = f"{100 * found.margin:g} points"
@@ -64,6 +79,17 @@ def pair_lines(pair: PairEvaluation) -> list[str]:
     lines.append(f"{answer}{alone_clause(found, first, second)}; p {found.p:.2g}{holm}")
     lines.append(f"speakers needed to see {margin}: {needed_text(found)}")
     return lines
+
+
+def diarization_lines(found: DiarizationEvaluation) -> list[str]:
+    """Lines about spans of emotion."""
+    errors = found.errors
+    parts = (("missed", errors.missed), ("false alarms", errors.false_alarm), ("confusion", errors.confusion))
+    return [
+        f"EDER {_percent(found.eder.value)} ({_interval(found.eder)})",
+        ", ".join(f"{name} {_percent(seconds / errors.total)}" for name, seconds in parts),
+        f"{len(found.recordings)} recordings, {clock(errors.total)}",
+    ]
 
 
 def _scope_lines(found: Evaluation | PairEvaluation, score: Interval) -> Iterator[str]:
@@ -89,14 +115,13 @@ def _calibration_lines(trust: Trust) -> Iterator[str]:
     calibration, abstention = trust.calibration, trust.abstention
     if calibration is None or abstention is None:
         return
-    over, after = calibration.before.overconfidence, calibration.after
-    surer = "surer" if over.value >= 0 else "less sure"
-    yield f"{surer} than right by {abs(100 * over.value):.1f} points ({_interval(over)})"
+    after = calibration.after
+    yield calibration_text(calibration.before)
     yield f"calibration error: {_error(calibration.before)}"
     if after:
         values = [entry.value for entry in calibration.temperatures or ()]
         spread = f"{min(values):.2f}" if len(values) == 1 else f"{min(values):.2f} to {max(values):.2f}"
-        yield f"with a temperature of {spread}, fitted on dev: {_error(after)}"
+        yield f"with a temperature of {spread}, fitted on dev: {calibration_text(after)}; {_error(after)}"
     else:
         yield f"no temperature and no sets: {calibration.without}"
     for at in abstention.at:
@@ -120,6 +145,8 @@ def _beside_lines(trust: Trust) -> Iterator[str]:
     for entry in trust.tracks or ():
         uar = entry.scores["uar"]
         yield f"UAR on {entry.name}: {_percent(uar.value)} ({_interval(uar)}; {entry.description})"
+    if trust.sentences:
+        yield sentences_text(trust.sentences)
     if soft := trust.soft:
         if macro := soft.macro_f1:
             yield f"against all votes: multi-label macro-F1 {_percent(macro.value)} ({_interval(macro)})"
@@ -139,7 +166,7 @@ def _set_lines(sets: Iterable[SetLevel]) -> Iterator[str]:
             among = f" (only fold {folds}; in the others dev has too few speakers)" if found.unattained else ""
             yield (
                 f"{asked}: {_percent(found.by_speaker.value)} covered ({_interval(found.by_speaker)}), "
-                f"{found.mean_size:.2f} labels per set{among}"
+                f"{found.mean_size:.2f} labels per set{among}" + (f"; {few}" if (few := sets_text(entry)) else "")
             )
         else:
             yield f"{asked}: not attainable with fewer than {entry.fewest_speakers} known speakers in dev"

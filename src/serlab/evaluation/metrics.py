@@ -98,11 +98,28 @@ class Format:
     points: str = "points"
 
     def __call__(self, value: float, sign: str = "") -> str:
-        """The number without its unit; ``sign="+"`` writes a plus before positive numbers."""
-        return f"{self.factor * value:{sign}.{self.digits}f}"
+        """The number without its unit; ``sign="+"`` writes a plus before positive numbers; zero has no sign."""
+        text = f"{self.factor * value:{sign}.{self.digits}f}"
+        return text if text.strip("+-0.") else text.lstrip("+-")
 
 
 PERCENT = Format()
+
+
+def recalls(matrices: Counts) -> Scores:
+    """One speaker's recall of each label, and what is missing to 1, shape (..., K, 2); zeros for a label without clips.
+
+    Summed over speakers, a row's share is the mean recall of the speakers who spoke the label, each
+    of whom counts alike, and its sum the number of them.
+    """
+    known = np.nan_to_num(recall(matrices))
+    spoken = matrices.sum(axis=-1) > 0
+    return np.stack([known, spoken - known], axis=-1)
+
+
+def mean_recall(rows: Counts) -> Scores:
+    """Mean over labels of the first entry's share in sums of :func:`recalls`, shape (...)."""
+    return _mean_over_present(_ratio(rows[..., 0], rows.sum(axis=-1)), rows)
 
 
 def whole_matrices(matrices: Counts) -> Counts:
@@ -133,7 +150,8 @@ class Metric:
             all leading axes.
         range: least and greatest score; intervals and simulated differences stay within it.
         statistics: from one speaker's confusion matrices, shape (..., K, K), to what is summed over
-            speakers before ``score``, shape (..., *S).
+            speakers before ``score``, shape (..., *S). If they have a row per label, the row's sum
+            is the weight that the speaker has in this label: clips, say.
         average: what the score averages over. Few speakers for a label make a mean over ``labels``
             uncertain.
         format: how scores are written.
@@ -160,8 +178,28 @@ class Metric:
 
 UAR = Metric("uar", "UAR", uar)
 WA = Metric("wa", "WA", wa, average="clips")
-METRICS = {metric.key: metric for metric in (UAR, WA, Metric("macro_f1", "macro-F1", macro_f1))}
+MACRO_F1 = Metric("macro_f1", "macro-F1", macro_f1)
+UAR_SPEAKERS = Metric("uar_speakers", "speaker-mean UAR", mean_recall, statistics=recalls)
+METRICS = {metric.key: metric for metric in (UAR, WA, MACRO_F1, UAR_SPEAKERS)}
 """The scores that every comparison shows, by key, in the order that they are shown in."""
+
+
+def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[str, Metric]:
+    """The recall of each label as a metric of its own, by label; ``without`` are labels that have no clips.
+
+    >>> found = recall_metrics(["angry", "sad"])
+    >>> [float(metric.score(np.array([[3, 1], [1, 1]]))) for metric in found.values()]
+    [0.75, 0.5]
+    """
+
+    def of(index: int) -> Callable[[Counts], Scores]:
+        return lambda matrices: _ratio(matrices[..., index, index], matrices[..., index, :].sum(axis=-1))
+
+    return {
+        label: Metric(f"recall of {label}", f"recall of {label}", of(index))
+        for index, label in enumerate(labels)
+        if label not in without
+    }
 
 
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:

@@ -69,6 +69,10 @@ class Track:
         return f"{self.source}; {of} dropped: {parts}"
 
 
+class NoClipsError(UserError):
+    """None of the clips has a label on a track."""
+
+
 def track_names(tracks: Tracks) -> tuple[str, ...]:
     """Names of the tracks besides the corpus's own label, in the order of a report.
 
@@ -94,8 +98,8 @@ def track(corpus_clips: pd.DataFrame, labels: Sequence[str], name: str, tracks: 
         tracks: of the corpus's description.
 
     Raises:
-        UserError: there is no such track, the corpus lacks what it needs, or no clip has a label on
-            it.
+        UserError: there is no such track, or the corpus lacks what it needs.
+        NoClipsError: no clip has a label on it.
 
     >>> from serlab.corpora import describe
     >>> clips = pd.DataFrame({"clip": ["a"], "label": ["sad"]})
@@ -217,7 +221,7 @@ def _track(name: str, source: str, clips: pd.DataFrame, label: NDArray[np.object
     index = pd.Index(clips["clip"], name="clip")
     kept = reason == ""
     if not kept.any():
-        raise UserError(f"no clip has a label on the track {name}.")
+        raise NoClipsError(f"no clip has a label on the track {name}.")
     return Track(
         name=name,
         source=source,

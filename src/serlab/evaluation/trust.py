@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pandas as pd
 
-from serlab.core import UserError
+from serlab.corpora.description import Tracks
 from serlab.evaluation.abstention import Abstention
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.calibration import at_temperature
@@ -29,15 +29,14 @@ from serlab.evaluation.raters import (
     rater_counts,
 )
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
+from serlab.evaluation.sentences import TwoWay, two_way
 from serlab.evaluation.soft import Ceiling, SoftScores, ceiling, soft_scores
-from serlab.evaluation.tracks import on_track, track, track_names, votes_for, votes_of
+from serlab.evaluation.tracks import NoClipsError, on_track, track, track_names, votes_for, votes_of
 from serlab.tables.predictions import labels_of
-
-if TYPE_CHECKING:
-    from serlab.corpora.description import Tracks
 
 ATTRIBUTES = ("sex", "age", "race", "ethnicity")
 _LISTED = 12
+_MOST_LEVELS = 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class BesideRaters(ErrorSimilarity):
 class Trust:
     """How far a model's answers can be trusted; None for what cannot be had.
 
-    The first four need probabilities, the last four the corpus's table.
+    The first four need probabilities, the others the corpus's table.
 
     Attributes:
         calibration: before and after a temperature.
@@ -92,6 +91,7 @@ class Trust:
         groups: scores by attribute of the speakers.
         tracks: scores by other labels of the same clips.
         people: the model beside human raters.
+        sentences: UAR over other speakers and other sentences, if the corpus says who said what.
     """
 
     calibration: Calibrations | None
@@ -101,6 +101,7 @@ class Trust:
     groups: dict[str, Fairness] | None
     tracks: tuple[TrackScores, ...] | None
     people: BesideRaters | None
+    sentences: TwoWay | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def trust(
         counts: the confusion counts of the judged rows.
         clips: the corpus's table, with votes and what it knows of the speakers; None if it is not
             at hand.
-        tracks: other labels of a clip, from the corpus's description.
+        tracks: other labels of a clip, from the corpus's description, if it has one.
     """
     table = replace(table, rows=table.rows.reset_index(drop=True))
     rows, labels, resampling = table.rows, table.labels, table.resampling
@@ -144,8 +145,9 @@ def trust(
         sets=confidence.sets if confidence else None,
         soft=_soft(rows, clips, labels, resampling) if confidence and clips is not None and voted else None,
         groups=None if clips is None or not resampling.known else _groups(counts, clips, resampling),
-        tracks=None if clips is None or tracks is None else _tracks(rows, clips, labels, tracks, resampling),
+        tracks=None if clips is None else _tracks(rows, clips, labels, tracks or Tracks(), resampling),
         people=_beside_raters(rows, counts, clips, resampling) if clips is not None and voted else None,
+        sentences=_sentences(rows, clips, labels) if clips is not None and resampling.known else None,
     )
 
 
@@ -192,19 +194,35 @@ def _groups(counts: SpeakerCounts, clips: pd.DataFrame, resampling: Resampling) 
 def _tracks(
     rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], tracks: Tracks, resampling: Resampling
 ) -> tuple[TrackScores, ...] | None:
-    votes, levels = _voted_on(clips, labels), "level" in clips
+    votes, levels = _voted_on(clips, labels), _levels(clips, tracks)
+    tracks = replace(tracks, levels=levels)
     found = []
     for name in track_names(tracks):
         if not (levels if name.startswith("level") else votes):
             continue
         try:
             chosen = track(clips, labels, name, tracks)
-        except UserError:  # no judged clip has a label on it
+        except NoClipsError:
             continue
         judged = on_track(rows, chosen)
         scores = intervals(count_by_speaker(judged, labels), resampling=resampling)
         found.append(TrackScores(name, chosen.description, int(judged["clip"].nunique()), scores))
     return tuple(found) or None
+
+
+def _sentences(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str]) -> TwoWay | None:
+    if "sentence" not in clips:
+        return None
+    named = clips[clips["sentence"].notna() & (clips["sentence"] != "")]
+    sentence = dict(zip(named["clip"].astype(str), named["sentence"].astype(str), strict=True))
+    return two_way([rows], sentence, labels) if sentence else None
+
+
+def _levels(clips: pd.DataFrame, tracks: Tracks) -> tuple[str, ...]:
+    """Levels to judge alone: those of the description, or all that the clips have if they have none of these."""
+    there = sorted(set(clips["level"].dropna().astype(str)) - {""}) if "level" in clips else []
+    known = tuple(level for level in tracks.levels if level in there)
+    return known or (tuple(there) if 1 < len(there) <= _MOST_LEVELS else ())
 
 
 def _soft(rows: pd.DataFrame, clips: pd.DataFrame, labels: Sequence[str], resampling: Resampling) -> SoftScores:

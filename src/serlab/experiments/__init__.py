@@ -1,1 +1,1 @@
-"""Running many things: a comparison, one run of it, several at once, a model for deployment."""
+"""Experiments: comparisons, their runs, parallel runs, and models for deployment."""

@@ -1,7 +1,8 @@
 """Comparisons: recipes x folds x seeds on one corpus and protocol, resumable run by run.
 
-A run is identified by recipe hash, corpus fingerprint, protocol, fold, seed and precision. The same run is never done
-twice, and another run is never overwritten silently. The ledger lists every evaluation on a test subset.
+A run is identified by recipe hash, corpus fingerprint, protocol, fold, seed and precision. A run is
+never repeated, and a different run is never overwritten silently. The ledger lists every evaluation
+on a test subset.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from serlab.training import processes
 DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
 
 
-# Tables have no truth value, so two comparisons are equal only if they are one.
+# Tables have no truth value, so comparisons are compared by identity.
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The result of a comparison.
@@ -44,9 +45,10 @@ class Comparison:
         report: path of the report's page.
         models: the runs' model folders that were kept.
         exclusions: clips and other entries of the corpus that were left out.
-        done, trained: number of runs that existed already, and of runs done now.
-        scores: a row per recipe and metric, with intervals; see :func:`serlab.experiments.frames.scores_of`.
-        differences: a row per pair of recipes and metric, with intervals and p-values; see
+        done, trained: number of runs that already existed, and of new runs.
+        scores: one row per recipe and metric, with intervals; see
+            :func:`serlab.experiments.frames.scores_of`.
+        differences: one row per pair of recipes and metric, with intervals and p-values; see
             :func:`serlab.experiments.frames.differences_of`.
     """
 
@@ -79,34 +81,36 @@ def compare(
     limit: int | None = None,
     smoke: bool = False,
 ) -> Comparison:
-    """Train every recipe on every fold and seed that is missing, and write the report.
+    """Train every recipe on every missing fold and seed, and write the report.
 
     Args:
         corpus: name of a known corpus, path of a folder or table, or a loaded corpus.
         recipes: names of presets, paths of YAML files, or recipes.
         data: folder of a known corpus.
-        protocol: how to split: name of a protocol, or a CSV file with columns ``clip`` and ``side``;
-            the corpus's default if None.
+        protocol: how to split: name of a protocol, or a CSV file with columns ``clip`` and
+            ``side``; the corpus's default if None.
         folds: numbers of the folds to run; all if empty.
         seeds: seeds of the runs.
         out: results folder.
         dev_only: develop without ever predicting the test subset.
         keep_models: keep each run's model folder.
-        max_excluded: share of clips that may be left out before nothing is run.
+        max_excluded: maximum share of clips that may be left out.
         audio: how the report plays its clips: ``link``, ``embed`` or ``none``.
-        cache: keep features on disk for other folds, seeds and recipes; the results are the same.
-        jobs: how many runs to do at once, each in a process of its own on its share of the cores.
-        limit: most clips per label and speaker; the results lie in ``<out>/<corpus>-limit<N>``.
-        smoke: only check that everything runs: a few clips per label and speaker, one epoch, and the first
-            fold unless ``folds`` says otherwise; the results lie in ``<out>/<corpus>-smoke``.
+        cache: keep features on disk for other folds, seeds and recipes; results do not depend on
+            it.
+        jobs: number of parallel runs, each in its own process with its share of the cores.
+        limit: maximum number of clips per label and speaker; the results are in
+            ``<out>/<corpus>-limit<N>``.
+        smoke: only check that everything runs: a few clips per label and speaker, one epoch, and
+            the first fold unless ``folds`` is given; the results are in ``<out>/<corpus>-smoke``.
 
     Returns:
         Paths of the report and the kept models, and the scores and differences as DataFrames.
 
     Raises:
-        UserError: a name does not exist, or another configuration's results are in the way.
+        UserError: a name does not exist, or the folder has results of another configuration.
         FindingsError: too many clips must be left out, or training diverged.
-        MachineError: weights, disk or network fail, or the system has ended a run's process.
+        MachineError: weights, disk or network fail, or the system ended a run's process.
 
     Example:
         ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).scores``

@@ -1,4 +1,4 @@
-"""What a comparison is made of: what its runs share, and what makes each of them the one it is."""
+"""The context that the runs of a comparison share, and the identity of each run."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ class RunSpec:
 
     @property
     def title(self) -> str:
-        """What messages and progress bars call the run."""
+        """Name of the run in messages and progress bars."""
         return f"{self.recipe.name} fold {self.fold.number} seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """What makes two runs the same.
+    """The identity of a run.
 
     Attributes:
         recipe: hash of the recipe.
         corpus: fingerprint of the corpus.
         protocol: name of the protocol.
-        protocol_version: its version; JSON leaves out version 1.
+        protocol_version: its version; omitted from JSON if 1.
         fold: number of the fold.
         seed: the seed.
-        precision: what the recipe computes in on this machine.
+        precision: of the recipe on this machine.
     """
 
     recipe: str
@@ -91,7 +91,7 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all runs of a comparison share.
+    """The context that all runs of a comparison share.
 
     Attributes:
         corpus: the corpus.
@@ -111,8 +111,8 @@ class RunContext:
 
     @cached_property
     def exclusions(self) -> tuple[Exclusion, ...]:
-        """Clips that cannot be used, as signatures name them. The first use reads every file that is new."""
-        # Signatures and reports travel: they name the file, not the disk it was on.
+        """Clips that cannot be used, as in signatures. The first access reads every new file."""
+        # Signatures and reports are shared, so they contain the file's name, not its path.
         return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(self.corpus))
 
     @property
@@ -122,15 +122,15 @@ class RunContext:
 
     @property
     def results(self) -> Results:
-        """Where the results lie."""
+        """The folder of the results."""
         return Results(self.out, self.corpus.name, self.split.name)
 
     def files(self, spec: RunSpec) -> RunFiles:
-        """Where the results of a run lie."""
+        """The files of a run."""
         return self.results.files(spec.folder, spec.stem)
 
     def identity(self, spec: RunSpec) -> RunIdentity:
-        """What makes this run the same as another."""
+        """The identity of a run."""
         return RunIdentity(
             spec.hash,
             self.corpus.fingerprint,
@@ -142,7 +142,7 @@ class RunContext:
         )
 
     def ledger_entry(self, spec: RunSpec) -> dict[str, Any]:
-        """The line of the ledger that says that this run reads its test subset."""
+        """The ledger entry for this run's use of its test subset."""
         names = {"corpus": self.corpus.name, "fingerprint": self.corpus.fingerprint, "recipe": spec.folder}
         entry = {**self.identity(spec).data(), **names, "hash": spec.hash, "side": "test"}
         return entry | ({"smoke": True} if self.corpus.smoke else {})

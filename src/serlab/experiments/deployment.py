@@ -1,7 +1,7 @@
-"""A model for use: a recipe trained on every speaker of a corpus, and what a comparison says about that recipe.
+"""Models for deployment: a recipe trained on all speakers of a corpus, with the scores of a comparison.
 
-No clip of the corpus can test such a model. A comparison has measured the same recipe on speakers that its models were
-not trained on; the model card quotes that measurement and says that it is of other models.
+Such a model cannot be tested on the corpus. A comparison has measured the same recipe on unseen
+speakers; the model card quotes that measurement and states that it is of other models.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from serlab.training import processes
 
 @dataclass(frozen=True)
 class Quote:
-    """What a comparison says about a recipe, as in the model's signature.
+    """The scores of a recipe in a comparison, as in the model's signature.
 
     Attributes:
         protocol: name of the comparison's protocol.
-        speaker_disjoint: whether its test speakers are unknown to its models; None if unknown.
+        speaker_disjoint: whether its test speakers were unseen in training; None if unknown.
         folds, seeds: names of the folds, and the seeds.
         clips: test clips.
         speakers: test speakers; None if unknown.
@@ -71,11 +71,11 @@ class Quote:
 
 @dataclass(frozen=True)
 class DeployedIdentity(RunIdentity):
-    """What makes two models that were trained on every speaker the same.
+    """The identity of a model that was trained on all speakers.
 
     Attributes:
-        fixed: what was chosen on dev subsets elsewhere.
-        quoted: what a comparison says about the recipe; None without one.
+        fixed: choices made on the dev subsets of other runs.
+        quoted: the scores of the recipe in a comparison; None without one.
     """
 
     fixed: Fixed
@@ -99,12 +99,12 @@ def train_on_everyone(
     Args:
         corpus: the corpus.
         recipe: the recipe.
-        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on this
-            corpus. A network is then trained to the median of its best epochs, a probe with its most
-            frequent choice.
-        epochs: a network's last epoch; overrides that of ``quote``.
+        quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on
+            this corpus. A network is then trained to the median of its best epochs, a probe with
+            its most frequent choice.
+        epochs: number of epochs of a network; overrides that of ``quote``.
         seed: the run's seed.
-        out: results folder; the model lies in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
+        out: results folder; the model is in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
         max_excluded: share of clips that may be left out.
         cache: keep features on disk.
 
@@ -112,7 +112,7 @@ def train_on_everyone(
         The model folder.
 
     Raises:
-        UserError: the comparison is of another corpus or recipe, or another model is in the way.
+        UserError: the comparison is of another corpus or recipe, or the folder has another model.
         FindingsError, MachineError: as in a comparison.
     """
     check_seeds([seed])
@@ -172,7 +172,7 @@ def _check_there(files: RunFiles, identity: DeployedIdentity) -> None:
 
 
 def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
-    """A comparison's runs of the recipe, once it is clear that recipe and data are the same."""
+    """A comparison's runs of the recipe, after checking that recipe and data are the same."""
     if folder.name == "index.html":
         folder = folder.parent
     if folder.name == "report":

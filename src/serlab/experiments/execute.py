@@ -1,4 +1,4 @@
-"""Doing what a plan says: train, predict, sign and write run after run, so that a killed comparison can go on."""
+"""Execute a plan: train, predict, sign and write one run after another, so a killed comparison can resume."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _MOST_NAMED = 20
 
 
 def execute(plan: Plan, *, max_excluded: float = MAX_SHARE, jobs: int = 1) -> None:
-    """Do all runs of a plan that are not there yet.
+    """Execute all missing runs of a plan.
 
     Args:
         plan: the plan.
-        max_excluded: share of clips that may be left out before nothing is run.
-        jobs: how many runs at once, each in a process of its own on its share of the cores.
+        max_excluded: maximum share of clips that may be left out.
+        jobs: number of parallel runs, each in its own process with its share of the cores.
 
     Raises:
-        UserError: another process is doing one of the runs, or a subset of a fold is empty.
+        UserError: another process is executing one of the runs, or a subset of a fold is empty.
         FindingsError: too many clips must be left out, or training diverged.
-        MachineError: disk or network fail, or the system has ended a run's process.
+        MachineError: disk or network fail, or the system ended a run's process.
     """
     context, waiting = plan.context, plan.waiting
     if waiting:
@@ -51,13 +51,13 @@ def execute(plan: Plan, *, max_excluded: float = MAX_SHARE, jobs: int = 1) -> No
             _do_once(spec, context, title)
     elif waiting:
         for spec in waiting:
-            # Finds out whether bf16 is faster, which workers that keep each other busy could not.
+            # Measures whether bf16 is faster, which busy workers could not.
             precision_of(spec.recipe)
         spread(_do_once, [(title, (spec, context, title)) for spec, title in zip(waiting, titles, strict=True)], jobs)
 
 
 def _audit(context: RunContext) -> None:
-    """Look for leaks, say what was found, and keep it for the report."""
+    """Run the leak audit, log its verdict, and keep the findings for the report."""
     findings = [finding.data() for finding in audit(context.corpus, context.split)]
     said = verdict(findings)
     say(said)
@@ -71,7 +71,7 @@ def _audit(context: RunContext) -> None:
 
 def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
     with locked(context.files(spec).model):
-        # Another process may have done it since the plan was made.
+        # Another process may have executed it since the plan was made.
         todo = todo_of(spec, context)
         if todo is not Todo.NOTHING:
             _do(spec, todo, context, title)
@@ -91,7 +91,7 @@ def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
         card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
         save(result.fitted, files.model, signature, card)
     if todo is not Todo.MODEL:
-        # The table comes last: a run is there once it has one, for a report that is made meanwhile or after a kill.
+        # The table is written last, because it marks a run as complete.
         files.table.unlink(missing_ok=True)
         write_json(files.signature, signature)
         write_table(files.table, result.table)

@@ -42,10 +42,11 @@ def scores_of(report: Mapping[str, Any]) -> pd.DataFrame:
         report: the content of ``report.json``.
 
     Returns:
-        A row per recipe and metric, best recipe first: ``recipe`` (name of its folder), ``title``, ``side``
-        (the subset: test, or dev if no run has predicted test), ``metric`` (``uar``, ``wa``, ``macro_f1``),
-        ``value``, ``low`` and ``high`` (95 % interval over test speakers; NaN without one), ``reason`` (why
-        there is no interval, else empty), ``clips`` and ``speakers`` (missing if unknown).
+        One row per recipe and metric, best recipe first: ``recipe`` (name of its folder),
+        ``title``, ``side`` (the subset: test, or dev if no run has predicted test), ``metric``
+        (``uar``, ``wa``, ``macro_f1``), ``value``, ``low`` and ``high`` (95 % interval over test
+        speakers; NaN without one), ``reason`` (why there is no interval, else empty), ``clips`` and
+        ``speakers`` (missing if unknown).
     """
     rows = (
         {"recipe": recipe["name"], **_only(recipe, ("title", "side", "clips", "speakers")), "metric": metric, **score}
@@ -62,12 +63,13 @@ def differences_of(report: Mapping[str, Any]) -> pd.DataFrame:
         report: the content of ``report.json``.
 
     Returns:
-        A row per pair and metric: ``first``, ``second`` (names of folders), ``metric``, ``value`` (first minus
-        second), ``low`` and ``high`` (95 % interval; NaN without one), ``reason`` (why there is no interval or
-        no difference, else empty), ``answer`` (``better``, ``worse``, ``equivalent``, ``not shown``), ``p`` and
-        ``p_holm`` (by inverting the interval, and adjusted for the number of pairs), ``clips`` and
-        ``speakers``. ``answer`` and the p-values are of UAR and missing in other rows. A pair that cannot be
-        compared has one row, without a metric.
+        One row per pair and metric: ``first``, ``second`` (names of folders), ``metric``, ``value``
+        (first minus second), ``low`` and ``high`` (95 % interval; NaN without one), ``reason`` (why
+        there is no interval or no difference, else empty), ``answer`` (``better``, ``worse``,
+        ``equivalent``, ``not shown``), ``p`` and ``p_holm`` (by inverting the interval, and
+        adjusted for the number of pairs), ``clips`` and ``speakers``. ``answer`` and the p-values
+        are of UAR and missing in other rows. A pair that cannot be compared has one row, without a
+        metric.
     """
     return _frame((row for pair in report["pairs"] for row in _rows(pair)), _DIFFERENCE)
 

@@ -1,8 +1,8 @@
-"""Several runs at once on one machine: loky's worker processes, each with its share of the cores.
+"""Parallel runs on one machine: loky's worker processes, each with its share of the cores.
 
-Every worker is an executor of its own: its thread counts are set before torch is imported, nothing
-of the caller's script runs again in it, and if the system ends it, its run is known. What a worker
-logs goes to the caller's logger. A worker ends with its caller, however that one ends.
+Every worker has its own executor: its thread counts are set before torch is imported, the caller's
+script does not run again in it, and if the system ends it, its run is known. A worker's log
+messages go to the caller's logger. A worker always ends with its caller.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_jobs(jobs: int) -> None:
     """Check that the machine has a core for each of ``jobs`` runs at once.
 
     Raises:
-        UserError: it has not, or torchrun has started several processes already.
+        UserError: it does not, or torchrun has already started several processes.
     """
     if jobs > 1 and world() > 1:
         raise UserError(
@@ -56,14 +56,13 @@ def spread(function: Callable[..., None], calls: Sequence[tuple[str, tuple[Any, 
 
     Args:
         function: a module-level function.
-        calls: title, which prefixes everything that the call logs, and arguments of each call, in
-            order.
+        calls: title, which prefixes the call's log messages, and arguments of each call, in order.
         jobs: number of calls at once.
 
     Raises:
         MachineError: the system ended a worker.
-        Exception: the error of the first call that failed. No further call begins, and running ones
-            are ended.
+        Exception: the error of the first call that failed. No further call begins, and running
+            calls are ended.
     """
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.backend import get_context
@@ -116,15 +115,15 @@ def _gone(title: str, error: BrokenExecutor) -> MachineError:
     if not code.startswith("-"):
         return MachineError(f"{title}: its process ended with exit code {code}; try it with {argument('jobs', 1)}.")
     why = f" (usually out of memory: use fewer {argument('jobs')})" if name == "SIGKILL" else ""
-    return MachineError(f"{title}: the system ended its process with {name}{why}; the same command goes on from here.")
+    return MachineError(f"{title}: the system ended its process with {name}{why}; the same command resumes from here.")
 
 
 def _prepare(share: Sequence[int], lines: Any, caller: Any) -> None:
-    """Set up a worker: its cores, where it logs to, and when it ends."""
+    """Set up a worker: its cores, its logging, and its end."""
     # Ctrl-C on a terminal reaches all processes; the caller handles it and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "sched_setaffinity"):
-        # Threads that ignore the environment variables stay on this worker's cores too.
+        # Threads that ignore the environment variables also stay on this worker's cores.
         os.sched_setaffinity(0, share)
     # Standard output is for the caller's result.
     os.dup2(2, 1)
@@ -134,7 +133,7 @@ def _prepare(share: Sequence[int], lines: Any, caller: Any) -> None:
 
 
 def _end_with(caller: Any) -> None:
-    """End this process with the caller, whose end closes the pipe."""
+    """End this process with the caller; the caller's end closes the pipe."""
     with suppress(EOFError, OSError):
         caller.recv()
     os._exit(1)
@@ -149,7 +148,7 @@ def _call(function: Callable[..., None], title: str, arguments: tuple[Any, ...])
 
 
 class _Relay(logging.Handler):
-    """Sends what a worker logs to the caller, with the title of the call that the worker is doing."""
+    """Sends a worker's log messages to the caller, with the title of the current call."""
 
     title = ""
 

@@ -1,4 +1,4 @@
-"""Where results lie: the one module that knows the paths below a results folder."""
+"""The layout of a results folder. Only this module builds paths below it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from serlab.report.render import AUDIT
 
 EVERYONE = "everyone"
-"""Models that were trained on every speaker lie under this name, beside the protocols."""
+"""Folder of models that were trained on all speakers, beside those of the protocols."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, named alike.
+    """The files of one run, with a common name.
 
     Attributes:
         model: the model folder, ``<out>/<corpus>/<protocol>/<recipe>/fold<k>-seed<s>``.
@@ -33,7 +33,7 @@ class RunFiles:
 
     @property
     def workspace(self) -> Path:
-        """The private folder for checkpoints while the run is going on."""
+        """The private folder for checkpoints during the run."""
         return self.model.with_name(f".{self.model.name}.work")
 
 
@@ -58,7 +58,7 @@ class Results:
 
     @property
     def audit(self) -> Path:
-        """What the leak audit has found."""
+        """The findings of the leak audit."""
         return self.folder / AUDIT
 
     def files(self, recipe: str, stem: str) -> RunFiles:

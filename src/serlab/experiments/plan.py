@@ -1,4 +1,4 @@
-"""Planning a comparison: which runs there are already, and what is left to do of the others. Nothing is written."""
+"""Plan a comparison: find completed runs and the remaining work of the others. Nothing is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEEDS = 2**31
 
 
 class Todo(Enum):
-    """What is left to do of a run."""
+    """The remaining work of a run."""
 
     NOTHING = "nothing"
     MODEL = "train again for the model folder; the table stays and the test subset is not read again"
@@ -27,7 +27,7 @@ class Todo(Enum):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run and what is left to do of it."""
+    """A run and its remaining work."""
 
     spec: RunSpec
     todo: Todo
@@ -39,7 +39,7 @@ class Plan:
 
     Attributes:
         context: what the runs share.
-        runs: the runs, each once, in the order in which they are done.
+        runs: the unique runs, in the order of execution.
     """
 
     context: RunContext
@@ -52,14 +52,14 @@ class Plan:
 
     @property
     def done(self) -> tuple[RunSpec, ...]:
-        """Runs that are there already."""
+        """Runs that already exist."""
         return tuple(run.spec for run in self.runs if run.todo is Todo.NOTHING)
 
 
 def plan(
     context: RunContext, recipes: Sequence[Recipe], *, folds: Sequence[int] = (), seeds: Sequence[int] = (0,)
 ) -> Plan:
-    """Find out what is left to do of every recipe, fold and seed.
+    """Find the remaining work of every recipe, fold and seed.
 
     Args:
         context: what the runs share.
@@ -68,11 +68,11 @@ def plan(
         seeds: the seeds.
 
     Returns:
-        The plan; nothing is read but signatures, and nothing is written.
+        The plan. Only signatures are read, and nothing is written.
 
     Raises:
-        UserError: a fold or seed does not exist, another configuration's results are in the way, or a
-            recipe's weights cannot be found.
+        UserError: a fold or seed does not exist, the folder has results of another configuration,
+            or a recipe's weights cannot be found.
         MachineError: a recipe's weights cannot be read.
     """
     check_seeds(seeds)
@@ -88,14 +88,14 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     """What is left to do of a run.
 
     Raises:
-        UserError: a run of another configuration is in the way.
+        UserError: the folder has a run of another configuration.
     """
     files = context.files(spec)
     wanted = Todo.DEV if context.dev_only else Todo.TEST
     if not files.signature.is_file():
         return wanted
     stored, identity = StoredSignature.read(files.signature), context.identity(spec).data()
-    # A precision that is left to the machine may be what another machine, or a busier one, has chosen.
+    # With ``auto``, another machine, or a busier one, may have chosen another precision.
     free = {"precision"} if spec.recipe.training.precision == "auto" else set()
     for key, value in identity.items():
         if key not in free and stored.identity.get(key) != value:
@@ -106,7 +106,7 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse a seed that random generators do not take."""
+    """Refuse a seed that random generators do not accept."""
     for seed in seeds:
         if not 0 <= seed < _SEEDS:
             raise UserError(f"seed {seed} is not between 0 and {_SEEDS - 1}.")
@@ -123,7 +123,7 @@ def _chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
 def _check_results(context: RunContext, specs: Sequence[RunSpec]) -> None:
     """Refuse a folder that holds results of other data, folds or recipes under the same name.
 
-    No report could join them, and it is better to know before training.
+    A report cannot combine them, so fail before training.
     """
     corpus, split = context.corpus, context.split
     hashes = {spec.folder: spec.hash for spec in specs}

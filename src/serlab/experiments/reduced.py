@@ -1,7 +1,7 @@
-"""A corpus reduced to a few clips per label and speaker: what ``limit`` and ``smoke`` of a comparison make.
+"""Corpora reduced to a few clips per label and speaker, for ``limit`` and ``smoke`` of a comparison.
 
-Folds are computed from the full list; then every subset is reduced. The reduced corpus has a name and fingerprint of
-its own, so its results are never mixed with those of the full corpus.
+Folds are computed from the full list; then every subset is reduced. The reduced corpus has its own
+name and fingerprint, so its results are never mixed with those of the full corpus.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from serlab.recipes import Recipe
 _SMOKE_CLIPS = 300
 _SMOKE_MOST, _SMOKE_EPOCHS = 3, 1
 _SMOKE_LABEL = 20
-"""Clips per label of a smoke run if few or unknown speakers would leave too few to train on."""
+"""Clips per label of a smoke run if there are few or unknown speakers."""
 
 
 def reduced(corpus: Corpus, split: Split, limit: int, *, smoke: bool = False) -> tuple[Corpus, Split]:
-    """Reduce a corpus to so many clips per label and speaker.
+    """Reduce a corpus to a number of clips per label and speaker.
 
     Args:
         corpus: the corpus.
         split: a protocol applied to it.
-        limit: most clips per label and speaker. Which ones depends on their ids alone; a larger limit keeps
-            all clips that a smaller one keeps.
-        smoke: call the result a smoke run.
+        limit: maximum number of clips per label and speaker. The choice only depends on their ids;
+            a larger limit keeps all clips that a smaller one keeps.
+        smoke: mark the result as a smoke run.
 
     Returns:
-        The reduced corpus, and the same folds with the clips that are left.
+        The reduced corpus, and the same folds with the remaining clips.
     """
     table = corpus.clips
     order = table.assign(draw=[keyed_seed("limit", clip) for clip in table["clip"]]).sort_values("draw")

@@ -1,4 +1,4 @@
-"""One run: fit a recipe on the train subset of a fold, choose by the dev subset, then read the test subset once."""
+"""One run: fit a recipe on the train subset of a fold, select on the dev subset, then predict the test subset once."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _TIMED_CLIPS = 24
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How a run was trained.
+    """The training of a run.
 
     Attributes:
-        history: epochs and what was chosen.
+        history: epochs and choices.
         train_uar: UAR on the train subset.
         reliance: temperature and abstention thresholds from the dev subset; None without one.
     """
@@ -46,16 +46,18 @@ class TrainingRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run has cost.
+    """The cost of a run.
 
     Attributes:
-        parameters: numbers in the model.
+        parameters: number of parameters of the model.
         trained_parameters: how many of them were trained.
-        train_seconds: training time, with that of interrupted processes before this one.
+        train_seconds: training time, including interrupted processes.
         predict_seconds: time to predict all subsets; None if nothing is held out.
         audio_seconds: length of the train subset.
-        real_time_factor: seconds of computing per second of audio, clip by clip; None if nothing is held out.
-        peak_memory_mb: peak memory of the process, in megabytes; None if the system does not tell.
+        real_time_factor: seconds of computing per second of audio, clip by clip; None if nothing is
+            held out.
+        peak_memory_mb: peak memory of the process, in megabytes; None if the system does not report
+            it.
     """
 
     parameters: int
@@ -67,7 +69,7 @@ class Cost:
     peak_memory_mb: int | None
 
     def data(self) -> dict[str, Any]:
-        """As in the signature, which leaves out what needs held-out subsets if there are none."""
+        """As in the signature, which omits values of held-out subsets if there are none."""
         held_out = ("predict_seconds", "real_time_factor")
         return {name: value for name, value in asdict(self).items() if value is not None or name not in held_out}
 
@@ -96,10 +98,10 @@ def run(
 
     Args:
         spec: recipe, fold and seed.
-        context: the corpus, what to leave out, and features computed so far.
+        context: the corpus, excluded clips, and features computed so far.
         workspace: private folder for checkpoints.
-        title: what progress bars call this run.
-        before_test: called right before the test subset is read; None means that it is not read at all.
+        title: label of progress bars.
+        before_test: called right before the test subset is read; None means that it is not read.
 
     Raises:
         UserError: a subset is empty, or a label has no training clip.
@@ -129,14 +131,14 @@ def run(
 
 
 def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> RunResult:
-    """Train on all clips of a corpus: nothing is held out, so nothing is chosen and nothing can be tested.
+    """Train on all clips of a corpus. Nothing is held out, so nothing can be selected or tested.
 
     Args:
         spec: recipe, seed, and a fold with all clips in its train subset.
-        context: the corpus, what to leave out, and features computed so far.
-        fixed: what was chosen on dev subsets elsewhere.
+        context: the corpus, excluded clips, and features computed so far.
+        fixed: choices made on the dev subsets of other runs.
         workspace: private folder for checkpoints.
-        title: what progress bars call this run.
+        title: label of progress bars.
 
     Returns:
         The result, with a table without rows.
@@ -157,10 +159,10 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
 
 @dataclass(frozen=True)
 class _Trained:
-    """A fitted model, and what fitting it has cost.
+    """A fitted model, and the cost of fitting it.
 
     Attributes:
-        task: what was fitted.
+        task: the recipe and its clips.
         fitted: the model.
         history: how it was fitted.
         store: features of its front end.
@@ -179,7 +181,7 @@ class _Trained:
     end: float
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
-        """What it has cost, with the prediction of held-out subsets if there are any."""
+        """The cost, including the prediction of held-out subsets if there are any."""
         total, trained = self.fitted.parameters
         return Cost(
             parameters=total,

@@ -1,6 +1,7 @@
-"""The signature beside a prediction table: what exactly was run, how long it took, and on which machine.
+"""The signature of a prediction table: the exact configuration, timings and machine of a run.
 
-The dataclasses are the JSON: a field is a key, in this order. Signatures of older versions may lack keys.
+The dataclasses are the JSON: a field is a key, in this order. Signatures of older versions may lack
+keys.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class ProtocolRecord:
     """The protocol of a run.
 
     Attributes:
-        name, version, definition, speaker_disjoint, sentence_disjoint: as in :class:`serlab.protocols.Split`.
+        name, version, definition, speaker_disjoint, sentence_disjoint: as in
+            :class:`serlab.protocols.Split`.
         folds: how many there are.
     """
 
@@ -92,7 +94,7 @@ class ExclusionRecord:
     Attributes:
         clip, path, reason: as in :class:`serlab.core.Exclusion`; the path is the file's name.
         fold: the run's fold.
-        side: the subset that lacks it, or ``none`` for what is not a clip of the corpus.
+        side: the subset that lacks it, or ``none`` if it is not a clip of the corpus.
     """
 
     clip: str
@@ -104,7 +106,7 @@ class ExclusionRecord:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run was done.
+    """The machine of a run.
 
     Attributes:
         processor: its name.
@@ -138,7 +140,7 @@ class Signature:
 
     Attributes:
         serlab: version of serlab.
-        identity: what makes another run the same.
+        identity: identity of the run.
         recipe: the recipe.
         weights_sha256: identity of its pretrained weights; None if it has none.
         corpus: as :meth:`serlab.corpora.base.Corpus.described` gives it.
@@ -149,7 +151,7 @@ class Signature:
         cost: parameters, times and memory.
         exclusions: clips and other entries of the corpus that were left out.
         versions: of Python and the libraries that matter.
-        machine: where it was done.
+        machine: where it was run.
         started, finished: when, in UTC.
     """
 
@@ -180,14 +182,14 @@ class Signature:
 def sign(
     spec: RunSpec, context: RunContext, result: RunResult, started: str, identity: RunIdentity | None = None
 ) -> Signature:
-    """Write down what exactly was run.
+    """Create the signature of a run.
 
     Args:
         spec: the run.
-        context: what it shares with others.
+        context: what it shares with other runs.
         result: its result.
-        started: when it began.
-        identity: what makes it the same as another; from ``spec`` and ``context`` if None.
+        started: start time.
+        identity: its identity; from ``spec`` and ``context`` if None.
     """
     identity = identity or context.identity(spec)
     return Signature(
@@ -229,11 +231,11 @@ def _exclusions(spec: RunSpec, context: RunContext) -> list[ExclusionRecord]:
 
 @dataclass(frozen=True)
 class StoredSignature:
-    """What planning needs of a signature on disk, of any version of serlab.
+    """The parts of a signature on disk that planning needs, from any version of serlab.
 
     Attributes:
-        path: where it lies.
-        identity: what makes another run the same.
+        path: its file.
+        identity: identity of the run.
         fingerprint: of the corpus.
         sides: the subsets in the prediction table.
     """
@@ -274,7 +276,7 @@ class StoredSignature:
         return str(self.identity.get("protocol_version", "1"))
 
     def of_another(self, key: str, wanted: object) -> UserError:
-        """The error for a run that is not the one that is wanted, because ``key`` of its identity differs."""
+        """The error for a run whose identity differs in ``key``."""
         return UserError(
             f"{self.path} is of another configuration ({key} {self.identity.get(key)}, not {wanted}); move it away, "
             f"or choose another {argument('out')} folder."

@@ -1,4 +1,4 @@
-"""Training one model, to keep."""
+"""Train and keep one model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_arguments(everyone: bool, of_split: Mapping[str, object], of_everyone:
         of_everyone: arguments that need ``everyone``, likewise.
 
     Raises:
-        UserError: one of the wrong kind is given.
+        UserError: an argument of the wrong kind is given.
     """
     name = next((name for name, value in (of_split if everyone else of_everyone).items() if value is not None), None)
     if name and everyone:
@@ -52,7 +52,7 @@ def train(
 ) -> Model:
     """Train a recipe on one fold of a corpus, or on all of its clips, and load the model.
 
-    A run whose results are in ``out`` already is not repeated.
+    A run whose results are already in ``out`` is not repeated.
 
     Args:
         recipe: name of a preset, path of a YAML file, or a recipe.
@@ -63,15 +63,15 @@ def train(
         seed: the run's seed.
         out: results folder.
         dev_only: never predict the test subset.
-        everyone: train on all clips, for use. No clip of the corpus can test such a model.
-        quote: with ``everyone``, a comparison's folder, ``<out>/<corpus>/<protocol>``. The model quotes its figures,
-            and its dev subsets choose the number of epochs.
-        epochs: with ``everyone``, a network's last epoch.
-        max_excluded: share of clips that may be left out before nothing is trained.
+        everyone: train on all clips, for deployment. Such a model cannot be tested on the corpus.
+        quote: with ``everyone``, a comparison's folder, ``<out>/<corpus>/<protocol>``. The model
+            quotes its scores, and its dev subsets choose the number of epochs.
+        epochs: with ``everyone``, number of epochs of a network.
+        max_excluded: maximum share of clips that may be left out.
         cache: keep features on disk.
 
     Returns:
-        The model. Its ``folder`` lies below ``out``.
+        The model. Its ``folder`` is below ``out``.
 
     Raises:
         SerlabError: as for :func:`serlab.compare`, or arguments contradict each other.

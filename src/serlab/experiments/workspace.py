@@ -1,4 +1,4 @@
-"""Where a run works until it is done: a private folder of checkpoints."""
+"""The working folder of a run: a private folder of checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def workspace_of(files: RunFiles, identity: Mapping[str, Any]) -> Path:
 
     Args:
         files: the run's files.
-        identity: what makes the run the same as another.
+        identity: the run's identity.
     """
     folder = files.workspace
     mark = folder / "identity.json"
@@ -28,7 +28,7 @@ def workspace_of(files: RunFiles, identity: Mapping[str, Any]) -> Path:
     except (OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
     if mark.is_file():
-        say(f"{folder.parent.name} {files.model.name}: going on where an interrupted run stopped.")
+        say(f"{folder.parent.name} {files.model.name}: resuming an interrupted run.")
     else:
         write_json(mark, dict(identity))
     return folder

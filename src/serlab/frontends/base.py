@@ -1,4 +1,4 @@
-"""The contract of a front end."""
+"""The interface of a front end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FeaturePrecision = Literal["fp32", "fp16", "bf16"]
-"""What features are rounded to; less than fp32 halves what a cache takes on disk."""
+"""Precisions of features; less than fp32 halves the size of the cache."""
 
 Samples = NDArray[np.float32]
 """A clip's samples: shape (samples,), mono, 16 kHz, full scale at 1."""
@@ -21,7 +21,8 @@ class FrontEnd(Protocol):
     """A pure function of one clip's samples.
 
     Attributes:
-        config: everything that changes the output, as JSON-able data: equal configurations give equal features.
+        config: everything that changes the output, as JSON-able data: equal configurations give
+            equal features.
     """
 
     @property
@@ -33,10 +34,10 @@ class FrontEnd(Protocol):
 
 
 class Rounded:
-    """Front end: the features of another one, rounded to half precision.
+    """Front end: the features of another front end, rounded to half precision.
 
-    Rounding is part of the front end and not of its cache, so that training, with or without a cache, and prediction
-    see the same features.
+    Rounding is part of the front end, not of the cache, so training (with or without a cache) and
+    prediction use the same features.
     """
 
     def __init__(self, frontend: FrontEnd, precision: FeaturePrecision) -> None:

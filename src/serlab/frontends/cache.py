@@ -1,9 +1,10 @@
-"""Features on disk, so that each is computed once for all epochs, folds, seeds and recipes.
+"""Features on disk, computed once for all epochs, folds, seeds and recipes.
 
-An entry belongs to one front end (its configuration), one decoder and one recording (the SHA-256 of its bytes) under
-one waveform view. Entries lie by the hundreds in shards: safetensors files, memory-mapped, written atomically, each
-entry with a checksum that is compared whenever it is read. So a shard may vanish, be cut, or rot on disk, and several
-processes may fill the same cache: what cannot be trusted is computed again.
+An entry belongs to one front end (its configuration), one decoder and one recording (the SHA-256 of
+its bytes) under one waveform view. Hundreds of entries form a shard: a memory-mapped safetensors
+file that is written atomically. Each entry has a checksum that is verified at every read. So a
+shard may disappear, be truncated or damaged, and several processes may fill the same cache: entries
+that fail the check are computed again.
 
     <cache>/features/<hash of front end and decoder>/<random>.safetensors
 """
@@ -49,10 +50,10 @@ def features_folder() -> Path:
 
 
 def limit_bytes() -> int:
-    """How large the cache may grow: ``SERLAB_CACHE_GB`` gigabytes, 20 if unset.
+    """Maximum size of the cache: ``SERLAB_CACHE_GB`` gigabytes, 20 if unset.
 
     Raises:
-        UserError: the variable is no number.
+        UserError: the variable is not a number.
     """
     text = os.environ.get(LIMIT_VARIABLE, "")
     try:
@@ -111,11 +112,11 @@ class FeatureCache:
                 return None
 
     def put(self, key: str, features: Features) -> bool:
-        """Keep an entry; True if the cache accepts it.
+        """Add an entry; True if the cache accepts it.
 
         Args:
             key: recording and view.
-            features: any shape, fp32; stored as bf16 where that loses nothing.
+            features: any shape, fp32; stored as bf16 if that is exact.
         """
         with self._lock:
             if not self.writable:
@@ -129,7 +130,7 @@ class FeatureCache:
             return True
 
     def flush(self) -> None:
-        """Write what is pending as one shard; a full disk or cache stops caching, not the computation."""
+        """Write pending entries as one shard; a full disk or cache stops caching, not the computation."""
         with self._lock:
             self._flushed = time.monotonic()
             if not self._pending or not self.writable:
@@ -177,7 +178,7 @@ class FeatureCache:
             say(f"the feature cache's file {path.name} is dropped ({' '.join(str(error).split())}) and written again.")
             _remove(path)
             return False
-        with suppress(OSError):  # A file of another user may be readable and not writable.
+        with suppress(OSError):  # A file of another user may be readable but not writable.
             os.utime(path)
         self._shards[path] = shard
         for key in shard.checksums:
@@ -264,8 +265,8 @@ class Holding:
         frontend: the front end's configuration.
         entries: number of clips and views.
         bytes: on disk.
-        used: when it was last opened, in seconds since 1970.
-        folder: where.
+        used: time of the last access, in seconds since 1970.
+        folder: its path.
     """
 
     frontend: dict[str, Any]
@@ -276,7 +277,7 @@ class Holding:
 
 
 def holdings() -> list[Holding]:
-    """List what the cache holds, the most recently used first; damaged files are left out."""
+    """List the content of the cache, most recently used first, without damaged files."""
     found: dict[Path, Holding] = {}
     for path, stat in _shards():
         try:
@@ -297,7 +298,7 @@ def holdings() -> list[Holding]:
 
 
 def clear(unused_days: float = 0.0) -> int:
-    """Remove features that were not used for some days, all by default; returns how many bytes were freed."""
+    """Remove features that were not used for some days, all by default; return the number of freed bytes."""
     freed = 0
     for path, stat in _shards():
         if time.time() - stat.st_mtime >= unused_days * 86400:

@@ -1,4 +1,4 @@
-"""Front ends of speech encoders: what comes before the first trained layer."""
+"""Front ends of speech encoders: everything before the first trained layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def normalise(samples: Samples) -> Samples:
 
 
 class Waveform:
-    """Front end: the samples themselves, normalised if the checkpoint asks for it; shape (samples,)."""
+    """Front end: the samples, normalised if the checkpoint needs that; shape (samples,)."""
 
     def __init__(self, *, do_normalise: bool) -> None:
         self.do_normalise = do_normalise
@@ -34,20 +34,20 @@ class Waveform:
         return {"frontend": "waveform", "normalise": self.do_normalise}
 
     def __call__(self, samples: Samples) -> Features:
-        """Return the samples, normalised if the checkpoint asks for it."""
+        """Return the samples, normalised if the checkpoint needs that."""
         return normalise(samples) if self.do_normalise else samples
 
 
 class Convolutional:
     """Front end: the frozen convolutional encoder of the wav2vec2 family; (samples,) to (frames, channels).
 
-    Each clip is encoded alone and without padding: encoders that normalise their first layer over time
-    (``feat_extract_norm="group"``) give other features for a padded clip, whatever mask is passed later.
+    Each clip is encoded alone and without padding: encoders that normalise their first layer over
+    time (``feat_extract_norm="group"``) return other features for a padded clip, even with a mask.
 
     Args:
         encoder: transformers' ``feature_extractor`` module: (1, samples) to (1, channels, frames).
         fingerprint: identity of its weights and configuration.
-        do_normalise: whether the checkpoint wants normalised samples.
+        do_normalise: whether the checkpoint needs normalised samples.
         precision: of the convolutions.
     """
 
@@ -80,8 +80,8 @@ class Extractor:
     """Front end: a spectral feature extractor of transformers; (samples,) to (frames, bands).
 
     Args:
-        extractor: ``WhisperFeatureExtractor`` or ``SeamlessM4TFeatureExtractor``; the clip keeps its own length
-            instead of being filled with silence to 30 s.
+        extractor: ``WhisperFeatureExtractor`` or ``SeamlessM4TFeatureExtractor``; the clip keeps
+            its own length instead of being filled with silence to 30 s.
     """
 
     def __init__(self, extractor: Any) -> None:
@@ -109,10 +109,12 @@ class FrozenLayers:
 
     Args:
         before: front end of the encoder.
-        compute: what ``before`` gives, as a batch of one, to the states, lowest first; each (1, frames, dim).
+        compute: from the output of ``before``, as a batch of one, to the states, lowest first; each
+            (1, frames, dim).
         fingerprint: identity of the frozen modules.
         layers: how many layers are frozen.
-        all_states: keep every state, side by side, for a head that weighs them, or only the highest.
+        all_states: return all states side by side, for a head that weights them, instead of the
+            highest one.
         precision: of the matrix products.
     """
 

@@ -1,7 +1,7 @@
 """Functionals: front ends that describe a whole clip by one vector of fixed length.
 
-MFCCs are librosa's (Slaney mel bands, orthonormal type-2 DCT); eGeMAPS is openSMILE's (Eyben et al., "The Geneva
-Minimalistic Acoustic Parameter Set", IEEE Trans. Affective Computing 7(2), 2016).
+MFCCs are librosa's (Slaney mel bands, orthonormal type-2 DCT); eGeMAPS is openSMILE's (Eyben et
+al., "The Geneva Minimalistic Acoustic Parameter Set", IEEE Trans. Affective Computing 7(2), 2016).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _EGEMAPS_SHORTEST = 960  # samples: openSMILE's longest analysis window is 60 ms
 class MfccStatistics:
     """Statistics over time of MFCCs and their first and second derivatives.
 
-    The vector holds mean, standard deviation and the 5, 25, 50, 75 and 95 % quantiles of each MFCC, then mean and
-    standard deviation of each first and of each second derivative: 11 values a coefficient.
+    The vector holds mean, standard deviation and the 5, 25, 50, 75 and 95 % quantiles of each MFCC,
+    then mean and standard deviation of each first and second derivative: 11 values per coefficient.
 
     Attributes:
         n_mfcc: MFCCs kept, from the 0th (loudness) on.
@@ -36,7 +36,8 @@ class MfccStatistics:
         n_fft: length of the Fourier transform in samples.
         window: length of the periodic Hann window in samples, centred in ``n_fft``.
         hop: samples between frames; frame t is centred on sample t * hop.
-        top_db: bands weaker than the clip's strongest by more than this many dB are raised to that level.
+        top_db: bands weaker than the clip's strongest by more than this many dB are raised to that
+            level.
     """
 
     n_mfcc: int = 20
@@ -112,8 +113,8 @@ class Egemaps:
             Shape (88,).
 
         Raises:
-            UserError: the clip is shorter than 60 ms, has a sample that is not finite, or openSMILE finds no finite
-                value for a functional (the error names it).
+            UserError: the clip is shorter than 60 ms, has a sample that is not finite, or openSMILE
+                finds no finite value for a functional (the error names it).
             MachineError: the extra ``opensmile`` is not installed.
         """
         _check(samples, _EGEMAPS_SHORTEST, "eGeMAPS")
@@ -137,7 +138,7 @@ def _check(samples: Samples, shortest: int, who: str) -> None:
 
 
 def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:
-    """Local polynomial derivative over time (librosa's ``delta``), edge frames repeated so that any length works."""
+    """Local polynomial derivative over time (librosa's ``delta``); edge frames are repeated, so any length works."""
     from scipy.signal import savgol_filter
 
     slope: NDArray[np.float64] = savgol_filter(frames, _DELTA_WIDTH, order, deriv=order, axis=0, mode="nearest")

@@ -1,8 +1,8 @@
 """Log-mel spectrograms in decibels.
 
-Power spectrogram (Hann window, centred frames, zero padding at the ends), Slaney mel filters with area
-normalisation, ``10 log10(max(power, 1e-10))``: librosa's definition, so that figures compare. Nothing is cut at the
-top or relative to the clip's maximum, so silence is the floor of -100 dB in every clip.
+Power spectrogram (Hann window, centred frames, zero padding at the ends), Slaney mel filters with
+area normalisation, ``10 log10(max(power, 1e-10))``: librosa's definition. Values are not clipped at
+the top or relative to the clip's maximum, so silence is -100 dB in every clip.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LogMelSettings:
     high: float = 8000.0
 
     def __post_init__(self) -> None:
-        """Refuse values that do not make a spectrogram."""
+        """Refuse values that do not define a spectrogram."""
         check_at_least("model.logmel", self, 1, "bands", "hop")
         check_at_least("model.logmel", self, 2, "n_fft")
         check_at_most("model.logmel", self, 65_536, "bands", "n_fft", "hop")

@@ -1,7 +1,7 @@
-"""Features of a corpus's clips: from the cache on disk, else from memory, else computed.
+"""Features of a corpus's clips: from the cache on disk, from memory, or computed.
 
-A front end is a pure function, so its features can be reused by the next epoch, fold, seed or recipe with the same
-front end. The features are the same with or without the cache.
+A front end is a pure function, so its features can be reused by the next epoch, fold, seed or
+recipe with the same front end. The features are the same with or without the cache.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN = View()
 
 @dataclass(frozen=True)
 class ClipFile:
-    """A clip to be read: its id, its file, its length in seconds, the SHA-256 of the file's bytes."""
+    """A clip to read: its id, its file, its length in seconds, the SHA-256 of the file's bytes."""
 
     clip: str
     path: str
@@ -38,7 +38,7 @@ class ClipFile:
 
 
 class FeatureStore:
-    """Computes and remembers features.
+    """Computes and caches features.
 
     Args:
         frontend: the front end.
@@ -65,11 +65,11 @@ class FeatureStore:
         return found if found is not None else self._compute(clip, key, _samples(clip, view, seed))
 
     def many(self, clips: Sequence[ClipFile], title: str) -> list[Features]:
-        """Features of many clips as they are, with a progress bar; reading overlaps with computing."""
+        """Features of many clips without augmentation, with a progress bar; reading overlaps with computing."""
         return list(self.walk(clips, title))
 
     def walk(self, clips: Sequence[ClipFile], title: str) -> Generator[Features, None, None]:
-        """As :meth:`many`, clip by clip, so that they need not fit in memory together; close it to stop early."""
+        """Like :meth:`many`, but clip by clip to save memory; close the generator to stop early."""
         return self._walk([(clip, _PLAIN) for clip in clips], 0, title)
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
@@ -124,7 +124,7 @@ class FeatureStore:
 
 
 class FeatureStores:
-    """The feature store of the front end in use; another front end's features replace it.
+    """The feature store of the current front end; a store of another front end replaces it.
 
     Args:
         cached: whether features are kept on disk.
@@ -135,13 +135,13 @@ class FeatureStores:
         self.store: FeatureStore | None = None
 
     def of(self, frontend: FrontEnd) -> FeatureStore:
-        """The store of a front end: the one in use if its configuration is equal."""
+        """The store of a front end: the current one if its configuration is equal."""
         if self.store is None or self.store.frontend.config != frontend.config:
             self.store = FeatureStore(frontend, cached=self.cached)
         return self.store
 
     def __reduce__(self) -> Any:
-        """Another process has its own, which last from run to run."""
+        """Pickle without features: another process has its own, which last from run to run."""
         return _own_stores, (self.cached,)
 
 

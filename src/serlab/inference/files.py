@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from serlab.audio import AudioError, find_audio
+from serlab.audio import AudioError, find_audio, seconds_of
 from serlab.core import Exclusion, UserError
 from serlab.core.progress import bar
 from serlab.model.model import Model, load_model
 from serlab.model.prediction import Prediction, to_frame
+from serlab.model.segments import SegmentOptions
+from serlab.model.sounds import NATURAL_SECONDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +29,13 @@ class Predictions:
         model: the model folder.
         predictions: in the order of the files.
         excluded: what was found but could not be used, with the reason: files, and folders that cannot be searched.
+        labels: of the model, in the order of the probabilities.
     """
 
     model: str
     predictions: tuple[Prediction, ...]
     excluded: tuple[Exclusion, ...]
+    labels: tuple[str, ...]
 
     def to_frame(self) -> pd.DataFrame:
         """The predictions as a table, as :func:`serlab.to_frame` gives it."""
@@ -44,17 +48,19 @@ def predict(
     *,
     precision: str = "auto",
     abstain: float | None = None,
+    **how: Unpack[SegmentOptions],
 ) -> Predictions:
-    """Predict the emotion in audio files.
+    """Predict the emotion in audio files; recordings over 30 seconds are divided into segments.
 
     Args:
         model: a model folder, serlab's or a plain transformers audio-classification checkpoint.
         paths: files and folders (searched with their subfolders).
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         abstain: as for :meth:`serlab.Model.predict`.
+        how: ``window``, ``hop``, ``vad`` and ``smoothing``, as for :meth:`serlab.Model.predict`.
 
     Returns:
-        A prediction per file, and the files that were left out, silent ones among them.
+        A prediction per file, and the files that were left out, silent clips among them.
 
     Raises:
         UserError: the model cannot be loaded, a path does not exist, or a folder holds no audio.
@@ -64,15 +70,15 @@ def predict(
     loaded = load_model(model, precision=precision)
     predictions: list[Prediction] = []
     excluded = list(found.excluded)
-    with closing(stream(loaded, found.files, abstain=abstain)) as chunks:
+    with closing(stream(loaded, found.files, abstain=abstain, **how)) as chunks:
         for chunk in chunks:
             predictions += [result for result in chunk if isinstance(result, Prediction)]
             excluded += [result for result in chunk if isinstance(result, Exclusion)]
-    return Predictions(str(model), tuple(predictions), tuple(excluded))
+    return Predictions(str(model), tuple(predictions), tuple(excluded), loaded.labels)
 
 
 def stream(
-    model: Model, files: Sequence[str], *, done: int = 0, abstain: float | None = None
+    model: Model, files: Sequence[str], *, done: int = 0, abstain: float | None = None, **how: Unpack[SegmentOptions]
 ) -> Generator[list[Prediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 
@@ -81,6 +87,7 @@ def stream(
         files: the audio files.
         done: files that an earlier process has predicted already, for the bar.
         abstain: as for :meth:`serlab.Model.predict`.
+        how: as for :func:`predict`.
 
     Yields:
         In chunks, what became of each file, in the order of ``files``.
@@ -88,7 +95,7 @@ def stream(
     start, count, names = time.monotonic(), 0, iter(files)
     with (
         bar("predicting", done + len(files), done) as progress,
-        closing(model.results(files, abstain=abstain)) as chunks,
+        closing(model.results(files, abstain=abstain, **how)) as chunks,
     ):
         for chunk in chunks:
             results = [_result(name, found) for found, name in zip(chunk, names, strict=False)]
@@ -97,7 +104,16 @@ def stream(
             progress.advance(len(results), f"{count / (time.monotonic() - start):,.1f} clips/s")
 
 
+def any_long(files: Iterable[str]) -> bool:
+    """Whether any file is long enough to be divided into segments, by its headers."""
+    for file in files:
+        with suppress(AudioError):
+            if seconds_of(Path(file)) > NATURAL_SECONDS:
+                return True
+    return False
+
+
 def _result(file: str, found: Prediction | UserError) -> Prediction | Exclusion:
     if isinstance(found, Prediction):
-        return found if found.probabilities else Exclusion(file, file, "silent")
+        return found if found.probabilities or found.segments else Exclusion(file, file, "silent")
     return Exclusion(file, file, found.reason if isinstance(found, AudioError) else str(found).rstrip("."))

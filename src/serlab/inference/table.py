@@ -2,12 +2,13 @@
 
 ``predictions.csv`` (or ``.jsonl``) has two companions:
 
-    predictions.csv            one row per predicted file
+    predictions.csv            one row per predicted file, or per segment
     predictions.excluded.csv   one row per file that was left out, with the reason; absent if there is no such file
-    predictions.csv.json       the model and the precision that the rows come from
+    predictions.csv.json       the model and the precision that the rows come from, and how recordings are divided
 
 Rows are appended as they come. Only the last line can be incomplete after a kill. The next process cuts it off and
-predicts its clip again.
+predicts its clip again. A table of segments also has recordings whose rows are only partly there; so its companion says
+how many bytes are complete.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from serlab import __version__
+from serlab.audio.speech import detector
 from serlab.core import Exclusion, UserError, argument
 from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
 from serlab.core.locks import locked
 from serlab.model.model import Model
 from serlab.model.prediction import Prediction, column_names
+from serlab.model.segments import Segmenting, SegmentOptions
 
 ENDINGS = (".csv", ".jsonl")
 
@@ -42,26 +45,34 @@ def as_csv(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def lines(results: Iterable[Prediction | Exclusion], form: str) -> str:
+def lines(results: Iterable[Prediction | Exclusion], form: str, columns: Sequence[str]) -> str:
     r"""Predictions or exclusions as lines of ``csv``, without the header, or ``jsonl``.
 
-    >>> lines([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a,b.wav")], "csv")
+    Args:
+        results: the predictions or the exclusions.
+        form: ``csv`` or ``jsonl``.
+        columns: of :func:`serlab.model.prediction.column_names`; those of segments give one line per segment.
+
+    >>> lines([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a,b.wav")], "csv", column_names(["calm", "sad"]))
     '"a,b.wav",sad,0.25,0.75\r\n'
-    >>> lines([Exclusion("a.wav", "a.wav", "silent")], "jsonl")
+    >>> lines([Exclusion("a.wav", "a.wav", "silent")], "jsonl", ["path", "reason"])
     '{"path": "a.wav", "reason": "silent"}\n'
     """
+    rows = [row for found in results for row in _rows(found, "start" in columns)]
     if form == "csv":
-        return as_csv(
-            (found.path, found.label or "", *found.probabilities.values())
-            if isinstance(found, Prediction)
-            else (found.path, found.reason)
-            for found in results
-        )
-    rows = (
-        found.data() if isinstance(found, Prediction) else {"path": found.path, "reason": found.reason}
-        for found in results
-    )
+        return as_csv([_cells(row).get(column) for column in columns] for row in rows)
     return "".join(f"{json.dumps(row)}\n" for row in rows)
+
+
+def _rows(found: Prediction | Exclusion, segments: bool) -> list[dict[str, Any]]:
+    if isinstance(found, Exclusion):
+        return [{"path": found.path, "reason": found.reason}]
+    return found.rows() if segments else [found.data()]
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    shares = {f"prob_{label}": share for label, share in row.get("probabilities", {}).items()}
+    return row | {"predicted": row.get("label")} | shares
 
 
 class PredictionFile:
@@ -73,10 +84,11 @@ class PredictionFile:
         excluded: the files that were left out, by this process or an earlier one.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+    def __init__(self, path: Path, labels: Sequence[str], source: dict[str, Any]) -> None:
         self.path = path
         self.form = path.suffix.lower()[1:]
-        self.header = column_names(labels)
+        self.header = column_names(labels, segments=source["segments"] is not None)
+        self._source = source
         self.excluded_path = path.with_suffix(f".excluded{path.suffix}")
         self.excluded: set[str] = set()
 
@@ -94,24 +106,38 @@ class PredictionFile:
         predicted = [found for found in results if isinstance(found, Prediction)]
         excluded = [found for found in results if isinstance(found, Exclusion)]
         if predicted:
-            _append(self.path, lines(predicted, self.form))
+            _append(self.path, lines(predicted, self.form, self.header))
+            self._complete()
         if excluded:
             header = "" if self.excluded_path.exists() else self._head(_EXCLUDED_HEADER)
-            _append(self.excluded_path, header + lines(excluded, self.form))
+            _append(self.excluded_path, header + lines(excluded, self.form, _EXCLUDED_HEADER))
             self.excluded.update(found.path for found in excluded)
 
     def start(self) -> None:
-        """Write the header."""
+        """Write the companion and the header."""
+        write_json(side_of(self.path), self._source | {"bytes": 0})
         _append(self.path, self._head(self.header))
+        self._complete()
 
-    def repair(self) -> None:
-        """Cut off incomplete last lines, and read which files were left out."""
+    def repair(self, complete: int) -> None:
+        """Cut off what is incomplete at the end, and read which files were left out.
+
+        Args:
+            complete: bytes of the rows that are complete, in a table of segments.
+        """
+        if self._source["segments"] is not None:
+            os.truncate(self.path, min(complete, self.path.stat().st_size))
         _cut_torn_line(self.path, self.form)
         if self.excluded_path.exists():
             if not _cut_torn_line(self.excluded_path, self.form):
                 self.excluded_path.unlink()
                 return
             self.excluded.update(self._paths(self.excluded_path, _EXCLUDED_HEADER))
+
+    def _complete(self) -> None:
+        """Note that all rows are there."""
+        if self._source["segments"] is not None:
+            write_json(side_of(self.path), self._source | {"bytes": self.path.stat().st_size})
 
     def _head(self, header: Sequence[str]) -> str:
         return as_csv([header]) if self.form == "csv" else ""
@@ -134,40 +160,61 @@ class PredictionFile:
                         raise _damaged(path, number) from None
 
 
+def side_of(path: Path) -> Path:
+    """The companion that says what the rows come from."""
+    return path.with_name(f"{path.name}.json")
+
+
 @contextmanager
-def opened(path: Path, model: Model, abstain: float | None = None) -> Iterator[PredictionFile]:
+def opened(
+    path: Path, model: Model, abstain: float | None = None, *, segments: SegmentOptions | None = None
+) -> Iterator[PredictionFile]:
     """Start a file of predictions, or continue one.
 
     Args:
         path: the file; its name ends in ``.csv`` or ``.jsonl``.
         model: the model.
         abstain: as for :meth:`serlab.Model.predict`.
+        segments: how recordings are divided, for one row per segment; without options, only those over 30 seconds. None
+            for one row per file.
 
     Yields:
         The file; no other process can open it until the block ends.
 
     Raises:
-        UserError: the file holds something else, or predictions of another model, precision or abstention; or another
-            process is writing it.
+        UserError: the file holds something else, or predictions of another model, precision, abstention or division; or
+            another process is writing it.
         MachineError: the file cannot be written.
     """
-    side = path.with_name(f"{path.name}.json")
     with locked(path):
         try:
             path.open("ab").close()
         except OSError as error:
             raise unwritable(path, error) from error
-        file = PredictionFile(path, model.labels)
-        source = _source(model) | {"abstain": abstain}
-        if path.stat().st_size:
-            _check_source(path, side, source)
-            file.repair()
+        source = _source(model) | {"abstain": abstain, "segments": None if segments is None else _division(segments)}
+        known = _known(path, source) if path.stat().st_size else None
+        if known is not None:
+            source["segments"] = known.get("segments")
+        file = PredictionFile(path, model.labels, source)
+        if known is not None:
+            file.repair(known.get("bytes", 0))
         if not path.stat().st_size:
             # In this order: a kill in between leaves an empty file, so the next process starts from scratch.
             file.excluded_path.unlink(missing_ok=True)
-            write_json(side, source)
             file.start()
         yield file
+
+
+def _division(options: SegmentOptions) -> dict[str, Any]:
+    """How recordings are divided, with all that decides it."""
+    how = Segmenting.of(options)
+    return {
+        "window": how.seconds,
+        "hop": how.hop_seconds,
+        "vad": detector(how.vad).name,
+        "smoothing": how.smoothing,
+        "clips": bool(options),
+    }
 
 
 def _source(model: Model) -> dict[str, Any]:
@@ -183,9 +230,11 @@ def _source(model: Model) -> dict[str, Any]:
     }
 
 
-def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
+def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
+    """What the rows that are there come from; an error if new ones would not fit them."""
+    side = side_of(path)
     try:
-        known = json.loads(side.read_text(encoding="utf-8"))
+        known: dict[str, Any] = json.loads(side.read_text(encoding="utf-8"))
         model, sha256, precision = known["model"], known["sha256"], known["precision"]
     except FileNotFoundError:
         raise UserError(f"{path} is not from serlab: {side} is missing; write to another file.") from None
@@ -202,6 +251,14 @@ def _check_source(path: Path, side: Path, source: dict[str, Any]) -> None:
     if (abstain := known.get("abstain")) != source["abstain"]:
         way = "without abstention" if abstain is None else f"with {argument('abstain', abstain)}"
         raise UserError(f"{path} was written {way}; do the same, or write to another file.")
+    division, wanted = known.get("segments"), source["segments"]
+    if division != wanted and not (wanted is None and division and not division["clips"]):
+        if division is None:
+            raise UserError(f"{path} has one row per file, not one per segment; write to another file.")
+        names = ("window", "hop", "vad", "smoothing")
+        way = f"with {' '.join(argument(name, division[name]) for name in names)}"
+        raise UserError(f"{path} has segments made {way}; do the same, or write to another file.")
+    return known
 
 
 def _append(path: Path, text: str) -> None:

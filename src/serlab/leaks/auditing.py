@@ -1,4 +1,4 @@
-"""The whole audit of a corpus and, if there is one, of a split."""
+"""The audit of a corpus and, optionally, of a split."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from serlab.recordings.duplicates import find_duplicates
 
 
 def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
-    """Find what would make scores on a corpus misleading.
+    """Find problems that make scores on a corpus misleading.
 
     Args:
-        corpus: the corpus. Each clip is decoded once, and its measures are remembered.
+        corpus: the corpus. Each clip is decoded once, and its measures are cached.
         split: subsets to check too, if any.
 
     Returns:
@@ -63,10 +63,10 @@ def audit(corpus: Corpus, split: Split | None = None) -> tuple[Finding, ...]:
 
 
 def left_out(corpus: Corpus) -> list[Exclusion]:
-    """What an audit could not check, except for known faults of the corpus.
+    """Clips and entries that an audit could not check, except for known faults of the corpus.
 
     Args:
-        corpus: the corpus. Its measures are recalled.
+        corpus: the corpus. Its measures come from the cache.
 
     Returns:
         Clips that cannot be used, and entries that are not clips, with the reason.

@@ -1,4 +1,4 @@
-"""Checks that need tables only: speakers, sentences and recordings across subsets, sizes, and known faults."""
+"""Checks that only need tables: speakers, sentences and recordings across subsets, sizes, known faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serlab.leaks.findings import Finding, Severity
 from serlab.protocols import Fold, Split
 
 FEWEST_CLIPS = 10
-"""Test clips that a label needs for a claim about it."""
+"""Minimum number of test clips per label."""
 
 _CLIPPED = 0.001
 _SUBSETS = ("train", "dev", "test")
@@ -154,7 +154,7 @@ def _about_pairs(code: str, severity: Severity, pairs: Sequence[tuple[str, str]]
 
 
 def _across(fold: Fold, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The pairs that a fold separates, and clips in two of its subsets; clips it leaves out do not count."""
+    """Pairs that a fold separates, and clips in two of its subsets; clips outside the fold do not count."""
     subsets: dict[str, set[str]] = defaultdict(set)
     for subset, members in subsets_of(fold).items():
         for clip in members:

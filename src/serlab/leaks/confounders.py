@@ -1,10 +1,11 @@
 """Whether a confounder, such as the sample rate, predicts the label (SL006).
 
-Each confounder predicts the label by itself through a histogram: its values fall into bins, and a clip gets the label
-that is most frequent in its bin among the clips of other speakers, relative to the size of each label.
-Cross-validation over speakers gives a UAR. The same with labels permuted within each speaker gives chance; speakers
-with a single label exchange it with each other, since nothing can be permuted within them. A histogram needs no
-fitting beyond counting, so hundreds of permutations take about a second.
+A histogram predicts the label from each confounder alone: its values are binned, and a clip gets
+the label that is most frequent in its bin among the clips of other speakers, relative to the size
+of each label. Cross-validation over speakers gives a UAR. Chance is the same with labels permuted
+within each speaker. Speakers with a single label exchange it with each other, because nothing can
+be permuted within them. A histogram needs no fitting beyond counting, so hundreds of permutations
+take about a second.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _SIGNIFICANT_OF_WHOLE_SPEAKERS = 0.05
 _FOLDS = 5
 _BINS = 24
 _SMOOTHING = 0.5
-# As far above chance as .50 and .90 of six labels are.
+# With six labels, these correspond to a UAR of .50 and .90.
 _WARNING, _ERROR = (0.50 - 1 / 6) / (1 - 1 / 6), (0.90 - 1 / 6) / (1 - 1 / 6)
 _FEWEST_CLIPS = 30
 _CARRIES = {"duration", "level", "leading silence", "noise floor"}
@@ -43,7 +44,8 @@ class Predictability:
         uar: in cross-validation over speakers.
         chance: mean UAR with labels permuted within speakers.
         p: share of permutations that reach the UAR, including the real order.
-        whole: whether most clips belong to speakers with one label, so that labels were permuted among speakers.
+        whole: whether labels were permuted among speakers, because most clips belong to speakers
+            with one label.
     """
 
     uar: float
@@ -117,7 +119,7 @@ def _confounders(clips: pd.DataFrame, measures: Sequence[ClipMeasures]) -> dict[
 def _folders(paths: Sequence[Path], labels: pd.Series) -> pd.Series:
     """Each clip's folder, without the levels that have exactly one name per label.
 
-    The label was taken from such a level, whatever its folders are called.
+    Such a level is the source of the labels, whatever its folders are called.
     """
     levels = pd.DataFrame([path.parent.parts[::-1] for path in paths]).fillna("")
     kinds = labels.nunique()
@@ -151,14 +153,15 @@ def how_well(
     within: bool = True,
     permutations: int = PERMUTATIONS,
 ) -> Predictability:
-    """How well bins predict labels, by cross-validation over groups, against labels permuted within groups.
+    """Cross-validate over groups how well bins predict labels, and compare with permuted labels.
 
     Args:
         bins: bin index of each clip, shape ``(clips,)``.
         labels: label index of each clip, shape ``(clips,)``.
         groups: speaker index of each clip, shape ``(clips,)``; a speaker is never in two folds.
         classes: number of labels.
-        within: permute labels within groups, and among groups with one label; otherwise among all clips.
+        within: permute labels within groups, and among groups with one label; otherwise among all
+            clips.
         permutations: number of permutations.
     """
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Findings of an audit: what each code means, and what was found in a corpus."""
+"""Findings of an audit, and the meaning of their codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note", "not applicable"
 
 @dataclass(frozen=True)
 class Code:
-    """What a kind of finding is about.
+    """The meaning of a kind of finding.
 
     Attributes:
         title: in a few words.

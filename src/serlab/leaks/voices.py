@@ -1,8 +1,8 @@
-"""Whether two speaker names are one voice (SL010), if a speaker encoder is installed.
+"""Find speaker names that share a voice (SL010), if a speaker encoder is installed.
 
-The encoder is a transformers checkpoint for speaker verification (x-vectors), by default WavLM-base-plus-sv. A speaker
-is the mean of the unit vectors of a few clips. Two speakers are reported if their cosine similarity reaches the
-threshold given in the checkpoint's model card.
+The encoder is a transformers checkpoint for speaker verification (x-vectors), by default
+WavLM-base-plus-sv. A speaker is the mean of the unit vectors of a few clips. Two speakers are
+reported if their cosine similarity reaches the threshold given in the checkpoint's model card.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check_voices(corpus: Corpus, usable: set[str], checkpoint: str = CHECKPOINT,
         corpus: the corpus.
         usable: ids of clips that can be read.
         checkpoint: the speaker encoder. It is never downloaded.
-        alike: cosine similarity from which two voices count as one.
+        alike: minimum cosine similarity of two voices that count as one.
     """
     if not corpus.speakers_known:
         return [Finding("SL010", "not applicable", "The corpus does not name the speaker of each clip.")]

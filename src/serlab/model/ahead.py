@@ -29,12 +29,13 @@ Result = TypeVar("Result", bound=Sized)
 def ahead(items: Iterable[Item], work: Callable[[Item], Result]) -> Generator[Result, None, None]:
     """Apply ``work`` to items in threads, ahead of the iteration over the results.
 
-    A thread takes an item only while the limits on number and size leave room, and never waits. So memory holds no more
-    than the limits and one result per thread, and the process can end even if the generator was never closed.
+    A thread only takes an item while the limits on number and size leave room, and never waits. So
+    memory is limited to these limits plus one result per thread, and the process can end even if
+    the generator was never closed.
 
     Args:
-        items: read from several threads, one at a time.
-        work: thread-safe; what it raises is raised in the iteration.
+        items: read by several threads, one at a time.
+        work: thread-safe; its exceptions are raised in the iteration.
 
     Yields:
         The results, in the order of ``items``.

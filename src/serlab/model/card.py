@@ -1,4 +1,4 @@
-"""The model card: what a model folder's README says."""
+"""The model card, the README of a model folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIMITS = (
     "Acted speech is not spontaneous speech: expect worse results on other corpora, languages and microphones, and do "
     "not judge a person by this model."
 )
-"""What every model's user should know."""
+"""Limits that apply to every model."""
 
 _CARD = """---
 library_name: {library}
@@ -38,7 +38,7 @@ Corpus licence: {licence}. Cite: {citation}
 
 
 def _settings(recipe: Mapping[str, Any]) -> str:
-    """Every setting that is not the preset's."""
+    """Settings that differ from the preset."""
     base, changed = base_of(recipe["name"]), changed_settings(recipe) or {}
     usual = f"those of the preset `{base}`" if base else "the defaults"
     return f"Settings other than {usual}: {changes_text(changed)}." if changed else f"All settings are {usual}."
@@ -59,7 +59,7 @@ def model_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
 
 
 def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
-    """What the card of every model says: recipe, corpus, origin, settings and use."""
+    """Content of every card: recipe, corpus, origin, settings and use."""
     recipe, corpus = signature["recipe"], signature["corpus"]
     weights = signature.get("weights_sha256")
     known = f" (SHA-256 {weights})" if weights else ""
@@ -116,7 +116,7 @@ def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
     """Write the card of a model that was trained on every clip of its corpus.
 
     Args:
-        signature: the run's; its identity holds what is quoted.
+        signature: of the run; its identity contains the quoted scores.
         needs_serlab: whether plain transformers cannot use the folder.
     """
     epochs = len(signature["training"]["epochs"])

@@ -1,8 +1,9 @@
 """Model folders: configuration, safetensors, preprocessor, labels, signature and model card; nothing is pickled.
 
-``serlab.json`` holds labels and signature, which contains the recipe. Any other folder is read as a plain transformers
-audio-classification checkpoint. The parts of both are checked against each other before anything is built, and a loaded
-model has to score one second of sound before it is returned.
+``serlab.json`` holds the labels and the signature, which contains the recipe. Folders without it
+are read as plain transformers audio-classification checkpoints. The files of both are checked for
+consistency before anything is built, and a loaded model must score one second of audio before it is
+returned.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from serlab.model.schema import FILE, FORMAT, Content
 
 
 def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> None:
-    """Write a model folder, whole or not at all.
+    """Write a model folder atomically.
 
     Args:
         fitted: the trained model.
         folder: the model folder; an older one is replaced.
-        signature: the run's signature, which holds the recipe.
+        signature: the run's signature, which contains the recipe.
         card: the model card, in Markdown.
     """
     temporary = folder.with_name(f".{folder.name}.new")
@@ -49,7 +50,7 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
-            path.chmod(0o644)  # Safetensors lets only the owner read its files.
+            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -85,7 +86,7 @@ def load(folder: Path | str, precision: str = "auto") -> Fitted:
 def _loaded(folder: Path, precision: str) -> Fitted:
     if not folder.is_dir():
         raise UserError(f"there is no model folder {folder}.")
-    # A link whose target was not fetched counts too: the folder is still one of serlab's.
+    # A link whose target was not fetched also counts: the folder is still a serlab model.
     if os.path.lexists(folder / FILE):
         return _own(folder, precision)
     if (folder / "config.json").is_file():
@@ -110,7 +111,7 @@ def _own(folder: Path, precision: str) -> Fitted:
 
 
 def _try_out(fitted: Fitted, folder: Path) -> None:
-    """Score one second of sound, to find parts that do not fit each other before the first clip."""
+    """Score one second of audio, to find inconsistent parts before the first clip."""
     with np.errstate(all="ignore"):
         scores = fitted.logits([fitted.frontend(trial_sound())])
     check_scores(folder, scores, len(fitted.labels))

@@ -1,20 +1,21 @@
-"""A trained model as its users hold it: paths, arrays or lists of them in, predictions out."""
+"""The class of trained models: from paths, arrays or lists of them to predictions."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
+from serlab.audio import AudioStream
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
@@ -22,7 +23,10 @@ from serlab.model import folder as folders
 from serlab.model.card import LIMITS
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
-from serlab.model.scoring import Answered, Scorer, Sound
+from serlab.model.scoring import Scorer
+from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions
+from serlab.model.sounds import Sound
+from serlab.model.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class QuotedUar:
         low, high: 95 % interval; None if there are too few speakers.
         clips, speakers: what it was measured on; speakers are None if unknown.
         protocol: how the corpus was split.
-        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if unknown.
+        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if
+            unknown.
     """
 
     value: float
@@ -47,17 +52,17 @@ class QuotedUar:
 
     @classmethod
     def of(cls, quoted: dict[str, Any]) -> QuotedUar:
-        """From what a signature quotes."""
+        """Create it from the quotation in a signature."""
         others = ("low", "high", "clips", "speakers", "protocol", "speaker_disjoint")
         return cls(value=quoted["uar"], **{name: quoted[name] for name in others})
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a model; only ``limits`` for a checkpoint that serlab did not train.
+    """Information about a model; only ``limits`` for a checkpoint that serlab did not train.
 
     Attributes:
-        recipe, recipe_hash: what was trained.
+        recipe, recipe_hash: the recipe.
         corpus: the corpus it was trained on.
         protocol: how the corpus was split; ``everyone`` if the model was trained on all clips.
         fold, seed: of the training run; no fold for ``everyone``.
@@ -104,13 +109,13 @@ class ModelInfo:
 class Model:
     """A trained model; returned by :func:`load_model` and :func:`serlab.train`.
 
-    A prediction depends on its clip alone, however the clip is given. Several threads may use one model; they take
-    turns to compute.
+    A prediction only depends on its clip, not on the form of the input. Several threads may use one
+    model; they compute in turns.
 
     Attributes:
         folder: the model folder.
         labels: names of the emotions, in the order of the probabilities.
-        precision: that predictions are computed in, unless a call asks for another one.
+        precision: of predictions, unless a call sets another one.
     """
 
     def __init__(self, folder: Path | str, *, precision: str = "auto", device: str | None = None) -> None:
@@ -147,6 +152,7 @@ class Model:
         abstain: float | None = None,
         precision: str | None = None,
         device: str | None = None,
+        **how: Unpack[SegmentOptions],
     ) -> list[Prediction]: ...
 
     @overload
@@ -158,6 +164,7 @@ class Model:
         abstain: float | None = None,
         precision: str | None = None,
         device: str | None = None,
+        **how: Unpack[SegmentOptions],
     ) -> Prediction: ...
 
     def predict(
@@ -168,31 +175,42 @@ class Model:
         abstain: float | None = None,
         precision: str | None = None,
         device: str | None = None,
+        **how: Unpack[SegmentOptions],
     ) -> Prediction | list[Prediction]:
         """Predict the emotion of one clip, or of each clip in a list.
 
+        A recording longer than 30 seconds is divided into segments; the prediction has them beside
+        the mean over those with speech. Memory then grows by about a kilobyte per segment;
+        :meth:`segments` needs none.
+
         Args:
-            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of these. Arrays hold
-                floats within -1 to 1 or integers, and have the shape (samples,), (samples, channels) or
-                (channels, samples) with at most 8 channels.
-            sample_rate: of arrays, in Hz. Required for them, and not allowed for files and ``Audio``.
-            abstain: the largest share of wrong labels to accept, .01 to .5. Clips whose probability is below the
-                threshold that kept to this share on the model's dev subset get no label. On new speakers more labels
-                may be wrong. None labels every clip.
-            precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first call with another
-                precision or device loads the model once more.
-            device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models always use the processor.
+            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a list or tuple of
+                these. Arrays hold floats within -1 to 1 or integers, and have the shape (samples,),
+                (samples, channels) or (channels, samples) with at most 8 channels.
+            sample_rate: of arrays, in Hz. Required for them, and not allowed for files and
+                ``Audio``.
+            abstain: the maximum share of wrong labels, .01 to .5. Clips whose probability is below
+                the threshold that met this share on the model's dev subset get no label. On new
+                speakers, more labels may be wrong. None labels every clip.
+            precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first
+                call with another precision or device loads the model once more.
+            device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models
+                always use the processor.
+            how: ``window``, ``hop``, ``vad`` and ``smoothing`` as for :meth:`segments`; any of them
+                divides short clips too.
 
         Returns:
-            A prediction per clip, in a list if ``x`` is one. A silent clip has no label and no probabilities.
+            One prediction per clip, in a list if ``x`` is a list. A silent clip, or a recording
+            without speech, has no label and no probabilities.
 
         Raises:
-            SerlabError: a clip cannot be used (the error names an item of a list), or the model has no such precision,
-                device or abstention threshold.
+            SerlabError: a clip cannot be used (the error names an item of a list), or the model has
+                no such precision, device or abstention threshold, or an option is out of range.
         """
         several = isinstance(x, (list, tuple))
         found: list[Prediction] = []
-        chunks = self.results(x if several else [x], sample_rate, abstain=abstain, precision=precision, device=device)
+        listed = x if several else [x]
+        chunks = self.results(listed, sample_rate, abstain=abstain, precision=precision, device=device, **how)
         with closing(chunks):
             for result in chain.from_iterable(chunks):
                 if isinstance(result, UserError):
@@ -212,8 +230,9 @@ class Model:
             device: the model's own if None.
 
         Returns:
-            Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of ``labels``. The row of a
-            silent clip is NaN.
+            Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of
+            ``labels``. The row of a silent clip is NaN; that of a recording over 30 seconds is the
+            mean over its segments with speech.
 
         Raises:
             SerlabError: as for :meth:`predict`.
@@ -234,8 +253,9 @@ class Model:
         abstain: float | None = None,
         precision: str | None = None,
         device: str | None = None,
+        **how: Unpack[SegmentOptions],
     ) -> Generator[list[Prediction | UserError], None, None]:
-        """Predict clips as they come, in chunks; for more clips than fit in memory.
+        """Predict clips lazily, in chunks; for more clips than fit in memory.
 
         Args:
             sounds: the clips.
@@ -243,22 +263,91 @@ class Model:
             abstain: as for :meth:`predict`.
             precision: the model's own if None.
             device: the model's own if None.
+            how: as for :meth:`predict`.
 
         Returns:
-            A generator of chunks. Instead of the prediction of a clip that cannot be used, it yields the error.
+            A generator of chunks. For a clip that cannot be used, it yields the error instead of a
+            prediction.
 
         Raises:
-            SerlabError: the model has no such precision, device or abstention threshold.
+            SerlabError: the model has no such precision, device or abstention threshold, or an
+                option is out of range.
         """
-        answered = self._answered(abstain)
-        precision = self._precision if precision in (None, self.precision) else precision
-        device = self._device if device is None else device
-        fitted = self._fitted(precision, device)
-        return Scorer(fitted, device, answered).results(sounds, sample_rate)
+        return self._scorer(abstain, precision, device, how).results(sounds, sample_rate)
+
+    def segments(
+        self,
+        x: Sound | Iterator[NDArray[Any]],
+        sample_rate: int | None = None,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+        **how: Unpack[SegmentOptions],
+    ) -> Generator[Segment, None, None]:
+        """Predict the emotion over time in a recording of any length, in memory that does not grow with it.
+
+        Args:
+            x: the path of a file, a :class:`serlab.audio.Audio`, an array, or a generator of arrays
+                of shape (samples,) or (samples, channels) that follow each other.
+            sample_rate: of arrays, in Hz.
+            abstain: as for :meth:`predict`; segments that the model is too unsure of have no label.
+            precision: the model's own if None.
+            device: the model's own if None.
+            how: ``window``: length of a segment in seconds, 0.1 to 60 (default 3). ``hop``: from
+                the start of a segment to the next, at most the window (default 1). ``vad``: how to
+                tell speech, ``silero``, ``energy``, ``none`` (all that is not silent) or ``auto``
+                (default; silero if installed, else energy). ``smoothing``: the median over this
+                many segments, odd (default 1: off).
+
+        Returns:
+            A generator of segments in the order of time. The last one ends where the recording
+            does, and a recording shorter than the window is one segment. A segment without speech
+            has no label and no probabilities.
+
+        Raises:
+            SerlabError: the recording cannot be used, which a damaged file may only show at its
+                end; the model has no such precision, device or abstention threshold; or an option
+                is out of range.
+        """
+        return self._scorer(abstain, precision, device, how).segments(x, sample_rate)
+
+    def stream(
+        self,
+        sample_rate: int,
+        *,
+        abstain: float | None = None,
+        precision: str | None = None,
+        device: str | None = None,
+        **how: Unpack[SegmentOptions],
+    ) -> Stream:
+        """Predict sound while it arrives.
+
+        Args:
+            sample_rate: of the pieces, in Hz, 8,000 to 192,000.
+            abstain: as for :meth:`predict`.
+            precision: the model's own if None.
+            device: the model's own if None.
+            how: as for :meth:`segments`.
+
+        Returns:
+            A stream whose segments are those of :meth:`segments`, whatever the size of the pieces.
+
+        Raises:
+            SerlabError: the sample rate is not possible, the model has no such precision, device or
+                abstention threshold, or an option is out of range.
+        """
+        return Stream(AudioStream(sample_rate), self._scorer(abstain, precision, device, how).segmenter())
 
     def check_abstain(self, abstain: float | None) -> None:
-        """Raise a UserError if :meth:`predict` could not abstain like that."""
+        """Raise a UserError if :meth:`predict` cannot abstain at this level."""
         self._answered(abstain)
+
+    def _scorer(self, abstain: float | None, precision: str | None, device: str | None, how: SegmentOptions) -> Scorer:
+        answered, segmenting = self._answered(abstain), Segmenting.of(how) if how else None
+        precision = self._precision if precision in (None, self.precision) else precision
+        device = self._device if device is None else device
+        return Scorer(self._fitted(precision, device), device, answered, segmenting)
 
     def _fitted(self, precision: str, device: str | None) -> Fitted:
         key = (precision, device)
@@ -281,12 +370,14 @@ def load_model(folder: Path | str, *, precision: str = "auto", device: str | Non
     """Load a model folder.
 
     Args:
-        folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio classification
-            checkpoint of transformers.
-        precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders) ``int8``.
-        device: ``cpu``, ``cuda`` or ``cuda:N``; CUDA if available if None.
+        folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio
+            classification checkpoint of transformers.
+        precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders)
+            ``int8``.
+        device: ``cpu``, ``cuda`` or ``cuda:N``; None means CUDA if available, else ``cpu``.
 
     Raises:
-        SerlabError: the folder is not a model or is damaged, or the precision or device is not available.
+        SerlabError: the folder is not a model or is damaged, or the precision or device is not
+            available.
     """
     return Model(folder, precision=precision, device=device)

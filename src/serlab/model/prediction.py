@@ -1,45 +1,76 @@
-"""What a model says about a clip, and as a table."""
+"""Predictions, and their conversion to tables."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from serlab.model.segments import Segment
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_SPEECH = "no speech"
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one clip.
+    """What a model says about one clip, or about a recording that was divided into segments.
 
     Attributes:
         label: the most probable label; None if the clip is silent, or if the model abstains.
-        probabilities: of each label, in the model's order; empty if the clip is silent.
+        probabilities: of each label, in the model's order; empty if the clip is silent. Of a
+            divided recording, the mean over its segments with speech; empty without any.
         path: the file; None for an array.
+        segments: of a divided recording, in the order of time; empty for a clip.
     """
 
     label: str | None
     probabilities: dict[str, float]
     path: str | None = None
+    segments: tuple[Segment, ...] = ()
 
     def data(self) -> dict[str, Any]:
-        """The prediction as JSON-able data.
+        """The prediction as JSON-able data; a divided recording has the key ``segments`` too.
 
         >>> Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav").data()
         {'path': 'a.wav', 'label': 'sad', 'probabilities': {'calm': 0.25, 'sad': 0.75}}
         """
-        return {"path": self.path, "label": self.label, "probabilities": self.probabilities}
+        found = {"path": self.path, "label": self.label, "probabilities": self.probabilities}
+        return found | {"segments": [asdict(segment) for segment in self.segments]} if self.segments else found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per segment as JSON-able data: ``path``, ``start``, ``end``, ``label`` and so on.
+
+        A clip is one row without start and end.
+
+        >>> Prediction("sad", {"sad": 1.0}, "a.wav").rows()
+        [{'path': 'a.wav', 'start': None, 'end': None, 'label': 'sad', 'probabilities': {'sad': 1.0}, 'speech': True}]
+        """
+        whole = {"start": None, "end": None, "label": self.label, "probabilities": self.probabilities}
+        parts = [asdict(segment) for segment in self.segments] or [whole | {"speech": bool(self.probabilities)}]
+        return [{"path": self.path, **part} for part in parts]
 
 
-def column_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Columns of a table of predictions.
+def word_of(found: Prediction | Segment) -> str:
+    """The label in words, also where there is none.
+
+    >>> word_of(Prediction(None, {"calm": 0.5, "sad": 0.5})), word_of(Prediction(None, {}))
+    ("can't tell", 'no speech')
+    """
+    return found.label or ("can't tell" if found.probabilities else NO_SPEECH)
+
+
+def column_names(labels: Iterable[str], *, segments: bool = False) -> tuple[str, ...]:
+    """Columns of a table of predictions, with one row per clip or per segment.
 
     >>> column_names(["calm", "sad"])
     ('path', 'predicted', 'prob_calm', 'prob_sad')
     """
-    return "path", "predicted", *(f"prob_{label}" for label in labels)
+    times = ("start", "end", "speech") if segments else ()
+    return "path", *times, "predicted", *(f"prob_{label}" for label in labels)
 
 
 def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
@@ -49,7 +80,9 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         predictions: any number of predictions.
 
     Returns:
-        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. Missing values are NaN.
+        One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a
+        recording was divided, one row per segment, with the columns ``start``, ``end`` and
+        ``speech`` too. Missing values are NaN.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad
@@ -57,8 +90,14 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = list(predictions)
-    labels = next((row.probabilities for row in rows if row.probabilities), {})
-    columns: dict[str, list[Any]] = {"path": [row.path for row in rows], "predicted": [row.label for row in rows]}
-    columns |= {f"prob_{label}": [row.probabilities.get(label, float("nan")) for row in rows] for label in labels}
+    found = list(predictions)
+    segments = any(one.segments for one in found)
+    rows = [row for one in found for row in (one.rows() if segments else [one.data()])]
+    labels: dict[str, float] = next((row["probabilities"] for row in rows if row["probabilities"]), {})
+    columns: dict[str, list[Any]] = {"path": [row["path"] for row in rows]}
+    if segments:
+        columns |= {name: [math.nan if row[name] is None else row[name] for row in rows] for name in ("start", "end")}
+        columns["speech"] = [row["speech"] for row in rows]
+    columns["predicted"] = [row["label"] for row in rows]
+    columns |= {f"prob_{label}": [row["probabilities"].get(label, math.nan) for row in rows] for label in labels}
     return pd.DataFrame(columns)

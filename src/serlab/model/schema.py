@@ -1,4 +1,4 @@
-"""What ``serlab.json``, the description in a model folder, has to contain."""
+"""The schema of ``serlab.json``, the description in a model folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Content:
     """Content of ``serlab.json``.
 
     Attributes:
-        recipe: what was trained.
+        recipe: the recipe.
         labels: names of the classes, in the order of the scores.
         signature: of the run.
     """

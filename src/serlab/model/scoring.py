@@ -1,64 +1,42 @@
 """From recordings to predictions: read, front end, network.
 
-Recordings are read in threads ahead of the network. Number and size of what is in memory are bounded, so a hundred
-thousand files need no more memory than a thousand.
+Recordings are read in threads ahead of the network. The number and size of clips in memory are
+limited, so a hundred thousand files need no more memory than a thousand.
 """
 
 from __future__ import annotations
 
-import os
+import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
-from serlab.audio import SAMPLE_RATE, Audio
-from serlab.core import UserError, argument
+from serlab.audio import SAMPLE_RATE, AudioError
+from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.model.ahead import ahead
 from serlab.model.prediction import Prediction
+from serlab.model.segments import Answered, Segment, Segmenter, Segmenting, Summary
+from serlab.model.sounds import Sound, audio_of, blocks_of, path_of
 
-Sound = str | os.PathLike[str] | Audio | NDArray[Any]
-"""What a clip may be given as: the path of a file, checked audio, or an array with its sample rate."""
-
-Answered = Callable[[NDArray[np.float64]], bool]
-"""Whether a clip with these logits, shape (labels,), gets a label."""
-
-# A chunk is scored and yielded as one. A larger one lets more clips of equal length share a batch; a smaller one loses
-# less when the process is killed. The first chunks are small, so that the first results come soon.
+# A chunk is scored and yielded together. In a larger chunk, more clips of equal length share a
+# batch; with a smaller one, less is lost if the process is killed. The first chunks are small, so
+# the first results arrive early.
 _FIRST_CHUNK = 32
 _CHUNK_CLIPS = 512
 _CHUNK_SECONDS = 1200.0
 _CHUNK_BYTES = 256 * 2**20
 
-# torch's cache of parametrised weights is a state of the process, not of a thread or a model.
+# torch's cache of parametrised weights belongs to the process, not to a thread or a model.
 _COMPUTING = threading.Lock()
-
-
-def audio_of(sound: Sound, sample_rate: int | None) -> Audio:
-    """Read and check a clip, however it is given; silence is allowed.
-
-    Args:
-        sound: the clip.
-        sample_rate: in Hz, for an array and only for an array.
-
-    Raises:
-        AudioError: the clip cannot be used.
-        UserError: an array without a sample rate, or a sample rate without an array.
-    """
-    if not isinstance(sound, (str, os.PathLike, Audio)):
-        if sample_rate is None:
-            raise UserError(f"{argument('sample_rate')} is missing; give the array's sample rate in Hz.")
-        return Audio.from_array(sound, sample_rate, allow_silence=True)
-    if sample_rate is not None:
-        raise UserError(f"{argument('sample_rate', sample_rate)} is for arrays; leave it out for a file or Audio.")
-    return sound if isinstance(sound, Audio) else Audio.from_file(sound, allow_silence=True)
 
 
 @dataclass(frozen=True)
@@ -69,11 +47,13 @@ class Scorer:
         fitted: the model, loaded on ``device``.
         device: as for :func:`serlab.core.precision.on_device`.
         answered: which clips get a label.
+        segmenting: how every clip is divided; None divides only long ones, in the standard way.
     """
 
     fitted: Fitted
     device: str | None
     answered: Answered
+    segmenting: Segmenting | None = None
 
     def results(
         self, sounds: Sequence[Sound], sample_rate: int | None = None
@@ -85,20 +65,42 @@ class Scorer:
             sample_rate: of arrays, in Hz.
 
         Yields:
-            In chunks, the prediction of each clip or the error that says why it cannot be used, in the order of
-            ``sounds``.
+            In chunks, the prediction of each clip, or the error if it cannot be used, in the order
+            of ``sounds``.
         """
-        read = partial(_Clip.of, sample_rate=sample_rate)
+        read = partial(_Clip.of, sample_rate=sample_rate, divide=self.segmenting is not None)
         if len(sounds) == 1:
             yield self._score([self._features(read(sounds[0]))])
             return
-        # A front end with a precision is a network, which shares its work out over the cores by itself.
+        # A front end with a precision is a network, which uses all cores itself.
         in_threads = "precision" not in self.fitted.frontend.config
         prepare = (lambda sound: self._features(read(sound))) if in_threads else read
         with closing(ahead(sounds, prepare)) as clips:
             ready = clips if in_threads else map(self._features, clips)
-            # A loop over the chunks themselves would hold one while the next is gathered.
+            # A loop over the chunks would hold one while the next is gathered.
             yield from map(self._score, _chunks(ready))
+
+    def segments(
+        self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None = None
+    ) -> Generator[Segment, None, None]:
+        """Divide a recording of any length, or arrays that follow each other, in memory that does not grow with it.
+
+        Raises:
+            AudioError: the recording cannot be used; perhaps only after its first segments.
+            UserError: as for :func:`serlab.model.sounds.audio_of`.
+        """
+        segmenter = self.segmenter()
+        try:
+            for block in blocks_of(sound, sample_rate):
+                yield from segmenter.feed(block)
+            yield from segmenter.flush()
+        except AudioError as error:
+            path = path_of(sound)
+            raise error if path is None or error.path else AudioError(Path(path), error.reason) from error
+
+    def segmenter(self) -> Segmenter:
+        """A segmenter for one recording."""
+        return Segmenter(self.segmenting or Segmenting(), self.fitted.labels, self._windows, self.answered)
 
     def _features(self, clip: _Clip) -> _Clip:
         frontend = self.fitted.frontend
@@ -113,42 +115,71 @@ class Scorer:
             return _Clip(clip.path, fault=error)
 
     def _score(self, clips: Sequence[_Clip]) -> list[Prediction | UserError]:
+        return [self._said(clip, logits) for clip, logits in zip(clips, self._logits(clips), strict=True)]
+
+    def _windows(self, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
+        rows = self._logits([self._features(_Clip(None, values=window)) for window in windows])
+        return [None if row is None or not np.isfinite(row).all() else _softmax(row) for row in rows]
+
+    def _logits(self, clips: Sequence[_Clip]) -> list[NDArray[np.float64] | None]:
+        """Scores of clips, shape (labels,) each; None for one without features."""
         features = [clip.values for clip in clips if clip.values is not None]
         rows: Iterator[NDArray[np.float64]] = iter(())
         if features:
             with _COMPUTING, on_device(self.device):
                 rows = iter(self.fitted.logits(features).astype(np.float64))
-        return [self._said(clip, None if clip.values is None else next(rows)) for clip in clips]
+        return [None if clip.values is None else next(rows) for clip in clips]
 
     def _said(self, clip: _Clip, logits: NDArray[np.float64] | None) -> Prediction | UserError:
+        if clip.divided is not None:
+            return self._divided(clip.path, *clip.divided)
         if logits is None:
             return clip.fault or Prediction(None, {}, clip.path)
         if not np.isfinite(logits).all():
             return UserError("the model's scores of this clip are not finite.")
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        labels = self.fitted.labels
+        shares, labels = _softmax(logits), self.fitted.labels
         label = labels[int(shares.argmax())] if self.answered(logits) else None
         return Prediction(label, dict(zip(labels, map(float, shares), strict=True)), clip.path)
+
+    def _divided(self, path: str | None, sound: Sound, sample_rate: int | None) -> Prediction | UserError:
+        summary, found = Summary(), []
+        try:
+            for segment in self.segments(sound, sample_rate):
+                summary.add(segment)
+                found.append(segment)
+        except UserError as error:
+            return error
+        return Prediction(*summary.of(self.fitted.labels, self.answered), path, tuple(found))
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shares = np.exp(logits - logits.max())
+    return np.asarray(shares / shares.sum())
 
 
 @dataclass(frozen=True)
 class _Clip:
-    """A clip between two steps: its samples, later its features; or why it has none (no fault: it is silent)."""
+    """A clip between two steps: its samples, later its features, or the reason for having neither (None: silent).
+
+    A recording that is divided into segments is read in its turn.
+    """
 
     path: str | None
     seconds: float = 0.0
     values: NDArray[np.float32] | None = None
     fault: UserError | None = None
+    divided: tuple[Sound, int | None] | None = None
 
     @classmethod
-    def of(cls, sound: Sound, *, sample_rate: int | None) -> _Clip:
-        path = os.fspath(sound) if isinstance(sound, (str, os.PathLike)) else None
+    def of(cls, sound: Sound, *, sample_rate: int | None, divide: bool) -> _Clip:
+        path = path_of(sound)
         try:
-            audio = audio_of(sound, sample_rate)
+            audio = None if divide else audio_of(sound, sample_rate)
         except UserError as error:
             return cls(path, fault=error)
-        path = path or (None if audio.path is None else str(audio.path))
+        if audio is None:
+            # A chunk of its own, because its segments may need as much memory as a chunk of clips.
+            return cls(path, math.inf, divided=(sound, sample_rate))
         return cls(path) if audio.silent else cls(path, len(audio.samples) / SAMPLE_RATE, audio.samples)
 
     def holding(self, features: NDArray[np.float32]) -> _Clip:

@@ -1,14 +1,16 @@
-"""What a protocol gives: folds, and whether they keep speakers and sentences apart."""
+"""The result of a protocol: folds, and whether they separate speakers and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from serlab.corpora.base import Corpus
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class MisfitError(Exception):
@@ -17,13 +19,13 @@ class MisfitError(Exception):
 
 @dataclass(frozen=True)
 class Fold:
-    """One way to divide the clips; clip ids, sorted.
+    """One train, dev and test split; clip ids, sorted.
 
     Attributes:
         number: from 1.
-        train: clips to learn from.
-        dev: clips to choose epochs and settings by.
-        test: clips to judge by, read once.
+        train: training clips.
+        dev: clips that select epochs and settings.
+        test: clips for the final evaluation, read once.
     """
 
     number: int
@@ -39,12 +41,12 @@ class Split:
     Attributes:
         name: the protocol's name.
         definition: what it does, one sentence.
-        speaker_disjoint: whether no speaker is in two subsets of any fold; None where speakers are
+        speaker_disjoint: whether no speaker is in two subsets of any fold; None if speakers are
             unknown.
-        sentence_disjoint: the same for sentences; None where sentences are unknown.
+        sentence_disjoint: the same for sentences; None if sentences are unknown.
         folds: in order of their number.
-        version: ``"2-"`` and a hash where duplicates tie speakers (or clips) together, which then
-            stay in one subset; ``"1"`` otherwise. It is part of a run's identity.
+        version: ``"2-"`` and a hash if duplicates connect speakers (or clips), which then stay in
+            one subset; ``"1"`` otherwise. It is part of a run's identity.
     """
 
     name: str
@@ -56,7 +58,7 @@ class Split:
 
 
 def disjoint(corpus: Corpus, folds: Iterable[Fold], values: pd.Series | None) -> bool | None:
-    """Whether no value (a speaker, a sentence) is in two subsets of a fold; None where the values are unknown.
+    """Whether no value (a speaker, a sentence) is in two subsets of a fold; None if the values are unknown.
 
     Args:
         corpus: the corpus that is split.

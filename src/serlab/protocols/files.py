@@ -41,11 +41,11 @@ def find_split(corpus: Corpus, protocol: str) -> Split:
 
 
 def read_split(corpus: Corpus, path: Path) -> Split:
-    """Read a split of one fold; clips that the file does not name are in no subset.
+    """Read a split of one fold; clips that are not in the file are not in any subset.
 
     Args:
         corpus: the corpus that it splits.
-        path: CSV with a column that names clips, in any of the ways of :mod:`serlab.tables.naming`,
+        path: CSV with a column of clip names, in any form that :mod:`serlab.tables.naming` accepts,
             and ``side`` (``train``, ``dev`` or ``test``).
 
     Raises:
@@ -71,7 +71,7 @@ def read_split(corpus: Corpus, path: Path) -> Split:
     if left:
         count = f"{left:,} of the {len(corpus.clips):,} clips of {corpus.name}"
         say(f"{count} are not in {path.name}; they are not used.")
-    # Another split with the same file name must not be taken for the one of earlier results.
+    # A different split with the same file name must not be confused with that of earlier results.
     name = f"{path.stem}-{sha256_json(members)[:6]}"
     return _one_fold(corpus, name, f"The user's own split {path.name}.", Fold(1, *(members[side] for side in SIDES)))
 
@@ -115,7 +115,7 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
     """Divide the clips into 60 % train, 20 % dev and 20 % test without leaks.
 
     All clips of a speaker stay together, and so do all duplicates of a recording. Labels are
-    balanced as far as that allows; groups that are too large for a fifth are for training.
+    balanced as far as possible; groups that are too large for a fifth are for training.
 
     Args:
         corpus: the corpus.
@@ -137,7 +137,7 @@ def sound_split(corpus: Corpus, pairs: Iterable[tuple[str, str]]) -> Split:
 
 
 def _divided(counts: pd.DataFrame) -> list[list[str]]:
-    """Groups for train, dev and test, none empty.
+    """Groups for train, dev and test; no subset is empty.
 
     Groups go from the largest to the smallest, each to the subset that lacks most clips of
     its labels; rare labels weigh more (iterative stratification: Sechidis, Tsoumakas and Vlahavas,
@@ -156,7 +156,7 @@ def _divided(counts: pd.DataFrame) -> list[list[str]]:
         empty = np.array([not side for side in sides])
         if empty.sum() >= len(order) - place:
             lacking[~empty] = -np.inf
-        # Rounded, so that ties are the same on every machine; training comes first.
+        # Rounded, so that ties are the same on every machine; training wins ties.
         side = int(lacking.round(9).argmax())
         sides[side].append(counts.index[group])
         held[side] += clips[group]

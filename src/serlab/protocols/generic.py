@@ -1,26 +1,29 @@
 """Protocols for any corpus: ``speaker-<k>`` and ``holdout``.
 
-Where speakers are unknown, clips take their place. Duplicates of a recording stay in one subset.
+If speakers are unknown, clips replace them. Duplicates of a recording stay in one subset.
 """
 
 from __future__ import annotations
 
 import weakref
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from serlab.corpora.base import Corpus
 from serlab.protocols.base import Fold, MisfitError, by_unit
-from serlab.recordings.units import Units, units_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from serlab.recordings.units import Units
 
 GENERIC: dict[str, str] = {
     "speaker-<k>": "Any corpus: k folds of speakers, balanced by label where possible; a fifth of the other speakers is"
     " for development.",
     "holdout": "Any corpus: 60 % of the speakers for training, 20 % for development, 20 % for the test.",
 }
-"""What each protocol does, in one sentence."""
+"""Definition of each protocol in one sentence."""
 
 _SPEAKERS_UNKNOWN: dict[str, str] = {
     "speaker-<k>": "k folds of clips, since speakers are unknown, balanced by label; a fifth of the other clips is for"
@@ -32,7 +35,7 @@ _TOGETHER = "Duplicates of a recording stay in one subset, and so do all clips o
 
 
 def definition(corpus: Corpus, key: str) -> tuple[str, str]:
-    """What a protocol does with a corpus, and its version.
+    """Definition of a protocol for a corpus, and its version.
 
     Args:
         corpus: the corpus.
@@ -44,7 +47,7 @@ def definition(corpus: Corpus, key: str) -> tuple[str, str]:
 
 
 def speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
-    """Divide the speakers into k test parts of like size and labels; a fifth of the others is for development.
+    """Divide the speakers into k test parts of similar size and labels; a fifth of the others is for development.
 
     Raises:
         MisfitError: k is below 2, or there are too few speakers.
@@ -80,6 +83,7 @@ _known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
 def _units(corpus: Corpus) -> Units:
     if corpus not in _known:
         from serlab.recordings.duplicates import find_duplicates
+        from serlab.recordings.units import units_of
 
         _known[corpus] = units_of(corpus, find_duplicates(corpus))
     return _known[corpus]
@@ -96,6 +100,8 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
         counts: clips per unit (rows) and label (columns).
         parts: how many parts.
     """
+    import numpy as np
+
     values = counts.to_numpy()
     shares: NDArray[np.float64] = values / np.maximum(values.sum(axis=0), 1)
     order = sorted(range(len(counts)), key=lambda unit: (-values[unit].sum(), (-values[unit]).tolist(), unit))
@@ -111,7 +117,7 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
 
 
 def _hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
-    """Choose one of ``parts`` equal parts of the units, leaving a clip of every label where possible.
+    """Choose one of ``parts`` equal parts of the units; leave a clip of every label if possible.
 
     Args:
         counts: clips per unit (rows) and label (columns).

@@ -1,8 +1,8 @@
-"""Protocols by name: those that a corpus brings, and those for any corpus.
+"""Protocols by name: those of known corpora, and those for any corpus.
 
-A protocol is computed from the corpus's full official clip list, so it never depends on which files
-are at hand: exclusions come later and do not move other clips. Clips that a published protocol
-leaves out are in no subset. Everything here is deterministic. A label without a test clip in a fold
+A protocol is computed from the corpus's full official clip list, so it does not depend on which
+files exist. Exclusions come later and do not move other clips. Clips that a published protocol
+omits are not in any subset. Everything here is deterministic. A label without a test clip in a fold
 is allowed (scores are taken over the full label list); a label without a training clip is an error,
 because no model could learn it.
 """
@@ -28,7 +28,7 @@ def split(corpus: Corpus, name: str) -> Split:
     """Split a corpus by the protocol called ``name``.
 
     Args:
-        corpus: its full clip list counts, missing files included.
+        corpus: its full clip list is used, including clips without a file.
         name: one of :func:`protocol_names`, with any ``k`` from 2 in ``speaker-<k>``.
 
     Returns:
@@ -47,7 +47,7 @@ def split(corpus: Corpus, name: str) -> Split:
 
 
 def definitions() -> dict[str, str]:
-    """Every protocol and what it does, in one sentence; those of known corpora first."""
+    """Every protocol and its definition in one sentence; those of known corpora first."""
     own = {name: each.definition for known in descriptions().values() for name, each in known.protocols.items()}
     return own | GENERIC
 
@@ -56,7 +56,7 @@ def protocol_names(corpus: Corpus | None = None) -> tuple[str, ...]:
     """Names of all protocols, or of those that fit a corpus.
 
     Args:
-        corpus: if given, ``speaker-<k>`` is spelled out for 2, 3, 5 and 10 folds, where they fit.
+        corpus: if given, ``speaker-<k>`` is listed for each of 2, 3, 5 and 10 folds that fits.
     """
     if corpus is None:
         return tuple(definitions())
@@ -66,7 +66,7 @@ def protocol_names(corpus: Corpus | None = None) -> tuple[str, ...]:
 
 
 def default_protocol(corpus: Corpus) -> str:
-    """The protocol that is used where none is named."""
+    """The default protocol."""
     return corpus.description.default_protocol if corpus.description else _DEFAULT
 
 

@@ -1,7 +1,7 @@
 """Recipes: one approach, fully configured, as frozen dataclasses with shipped YAML presets.
 
-A recipe says everything that can change a result except the data, the fold and the seed, so its hash identifies it.
-The hash holds the SHA-256 of pretrained weights, never the path they came from.
+A recipe contains everything that can change a result except the data, the fold and the seed, so its
+hash identifies it. The hash covers the SHA-256 of pretrained weights, not their path.
 """
 
 from serlab.recipes.identity import identify, precision_of

@@ -24,8 +24,9 @@ class Change:
 
     Attributes:
         text: ``section.key=value``, the value in YAML.
-        shared: it was asked of all recipes, so it is left out for recipes that it has no effect on; else it is refused.
-        option: how the user wrote it, for errors; the text if empty.
+        shared: whether it is for all recipes. Recipes on which it has no effect then ignore it;
+            otherwise it is an error.
+        option: as the user wrote it, for errors; the text if empty.
     """
 
     text: str
@@ -34,7 +35,7 @@ class Change:
 
     @property
     def shown(self) -> str:
-        """How an error calls the change."""
+        """Name of the change in errors."""
         return self.option or self.text
 
     def parsed(self) -> tuple[list[str], Any]:
@@ -55,18 +56,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Kinds:
-    """Which settings exist, and which of them have an effect on a kind of model.
+    """The existing settings, and which of them affect a kind of model.
 
     Attributes:
-        approaches: what each kind of model is.
+        approaches: name -> approach.
         sections: the settings beside the model.
     """
 
     approaches: Mapping[str, Approach[Any]]
     sections: Mapping[str, type[Any]]
 
-    def heeds(self, kind: str, keys: Sequence[str]) -> bool:
-        """Whether a setting has an effect on a kind of model; True for unknown ones, which the recipe refuses."""
+    def uses(self, kind: str, keys: Sequence[str]) -> bool:
+        """Whether a setting has an effect on a kind of model; True for unknown kinds, which the recipe refuses."""
         section, key = keys[:2]
         if kind not in self.approaches:
             return True
@@ -74,14 +75,14 @@ class Kinds:
         if section == "model":
             return key in _names(approach.settings) or not self._any(key)
         known = section in self.sections and key in _names(self.sections[section])
-        return not known or approach.supports.heeds(f"{section}.{key}")
+        return not known or approach.supports.uses(f"{section}.{key}")
 
     def _any(self, key: str) -> bool:
         return any(key in _names(approach.settings) for approach in self.approaches.values())
 
     def why(self, name: str, kind: str, keys: Sequence[str]) -> str:
         """Explain that a setting has no effect on a recipe."""
-        there = [other for other in self.approaches if self.heeds(other, keys)]
+        there = [other for other in self.approaches if self.uses(other, keys)]
         *others, last = [self.approaches[each].titles[1] for each in there]
         many = f"{', '.join(others)} and {last}" if others else last
         networks = [other for other, approach in self.approaches.items() if approach.supports.epochs]
@@ -99,13 +100,13 @@ class Kinds:
         """Dotted names of the settings that have an effect on a kind."""
         if kind not in self.approaches:
             return []
-        return [path for path in flat(self.defaults(kind)) if self.heeds(kind, path.split("."))]
+        return [path for path in flat(self.defaults(kind)) if self.uses(kind, path.split("."))]
 
-    def heeded(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def used(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """A recipe's plain data without settings beside the model that have no effect on its kind."""
         kind = _kind_of(data)
         return {
-            section: {key: item for key, item in value.items() if self.heeds(kind, (section, str(key)))}
+            section: {key: item for key, item in value.items() if self.uses(kind, (section, str(key)))}
             if section in self.sections and isinstance(value, Mapping)
             else value
             for section, value in data.items()
@@ -118,11 +119,12 @@ def apply(data: dict[str, Any], changes: Iterable[Change], name: str, kinds: Kin
     Args:
         data: the recipe's sections.
         changes: what to change.
-        name: what to call the recipe.
+        name: the recipe's name in messages.
         kinds: which settings have an effect.
 
     Raises:
-        UserError: a change has no section, is for this recipe alone and has no effect on it, or reaches into a value.
+        UserError: a change has no section, addresses a key of a plain value, or is only for this
+            recipe but has no effect on it.
     """
     parsed: list[_Parsed] = [(change, *change.parsed()) for change in changes]
     kind = _kind_after(data, parsed)
@@ -130,13 +132,13 @@ def apply(data: dict[str, Any], changes: Iterable[Change], name: str, kinds: Kin
         _check_section(change, keys, data, kinds, kind)
         whole = len(keys) == 1 and keys[0] in kinds.sections and isinstance(value, dict)
         paths = [[keys[0], str(key)] for key in value] if whole else [keys] if len(keys) > 1 else []
-        ignored = [path for path in paths if not kinds.heeds(kind, path)]
+        ignored = [path for path in paths if not kinds.uses(kind, path)]
         for path in ignored:
             if not change.shared:
                 raise UserError(f"{change.shown}: {kinds.why(name, kind, path)}.")
             say(f"{change.shown} is left out for {name}: {kinds.why(name, kind, path)}.")
         if whole:
-            value = {key: item for key, item in value.items() if kinds.heeds(kind, (keys[0], str(key)))}
+            value = {key: item for key, item in value.items() if kinds.uses(kind, (keys[0], str(key)))}
         if not ignored or (whole and value):
             _put(data, keys, value, change)
 

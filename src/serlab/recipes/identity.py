@@ -1,4 +1,4 @@
-"""What identifies a recipe on this machine: its hash, its pretrained weights, its precision."""
+"""The identity of a recipe on this machine: hash, pretrained weights, precision."""
 
 from __future__ import annotations
 

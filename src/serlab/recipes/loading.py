@@ -44,11 +44,11 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
 
 
 def precision_change(precision: str | None, option: str = "") -> list[Change]:
-    """The change that an explicit precision is, for the recipes that it has an effect on.
+    """The change that an explicit precision makes, for recipes that it affects.
 
     Args:
         precision: of training.
-        option: how the user wrote it, for errors.
+        option: as the user wrote it, for errors.
     """
     if precision is None:
         return []
@@ -84,11 +84,11 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     data = read_yaml(text, f"the recipe {name}")
     if not isinstance(data, dict):
         raise UserError(f"{name} is not a recipe; expected the keys title, model, training and augmentation.")
-    # A preset that another has replaced keeps the name that its results have, as a variant of it.
+    # A preset that was replaced by another one keeps the name of its results, as a variant of it.
     former = data.pop("formerly", None) if shipped else None
     identity = {"name": former or stem, "preset": shipped and not former}
     if not shipped:
-        _say_unheeded(data, stem)
+        _say_unused(data, stem)
     if not changes:
         return _built(identity, data, stem)
     changed = copy.deepcopy(data)
@@ -120,14 +120,14 @@ def _built(identity: Mapping[str, Any], data: Mapping[str, Any], stem: str) -> R
     for key in data:
         if key not in ("title", *SECTIONS):
             raise unknown(f"key in recipe {stem}", str(key), ("title", *SECTIONS))
-    recipe = build(Recipe, {**identity, **KINDS.heeded(data)}, f"recipe {stem}")
+    recipe = build(Recipe, {**identity, **KINDS.used(data)}, f"recipe {stem}")
     assert isinstance(recipe, Recipe)
     return recipe
 
 
-def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
-    """Name the settings of a user's file that have no effect on its kind of model."""
-    kept, usual = flat(KINDS.heeded(data)), flat(KINDS.defaults("svm"))
+def _say_unused(data: Mapping[str, Any], stem: str) -> None:
+    """Report the settings of a user's file that have no effect on its kind of model."""
+    kept, usual = flat(KINDS.used(data)), flat(KINDS.defaults("svm"))
     for path, value in flat(data).items():
         if path not in kept and usual.get(path) != value:
             kind = data["model"]["kind"]
@@ -137,7 +137,7 @@ def _say_unheeded(data: Mapping[str, Any], stem: str) -> None:
 def recipe_from_signature(signature: Mapping[str, Any]) -> Recipe:
     """Rebuild the recipe that a run's signature describes."""
     data = signature["recipe"]
-    content = {"name": data["name"], "title": data["title"], "preset": False, **KINDS.heeded(data["config"])}
+    content = {"name": data["name"], "title": data["title"], "preset": False, **KINDS.used(data["config"])}
     recipe = build(Recipe, content, f"recipe {data['name']}", recorded=True)
     assert isinstance(recipe, Recipe)
     return recipe

@@ -21,7 +21,8 @@ TrainingPrecision = Literal["auto", "fp32", "bf16"]
 if TYPE_CHECKING:
     Model = Any
 else:
-    # The settings of every approach: a union whose members core.settings.build tells apart by their kind.
+    # The settings of every approach: core.settings.build selects the member of the union by its
+    # kind.
     Model = functools.reduce(operator.or_, (approaches.get(name).settings for name in approaches.names()))
 
 SECTIONS = ("model", "training", "augmentation")
@@ -34,8 +35,9 @@ class Training:
     Attributes:
         epochs: passes over the train subset.
         batch_size: clips per batch.
-        learning_rate: of the pretrained or only part.
-        head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means ``learning_rate``.
+        learning_rate: of pretrained layers, or of all layers of a network from scratch.
+        head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means
+            ``learning_rate``.
         layer_decay: factor on the learning rate from each layer to the one below it.
         weight_decay: on weight matrices; norms and biases have none.
         schedule: of the learning rate after the warm-up.
@@ -43,15 +45,18 @@ class Training:
         warmup: share of all steps with a rising learning rate.
         label_smoothing: share of probability spread over all labels.
         max_grad_norm: gradient clipping.
-        max_seconds: longest stretch of a clip that is trained on, in one epoch; prediction uses whole clips.
+        max_seconds: longest section of a clip to train on per epoch; prediction uses whole clips.
         select: ``best`` keeps the epoch with the highest dev UAR, ``last`` the last one.
         patience: epochs without a better dev UAR before training stops; 0 means never.
-        precision: ``auto`` is bf16 where it is faster.
-        features: what the front end's output is rounded to; less than fp32 halves what the cache takes on disk.
-        batch_seconds: most seconds of audio in a batch, instead of a number of clips; 0: ``batch_size`` counts.
-        accumulate: batches whose gradients are summed for one step of the optimiser, if memory is short.
-        targets: what a network learns: ``hard``, the clip's label; ``soft``, the distribution of votes on its voice;
-            ``both``, the mean of the two.
+        precision: ``auto`` is bf16 if it is faster.
+        features: precision that the front end's output is rounded to; less than fp32 halves the
+            size of the cache.
+        batch_seconds: maximum seconds of audio per batch, instead of a number of clips; 0: use
+            ``batch_size``.
+        accumulate: number of batches whose gradients are summed per step of the optimiser, to save
+            memory.
+        targets: training targets: ``hard``, the clip's label; ``soft``, the distribution of votes
+            on its voice; ``both``, the mean of the two.
     """
 
     epochs: int = 10
@@ -89,9 +94,9 @@ class Augmentation:
 
     Attributes:
         views: waveform versions of a clip; empty means the clip as it is.
-        use: ``one`` draws a view for each clip and epoch, ``all`` trains on every view in every epoch (the seed's
-            offline augmentation).
-        time_masks, time_width: SpecAugment masks over frames: how many, and at most how wide.
+        use: ``one`` draws a view for each clip and epoch, ``all`` trains on every view in every
+            epoch (the seed's offline augmentation).
+        time_masks, time_width: number and maximum width of SpecAugment masks over frames.
         band_masks, band_width: the same over mel bands.
         mixup: alpha of the Beta distribution; 0 means none.
     """
@@ -114,7 +119,7 @@ KINDS = Kinds(
     approaches={name: approaches.get(name) for name in approaches.names()},
     sections={"training": Training, "augmentation": Augmentation},
 )
-"""Which settings have an effect on each kind of model."""
+"""The settings that affect each kind of model."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +143,10 @@ class Recipe:
 
     Attributes:
         name: the preset's name.
-        title: what a report calls it.
+        title: its name in reports.
         model: front end and network.
-        training: how a network is trained; a ``probe`` uses its precision alone, an ``svm`` nothing of it.
+        training: how a network is trained; a ``probe`` only uses its precision, an ``svm`` ignores
+            it.
         augmentation: of training clips.
         preset: False once any setting differs from the shipped preset.
     """
@@ -153,12 +159,12 @@ class Recipe:
     preset: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse settings without effect on the model: they would give one recipe two identities."""
+        """Refuse settings without effect on the model, which would give the same recipe two identities."""
         kind = self.model.kind
         for section in KINDS.sections:
             for each in fields(getattr(self, section)):
-                heeded = KINDS.heeds(kind, (section, each.name))
-                if not heeded and getattr(getattr(self, section), each.name) != each.default:
+                used = KINDS.uses(kind, (section, each.name))
+                if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
 
     def settings(self) -> dict[str, Any]:
@@ -172,8 +178,10 @@ class Recipe:
         """Identity of the recipe: 12 hexadecimal digits.
 
         Args:
-            weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's name or path.
-            fixed: what else decides the result without being a setting (a front end's configuration, a search grid).
+            weights_sha256: SHA-256 of the pretrained weights, which stands in for the checkpoint's
+                name or path.
+            fixed: anything else that affects the result but is not a setting (a front end's
+                configuration, a search grid).
         """
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
@@ -193,4 +201,4 @@ NEEDS = (
     Need("augmentation.band_masks", "augmentation.band_width", lambda recipe: recipe.augmentation.band_width > 0),
     Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
 )
-"""Settings without effect on their own."""
+"""Settings that have no effect on their own."""

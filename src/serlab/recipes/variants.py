@@ -1,4 +1,4 @@
-"""What a variant of a recipe changes, for reports and model cards."""
+"""Differences of a recipe from its preset, for reports and model cards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serlab.recipes import KINDS, Recipe, load_recipe, preset_names, recipe_from
 from serlab.recipes.changes import flat
 
 _FREE = "model.config"
-"""The section whose keys are transformers' own: a key that is missing there was removed."""
+"""The section with transformers' own keys: a key that is missing there was removed."""
 
 
 def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -21,14 +21,15 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         recipe: of a run's signature.
 
     Returns:
-        Value by dotted name; for a recipe that is not a variant of a preset, what differs from the defaults. A field
-        of ``model.config`` that was removed is None. None if the settings are unknown: the model is not serlab's.
+        Value by dotted name; for a recipe that is not a variant of a preset, what differs from the
+        defaults. A field of ``model.config`` that was removed is None. None if the settings are
+        unknown: the model is not serlab's.
     """
     if "model" not in recipe["config"]:
         return None
     try:
         here = recipe_from_signature({"recipe": recipe}).settings()
-    except UserError:  # of a version with other settings
+    except UserError:  # from a version with other settings
         here = recipe["config"]
     kind = here["model"]["kind"]
     base = base_of(recipe["name"])
@@ -38,7 +39,7 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         same = preset["model"]["kind"] == kind
         usual = preset if same else preset | {"model": usual["model"] | {"kind": preset["model"]["kind"]}}
     old, new = _dotted(usual), _dotted(here)
-    # Older signatures hold the last part of a hub name alone.
+    # Older signatures only contain the last part of a hub name.
     if new.get("model.checkpoint") == str(old.get("model.checkpoint")).rpartition("/")[2]:
         del new["model.checkpoint"]
     gone = {name: None for name in old if name.startswith(f"{_FREE}.") and name not in new}
@@ -46,7 +47,7 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def replaced(recipe: Mapping[str, Any]) -> Recipe | None:
-    """The preset that a run's recipe was, if another has replaced it since.
+    """The original preset of a run's recipe, if another preset has since replaced it.
 
     Args:
         recipe: of a run's signature.
@@ -70,7 +71,7 @@ def base_of(name: str) -> str | None:
 
 
 def changes_text(changed: Mapping[str, Any]) -> str:
-    """Changed settings as text for readers.
+    """Changed settings as text.
 
     >>> changes_text({"training.epochs": 3, "model.config.layerdrop": None, "training.targets": "soft"})
     'training.epochs=3, model.config.layerdrop unset, training.targets=soft'

@@ -1,1 +1,1 @@
-"""Duplicates: which clips of a corpus are the same recording, and what must therefore stay in one subset."""
+"""Duplicates: clips of a corpus that are the same recording, and so must stay in one subset."""

@@ -1,4 +1,4 @@
-"""Which clips of a corpus are the same recording."""
+"""Find clips of a corpus that are the same recording."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _KIND = "duplicates"
 
 
 def find_duplicates(corpus: Corpus, measures: pd.Series | None = None) -> list[tuple[str, str]]:
-    """Find pairs of clips that are the same recording. The result is remembered until a fingerprint changes.
+    """Find pairs of clips that are the same recording. The result is cached until a fingerprint changes.
 
-    Files with the same bytes are the same recording, however short. Of more than 100 such files, each is paired with
-    its neighbours only.
+    Files with the same bytes are the same recording, however short. Of more than 100 such files,
+    each is paired with its neighbours only.
 
     Args:
         corpus: the corpus.
@@ -39,7 +39,7 @@ def find_duplicates(corpus: Corpus, measures: pd.Series | None = None) -> list[t
         Pairs of clip ids, sorted.
     """
     if not {"path", "sha256"} <= set(corpus.clips):
-        return []  # A list of clips without files, needed for its folds alone.
+        return []  # A list of clips without files, used only for its folds.
     measures = measure(corpus) if measures is None else measures
     names, paths = corpus.clips["clip"].tolist(), corpus.clips["path"].tolist()
 

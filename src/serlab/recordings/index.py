@@ -1,8 +1,9 @@
-"""Which clips have fingerprints that agree somewhere, by an index of frames instead of all pairs.
+"""Find clips whose fingerprints agree somewhere, with an index of frames instead of all pairs.
 
-The search follows Haitsma and Kalker (ISMIR 2002, section 5). Each frame is looked up among the frames of all clips,
-with both values of its least certain bits. At a match, few bits may differ in the frames around it and over the whole
-overlap. The work per clip hardly depends on the number of clips.
+The search follows Haitsma and Kalker (ISMIR 2002, section 5). Each frame is looked up among the
+frames of all clips, with both values of its least certain bits. At a match, few bits may differ in
+the frames around it and over the whole overlap. The work per clip hardly depends on the number of
+clips.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ _MOST_DIFFERING = 0.35
 _MOST_DIFFERING_NEAR = 0.32
 _NEAR = (-16, -8, 8, 16)
 _AROUND = tuple(step for step in range(-40, 41, 5) if step)
-# A frame that occurs this often says as little as silence or a single tone, whose bits are all equal.
+# A frame that occurs this often is as uninformative as silence or a single tone, whose bits are all
+# equal.
 _MOST_ALIKE = 40
 _SAY_NOTHING = np.array([0, 2**BITS - 1], np.uint32)
-# Up to this number of frames (about 8,000 clips of 2.5 s) all weak bits are tried, and one fewer per doubling, because
-# chance matches double too.
+# Up to this number of frames (about 8,000 clips of 2.5 s) all weak bits are tried. Each doubling
+# drops one of them, because chance matches double too.
 _FRAMES_OF_ALL_WEAK = 2**21
 _AT_ONCE = 2**22
 # In frames, in both directions: 65 s, more than the longest clip.
@@ -109,7 +111,7 @@ def _forgiven(frames: int) -> int:
 
 
 def _bitmap(bits: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """One bit per number of 28 bits: whether it is among these, which are sorted and unique."""
+    """One bit per number of 28 bits: whether it is among ``bits``, which are sorted and unique."""
     held = np.zeros(2 ** (BITS - 3), np.uint8)
     byte = bits >> 3
     first = np.flatnonzero(np.diff(byte, prepend=-1))

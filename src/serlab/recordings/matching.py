@@ -1,7 +1,7 @@
-"""Whether two clips are the same recording, whatever the container, level, sample rate or ends.
+"""Compare two clips: whether they are the same recording in any container, level, sample rate or cut.
 
-Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of the two aligned
-waveforms. Two takes of one sentence by one voice do not correlate as waveforms.
+Pairs whose fingerprints agree (:mod:`serlab.recordings.index`) are confirmed by the correlation of
+the two aligned waveforms. Two takes of one sentence by one voice do not correlate as waveforms.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from serlab.audio.fingerprints import RATE, Print
 from serlab.recordings.index import SHORTEST_SHARE, candidates
 
 SAME = 0.7
-"""Correlation from which two clips are the same recording; see docs/audit.md for how it was set."""
+"""Minimum correlation of two clips that are the same recording; docs/audit.md explains the value."""
 _HUM = 80.0
-"""Hz; below are offset, mains hum and rumble, not speech."""
+"""Hz; lower frequencies hold offset, mains hum and rumble, but not speech."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def same_recordings(prints: Sequence[Print], samples_of: Callable[[int], NDArray
 
     Args:
         prints: fingerprint of each clip; clips with an empty one have no duplicates.
-        samples_of: returns a clip's samples at :data:`serlab.audio.fingerprints.RATE` by its index; called for few.
+        samples_of: returns a clip's samples at :data:`serlab.audio.fingerprints.RATE` by its index;
+            called for few.
 
     Returns:
         The pairs, in order.
@@ -65,8 +66,8 @@ def aligned(first: NDArray[np.float32], second: NDArray[np.float32]) -> tuple[fl
         second: samples at the same rate.
 
     Returns:
-        The correlation over the overlap (0 if it is shorter than three fifths of the shorter clip), and by how many
-        seconds the sound comes later in the first.
+        The correlation over the overlap (0 if it is shorter than three fifths of the shorter clip),
+        and by how many seconds the sound comes later in the first.
     """
     size = next_fast_len(len(first) + len(second), real=True)
     low = round(_HUM * size / RATE)

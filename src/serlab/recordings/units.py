@@ -1,4 +1,4 @@
-"""What must stay in one subset of a split: the clips of a speaker, and duplicates."""
+"""Groups of clips that must stay in one subset of a split: clips of a speaker, and duplicates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Units:
         of: the unit of each clip, in the corpus's order.
         counts: clips per unit (rows) and label (columns).
         word: what the units are called.
-        version: ``"1"`` if each speaker (or clip) is its own unit, else ``"2-"`` and a hash of those that are not.
+        version: ``"1"`` if each speaker (or clip) is its own unit, else ``"2-"`` and a hash of
+            those that are not.
     """
 
     of: pd.Series

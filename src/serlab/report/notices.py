@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from serlab.evaluation.claims import Scope, scope_text
+from serlab.evaluation.claims import Scope, scope_text, sets_text, ties_text
+from serlab.evaluation.population import Caution
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.recipe import RecipeReport
 from serlab.report.verdict import chance_text
@@ -151,6 +152,13 @@ def _about_coverage(
                 "warning" if scope == "other clips" else "note",
                 (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
             )
+    of_caution: dict[Caution, list[str]] = {}
+    for recipe in recipes:
+        for caution in recipe.cautions:
+            of_caution.setdefault(caution, []).append(recipe.title)
+    for caution, of in of_caution.items():
+        text = caution.text if len(of) == len(recipes) else f"{listed(of)}: {caution.text}"
+        yield _notice(caution.code, "warning", text)
     for recipe in recipes:
         if recipe.uneven_clips:
             yield _notice(
@@ -171,6 +179,12 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
                 f"{recipe.title} is evaluated on no clip of {listed(recipe.absent)}: UAR and macro-F1 are means "
                 "over the other labels.",
             )
+        if recipe.ties:
+            yield _notice("ties", "warning", f"{recipe.title}: {ties_text(recipe.ties)}.")
+        for entry in (recipe.confidence.sets or ())[:1]:
+            if text := sets_text(entry):
+                asked = f"Prediction sets of {recipe.title} for {percent(entry.level, 0)} %"
+                yield _notice("few-dev-speakers", "note", f"{asked}: {text}.")
         calibration = recipe.confidence.calibration
         if calibration is None:
             yield _notice(

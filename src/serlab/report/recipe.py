@@ -13,17 +13,18 @@ from serlab.core.settings import plain
 from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker, ties_of
 from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
-from serlab.evaluation.metrics import absent, uar, wa
+from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
+from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.resampling import Interval, Resampling
 from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
 from serlab.evaluation.trust import Trust, trust
 from serlab.recipes.variants import changed_settings
 from serlab.report.selection import RecipeRuns, called
-from serlab.report.words import interval_text, percent
+from serlab.report.words import interval_text, people, percent
 from serlab.tables.predictions import Run, labels_of, probabilities_of
 
 WORST = 12
@@ -125,6 +126,8 @@ class RecipeReport:
         seeds_comparable: False if its seeds judge different clips.
         uneven_clips: clips left out because not every seed judged them.
         scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
+        ties: predictions whose highest score is that of several labels.
+        cautions: what makes intervals less dependable, see :mod:`serlab.evaluation.population`.
         left_out: runs outside the full grid.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
@@ -137,6 +140,7 @@ class RecipeReport:
         fit_caution: ``underfitted``, ``overfitted`` or None.
         absent: labels without clips.
         per_class: each label's scores.
+        recalls: the recall of each label that has clips, each with a 95 % interval of its own.
         confusion: rows true, summed over seeds.
         per_speaker: each speaker's UAR, empty if they are unknown.
         over_seeds: UAR of each seed.
@@ -163,6 +167,8 @@ class RecipeReport:
     seeds_comparable: bool
     uneven_clips: int
     scope: Scope
+    ties: int
+    cautions: tuple[Caution, ...]
     left_out: tuple[LeftOut, ...]
     clips: int
     speakers: int | None
@@ -175,6 +181,7 @@ class RecipeReport:
     fit_caution: str | None
     absent: tuple[str, ...]
     per_class: tuple[LabelScores, ...]
+    recalls: dict[str, Interval]
     confusion: tuple[tuple[int, ...], ...]
     per_speaker: tuple[SpeakerScore, ...]
     over_seeds: Spread
@@ -203,7 +210,8 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
     corpus, recorded = recipe.signature["corpus"], recipe.signature["recipe"]
     labels, known = corpus["labels"], corpus["speakers_known"]
     counts = count_by_speaker(recipe.rows, labels)
-    scores = intervals(counts, resampling=Resampling(known=known))
+    resampling = Resampling(known=known)
+    scores = intervals(counts, resampling=resampling)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
     train_uar = _mean([run.train_uar for run in runs])
@@ -225,6 +233,8 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         seeds_comparable=counts.seeds_comparable,
         uneven_clips=recipe.uneven_clips,
         scope=scope_of(len(recipe.trained_seeds), comparable=counts.seeds_comparable),
+        ties=ties_of(recipe.rows),
+        cautions=cautions(counts, people=people(corpus["name"])) if known else (),
         left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
         clips=int(recipe.rows["clip"].nunique()),
         speakers=len(counts.speakers) if known else None,
@@ -237,6 +247,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         fit_caution=fit_caution(train_uar, scores["uar"].value, present),
         absent=tuple(without),
         per_class=per_class(counts.by_seed, recipe.rows, labels),
+        recalls=intervals(counts, metrics=recall_metrics(labels, without), resampling=resampling),
         confusion=summed_confusion(counts),
         per_speaker=_per_speaker(counts) if known else (),
         over_seeds=over_seeds(counts),

@@ -1,9 +1,9 @@
 """The prediction table, the only interface between models and statistics.
 
 One row per clip and subset, with columns ``clip``, ``speaker``, ``label``, ``side`` (``dev`` or
-``test``), ``fold`` (from 1), ``seed``, and one ``logit_<label>`` per class: finite natural-log scores
-in float32 whose softmax is the model's probability. A JSON file beside each table, its signature,
-describes the run.
+``test``), ``fold`` (from 1), ``seed``, and one ``logit_<label>`` per class: finite natural-log
+scores in float32 whose softmax is the model's probability. A JSON file beside each table, its
+signature, describes the run.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def check_table(table: pd.DataFrame, name: str) -> None:
         name: its name in errors.
 
     Raises:
-        UserError: A column is missing, a logit is not finite, or a clip appears twice in one subset, fold
-            and seed.
+        UserError: A column is missing, a logit is not finite, or a clip appears twice in one
+            subset, fold and seed.
     """
     missing = [key for key in KEYS if key not in table.columns]
     if missing or not (labels_of(table) or PREDICTED in table.columns):
@@ -173,9 +173,10 @@ def read_foreign(path: Path) -> pd.DataFrame:
     """Read predictions from ``serlab predict`` or from another program.
 
     Args:
-        path: CSV, JSON lines or Parquet with a column that names clips (see :mod:`serlab.tables.naming`)
-            and either one ``logit_<label>`` or ``prob_<label>`` per class or ``predicted``. Speaker, label,
-            ``side``, ``fold`` and ``seed`` are optional, because the corpus may provide them.
+        path: CSV, JSON lines or Parquet with a column that names clips (see
+            :mod:`serlab.tables.naming`) and either one ``logit_<label>`` or ``prob_<label>`` per
+            class or ``predicted``. Speaker, label, ``side``, ``fold`` and ``seed`` are optional,
+            because the corpus may provide them.
 
     Returns:
         As :func:`understood`.
@@ -198,9 +199,10 @@ def understood(
         quiet: whether to suppress the message about unused columns.
 
     Returns:
-        A table with ``clip``; ``speaker``, ``label`` (None if empty), ``side``, ``fold`` (whole numbers or
-        text) and ``seed`` if present; and either ``logit_<label>`` columns in alphabetical order of the
-        labels (probabilities become natural logarithms, floored at 1e-12) or ``predicted``.
+        A table with ``clip``; ``speaker``, ``label`` (None if empty), ``side``, ``fold`` (whole
+        numbers or text) and ``seed`` if present; and either ``logit_<label>`` columns in
+        alphabetical order of the labels (probabilities become natural logarithms, floored at 1e-12)
+        or ``predicted``.
 
     Raises:
         UserError: Columns are missing or have invalid values.

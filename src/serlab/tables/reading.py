@@ -1,12 +1,12 @@
 """Read and check tables from users: CSV, JSON lines or Parquet.
 
-Any file content ends in a table or in a one-sentence error. A message lists what is dropped: columns
-without a name (spreadsheets and pandas write row numbers this way) and empty rows.
+Any file content ends in a table or in a one-sentence error. A message lists what is dropped:
+columns without a name (spreadsheets and pandas write row numbers this way) and empty rows.
 
 CSV cells are stripped text, JSON cells keep their JSON type, and Parquet cells are text, numbers or
-booleans. Columns of other types (lists, structures, bytes, dates) are kept by name and raise an error
-when they are used (see :mod:`serlab.tables.cells`). The index of a table is each row's position in the
-file, from 0, so that errors name the right row.
+booleans. Columns of other types (lists, structures, bytes, dates) are kept by name and raise an
+error when they are used (see :mod:`serlab.tables.cells`). The index of a table is each row's
+position in the file, from 0, so that errors name the right row.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""Training batches: all clips of a batch have one length, and every epoch has the same number of batches.
+"""Training batches: all clips of a batch have the same length, and all epochs the same number of batches.
 
 Clips are sorted by length, cut into batches of neighbours (a number of clips, or of seconds) and
 cropped to the shortest clip of their batch. CREMA-D's lengths repeat, so almost nothing is cropped
 there. Networks with a fixed window get random batches of random windows.
 
-Everything random is keyed by (seed, epoch, clip), so a resumed training sees what an undisturbed
-one sees.
+All randomness is keyed by (seed, epoch, clip), so a resumed training equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ class TrainingBatches:
     """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
 
     All processes plan the same batches, and each loads its share of every batch. ``clips`` counts
-    the whole batch. A process without a clip of its own gets one of another process, with
-    ``weight`` 0, so that it can take part.
+    the whole batch. A process without a clip gets one of another process, with ``weight`` 0, so
+    that it can take part.
 
     Args:
         store: features of the training clips.
         clips: the training clips.
         targets: share of every label per clip, shape (clips, labels).
-        augmentation: the recipe's.
+        augmentation: of the recipe.
         batch_size: clips per batch.
         batch_seconds: if above 0, maximum seconds of audio per batch, instead of ``batch_size``.
         window: the network's window in frames; None for any length.
@@ -87,7 +86,7 @@ class TrainingBatches:
         return self.count
 
     def _count(self, batch_seconds: float) -> int:
-        """Batches per epoch, whichever views are drawn."""
+        """Batches per epoch; the number does not depend on the drawn views."""
         repeats = len(self.views) if self.augmentation.use == "all" else 1
         if not batch_seconds:
             return -(-len(self.clips) * repeats // self.batch_size)
@@ -154,7 +153,7 @@ class TrainingBatches:
             except BaseException as error:  # the consumer raises it
                 put(error)
 
-        # Not a daemon: one that still computes when Python ends would abort the process.
+        # Not a daemon thread: one that still computes when Python exits would abort the process.
         worker = threading.Thread(target=work)
         worker.start()
         try:
@@ -214,7 +213,7 @@ class TrainingBatches:
         return {**tensors, "clips": len(members), "weight": float(len(own) > 0)}
 
     def _pieces(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:
-        """Features of the members at ``places``, in the length of the whole batch."""
+        """Features of the members at ``places``, cropped to the length of the whole batch."""
         # The length of a window does not depend on the other clips.
         wanted = range(len(members)) if self.window is None else {*places}
         features = {place: self._features(members[place]) for place in wanted}

@@ -1,4 +1,4 @@
-"""Fitting a recipe: its approach does it, and a network gets the training loop for it, in one process or several."""
+"""Fit a recipe by its approach; networks are trained by the training loop, in one or several processes."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from serlab.training.targets import targets_of
 
 @dataclass(frozen=True)
 class FitTask:
-    """What is to be fitted, on which clips.
+    """A recipe to fit, and the clips to fit it on.
 
     Attributes:
         recipe: the recipe.
         labels: names of the classes.
-        train: the clips to learn from.
-        dev: the clips to choose by; without any, a network is trained to ``fixed.epoch``.
+        train: the training clips.
+        dev: the clips for selection; without them, a network is trained to ``fixed.epoch``.
         seed: the run's seed.
         stores: features computed so far.
         workspace: private folder for checkpoints.
-        title: what progress bars call this.
-        fixed: what dev subsets have chosen elsewhere.
+        title: label of progress bars.
+        fixed: choices made on the dev subsets of other runs.
     """
 
     recipe: Recipe
@@ -113,7 +113,8 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     kept = "cached" if every_view else "possible"
     say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views per clip")
     if every_view:
-        # All are needed, so compute them first: the time left can then be told from the first steps.
+        # All are needed, so compute them first; the remaining time can then be estimated from the
+        # first steps.
         store.fill(train.files[rank::world], batches.views, task.seed, f"{task.title}: features")
         processes.exchange(None)
     fitted.history = loop.fit(

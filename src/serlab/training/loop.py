@@ -1,10 +1,10 @@
 """The training loop: epochs of AdamW steps, each followed by a dev score and a checkpoint.
 
-Everything random in a step is keyed by (seed, step, batch, process), so an interrupted training
-that goes on from its last checkpoint equals an undisturbed one. With several processes, each
-computes its share of every batch, and DistributedDataParallel sums the gradients. Before each
-backward pass the processes exchange their part of the loss: all of them know the loss of the batch,
-and a failure in one stops all.
+All randomness in a step is keyed by (seed, step, batch, process), so a training that was
+interrupted and resumed from its last checkpoint equals an uninterrupted one. With several
+processes, each computes its share of every batch, and DistributedDataParallel sums the gradients.
+Before each backward pass, the processes exchange their parts of the loss, so all of them know the
+loss of the batch, and a failure in one stops all.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def fit(
     Args:
         network: the network, on its device; it ends with the weights of the selected epoch.
         batches: the training batches; this process's share of each.
-        score: UAR of the network on the dev split, the same number in every process. None without a
-            dev split: the last epoch is kept.
+        score: returns the network's UAR on the dev split, the same number in every process. None
+            without a dev split; the last epoch is then kept.
         training: the recipe's settings.
         precision: of the matrix products.
         seed: the run's seed.
-        folder: private folder for checkpoints. Training goes on from the last one in it. Only the
+        folder: private folder for checkpoints. Training resumes from the last one in it. Only the
             first process writes there.
         title: label of the progress bar.
         last_epoch: stop after this epoch; the learning rate still follows the schedule of all
@@ -107,7 +107,7 @@ def fit(
 
 
 def train_epoch(learner: Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:
-    """Take every step of an epoch (from 0); the mean loss per step."""
+    """Train for one epoch (from 0) and return the mean loss per step."""
     batches.set_epoch(epoch)
     ready, losses, step = iter(batches), [], epoch * learner.steps_per_epoch
     while members := list(islice(ready, learner.training.accumulate)):
@@ -120,8 +120,8 @@ def train_epoch(learner: Learner, batches: TrainingBatches, epoch: int, progress
 def validate(network: Network, score: Callable[[], float]) -> float:
     """Score the network on the dev split.
 
-    Running statistics of batch norms differ between processes; every process takes those of the
-    first.
+    Running statistics of batch norms differ between processes; all processes use those of the first
+    one.
     """
     for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
         network.get_buffer(name).copy_(buffer)
@@ -130,10 +130,10 @@ def validate(network: Network, score: Callable[[], float]) -> float:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What an interrupted training goes on from: epochs and seconds so far, weights and optimiser state.
+    """The state that an interrupted training resumes from: epochs and seconds so far, weights, optimiser state.
 
-    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. It gets its name when it is
-    complete.
+    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. The folder gets this name
+    when it is complete.
     """
 
     epochs: list[Epoch]
@@ -146,7 +146,7 @@ class Checkpoint:
         return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
 
     def save(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer, selected: int) -> None:
-        """Write the checkpoint; of the others only the ``selected`` epoch's stays.
+        """Write the checkpoint; remove all others except that of the ``selected`` epoch.
 
         Raises:
             MachineError: it cannot be written.
@@ -175,7 +175,7 @@ class Checkpoint:
         for key, tensor in load_file(path / _OPTIMIZER).items():
             number, _, name = key.partition(".")
             like = parameters[int(number)]
-            # The fused step needs moments with the strides of their parameter, e.g. channels last.
+            # The fused step needs moments with the strides of their parameters, e.g. channels last.
             part = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(number), {})[name] = part
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
@@ -186,13 +186,13 @@ def _folder_of(folder: Path, epoch: int) -> Path:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # Safetensors needs plain strides, and a ResNet keeps its channels last.
+    # Safetensors needs contiguous tensors, but a ResNet uses channels last.
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What a step needs.
+    """The state of the training loop.
 
     Attributes:
         model: the network, in DistributedDataParallel if there are several processes.
@@ -215,8 +215,8 @@ class Learner:
     ) -> Learner:
         """Prepare a network for training, with a new optimiser."""
         groups = parameter_groups(network, training)
-        # Fused: a third of the time of a step on 94 million parameters (docs/gpu.md), equal up to
-        # rounding.
+        # The fused step takes a third of the time on 94 million parameters (docs/gpu.md); results
+        # are equal up to rounding.
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = -(-len(batches) // training.accumulate)
         rates = [group["lr"] for group in groups]
@@ -224,7 +224,7 @@ class Learner:
 
 
 def _step(learner: Learner, members: list[Batch], step: int) -> float:
-    """Take one step of the optimiser on the mean loss of all clips of its batches; that loss."""
+    """Take one step of the optimiser on the mean loss of all clips of its batches; return the loss."""
     clips = sum(batch["clips"] for batch in members)
     model, training = learner.model, learner.training
     _, world = processes.share()
@@ -243,7 +243,7 @@ def _step(learner: Learner, members: list[Batch], step: int) -> float:
                     f"{setting('training.learning_rate')} or use {argument('precision', 'fp32')}."
                 )
             with processes.summing_gradients():
-                # DistributedDataParallel takes the mean over the processes, and this is a sum.
+                # DistributedDataParallel averages over the processes, but this loss is a sum.
                 (world * part).backward()
     nn.utils.clip_grad_norm_(model.parameters(), training.max_grad_norm)
     factor = schedule(training, step, learner.steps_per_epoch)
@@ -308,14 +308,14 @@ def parameter_groups(network: Network, training: Training) -> list[dict[str, Any
 
 
 def _selected(epochs: list[Epoch], training: Training) -> int:
-    """Number of the epoch to keep; of equally good ones the first."""
+    """Number of the epoch to keep; ties go to the first."""
     if training.select == "last":
         return len(epochs)
     return 1 + int(np.argmax([epoch["dev_uar"] for epoch in epochs]))
 
 
 def _ran_out(epochs: list[Epoch], patience: int) -> bool:
-    """Whether so many epochs have passed without a better dev UAR."""
+    """Whether ``patience`` epochs have passed without a better dev UAR."""
     if not patience or not epochs:
         return False
     return len(epochs) - 1 - int(np.argmax([epoch["dev_uar"] for epoch in epochs])) >= patience
@@ -323,7 +323,7 @@ def _ran_out(epochs: list[Epoch], patience: int) -> bool:
 
 @contextmanager
 def own_randomness(seed: int) -> Iterator[None]:
-    """Seed torch's global generator for the block; leave the caller's generators as they were."""
+    """Seed torch's global generator for the block; restore the caller's generators afterwards."""
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
     torch.manual_seed(seed)
     try:

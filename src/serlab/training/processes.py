@@ -1,10 +1,10 @@
-"""Several processes work on one command: torchrun starts them, the first leads, the others help it train.
+"""Several processes for one command: torchrun starts them, the first leads, and the others help it train.
 
-Only the first process runs the command, decides, writes and logs. The others wait until it calls a
-function :func:`everywhere`; inside it the processes :func:`exchange` values. An error in one
-process stops the function in all, and the first process raises it.
+Only the first process runs the command, writes files and logs. The others wait until it calls a
+function with :func:`everywhere`; inside the function, the processes :func:`exchange` values. An
+error in one process stops the function in all of them, and the first process raises it.
 
-Messages use a process group of their own (gloo) with a timeout of days, because the first process
+Messages use a separate process group (gloo) with a timeout of days, because the first process
 may predict for hours between two trainings. accelerate's ``gather_object`` and
 ``broadcast_object_list`` use the default group, whose timeout is that of a training step, so
 torch's own functions are called.
@@ -44,9 +44,9 @@ class _State:
     """State of this process.
 
     Attributes:
-        leading: this is the first process, it runs the command, and the others listen.
-        together: a function runs everywhere.
-        parted: the processes wait for different things, so messages are impossible.
+        leading: whether this is the first process of several, which runs the command.
+        together: whether a function is running in all processes.
+        parted: whether the processes wait for different operations, so messages are impossible.
     """
 
     leading = False
@@ -55,7 +55,7 @@ class _State:
 
 
 class _FailedError(Exception):
-    """A process has failed, and all processes know."""
+    """A process has failed, and all processes know it."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
@@ -68,7 +68,7 @@ def share() -> tuple[int, int]:
 
 
 def led(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Run ``function`` in the first process only; the others help, and return or raise the same."""
+    """Run ``function`` only in the first process; the others help, and return or raise the same."""
 
     @functools.wraps(function)
     def lead(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
@@ -120,7 +120,7 @@ def exchange(value: Value) -> list[Value]:
     """Gather the values of all processes, in order, in each of them; with one process, only its value.
 
     Raises:
-        MachineError: another process is gone.
+        MachineError: another process has ended.
     """
     if not _State.together:
         return [value]
@@ -128,7 +128,7 @@ def exchange(value: Value) -> list[Value]:
 
 
 def parallel(network: nn.Module) -> nn.Module:
-    """The network as it is trained: it exchanges gradients if there are several processes."""
+    """The network for training: with several processes, it exchanges gradients."""
     if share()[1] == 1:
         return network
     from torch.nn.parallel import DistributedDataParallel
@@ -136,7 +136,7 @@ def parallel(network: nn.Module) -> nn.Module:
     with summing_gradients():
         # LayerDrop, masks and added heads leave parameters without a gradient in some steps.
         model = DistributedDataParallel(network, find_unused_parameters=True)
-    # Buffers are taken from the first process when an epoch ends.
+    # Buffers are copied from the first process at the end of an epoch.
     model.broadcast_buffers = False
     return model
 
@@ -151,7 +151,7 @@ def summing_gradients() -> Iterator[None]:
 
 
 def _help() -> Any:
-    """Do what the first process asks for until its command ends."""
+    """Run what the first process requests until its command ends."""
     try:
         _group()
     except MachineError as error:
@@ -169,7 +169,7 @@ def _help() -> Any:
             with suppress(_FailedError):
                 _call_together(function, arguments, named)
     except _GoneError as error:
-        # The process that failed has already said why.
+        # The process that failed has already reported the reason.
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
@@ -219,7 +219,7 @@ def _connected() -> Iterator[None]:
             raise
         _State.parted = True
         raise _GoneError(
-            "another process of this command has ended; its own message says why. The same command goes on from here."
+            "another process of this command has ended; its own message says why. The same command resumes from here."
         ) from error
 
 
@@ -249,7 +249,7 @@ def _hear() -> tuple[str, Any]:
 
 @functools.cache
 def _group() -> Any:
-    """Connect the processes once; the process group for messages."""
+    """Connect the processes once, and return the process group for messages."""
     import torch
     from torch import distributed
 
@@ -270,7 +270,7 @@ def _group() -> Any:
 
 
 def _leave() -> None:
-    """End the threads that send messages: one that frees a tensor while Python ends would abort the process."""
+    """End the threads that send messages; a thread that frees a tensor while Python exits would abort the process."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -282,7 +282,7 @@ def _leave() -> None:
 
 
 def portable(error: BaseException, where: str = "") -> BaseException:
-    """An error that can be pickled, with a note of where it was raised unless that is the first process."""
+    """An error that can be pickled, with a note of where it was raised unless in the first process."""
     if where or rank():
         error.add_note(f"In {where or f'process {rank()}'}:\n{''.join(traceback.format_exception(error))}")
     try:

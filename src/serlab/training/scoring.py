@@ -1,4 +1,4 @@
-"""Scoring a subset of any size: up to half a gigabyte of its features is held in memory, more is read each time."""
+"""Score subsets of any size: up to half a gigabyte of features stays in memory, the rest is read each time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Chunk = tuple[list[int], list[Features]]
 
 
 class SubsetScorer:
-    """Scores the clips of one subset, once or epoch after epoch; what fits is read once.
+    """Scores the clips of one subset, once or in every epoch; features that fit in memory are read once.
 
     Args:
-        store: where features come from.
+        store: the source of features.
         files: the clips.
-        title: what the progress bar calls this.
+        title: label of the progress bar.
     """
 
     def __init__(self, store: FeatureStore, files: Sequence[ClipFile], title: str) -> None:
@@ -33,7 +33,7 @@ class SubsetScorer:
         self.held: Chunk | None = None
 
     def hold(self) -> None:
-        """Read the features now: they are kept if they fit in memory, and otherwise are in the cache."""
+        """Read the features now, into memory if they fit, otherwise into the cache."""
         for _ in self._chunks():
             pass
 
@@ -45,7 +45,7 @@ class SubsetScorer:
         return scores
 
     def _chunks(self) -> Iterator[Chunk]:
-        """Places and features of clips, sorted by length, so that they fill the network's batches."""
+        """Positions and features of clips, sorted by length to fill the network's batches."""
         if self.held is not None:
             yield self.held
             return

@@ -21,14 +21,14 @@ def targets_of(
     Args:
         clips: rows of the corpus's table.
         labels: the full label list.
-        kind: ``hard``, all on the clip's label; ``soft``, the shares of the votes of raters on the voice;
-            ``both``, the mean of the two.
+        kind: ``hard``, 1 for the clip's label; ``soft``, the shares of the raters' votes on the
+            voice; ``both``, the mean of the two.
 
     Returns:
         Shape (clips, labels); rows sum to 1.
 
     Raises:
-        UserError: the corpus, or one of its clips, lacks the votes.
+        UserError: the corpus, or one of its clips, has no votes.
     """
     hard: NDArray[np.float32] = (clips["label"].to_numpy()[:, None] == np.array(labels, dtype=object)).astype(
         np.float32

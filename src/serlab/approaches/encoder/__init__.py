@@ -19,13 +19,15 @@ _HEAD_FIELDS = {"num_labels", "id2label", "label2id", "classifier_proj_size", "u
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """What turns an encoder's hidden states into logits.
+    """The head, which turns an encoder's hidden states into logits.
 
     Attributes:
-        kind: ``transformers`` is transformers' own head (projection, mean over time, linear), so that the saved
-            folder loads in plain transformers; ``pooled`` is serlab's (layer mix, pooling, one hidden layer).
+        kind: ``transformers`` is transformers' own head (projection, mean over time, linear), so
+            that the saved folder loads in plain transformers; ``pooled`` is serlab's (layer mix,
+            pooling, one hidden layer).
         projection: width of the projection (``transformers``) or the hidden layer (``pooled``).
-        layers: ``last`` hidden state, or a ``weighted`` sum of all (with ``pooled`` each is layer-normed first).
+        layers: ``last`` hidden state, or a ``weighted`` sum of all (with ``pooled`` each is
+            layer-normed first).
         pooling: over time, for ``pooled``; one of :func:`serlab.approaches.encoder.heads.names`.
         dropout: of the ``pooled`` head.
     """
@@ -37,7 +39,7 @@ class HeadSettings:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown pooling, and what transformers' own head does not have."""
+        """Refuse an unknown pooling, and settings that transformers' own head does not have."""
         check_at_least("model.head", self, 1, "projection")
         check_at_most("model.head", self, 65_536, "projection")
         check_share("model.head", self, "dropout")
@@ -49,7 +51,7 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class Structure:
-    """What an encoder's folder does not say itself: which part is frozen, and the head.
+    """Properties that an encoder's configuration does not contain: the frozen part, and the head.
 
     Attributes:
         freeze_conv, freeze_layers, head: as in :class:`Settings`.
@@ -65,14 +67,16 @@ class Settings:
     """A speech encoder of transformers with a classification head.
 
     Attributes:
-        checkpoint: hub name or local folder of pretrained weights; empty means trained from scratch.
+        checkpoint: hub name or local folder of pretrained weights; empty means trained from
+            scratch.
         architecture: transformers' model type, used when there is no checkpoint.
-        config: fields of transformers' configuration to set (all of them from scratch, overrides otherwise).
-        freeze_conv: keep the convolutional encoder as it is; it then belongs to the front end.
+        config: fields of transformers' configuration to set (all of them from scratch, overrides
+            otherwise).
+        freeze_conv: do not train the convolutional encoder; it then belongs to the front end.
         freeze_layers: number of lower transformer layers that are not trained.
         head: the classification head.
-        fast_dropout: on a CPU, use the dropout of :mod:`serlab.approaches.dropout` instead of torch's. It
-            draws other numbers; the presets were trained with it.
+        fast_dropout: on a CPU, use the dropout of :mod:`serlab.approaches.dropout` instead of
+            torch's. Its random numbers differ; the presets were trained with it.
     """
 
     kind: Literal["encoder"] = "encoder"
@@ -85,7 +89,7 @@ class Settings:
     fast_dropout: bool = added(False, before=True)
 
     def __post_init__(self) -> None:
-        """Refuse a model with neither weights nor architecture."""
+        """Refuse a model without weights or architecture, or with both."""
         if bool(self.checkpoint) == bool(self.architecture):
             raise UserError("model needs either checkpoint (pretrained) or architecture (from scratch), not both.")
         check_at_least("model", self, 0, "freeze_layers")
@@ -94,7 +98,7 @@ class Settings:
 
     @property
     def structure(self) -> Structure:
-        """What is frozen, and the head."""
+        """The frozen part, and the head."""
         return Structure(self.freeze_conv, self.freeze_layers, self.head)
 
 

@@ -1,7 +1,7 @@
-"""What sets the families of speech encoders apart: their input, how they are cut in two, and their hidden states.
+"""Families of speech encoders: their input, how they are split in two, and their hidden states.
 
-An adapter drives one of transformers' classification models. Another family needs a class here and its line in the
-table at the end.
+An adapter runs one of transformers' classification models. A new family needs a class here and a
+line in the table at the end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Wave:
 
     Attributes:
         longest: seconds of the longest input; longer ones are scored in pieces.
-        own_pass: serlab computes the forward pass, so plain transformers gives other logits.
+        own_pass: serlab computes the forward pass, so plain transformers returns other logits.
         can_freeze_layers: whether lower layers can be cut off.
         convolutions: names, below the encoder, of the modules that ``freeze_conv`` freezes.
 
@@ -69,7 +69,7 @@ class Wave:
         return Waveform(do_normalise=bool(fields.get("do_normalize", True)))
 
     def convolutional(self, fields: dict[str, Any], precision: Precision) -> FrontEnd:
-        """The front end once the convolutions are frozen, which then return finished features unchanged."""
+        """The front end with frozen convolutions; in the network, these then return their input unchanged."""
         convolutions = self.base.feature_extractor
         frozen.pass_convolutions(self.base)
         return Convolutional(
@@ -92,14 +92,15 @@ class Wave:
         """Input of the first transformer layer and output of each, lowest first; each (batch, frames, dim).
 
         Args:
-            features: a batch of what the front end gives.
+            features: a batch of the front end's output.
             below: number of layers that were cut off.
         """
         under = self._split(features) if below else []
         # transformers masks its input in place, and a view of a split must not be modified.
         above = under[-1].clone() if under else features
         found: tuple[Tensor, ...] = self.base(above, output_hidden_states=True).hidden_states
-        # Layers that were cut off return their input, so the list repeats the highest state for them.
+        # Layers that were cut off return their input, so the list repeats the highest state for
+        # them.
         return (*under[:-1], *found[len(under) - 1 :]) if under else found
 
     def logits(self, features: Tensor, below: int) -> Tensor:
@@ -113,11 +114,11 @@ class Wave:
         return features.shape[1] if features.dim() == 3 else int(lengths(features.shape[1]))
 
     def segments(self, features: Features, below: int) -> list[Features]:
-        """Split a clip's features into pieces of which each fits the encoder."""
+        """Split a clip's features into pieces that fit the encoder."""
         return [features]
 
     def _split(self, features: Tensor) -> Sequence[Tensor]:
-        """States that a front end gave side by side."""
+        """Split the states that a front end returned side by side."""
         return torch.split(features, self.hf.config.hidden_size, dim=-1)
 
 
@@ -204,7 +205,7 @@ class Whisper(Wave):
         return None
 
     def segments(self, features: Features, below: int) -> list[Features]:
-        """Whisper knows 30 s of positions: longer clips are split into equal parts."""
+        """Whisper has positions for 30 s; longer clips are split into equal parts."""
         stride = 1 if below else 2
         cuts = whisper.parts(-(-len(features) // stride), self.hf.config.max_source_positions)
         return [features[stride * low : stride * high] for low, high in cuts]

@@ -1,8 +1,9 @@
-"""Speech encoders cut in two: frozen lower layers, which a front end computes once, and trained upper layers.
+"""Speech encoders split in two: frozen lower layers, which a front end computes once, and trained upper layers.
 
-transformers' forward pass still runs the upper part (masks, LayerDrop, heads): the frozen modules return finished
-features unchanged. So serlab computes in two steps what plain transformers computes on the whole encoder.
-Masks over time and features, which transformers applies below its first layer, apply to the finished features.
+transformers' forward pass still runs the upper part (masks, LayerDrop, heads): the frozen modules
+return their input unchanged. The two steps together compute the same as plain transformers. Masks
+over time and features, which transformers applies below its first layer, apply to the finished
+features.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _IRRELEVANT = re.compile(
 
 
 def fingerprint(modules: Iterable[nn.Module], config: Any) -> str:
-    """SHA-256 of frozen modules' values and of the configuration they compute by.
+    """SHA-256 of frozen modules' values and of their configuration.
 
     Args:
         modules: the frozen modules, lowest first.
@@ -60,7 +61,8 @@ def pass_layers(base: Any, count: int) -> None:
     """Make everything below layer ``count`` return its input: the states (batch, frames, dim) of that layer.
 
     Args:
-        base: an encoder of the wav2vec2 family: wav2vec2, HuBERT, WavLM, data2vec-audio, wav2vec2-BERT.
+        base: an encoder of the wav2vec2 family: wav2vec2, HuBERT, WavLM, data2vec-audio,
+            wav2vec2-BERT.
         count: number of frozen layers, at least 1.
     """
     if hasattr(base, "feature_extractor"):
@@ -118,12 +120,12 @@ def states_below(base: Any, count: int, values: Tensor) -> list[Tensor]:
 
 
 def _own(module: nn.Module) -> Callable[..., Any]:
-    """A module's original computation, even if its forward was replaced."""
+    """The original forward of a module, even if it was replaced."""
     return partial(type(module).forward, module)
 
 
 def norm_comes_first(base: Any) -> bool:
-    """Whether the encoder's layer norm is below its layers (wav2vec2-base), not above them (large models)."""
+    """Whether the encoder's layer norm is before its layers (wav2vec2-base), not after them (large models)."""
     return not type(base.encoder).__name__.endswith("StableLayerNorm")
 
 

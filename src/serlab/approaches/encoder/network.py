@@ -1,8 +1,9 @@
 """Speech encoders of transformers as classifiers that serlab trains: the wav2vec2 family, wav2vec2-BERT, Whisper.
 
-The network is transformers' own classification model. If its convolutional encoder is frozen, that part moves
-into the front end and the model receives finished convolutional features. Whisper runs on the clip's own length
-(the first positions of its table) and pools over real frames, instead of over 30 s of mostly silence.
+The network is transformers' own classification model. If its convolutional encoder is frozen, that
+part moves into the front end and the model receives finished convolutional features. Whisper runs
+on the clip's own length (the first positions of its table) and pools over real frames, instead of
+over 30 s of mostly silence.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class SpeechEncoder(Network):
         hf: transformers' classification model, in fp32.
         preprocessor: the checkpoint's ``preprocessor_config.json`` as data.
         structure: what is frozen, and the head.
-        precision: of what is frozen and moves into the front end.
+        precision: of the frozen part, which moves into the front end.
     """
 
     def __init__(self, hf: Any, preprocessor: dict[str, Any], structure: Structure, *, precision: Precision) -> None:
@@ -82,7 +83,7 @@ class SpeechEncoder(Network):
         return self.family.base
 
     def forward(self, features: Tensor) -> Tensor:
-        """Score a batch of one length: what the front end gives, stacked."""
+        """Score a batch of stacked features, all of one length."""
         with self._masks_that_fit(features):
             if self.head is None:
                 return self.family.logits(features, self.below)
@@ -107,11 +108,11 @@ class SpeechEncoder(Network):
                 config.apply_spec_augment = kept
 
     def segments(self, features: Features) -> list[Features]:
-        """Split a clip's features into pieces that the encoder can take."""
+        """Split a clip's features into pieces that fit the encoder."""
         return self.family.segments(features, self.below)
 
     def depth_of(self, name: str) -> int | None:
-        """Layers below the top one, None for the head."""
+        """Number of layers below the top one; None for the head."""
         short = name.removeprefix("hf.")
         if short.startswith(_HEAD):
             return None
@@ -181,7 +182,7 @@ class SpeechEncoder(Network):
 
 
 def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precision, *, recipe: str) -> SpeechEncoder:
-    """Build the encoder of a recipe and try it on a second of silence, so that errors come before training.
+    """Build the encoder of a recipe and run it on a second of silence, so that errors occur before training.
 
     Args:
         settings: the recipe's model.
@@ -190,8 +191,8 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
         recipe: its name, for errors.
 
     Raises:
-        UserError, MachineError: as for :func:`from_scratch` and :func:`from_checkpoint`; or the configuration that the
-            recipe sets gives no network that works.
+        UserError, MachineError: as for :func:`from_scratch` and :func:`from_checkpoint`; or the
+            recipe's configuration does not make a working network.
     """
     try:
         if settings.checkpoint:
@@ -239,7 +240,7 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
 
     Raises:
         UserError: serlab cannot train such a checkpoint, or it lacks weights of the encoder.
-        MachineError: the checkpoint is not here and the hub cannot be reached.
+        MachineError: the checkpoint is not on this machine, and the hub cannot be reached.
     """
     folder = find(settings.checkpoint)
     with loading(folder):
@@ -262,7 +263,7 @@ def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Prec
 
 
 def from_folder(folder: Path, structure: Structure, precision: Precision) -> SpeechEncoder:
-    """Load a finished encoder of serlab's.
+    """Load an encoder that serlab trained.
 
     Args:
         folder: the model folder.

@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 class PooledHead(nn.Module):
-    """Layer mix, pooling, one hidden layer; a subclass says how frames are pooled.
+    """Layer mix, pooling, one hidden layer; subclasses define the pooling.
 
-    The layer mix is a softmax-weighted sum of layer-normed hidden states (Yang et al. 2021, SUPERB).
+    The layer mix is a softmax-weighted sum of layer-normed hidden states (Yang et al. 2021,
+    SUPERB).
 
     Args:
         settings: the head's settings.
         dim: width of the hidden states.
-        layers: how many hidden states the encoder gives.
+        layers: number of the encoder's hidden states.
         n_labels: number of classes.
     """
 
@@ -42,7 +43,7 @@ class PooledHead(nn.Module):
             dim: width of the frames.
 
         Returns:
-            Width of what :meth:`pool` gives.
+            Width of the output of :meth:`pool`.
         """
         raise NotImplementedError
 

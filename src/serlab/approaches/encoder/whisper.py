@@ -31,7 +31,7 @@ def parts(frames: int, positions: int) -> list[tuple[int, int]]:
 
 
 def frozen_states(encoder: Any, count: int, features: Tensor) -> list[Tensor]:
-    """As :func:`states_below`, for a clip of any length: a long one is encoded part by part."""
+    """Like :func:`states_below`, for clips of any length: long clips are encoded in parts."""
     cuts = parts(-(-features.shape[1] // 2), encoder.max_source_positions)
     pieces = [states_below(encoder, count, features[:, 2 * low : 2 * high]) for low, high in cuts]
     return [torch.cat(state, dim=1) for state in zip(*pieces, strict=True)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Logistic regression on pooled hidden states of a frozen encoder; layer and C are chosen on the fold's dev.
+    """Logistic regression on pooled hidden states of a frozen encoder; layer and C are chosen on the dev subset.
 
     Attributes:
         checkpoint: hub name or local folder of the encoder.
@@ -33,7 +33,7 @@ class Settings:
     C: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03)
 
     def __post_init__(self) -> None:
-        """Refuse a probe of nothing."""
+        """Refuse a probe without a checkpoint or without values of C."""
         if not self.checkpoint:
             raise UserError("a probe needs model.checkpoint, the encoder whose features it reads.")
         if not self.C or min(self.C) <= 0:
@@ -58,7 +58,7 @@ class FittedProbe:
         return self.probe.logits(np.stack(features)).astype(np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the probe's arrays, and the encoder that it reads in a folder of its own."""
+        """Write the probe's arrays, and its encoder into a subfolder."""
         from serlab.checkpoints.weights import quiet
 
         self.probe.save(folder)
@@ -71,11 +71,11 @@ class LinearProbe(Pretrained):
 
     settings = Settings
     titles = ("a probe", "probes")
-    # The encoder below a probe computes in some precision.
-    supports = Supports(dev=True, heeded=frozenset({"training.precision"}))
+    # The precision is that of the encoder.
+    supports = Supports(dev=True, used=frozenset({"training.precision"}))
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedProbe:
-        """Fit a probe for each layer and C and keep the best on dev; without dev, the one that is fixed."""
+        """Fit a probe for each layer and C, and keep the best on dev; without dev, fit the fixed one."""
         from serlab.approaches import encoder
         from serlab.approaches.encoder.network import from_checkpoint
         from serlab.approaches.probe.regression import Probe
@@ -103,7 +103,7 @@ class LinearProbe(Pretrained):
         return FittedProbe(probe, frontend, context.labels, History("search", chosen=probe.chosen))
 
     def load(self, settings: Settings, saved: Saved) -> FittedProbe:
-        """Load the probe's arrays and the encoder below it."""
+        """Load the probe's arrays and its encoder."""
         from serlab.approaches.encoder import Structure
         from serlab.approaches.encoder.network import from_folder
         from serlab.approaches.probe.regression import Probe
@@ -118,7 +118,7 @@ class LinearProbe(Pretrained):
 
 
 def _chosen(context: FitContext) -> tuple[int, float]:
-    """Layer and C that dev subsets have chosen elsewhere."""
+    """Layer and C that were chosen on the dev subsets of other runs."""
     if context.fixed.layer is None or context.fixed.penalty is None:
         raise UserError(
             f"{context.recipe} chooses its layer and C on a dev subset, and there is none; name a comparison that has "

@@ -30,12 +30,12 @@ class Probe(FittedArrays):
 
     Attributes:
         mean: of the layer's training features, shape (d,).
-        scale: their standard deviation, 1 where it is 0, shape (d,).
+        scale: their standard deviation, 1 instead of 0, shape (d,).
         weight: shape (d, K).
         bias: shape (K,).
         layer: index of the layer, as chosen.
         penalty: C (inverse strength of the L2 penalty), as chosen.
-        dev_uar: UAR on the fold's dev subset that chose them; 0 if they were fixed beforehand.
+        dev_uar: their UAR on the fold's dev subset; 0 if they were fixed beforehand.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {
@@ -71,7 +71,7 @@ class Probe(FittedArrays):
             dev_features: of the dev clips, shape (m, layers, d).
             dev_targets: their label indices, shape (m,).
             n_labels: length K of the full label list.
-            penalties: values of C to choose from; of equal scores the lowest layer, then the first C wins.
+            penalties: values of C to choose from; ties go to the lowest layer, then to the first C.
 
         Returns:
             The fitted model.
@@ -109,7 +109,7 @@ class Probe(FittedArrays):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Layer, C, and the dev UAR that chose them."""
+        """Layer, C, and their UAR on dev."""
         return {"layer": int(self.layer), "C": float(self.penalty), "dev_uar": float(self.dev_uar)}
 
     def logits(self, features: Floats) -> Array:
@@ -122,7 +122,7 @@ class Probe(FittedArrays):
             Natural-log scores, shape (n, K); their softmax is the probability.
 
         Raises:
-            UserError: the features have another width than those of training, or one is not finite.
+            UserError: the features have another width than in training, or one is not finite.
         """
         layer = features[:, int(self.layer)]
         check_width(layer, self.mean)

@@ -19,13 +19,14 @@ class Settings:
     """A ResNet on log-mel windows.
 
     Attributes:
-        checkpoint: image-pretrained ResNet whose RGB filters are summed; empty means from scratch.
-        stem: ``standard`` (7 x 7, stride 2, max-pooling) or ``small`` (3 x 3, stride 2, no pooling).
+        checkpoint: image-pretrained ResNet, with its RGB filters summed; empty means from scratch.
+        stem: ``standard`` (7 x 7, stride 2, max-pooling) or ``small`` (3 x 3, stride 2, no
+            pooling).
         width: channels of the first stage; each later stage doubles them.
         pooling: ``mean`` (transformers' own) or ``mean+std`` over time after a mean over frequency.
         dropout: before the last linear layer (needs ``mean+std`` pooling).
-        window: frames a window; shorter clips are filled with the floor of log-mel, longer ones are covered by
-            evenly spaced windows whose logits are averaged.
+        window: frames per window; shorter clips are filled with the floor of log-mel, longer ones
+            are covered by evenly spaced windows, and their logits are averaged.
         logmel: the front end.
     """
 
@@ -39,7 +40,7 @@ class Settings:
     logmel: LogMelSettings = field(default_factory=LogMelSettings)
 
     def __post_init__(self) -> None:
-        """Refuse combinations that transformers' ResNet cannot express."""
+        """Refuse combinations that transformers' ResNet does not support."""
         check_at_least("model", self, 1, "width")
         check_at_most("model", self, 4096, "width")
         check_at_least("model", self, 2, "window")

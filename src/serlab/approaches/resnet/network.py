@@ -1,7 +1,7 @@
 """ResNet18 on log-mel windows: transformers' standard network, or one with stem and width for small inputs.
 
-He et al. 2016, doi:10.1109/CVPR.2016.90; the small stem follows the speaker-recognition ResNets (3 x 3, no
-max-pooling, statistics pooling over time).
+He et al. 2016, doi:10.1109/CVPR.2016.90; the small stem follows the speaker-recognition ResNets (3
+x 3, no max-pooling, statistics pooling over time).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ResNet(Network):
             label2id={label: index for index, label in enumerate(labels)},
         )
         net: Any = _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
-        # Convolutions on a CPU are a sixth faster with channels last; the values are the same.
+        # Convolutions on a CPU are a sixth faster with channels last, with the same values.
         self.net: nn.Module = net.to(memory_format=torch.channels_last)
         self.config = config
 
@@ -84,7 +84,7 @@ class ResNet(Network):
         return 0
 
     def load_image_weights(self, folder: Path) -> None:
-        """Take over an image-pretrained ResNet18; its RGB filters are summed, so a grey image gives equal features."""
+        """Load an image-pretrained ResNet18; its RGB filters are summed, which gives the features of a grey image."""
         first = "embedder.embedder.convolution.weight"
         with loading(folder):
             config = building.read_config(folder, ("resnet",), "a ResNet18")
@@ -116,7 +116,7 @@ class ResNet(Network):
 
 
 def from_folder(folder: Path, settings: Settings, labels: tuple[str, ...]) -> ResNet:
-    """Load a finished ResNet of serlab's.
+    """Load a ResNet that serlab trained.
 
     Args:
         folder: the model folder.
@@ -153,7 +153,8 @@ def _bands(path: Path, name: str, values: Any, count: int, low: float) -> Tensor
 def moments(features: Iterable[Features]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation over all frames of all clips, clip by clip.
 
-    Merged as in Chan, Golub, LeVeque (1983), The American Statistician 37, equation 1.5, which loses no digits.
+    Merged as in Chan, Golub, LeVeque (1983), The American Statistician 37, equation 1.5, which is
+    numerically stable.
 
     Args:
         features: at least one clip, each of shape (frames, bands).

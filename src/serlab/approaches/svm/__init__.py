@@ -28,8 +28,8 @@ class Settings:
         features: ``mfcc`` statistics or ``egemaps`` functionals (extra ``opensmile``).
         C: inverse regularisation strengths to choose from.
         gamma: widths of the kernel to choose from, for standardised features.
-        calibration: ``temperature`` keeps the machine's own decision; ``regression``, of the first version, lets a
-            logistic regression over the pairs' decision values answer.
+        calibration: ``temperature`` keeps the SVM's own decision; ``regression``, used by the first
+            version, decides by a logistic regression over the pairs' decision values.
     """
 
     kind: Literal["svm"] = "svm"
@@ -77,10 +77,10 @@ class SupportVectorMachine:
 
     settings = Settings
     titles = ("a support vector machine", "support vector machines")
-    supports = Supports(heeded=frozenset())
+    supports = Supports(used=frozenset())
 
     def identity(self, settings: Settings) -> Identity:
-        """The front end; and the grids, which keep the identity that they gave before they were settings."""
+        """The front end and the grids; the grids keep the identity from before they were settings."""
         grids = {"C": list(settings.C), "gamma": list(settings.gamma)}
         return Identity(fixed={"frontend": _frontend(settings).config, **grids})
 

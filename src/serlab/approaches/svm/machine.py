@@ -1,8 +1,9 @@
-"""Support vector machines with an RBF kernel, one against one, and what turns their decision values into logits.
+"""Support vector machines with an RBF kernel, one against one, and two ways to turn their decisions into logits.
 
-Two ways: the machine's own decision under one temperature and, for the first version, a logistic regression over the
-pairs' decision values. The regression has K (K - 1) / 2 weights per label and is fitted on held-out clips alone; if a
-label has few speakers, its answer can contradict the machine's. Do not train new models with it.
+The first way is the SVM's own decision, scaled by a temperature. The other one, used by the first
+version, is a logistic regression over the pairs' decision values. The regression has K (K - 1) / 2
+weights per label and is fitted only on held-out clips, so it can contradict the SVM if a label has
+few speakers. Do not train new models with it.
 """
 
 from __future__ import annotations
@@ -36,23 +37,24 @@ from serlab.evaluation.metrics import confusion, uar
 _INNER_FOLDS = 3
 _KERNEL_ROWS = 512
 _KERNEL_CACHE_MB = 500
-# A label that an inner machine has not seen: no share of the softmax at any temperature, and still a finite number.
+# Score of a label that an inner SVM has not seen: finite, but without a share of the softmax at any
+# temperature.
 _UNSEEN = -1e4
 
 
 @dataclass(frozen=True, eq=False)
 class SupportVectors(FittedArrays):
-    """A fitted machine; subclasses say how its decision values become logits.
+    """A fitted SVM; subclasses define how its decision values become logits.
 
     Attributes:
         mean: of the training features, shape (d,).
-        scale: their standard deviation, 1 where it is 0, shape (d,).
+        scale: their standard deviation, 1 instead of 0, shape (d,).
         support: standardised support vectors, shape (s, d).
         dual: coefficient of each support vector in each pair of labels, shape (s, pairs).
         offset: of each pair, shape (pairs,).
         penalty: C, as chosen.
         gamma: of the kernel exp(-gamma |x - y|^2), as chosen.
-        inner_uar: UAR that chose them, over clips of held-out training speakers.
+        inner_uar: their UAR on clips of held-out training speakers.
     """
 
     AXES: ClassVar[Mapping[str, str]] = {
@@ -82,21 +84,22 @@ class SupportVectors(FittedArrays):
         gammas: Sequence[float],
         workers: int | None = None,
     ) -> Self:
-        """Choose C and gamma on held-out training speakers, calibrate on the same, fit on all clips.
+        """Choose C and gamma on held-out training speakers, calibrate on the same clips, fit on all clips.
 
-        Up to three inner folds, grouped by speaker and stratified by label; by label alone if fewer than two
-        speakers are known, or if some of them have all clips of all labels but one; then no temperature is fitted.
-        The machine weighs labels equally (``class_weight="balanced"``).
+        There are up to three inner folds, grouped by speaker and stratified by label. They are only
+        stratified by label, and no temperature is fitted, if fewer than two speakers are known, or
+        if the speakers of a fold have all clips of all labels but one. The SVM weighs labels
+        equally (``class_weight="balanced"``).
 
         Args:
             features: of the training clips, shape (n, d).
             targets: label indices, shape (n,).
             speakers: speaker of each clip, empty if unknown.
             n_labels: length K of the full label list.
-            seed: deals speakers to the inner folds.
-            penalties: values of C to choose from; of equal scores the first wins.
+            seed: assigns speakers to the inner folds.
+            penalties: values of C to choose from; ties go to the first.
             gammas: values of gamma to choose from.
-            workers: threads; all processors by default. The result does not depend on it.
+            workers: number of threads; all processors by default. The result does not depend on it.
 
         Returns:
             The fitted model.
@@ -131,12 +134,12 @@ class SupportVectors(FittedArrays):
 
     @property
     def n_labels(self) -> int:
-        """Number K of labels, whose K (K - 1) / 2 pairs the machine decides."""
+        """Number K of labels; the SVM has K (K - 1) / 2 pairs."""
         return (1 + math.isqrt(1 + 8 * self.offset.size)) // 2
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """C, gamma, and the inner UAR that chose them."""
+        """C, gamma, and their inner UAR."""
         return {"C": float(self.penalty), "gamma": float(self.gamma), "inner_uar": float(self.inner_uar)}
 
     def decision_values(self, features: Floats) -> Array:
@@ -148,7 +151,7 @@ class SupportVectors(FittedArrays):
         for start in range(0, len(inputs), _KERNEL_ROWS):
             rows = inputs[start : start + _KERNEL_ROWS]
             distances = np.square(rows).sum(axis=1, keepdims=True) - 2 * rows @ self.support.T + norms
-            np.maximum(distances, 0, out=distances)  # Below zero by rounding alone.
+            np.maximum(distances, 0, out=distances)  # Below zero only by rounding.
             values[start : start + _KERNEL_ROWS] = np.exp(-self.gamma * distances) @ self.dual + self.offset
         return values
 
@@ -163,29 +166,30 @@ class SupportVectors(FittedArrays):
             Natural-log scores, shape (n, K); their softmax is the probability.
 
         Raises:
-            UserError: the features have another width than those of training, or one is not finite.
+            UserError: the features have another width than in training, or one is not finite.
         """
 
     @staticmethod
     @abstractmethod
     def _answer(values: Array, seen: NDArray[np.bool_]) -> Targets:
-        """Labels that the held-out clips are given, shape (n,); ``seen``: labels that their machine has learned."""
+        """Predicted labels of held-out clips, shape (n,); ``seen``: labels that their SVM has learned."""
 
     @staticmethod
     @abstractmethod
     def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
-        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false if their speakers were known."""
+        """Fields of the subclass, fitted on held-out clips; ``seen`` is all false if speakers overlap."""
 
 
 @dataclass(frozen=True, eq=False)
 class SupportVectorClassifier(SupportVectors):
-    """The machine's own decision: its one-against-rest values, divided by one temperature.
+    """The SVM's own decision: its one-against-rest values, divided by a temperature.
 
-    The label of the highest logit is scikit-learn's ``SVC(break_ties=True).predict``, whatever the temperature.
+    The label of the highest logit is scikit-learn's ``SVC(break_ties=True).predict``, whatever the
+    temperature.
 
     Attributes:
-        temperature: above 0, shared by all labels, fitted on held-out training speakers (Guo et al. 2017); 1 if
-            that is not possible, see :attr:`calibrated`.
+        temperature: above 0, shared by all labels, fitted on held-out training speakers (Guo et al.
+            2017); 1 if this is not possible, see :attr:`calibrated`.
         calibrated: 1 if the temperature was fitted, else 0.
     """
 
@@ -196,7 +200,7 @@ class SupportVectorClassifier(SupportVectors):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """C, gamma, the inner UAR that chose them, and the temperature (None if none could be fitted)."""
+        """C, gamma, their inner UAR, and the temperature (None if it could not be fitted)."""
         return {**super().chosen, "temperature": float(self.temperature) if self.calibrated else None}
 
     def logits(self, features: Floats) -> Array:
@@ -212,12 +216,14 @@ class SupportVectorClassifier(SupportVectors):
 
     @staticmethod
     def _calibrate(values: Array, seen: NDArray[np.bool_], targets: Targets) -> dict[str, Array]:
-        # A clip whose label its machine has not seen is wrong at every temperature, so it carries no information.
+        # If the SVM has not seen a clip's label, the clip is wrong at every temperature and so not
+        # informative.
         known = seen[np.arange(len(targets)), targets]
         temperature = TEMPERATURES[1]
         if known.any():
             temperature = fit_temperature(one_against_rest(values, seen)[known], targets[known])
-        # At the upper end the held-out probabilities are no better than equal ones; the search returns it rounded.
+        # At the upper end, held-out probabilities are no better than uniform ones; the search
+        # returns it rounded.
         if temperature > 0.999 * TEMPERATURES[1]:
             say("no temperature fits the held-out training speakers; probabilities are uncalibrated (temperature 1).")
             return {"temperature": np.array(1.0), "calibrated": np.array(0.0)}
@@ -226,7 +232,7 @@ class SupportVectorClassifier(SupportVectors):
 
 @dataclass(frozen=True, eq=False)
 class RegressedSupportVectorClassifier(SupportVectors):
-    """The first version: a multinomial logistic regression over the pairs' decision values answers.
+    """The first version: a multinomial logistic regression over the pairs' decision values.
 
     Attributes:
         weight: from the pairs' decision values to logits, shape (pairs, K).
@@ -254,11 +260,12 @@ class RegressedSupportVectorClassifier(SupportVectors):
 
 
 def votes(values: Array, seen: NDArray[np.bool_]) -> Array:
-    """How many pairs each label wins.
+    """Number of pairs that each label wins.
 
     Args:
         values: decision values of all pairs, shape (n, pairs).
-        seen: labels that each clip's machine has learned, shape (n, K); the pairs of the others do not vote.
+        seen: labels that each clip's SVM has learned, shape (n, K); pairs with other labels do not
+            vote.
 
     Returns:
         Votes, shape (n, K), and -10,000 for labels that were not learned.
@@ -270,14 +277,15 @@ def votes(values: Array, seen: NDArray[np.bool_]) -> Array:
 
 
 def one_against_rest(values: Array, seen: NDArray[np.bool_]) -> Array:
-    """One score per label: votes, and below one vote the sum of the label's decision values.
+    """One score per label: its votes, plus a fraction of a vote from the sum of its decision values.
 
-    With s the sum of a label's decision values over its pairs, its score is votes + s / (3 (|s| + 1)): what
-    scikit-learn's ``decision_function_shape="ovr"`` gives. Two labels have the one decision value between them.
+    With s the sum of a label's decision values over its pairs, its score is votes + s / (3 (|s| +
+    1)), as with scikit-learn's ``decision_function_shape="ovr"``. Two labels share the single
+    decision value.
 
     Args:
         values: decision values of all pairs, shape (n, pairs).
-        seen: labels that each clip's machine has learned, shape (n, K).
+        seen: labels that each clip's SVM has learned, shape (n, K).
 
     Returns:
         Scores, shape (n, K), and -10,000 for labels that were not learned.
@@ -289,9 +297,9 @@ def one_against_rest(values: Array, seen: NDArray[np.bool_]) -> Array:
 
 
 def _signs(n_labels: int) -> Array:
-    """For each pair (rows) 1 at the label (columns) that a positive value speaks for, -1 at the other."""
+    """For each pair (rows), 1 at the label (columns) that a positive value favours, -1 at the other."""
     if n_labels == 2:
-        return np.array([[-1.0, 1.0]])  # scikit-learn turns the sign round where there is one pair.
+        return np.array([[-1.0, 1.0]])  # scikit-learn flips the sign if there is one pair.
     signs = np.zeros((n_labels * (n_labels - 1) // 2, n_labels))
     for pair, (first, second) in enumerate(combinations(range(n_labels), 2)):
         signs[pair, first], signs[pair, second] = 1.0, -1.0
@@ -299,7 +307,7 @@ def _signs(n_labels: int) -> Array:
 
 
 def _valid(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether a clip's machine knows both labels of each pair, shape (n, pairs)."""
+    """Whether a clip's SVM knows both labels of each pair, shape (n, pairs)."""
     first, second = zip(*combinations(range(seen.shape[1]), 2), strict=True)
     return seen[:, first] & seen[:, second]
 
@@ -312,7 +320,7 @@ def _held_out(
     n_labels: int,
     workers: int,
 ) -> Array:
-    """Decision values of each clip from the machine that has not seen it, shape (grid, n, pairs)."""
+    """Decision values of each clip from the SVM that has not seen it, shape (grid, n, pairs)."""
 
     def compute(task: tuple[tuple[float, float], NDArray[np.bool_]]) -> Array:
         (penalty, gamma), held = task
@@ -336,9 +344,9 @@ def _held_out(
 def _inner_folds(
     targets: Targets, speakers: Sequence[str], n_labels: int, seed: int
 ) -> tuple[list[NDArray[np.bool_]], bool]:
-    """Masks of the clips that each inner fold holds out, and whether these are held out with their speakers.
+    """Masks of the clips that each inner fold holds out, and whether their speakers are held out too.
 
-    Together the folds hold out every clip once. Each leaves at least two labels to learn from.
+    Together, the folds hold out every clip once. Each fold leaves at least two labels for training.
     """
     groups = np.unique(np.asarray(speakers, dtype=str), return_inverse=True)[1]
     alone = np.arange(len(targets))
@@ -372,7 +380,7 @@ def _fit_machine(inputs: Array, targets: Targets, penalty: float, gamma: float) 
 
 
 def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
-    """Decision values of all pairs of the full label list; 0 if the machine has not seen one of the two."""
+    """Decision values of all pairs of the full label list; 0 if the SVM has not seen one of the two."""
     column = {pair: index for index, pair in enumerate(combinations(range(n_labels), 2))}
     known = [column[pair] for pair in combinations(machine.classes_.tolist(), 2)]
     values = np.zeros((len(inputs), len(column)))
@@ -383,7 +391,8 @@ def _all_pairs(machine: Any, inputs: Array, n_labels: int) -> Array:
 def _pair_coefficients(machine: Any) -> Array:
     """Spread libsvm's compact coefficients to one column per pair of labels.
 
-    A support vector of label i has K - 1 coefficients, one for each other label j: row j - 1 where j > i, else j.
+    A support vector of label i has K - 1 coefficients, one for each other label j: row j - 1 if j >
+    i, else j.
     """
     n_labels = len(machine.classes_)
     owner = np.repeat(np.arange(n_labels), machine.n_support_)

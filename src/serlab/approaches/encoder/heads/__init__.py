@@ -1,6 +1,6 @@
-"""Pooling heads, one file each: ``mean_std.py`` is the pooling ``mean+std`` and holds its class, ``Head``.
+"""Pooling heads, one file each: ``mean_std.py`` is the pooling ``mean+std`` and contains its class, ``Head``.
 
-Listing them imports none of them.
+Listing the poolings does not import them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def names() -> tuple[str, ...]:
     """Names of all poolings.
 
-    >>> names()
-    ('attentive', 'gru', 'mean', 'mean+std')
+    >>> {"attentive", "mean+std"} <= set(names())
+    True
     """
     return tuple(sorted(module.name.replace("_", "+") for module in pkgutil.iter_modules(__path__)))
 

@@ -14,10 +14,10 @@ class Head(PooledHead):
     """Mean and standard deviation over frames that are weighted by attention, per dimension."""
 
     def build(self, dim: int) -> int:
-        """One hidden layer of attention; twice the width."""
+        """Create one hidden layer of attention; the output has twice the width."""
         self.attention = nn.Sequential(nn.Linear(dim, _HIDDEN), nn.Tanh(), nn.Linear(_HIDDEN, dim))
         return 2 * dim
 
     def pool(self, frames: Tensor) -> Tensor:
-        """Take the weighted statistics of the frames."""
+        """Compute the weighted statistics of the frames."""
         return statistics(frames, self.attention(frames).float().softmax(dim=1))

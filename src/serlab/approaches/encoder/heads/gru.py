@@ -12,7 +12,7 @@ class Head(PooledHead):
     """The last state of a GRU in each direction, in fp32."""
 
     def build(self, dim: int) -> int:
-        """One layer with half the width per direction."""
+        """Create one layer with half the width per direction."""
         self.gru = nn.GRU(dim, max(1, dim // 2), batch_first=True, bidirectional=True)
         return 2 * self.gru.hidden_size
 

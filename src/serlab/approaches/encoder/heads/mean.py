@@ -11,7 +11,7 @@ class Head(PooledHead):
     """Mean over frames."""
 
     def build(self, dim: int) -> int:
-        """No layers; the width stays."""
+        """Create no layers; the output has the same width."""
         return dim
 
     def pool(self, frames: Tensor) -> Tensor:

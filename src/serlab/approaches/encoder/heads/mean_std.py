@@ -12,9 +12,9 @@ class Head(PooledHead):
     """Mean and standard deviation over frames."""
 
     def build(self, dim: int) -> int:
-        """No layers; twice the width."""
+        """Create no layers; the output has twice the width."""
         return 2 * dim
 
     def pool(self, frames: Tensor) -> Tensor:
-        """Take the statistics of the frames."""
+        """Compute the statistics of the frames."""
         return statistics(frames)

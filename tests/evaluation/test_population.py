@@ -1,0 +1,114 @@
+"""Which populations a reader is warned of, and the mean over speakers beside the pooled score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.evaluation.conftest import counts_of
+
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import SpeakerCounts
+from serlab.evaluation.influence import standard_error
+from serlab.evaluation.metrics import METRICS, UAR_SPEAKERS, recall
+from serlab.evaluation.population import cautions
+from serlab.evaluation.resampling import Resampling
+
+FAST = Resampling(replicates=400)
+
+
+def population(clips: np.ndarray, skill: np.ndarray, seed: int = 0) -> SpeakerCounts:
+    """Counts for clips by speaker and label, each right with its speaker's probability."""
+    random = np.random.default_rng(seed)
+    hits = random.binomial(clips, skill[:, np.newaxis])
+    labels = clips.shape[1]
+    matrices = np.zeros((1, *clips.shape, labels), int)
+    for label in range(labels):
+        matrices[0, :, label, label] = hits[:, label]
+        matrices[0, :, label, (label + 1) % labels] = clips[:, label] - hits[:, label]
+    return counts_of(matrices)
+
+
+def codes(counts: SpeakerCounts) -> list[str]:
+    return [caution.code for caution in cautions(counts)]
+
+
+def test_a_balanced_population_is_not_warned_of():
+    assert codes(population(np.full((30, 3), 10), np.linspace(0.4, 0.9, 30))) == []
+
+
+def test_a_label_of_few_speakers_is_named_and_still_has_an_honest_interval():
+    clips = np.full((50, 2), 20)
+    clips[3:, 1] = 0
+    counts = population(clips, np.full(50, 0.6))
+    (caution,) = cautions(counts)
+    assert caution.code == "rare-label"
+    assert "Few of the 50 speakers spoke b (3)." in caution.text
+    found = intervals(counts, resampling=FAST)["uar"]
+    assert found.high - found.low > 0.1
+
+
+@pytest.mark.parametrize("few", [2, 3])
+def test_the_interval_of_a_rare_label_holds_the_truth(few):
+    clips = np.full((30, 2), 10)
+    clips[few:, 1] = 0
+    inside = []
+    for seed in range(150):
+        skill = np.clip(np.random.default_rng(seed).normal(0.6, 0.15, 30), 0, 1)
+        found = intervals(population(clips, skill, seed), resampling=FAST)["uar"]
+        inside.append(found.low <= 0.6 <= found.high)
+    assert np.mean(inside) > 0.91
+
+
+def test_a_label_that_one_speaker_alone_spoke_has_no_interval():
+    clips = np.full((30, 2), 10)
+    clips[1:, 1] = 0
+    found = intervals(population(clips, np.full(30, 0.6)), resampling=FAST)["uar"]
+    assert (found.low, found.reason) == (None, "a label is spoken by one speaker alone")
+
+
+def test_a_speaker_with_much_of_the_clips_is_named():
+    clips = np.full((20, 2), 10)
+    clips[7] = 190
+    (caution,) = cautions(population(clips, np.full(20, 0.6)))
+    assert caution.code == "large-speaker"
+    assert "s007 alone has 50 % of the clips" in caution.text
+
+
+def test_size_that_goes_with_ease_is_named_with_both_scores():
+    size = np.linspace(4, 60, 40).astype(int)
+    counts = population(np.stack([size, size], axis=1), np.linspace(0.2, 0.95, 40))
+    (caution,) = cautions(counts)
+    assert caution.code == "size-and-ease"
+    pooled, alike = (100 * counts.scores(METRICS[key])[0] for key in ("uar", "uar_speakers"))
+    assert pooled > alike + 5
+    assert f"{pooled:.1f} % over clips and {alike:.1f} % with all speakers counted alike" in caution.text
+    assert codes(population(np.stack([size, size], axis=1), np.full(40, 0.6))) == []
+
+
+def test_the_mean_over_speakers_counts_each_speaker_alike():
+    clips = np.array([[2, 4], [10, 0], [6, 6]] * 5)
+    counts = population(clips, np.linspace(0.3, 0.9, 15))
+    of_speakers = recall(counts.by_speaker[0])
+    assert counts.scores(UAR_SPEAKERS)[0] == pytest.approx(np.nanmean(np.nanmean(of_speakers, axis=0)), abs=1e-12)
+
+
+def test_its_standard_error_is_that_of_a_mean_over_speakers():
+    counts = population(np.full((25, 2), 12), np.linspace(0.3, 0.9, 25))
+    found = standard_error([counts], UAR_SPEAKERS)
+    own = recall(counts.by_speaker[0]).mean(axis=1)
+    assert found.error == pytest.approx(own.std(ddof=1) / 5, rel=1e-6)
+    assert found.freedom == pytest.approx(24)
+
+
+def test_its_interval_holds_the_truth_where_size_goes_with_ease():
+    size = np.linspace(4, 40, 20).astype(int)
+    inside = []
+    for seed in range(150):
+        random = np.random.default_rng(seed)
+        drawn = size[random.integers(20, size=20)]
+        skill = np.clip(0.3 + drawn / 100 + random.normal(0, 0.1, 20), 0, 1)
+        counts = population(np.stack([drawn, drawn], axis=1), skill, seed)
+        truth = 0.3 + size.mean() / 100
+        found = intervals(counts, resampling=FAST)["uar_speakers"]
+        inside.append(found.low <= truth <= found.high)
+    assert np.mean(inside) > 0.9
