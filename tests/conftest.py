@@ -76,7 +76,7 @@ def figures_as_svg_alone() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def shown() -> None:
-    """Print what serlab says, as the command line does, so that tests can read it."""
+    """Print serlab's messages like the command line, so that tests can read them."""
     from serlab.core import progress
 
     progress.show()
@@ -92,7 +92,7 @@ class Ended:
 
     @property
     def sentence(self) -> str:
-        """The one line of error that the user reads."""
+        """The error, a single line."""
         lines = [line for line in self.err.splitlines() if line.startswith("serlab: ")]
         assert len(lines) == 1, self.err
         assert self.err.splitlines()[-1] == lines[0], self.err
@@ -124,7 +124,7 @@ def single_thread() -> Iterator[None]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """As ``single_thread``, for the length of a test."""
+    """Like ``single_thread``, for one test."""
     with single_thread():
         yield
 

@@ -60,7 +60,8 @@ def with_bad_files(tiny_corpus, bad_files, tmp_path):
     return path
 
 
-# --- files --------------------------------------------------------------------------------------------------------
+# --- files
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_predict_lists_bad_files_and_ends_with_1(serlab, bad_files, tiny_models, make_tone):
@@ -137,7 +138,8 @@ def test_path_that_does_not_exist(serlab, tmp_path, tiny_models):
     assert "absent.wav" in ended.sentence
 
 
-# --- tables -------------------------------------------------------------------------------------------------------
+# --- tables
+# -------------------------------------------------------------------------------------------------------
 
 
 def change_table(source: Path, target: Path, change) -> Path:
@@ -263,7 +265,8 @@ def test_report_of_a_folder_without_runs(serlab, tmp_path):
     assert str(tmp_path) in ended.sentence
 
 
-# --- names --------------------------------------------------------------------------------------------------------
+# --- names
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_damaged_checkpoint(serlab, tiny_checkpoint, tiny_corpus, tmp_path, dama
     assert str(folder) in ended.sentence
 
 
-def test_folder_that_is_no_model(serlab, tmp_path, make_tone):
+def test_folder_that_is_not_a_model(serlab, tmp_path, make_tone):
     sound = make_tone(tmp_path / "sounds" / "a.wav")
     for folder in (tmp_path / "absent", sound.parent, sound):
         ended = serlab("predict", "--model", folder, sound)

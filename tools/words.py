@@ -34,6 +34,17 @@ PHRASES = {
     r"stranger'?s": "from other programs",
     r"people-like": "human-like",
     r"freed of": "without",
+    r"undisturbed": "uninterrupted",
+    r"for ever": "forever, endlessly",
+    r"told apart|tells? (\w+ )?apart": "distinguish",
+    r"as (it|they) stands?": "unchanged",
+    r"stands? (beside|between)": "'is', 'is shown'",
+    r"has come": "has arrived",
+    r"says? nothing of": "lacks",
+    r"go(es|ing)? on (from|where)": "resume",
+    r"so many (clips|labels|rows|speakers)": "a number of",
+    r"(lies?|lay) (beside|under|there)": "is",
+    r"fault of serlab's own": "bug, internal error",
     r"(rows?|columns?|logits?|values?|lines?|folders?|files?|predictions?|matri(x|ces)|checkpoints?|models?|"
     r"runs?|steps?|once|entr(y|ies)|numbers?) an? "
     r"(clip|class|label|fold|epoch|speaker|batch|second|seed|recipe|view|file|run|line)": "'per …'",

@@ -34,7 +34,7 @@ def test_values_are_dropped_independently_of_their_neighbours() -> None:
         assert abs(correlation) < 0.01
 
 
-def test_the_seed_decides_and_each_call_draws_anew() -> None:
+def test_the_seed_decides_and_each_call_draws_again() -> None:
     x = torch.randn(3, 7, 11)
     torch.manual_seed(1)
     first, second = drop(x, 0.3), drop(x, 0.3)

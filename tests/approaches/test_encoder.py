@@ -208,7 +208,7 @@ def test_clips_shorter_than_a_time_mask_are_trained_on_unmasked(freeze_conv: boo
     assert network.hf.config.apply_spec_augment
 
 
-def test_layers_know_how_deep_they_lie() -> None:
+def test_layers_know_their_depth() -> None:
     network = build("wav2vec2", TINY)
     depths = {name: network.depth_of(name) for name, _ in network.named_parameters()}
 
@@ -223,7 +223,7 @@ def test_an_unknown_architecture_is_one_sentence() -> None:
         build("wav2vec9", {})
 
 
-def test_an_encoder_that_is_no_speech_encoder_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_that_is_not_a_speech_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match="cannot be loaded as a speech encoder"):
@@ -294,7 +294,7 @@ def test_a_head_of_every_pooling_is_trained() -> None:
         assert all(gradient is not None and gradient.any() for gradient in gradients.values()), pooling
 
 
-def test_a_recurrent_head_hears_the_order_of_frames() -> None:
+def test_a_recurrent_head_depends_on_the_order_of_frames() -> None:
     frames = torch.randn(1, 9, 32, generator=torch.Generator().manual_seed(0))
     for pooling, ordered in (("gru", True), ("mean", False)):
         torch.manual_seed(0)

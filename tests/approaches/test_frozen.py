@@ -52,7 +52,7 @@ def test_a_saved_folder_with_frozen_layers_loads_in_plain_transformers(architect
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_only_what_lies_above_is_trained_and_in_the_same_way(architecture: str) -> None:
+def test_only_what_is_above_is_trained_and_in_the_same_way(architecture: str) -> None:
     """A training step on finished states moves the upper layers as a step through the whole encoder does."""
     name, config = ARCHITECTURES[architecture]
     known = AutoConfig.for_model(name).to_dict()

@@ -60,6 +60,7 @@ def test_filling_up_with_silence_equals_a_clip_that_ends_in_silence() -> None:
     real = network.frontend(quiet)[:40]
 
     assert network.fill == FLOOR_DB
-    # Only the frames that straddle the clip's end differ: one sees the end cut off, the other zeros.
+    # Only the frames that straddle the clip's end differ: one sees the end cut off, the other
+    # zeros.
     np.testing.assert_allclose(filled[23:], real[23:], atol=1e-3)
     np.testing.assert_allclose(filled[:18], real[:18], atol=1e-3)

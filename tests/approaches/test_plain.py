@@ -1,4 +1,4 @@
-"""Audio classifiers of transformers: every architecture of the installed version scores as its own pipeline does."""
+"""Audio classifiers of transformers: every architecture of the installed version scores like its own pipeline."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def save(tmp_path: Path) -> Save:
         settings = transformers.AutoConfig.for_model(kind, **{**names, **config, **fields})
         model = transformers.AutoModelForAudioClassification.from_config(settings, trust_remote_code=False)
         with torch.no_grad():
-            # As initialised, the heads of some give all clips nearly the same scores.
+            # With their initial heads, some of them give all clips nearly the same scores.
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape))
         model.save_pretrained(tmp_path / "model")
@@ -97,7 +97,7 @@ def change(path: Path, **fields: Any) -> None:
 
 
 def clips(*lengths: int) -> list[np.ndarray]:
-    """Quiet tones of different pitch in noise, off centre, so that what normalises a clip changes it."""
+    """Quiet tones of different pitch in noise, with an offset, so that normalisation changes them."""
     random = np.random.default_rng(7)
     pitches = (150, 3000, 600, 1500, 300, 6000)
     tones = [
@@ -107,7 +107,7 @@ def clips(*lengths: int) -> list[np.ndarray]:
 
 
 def by_pipeline(folder: Path, samples: list[np.ndarray]) -> np.ndarray:
-    """Probabilities that transformers' own pipeline gives, clip by clip."""
+    """Probabilities from transformers' own pipeline, clip by clip."""
     pipe = transformers.pipeline("audio-classification", model=str(folder), device="cpu", trust_remote_code=False)
     found = [{row["label"]: row["score"] for row in pipe(clip, top_k=None)} for clip in samples]
     return np.array([[row[label] for label in LABELS] for row in found])
@@ -182,7 +182,7 @@ def test_weights_in_shards_and_in_half_precision(save: Save) -> None:
     np.testing.assert_allclose(by_serlab(folder, samples), whole, atol=0.01)
 
 
-def test_what_a_model_does_not_hear_is_said_once(save: Save, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_model_ignores_is_reported_once(save: Save, capfd: pytest.CaptureFixture[str]) -> None:
     classifier = load(save("whisper"), "fp32")
     capfd.readouterr()
     for clip in clips(16000, 40000, 50000):

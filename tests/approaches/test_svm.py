@@ -50,7 +50,7 @@ def test_softmax_of_logits_is_calibrated_on_unseen_clips():
     confident = probability.max(axis=1)
     right = probability.argmax(axis=1) == truth
     assert confident.mean() == pytest.approx(right.mean(), abs=0.06)
-    # One temperature makes the mean right; that surer answers are right more often comes from the machine.
+    # A temperature corrects the mean; the SVM makes confident answers more accurate.
     surest, least = np.array_split(confident.argsort()[::-1], 2)
     assert right[surest].mean() > right[least].mean() + 0.1
 
@@ -92,8 +92,9 @@ def test_the_search_takes_the_setting_that_generalises_over_speakers():
     assert 0.5 < model.chosen["inner_uar"] <= 1
 
 
-def test_inner_uar_is_over_speakers_that_the_inner_models_have_not_heard():
-    # Each speaker is one tight cloud with one label: known speakers are trivial, new ones are chance.
+def test_inner_uar_is_over_speakers_that_the_inner_models_have_not_seen():
+    # Each speaker is one tight cloud with one label: known speakers are trivial, new ones are
+    # chance.
     rng = np.random.default_rng(0)
     speaker = np.repeat(np.arange(24), 10)
     features = 5 * rng.normal(size=(24, 20))[speaker] + 0.1 * rng.normal(size=(240, 20))
@@ -111,7 +112,7 @@ def test_a_label_that_only_one_speaker_has_is_kept():
     logits = model.logits(features)
     assert logits.shape == (240, 4)
     assert np.isfinite(logits).all()
-    # No inner model that is tried on it has heard it, so its recall is 0 and counts.
+    # No inner model that is evaluated on it has learned it, so its recall is 0 and counts.
     assert model.chosen["inner_uar"] <= 0.75
 
 
@@ -134,7 +135,7 @@ def test_a_label_without_clips_is_an_error():
 @pytest.mark.parametrize("owners", [1, 2])
 def test_a_label_whose_speakers_cannot_be_held_out_is_learned_and_uncalibrated(owners, capsys):
     features, targets, _ = blobs(60, 2)
-    # Either each label has one speaker, or several share one label and one owns the other.
+    # Either each label has one speaker, or several share one label and a single one has the other.
     speakers = [f"s{target}" if target or owners == 1 else f"t{clip % 6}" for clip, target in enumerate(targets)]
     model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=2, seed=0, **FEW)
     assert model.chosen["temperature"] is None
@@ -170,7 +171,7 @@ def test_learns_whatever_the_seed(seed):
 
 
 def machine_of(model, features, targets):
-    """scikit-learn's machine with the same settings, on the same standardised features."""
+    """scikit-learn's SVM with the same settings, on the same standardised features."""
     options = {"class_weight": "balanced", "decision_function_shape": "ovr", "break_ties": len(set(targets)) > 2}
     machine = SVC(C=model.chosen["C"], gamma=model.chosen["gamma"], **options)
     return machine.fit((features - model.mean) / model.scale, targets)
@@ -180,7 +181,7 @@ def machine_of(model, features, targets):
 @settings(max_examples=20, deadline=None)
 def test_the_label_is_scikit_learns_own_prediction(labels, seed, owners, spread):
     features, targets, _ = blobs(120, labels, spread=spread, seed=seed)
-    # The last of several labels belongs to a few speakers, who say nothing else.
+    # The last of several labels belongs to a few speakers, who have no other label.
     speakers = [
         f"owner{clip % owners}" if target == labels - 1 > 1 else f"s{clip % 7}" for clip, target in enumerate(targets)
     ]
@@ -210,7 +211,7 @@ def test_two_labels_share_the_one_decision_value():
 
 
 def owned(seed):
-    """Four labels of 100 clips, each with two speakers of its own, so that voices are easily taken for labels."""
+    """Four labels of 100 clips, each with its own two speakers, so voices are easily confused with labels."""
     rng = np.random.default_rng(seed)
     centres, voices = np.random.default_rng(7).normal(size=(4, 12)), np.random.default_rng(seed).normal(size=(8, 12))
     targets = np.repeat(np.arange(4), 100)
@@ -234,7 +235,7 @@ def test_few_speakers_per_label_do_not_turn_the_answer_round():
     assert regressed < own - 0.05
 
 
-def test_without_a_label_that_held_out_speakers_share_the_temperature_is_1_and_said_so(capsys):
+def test_without_a_label_that_held_out_speakers_share_the_temperature_is_1(capsys):
     features, targets, _ = blobs(80, 4)
     speakers = [f"s{target}" for target in targets]
     model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=4, seed=0, **FEW)
@@ -247,7 +248,8 @@ def test_without_a_label_that_held_out_speakers_share_the_temperature_is_1_and_s
 def test_held_out_answers_worse_than_a_guess_leave_the_temperature_at_1():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(200, 5))
-    # What tells one speaker's labels apart tells the other's the wrong way round: held-out answers are all wrong.
+    # The feature that separates one speaker's labels is reversed for the other, so held-out answers
+    # are all wrong.
     speakers, targets = [f"s{clip % 2}" for clip in range(200)], np.arange(200) // 2 % 2
     features[:, 0] = np.where(np.arange(200) % 2 == 0, 1, -1) * (2.0 * targets - 1) * 3
     model = SupportVectorClassifier.fit(features, targets, speakers, n_labels=2, seed=0, **FEW)

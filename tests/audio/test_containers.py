@@ -1,4 +1,4 @@
-"""Whole files are read whole, and damaged ones refused: each kind of container against its own figures."""
+"""Complete files are read completely, and damaged ones are refused, for every container."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def made(kind: str, wave: np.ndarray = WAVE) -> bytes:
 
 
 def untagged(content: bytes) -> bytes:
-    """An MP3 without its first frame, which alone tells its length."""
+    """An MP3 without its first frame, the only one that stores its length."""
     return content[content.index(content[:2], 10) :]
 
 
@@ -102,7 +102,7 @@ def test_bytes_lost_or_added_in_the_middle_are_found(tmp_path, held, kind):
 
 
 @pytest.mark.parametrize("kind", CHECKED)
-def test_one_flipped_bit_is_found_where_there_is_a_checksum(tmp_path, kind):
+def test_one_flipped_bit_is_found_if_there_is_a_checksum(tmp_path, kind):
     content = made(kind)
     chance = random.Random(kind)
     for _ in range(20):
@@ -124,7 +124,7 @@ def test_whatever_happens_to_a_header_no_other_length_is_read_in_silence(tmp_pat
             samples, rate = original(path)
         except AudioError:
             continue
-        # Some containers say these but once.
+        # Some containers store these only once.
         assert len(samples) == LENGTH or kind.startswith("au")
         assert rate == 16000 or kind in ("aiff", "aifc", "au", "au-little", "caf", "nist")
 
@@ -138,7 +138,7 @@ def test_streams_joined_end_to_end_are_read_one_after_the_other(held, kind):
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "aiff", "au"])
-def test_files_joined_end_to_end_that_cannot_be_told_apart_are_refused(tmp_path, kind):
+def test_files_joined_end_to_end_that_cannot_be_distinguished_are_refused(tmp_path, kind):
     refused(tmp_path / "clip", 2 * made(kind), "joined end to end; split them")
 
 
@@ -187,16 +187,16 @@ def test_tags_and_padding_behind_an_mp3(held, kind, behind, capfd):
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", b"title".ljust(40) + b"APETAGEX" + struct.pack("<IIII8x", 1000, 72, 1, 0)])
-def test_what_stands_behind_an_mp3_that_tells_no_length(held, behind):
+def test_bytes_after_an_mp3_without_a_stored_length(held, behind):
     bare = untagged(made("mp3"))
     np.testing.assert_array_equal(held(bare + behind), held(bare))
 
 
-def test_an_mp3_whose_tag_tells_another_number_of_bytes(held, capfd):
+def test_an_mp3_whose_tag_has_another_number_of_bytes(held, capfd):
     content = bytearray(made("mp3"))
     at = content.index(b"Xing")
     lame = content.index(b"LAME", at)
-    content[lame : lame + 36] = bytes(36)  # An encoder that seals nothing, counts its frames but not that of the tag.
+    content[lame : lame + 36] = bytes(36)  # An encoder without checksums, which does not count the frame of the tag.
     whole = held(content)
     content[at + 12 : at + 16] = (len(content) - 1000).to_bytes(4, "big")
     np.testing.assert_array_equal(held(content), whole)
@@ -295,7 +295,7 @@ def test_chunks_behind_the_data_of_a_wav(held, behind):
 
 
 def chunk(name: bytes, content: bytes, order: str = "<") -> bytes:
-    """A chunk as programs write it that leave out the byte which makes its length even."""
+    """A chunk from programs that omit the byte which makes its length even."""
     return name + struct.pack(order + "I", len(content)) + content
 
 

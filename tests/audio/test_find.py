@@ -1,4 +1,4 @@
-"""Finding recordings: whatever looks like one is found or listed with a reason, and no link leads round for ever."""
+"""Finding recordings: every likely recording is found or listed with a reason, and loops of links end."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_links_to_what_is_not_there_say_who_fetches_it(tmp_path):
     assert find_audio([tmp_path / "annex.wav"]).files == [str(tmp_path / "annex.wav")]
 
 
-def test_what_is_passed_over_is_listed(tmp_path):
+def test_skipped_entries_are_listed(tmp_path):
     touch(tmp_path, "a/1.wav", "a/.2.wav", "a/._1.wav", "a/._3.wav", "a/4.wav.part", "a/5.mp3.crdownload", "a/6.wav.gz")
     touch(
         tmp_path, ".old/7.wav", ".tool/config", "__MACOSX/a/._1.wav", "a/8.wav.dvc", "a/9.wav.dvc", "a/9.wav", "b.dvc"

@@ -1,4 +1,4 @@
-"""Fingerprints: bits of frames, and which of them are least certain."""
+"""Fingerprints: the bits of frames, and the least certain ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays pass the same gate as files: the same samples, to the bit, and the same refusals."""
+"""Arrays get the same checks as files: the same samples, to the bit, and the same errors."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_rate_that_no_file_may_have(rate):
 
 
 @pytest.mark.parametrize("rate", [None, True, "fast", float("nan"), float("inf"), 16000.5, [16000, 16000]])
-def test_a_rate_that_is_no_number(rate):
+def test_a_rate_that_is_not_a_number(rate):
     assert refused(TONE, rate) == f"a sample rate of {rate!r}; expected a whole number of Hz"
 
 
@@ -141,7 +141,7 @@ def test_a_type_whose_scale_is_not_clear(kind):
 @pytest.mark.parametrize(
     "samples", [[[0.1, 0.2], [0.3]], torch.ones(16000, requires_grad=True), torch.ones(9, dtype=torch.bfloat16)]
 )
-def test_what_is_no_array(samples):
+def test_what_is_not_an_array(samples):
     assert refused(samples).startswith("not an array of numbers (")
 
 

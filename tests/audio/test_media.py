@@ -14,7 +14,7 @@ from serlab import audio
 from serlab.audio import DEFAULT_LIMITS, Audio, AudioError, Limits
 
 WAVE = 0.3 * np.sin(np.arange(32123) ** 1.1 / 30)
-# Container, codec, sample rate, and how much more than the sound the container holds for all it says.
+# Container, codec, sample rate, and by how much the container may exceed the recorded length.
 KINDS = {
     "m4a": ("ipod", "aac", 16000, 16),
     "m4a-alac": ("ipod", "alac", 16000, 16),
@@ -37,7 +37,7 @@ KINDS = {
 def made(
     kind: str, *, channels: int = 1, layout: str = "", pictures: bool = False, sounds: int = 1, **options: str
 ) -> bytes:
-    """A file with the wave in it, at half its height in each further stream."""
+    """A file with the wave; each further stream has half the amplitude."""
     av = pytest.importorskip("av", reason="the extra media is not installed")
     container, codec, rate, _ = KINDS[kind]
     stream = io.BytesIO()
@@ -91,7 +91,7 @@ def test_every_container_gives_its_sound(tmp_path, kind):
     heard = Audio.from_file(path).samples
     delay = int(np.argmax(np.correlate(heard[:8000], WAVE[1000:5000], "valid"))) - 1000
     assert np.corrcoef(heard[4000 + delay : 9000 + delay], WAVE[4000:9000])[0, 1] > 0.9
-    assert delay == 0 or kind in ("aac", "ts", "flv", "amr")  # These have no place to say how much to skip.
+    assert delay == 0 or kind in ("aac", "ts", "flv", "amr")  # These cannot store how much to skip.
     info = audio.info(path)
     assert (info.sample_rate, info.channels) == (rate, 1)
     assert info.duration == pytest.approx(len(samples) / rate, abs=0.05)
@@ -103,7 +103,7 @@ def test_a_part_of_it_is_refused(tmp_path, kind):
     middle = len(content) // 2
     path = tmp_path / "clip"
     refused(path, content[:middle])
-    if kind != "tta":  # Which ends in a tag.
+    if kind != "tta":  # It ends in a tag.
         refused(path, content[:-5])
     refused(path, content[: middle - 500] + content[middle + 500 :])
     refused(path, content[:middle] + random.Random(0).randbytes(300) + content[middle:])
@@ -145,7 +145,7 @@ def test_eight_channels(tmp_path, kind):
 
 
 def plain_flac(bits: int, samples: list[int]) -> bytes:
-    """A FLAC of one frame that holds its samples as they are."""
+    """A FLAC of one frame with verbatim samples."""
     width = -(-bits // 8)
     md5 = hashlib.md5(b"".join(each.to_bytes(width, "little", signed=True) for each in samples)).digest()
     figures = (16000 << 44 | bits - 1 << 36 | len(samples)).to_bytes(8, "big")

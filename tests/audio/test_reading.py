@@ -95,7 +95,7 @@ def test_an_impossible_name_is_a_fault_of_that_file_alone(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp3"])
-def test_a_name_that_is_no_utf_8(tmp_path, make_tone, name):
+def test_a_name_that_is_not_utf_8(tmp_path, make_tone, name):
     made = make_tone(tmp_path / name)
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe-" + name.encode()))
     made.rename(odd)
@@ -116,7 +116,7 @@ def test_a_file_that_grows_while_it_is_read(tmp_path, make_tone, monkeypatch):
         Audio.from_file(path)
 
 
-def test_an_error_of_the_disk_within_a_decoder_is_not_taken_for_the_end(tmp_path, make_tone, monkeypatch):
+def test_an_error_of_the_disk_within_a_decoder_is_not_mistaken_for_the_end(tmp_path, make_tone, monkeypatch):
     path = make_tone(tmp_path / "a.mp3", seconds=40)
     path.write_bytes(b"ID3\x03\x00\x00" + bytes([0, 0, 2, 0]) + bytes(256) + path.read_bytes())
     decode = SoundFiles.blocks

@@ -1,4 +1,4 @@
-"""Speech detection: the same frames whatever the chunks, speech told from noise."""
+"""Speech detection: the frames do not depend on chunks, and speech is distinguished from noise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_frames_are_the_same_whatever_the_chunks(name, noise):
     np.testing.assert_array_equal(parts, detector(name).feed(loud))
 
 
-def test_the_energy_gate_hears_what_stands_out(noise):
+def test_the_energy_detector_finds_loud_frames(noise):
     found = detector("energy").feed(np.concatenate([noise, 10 * noise[:20], noise]))
     assert found[90:100].sum() == 0
     assert found[100:120].all()
@@ -48,7 +48,7 @@ def test_speech_is_speech_and_noise_is_not(cremad_root, noise):
     assert (detector("silero").feed(noise) > 0.5).mean() < 0.1
 
 
-def test_auto_is_silero_where_it_is_installed(monkeypatch):
+def test_auto_is_silero_if_it_is_installed(monkeypatch):
     monkeypatch.setattr(speech, "_installed", lambda: False)
     assert detector("auto").name == "energy"
     speech._session.cache_clear()

@@ -1,4 +1,4 @@
-"""Blocks joined are the whole, to the bit, in memory that does not grow."""
+"""Concatenated blocks equal the whole, to the bit, in constant memory."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_real_clips(cremad_root):
 @settings(max_examples=40, deadline=None)
 @given(
     rate=st.sampled_from([8000, 11025, 16000, 44100, 47999, 192000]),
-    # Of 8 samples or fewer, an array could not tell samples from channels.
+    # With 8 samples or fewer, samples and channels of an array are ambiguous.
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=30).filter(lambda sizes: sum(sizes) > 8),
     channels=st.integers(1, 3),
 )

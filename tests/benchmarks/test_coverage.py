@@ -54,7 +54,7 @@ def test_a_row_of_another_method_is_replaced_and_others_stay() -> None:
     assert rows[0]["coverage"]["now"] == 0.25
 
 
-def test_another_population_starts_anew(tmp_path) -> None:
+def test_another_population_starts_again(tmp_path) -> None:
     path = tmp_path / "coverage.json"
     assert resumed(path, {"clips": 1})["cases"] == []
     write_json(path, {"population": {"clips": 1}, "cases": [{"name": "one"}], "settings": [], "trainings": []})

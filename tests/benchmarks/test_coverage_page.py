@@ -36,7 +36,7 @@ def result() -> dict[str, Any]:
     }
 
 
-def test_what_was_simulated_stands_between_the_marks(tmp_path: Path, result: dict[str, Any]) -> None:
+def test_what_was_simulated_is_between_the_marks(tmp_path: Path, result: dict[str, Any]) -> None:
     page, pictures = tmp_path / "method.md", tmp_path / "images"
     page.write_text(MARKED)
     publish(result, page, pictures)
@@ -57,7 +57,7 @@ def test_what_was_simulated_stands_between_the_marks(tmp_path: Path, result: dic
         assert (pictures / name).read_text().startswith("<svg ")
 
 
-def test_promises_stand_beside_what_was_measured_and_missed_ones_are_bold(result: dict[str, Any]) -> None:
+def test_promises_are_beside_what_was_measured_and_missed_ones_are_bold(result: dict[str, Any]) -> None:
     assert "| balanced | 50 | **91.0** | 95.1 | **10.0** | 5.0 |" in render(result)
 
 

@@ -20,7 +20,7 @@ RESULT = {
 }
 
 
-def test_what_was_measured_stands_between_the_marks(tmp_path):
+def test_what_was_measured_is_between_the_marks(tmp_path):
     page, picture = tmp_path / "audit.md", tmp_path / "images" / "audit.svg"
     page.write_text(
         "before\n<!-- measured: written by python -m benchmarks.leaks -->\nold\n<!-- end of measured -->\nafter\n"

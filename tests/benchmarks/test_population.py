@@ -65,7 +65,7 @@ def test_plain_mcnemar_is_nearly_the_binomial_test() -> None:
     assert plain_mcnemar(0, 0) == 1.0
 
 
-def test_a_bootstrap_over_clips_is_too_sure_and_one_over_speakers_is_not(population: Population) -> None:
+def test_a_bootstrap_over_clips_is_too_confident_and_one_over_speakers_is_not(population: Population) -> None:
     found = simulate(population, 30, range(60))
     assert found["coverage"]["clips"] < 0.85 < found["coverage"]["speakers"]
     assert found["false_alarms"]["mcnemar"] > found["false_alarms"]["swap"]

@@ -99,7 +99,7 @@ def test_a_result_of_other_origin_is_not_taken_over(tiny_bench: Path, change: di
     assert not still_valid("log-mel", FULL, tiny_bench)
 
 
-def test_a_row_that_cannot_be_measured_here_is_named_and_the_others_go_on(
+def test_a_row_that_cannot_be_measured_here_is_named_and_the_others_continue(
     tiny_bench: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> dict[str, Outcome]:

@@ -1,4 +1,4 @@
-"""The table says what was measured and whether goals are met; the plot shows the same."""
+"""The table lists measurements and goals; the plot shows the same."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_growth_is_relative_to_its_first_figure() -> None:
     assert "| cost | 1.00 | 1.25 |" in text
 
 
-def test_a_machine_stands_once_with_the_commits_of_its_rows() -> None:
+def test_a_machine_is_listed_once_with_the_commits_of_its_rows() -> None:
     rows = [
         result(name, ratio=[3.0]) | {"commit": commit} for name, commit in (("log-mel", "a1"), ("whisper-train", "b2"))
     ]

@@ -33,7 +33,7 @@ def test_outcomes_keep_seeds_and_folds(population: Population) -> None:
     assert len(set(uar(counts.by_seed))) == 3
 
 
-def test_who_holds_two_trainings_for_all_is_too_sure(population: Population) -> None:
+def test_treating_two_trainings_as_fixed_is_too_confident(population: Population) -> None:
     found = with_trainings(population, Setting(30, 1, 2, 5), range(80))
     assert found["false_alarms"]["speakers"] > 0.2 > found["false_alarms"]["both"]
     assert found["coverage"]["both"] > found["coverage"]["speakers"]

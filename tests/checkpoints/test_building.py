@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: no code of theirs runs, nothing asks, and damage ends in one sentence that names it."""
+"""Checkpoints of other programs: their code never runs, nothing prompts, and damage gives one sentence."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def edit(name: str, *gone: str, **fields: Any) -> Change:
 
 
 class Harmful:
-    """Pickled, it writes a file when it is read."""
+    """Writes a file when it is unpickled."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -160,7 +160,7 @@ def test_tensors_in_a_pytorch_file_are_read(model: Path, make_tone: MakeTone) ->
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_weights_that_were_not_fetched_are_said_to_be_so(name: str, model: Path) -> None:
+def test_weights_that_were_not_fetched_are_reported(name: str, model: Path) -> None:
     (model / "model.safetensors").unlink()
     (model / name).write_text(LFS)
     with pytest.raises(UserError, match=r"a pointer.*git lfs pull") as caught:

@@ -15,7 +15,7 @@ from serlab.core.files import sha256_file
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
-    """Neither the developer's own checkpoints nor a hub."""
+    """Hide the developer's own checkpoints and the hub."""
     monkeypatch.delenv(weights.VARIABLE, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -70,7 +70,7 @@ def test_without_a_hub_the_sentence_says_what_to_do():
         assert phrase in str(caught.value)
 
 
-def test_a_folder_of_the_checkpoint_s_name_that_lies_here_is_named(tmp_path, monkeypatch):
+def test_a_folder_of_the_checkpoint_s_name_that_is_here_is_named(tmp_path, monkeypatch):
     put(tmp_path / "wav2vec2-base")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
@@ -92,13 +92,13 @@ def test_a_name_that_no_hub_knows_is_the_users_mistake(monkeypatch, error):
         find("some/thing")
 
 
-def test_what_the_hub_gives_is_checked(monkeypatch, tmp_path):
+def test_downloads_from_the_hub_are_checked(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *args, **how: str(put(tmp_path / "a", "x.json")))
     with pytest.raises(UserError, match=r"no config\.json"):
         find("some/thing")
 
 
-def test_identity_is_that_of_the_weights_wherever_they_lie(tmp_path):
+def test_identity_is_that_of_the_weights_in_any_place(tmp_path):
     one = put(tmp_path / "one")
     (one / "model.safetensors").write_bytes(b"weights")
     other = tmp_path / "elsewhere" / "other"
@@ -109,7 +109,7 @@ def test_identity_is_that_of_the_weights_wherever_they_lie(tmp_path):
     assert identity(other) == sha256_file(other / "model.safetensors") != identity(one)
 
 
-def test_quiet_gives_back_what_was_set():
+def test_quiet_restores_the_settings():
     from transformers.utils import logging
 
     logging.set_verbosity_info()

@@ -61,7 +61,7 @@ def test_no_command_shows_the_help_and_does_nothing(serlab, arguments):
         (PermissionError(13, "Permission denied"), 3, "Permission denied"),
     ],
 )
-def test_what_the_system_refuses_is_told_in_a_sentence(serlab, monkeypatch, error, code, sentence):
+def test_what_the_system_refuses_is_reported_in_a_sentence(serlab, monkeypatch, error, code, sentence):
     def refuse() -> None:
         raise error
 
@@ -71,14 +71,14 @@ def test_what_the_system_refuses_is_told_in_a_sentence(serlab, monkeypatch, erro
     assert sentence in ended.sentence
 
 
-def test_ctrl_c_ends_with_130_and_says_that_it_can_go_on(serlab, monkeypatch):
+def test_ctrl_c_ends_with_130_and_says_that_it_can_continue(serlab, monkeypatch):
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("serlab.corpora.descriptions", interrupt)
     ended = serlab("corpora")
     assert ended.code == 130
-    assert ended.sentence == "interrupted; the same command goes on from here."
+    assert ended.sentence == "interrupted; the same command resumes from here."
     assert ended.out == ""
 
 
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_with_130_and_says_that_it_can_go_on(serlab, monkeypatch):
     "command",
     ["--help", "--version", "compare --help", "corpora", "recipes", "recipes resnet18", "protocols", "cache show"],
 )
-def test_a_reader_that_has_gone_is_no_error(serlab_process, command):
+def test_a_reader_that_has_gone_is_not_an_error(serlab_process, command):
     reading, writing = os.pipe()
     os.close(reading)
     ended = serlab_process(*command.split(), stdout=writing)
@@ -110,6 +110,6 @@ def test_an_empty_word_is_refused(serlab, arguments, said):
     assert said in ended.sentence
 
 
-def test_set_may_be_given_as_often_as_one_likes(serlab):
+def test_set_may_be_repeated(serlab):
     ended = serlab("recipes", "resnet18", "--set", "training.epochs=3", "--set", "training.batch_size=4")
     assert ended.code == 0

@@ -18,7 +18,7 @@ LABELS = ("calm", "sad")
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The table of 6 speakers with 2 clips a label; s0's first calm clip is s5's last sad one, as MP3."""
+    """The table of 6 speakers with 2 clips per label; s0's first calm clip is s5's last sad one, as MP3."""
     folder = tmp_path_factory.mktemp("clips")
     rows = []
     for speaker in range(6):
@@ -58,7 +58,7 @@ def test_json_has_the_findings_and_nothing_else(serlab, clips, split):
     assert set(found["SL002"]) == {"code", "severity", "title", "text", "clips", "pairs", "figures", "why", "todo"}
 
 
-def test_strict_ends_with_1_where_there_is_an_error(serlab, clips, split):
+def test_strict_ends_with_1_if_there_is_an_error(serlab, clips, split):
     ended = serlab("audit", clips, "--split", split, "--strict")
     assert ended.code == 1
     assert "SL002 error: The same recording in two subsets" in ended.out
@@ -103,7 +103,7 @@ def test_a_default_protocol_and_a_folder_without_speakers(serlab, clips, tmp_pat
     assert "SL001" in codes(ended.out, "not applicable")
 
 
-def test_a_corpus_that_is_too_small_for_a_protocol_is_audited_without_sides(serlab, clips, tmp_path):
+def test_a_corpus_that_is_too_small_for_a_protocol_is_audited_without_subsets(serlab, clips, tmp_path):
     table = pd.read_csv(clips)
     table["path"] = [str(clips.parent / path) for path in table["path"]]
     table[table["speaker"] < "s4"].to_csv(tmp_path / "four.csv", index=False)
@@ -123,7 +123,7 @@ def test_the_corpus_is_not_overwritten_by_its_split(serlab, clips):
     assert clips.read_bytes() == before
 
 
-def test_an_unreadable_clip_and_an_empty_side_are_findings(serlab, clips, split, tmp_path):
+def test_an_unreadable_clip_and_an_empty_subset_are_findings(serlab, clips, split, tmp_path):
     folder = tmp_path / "own"
     shutil.copytree(clips.parent, folder)
     (folder / "s4_calm_0.wav").write_bytes(b"RIFF....WAVEnonsense")
@@ -166,7 +166,7 @@ def test_a_comparison_audits_its_split_and_the_report_says_so(serlab, clips, spl
 
 @pytest.fixture
 def folder(clips, tmp_path) -> Path:
-    """The clips in label folders, a link to nothing and a hidden file among them."""
+    """The clips in label folders, with a broken link and a hidden file."""
     for path, label in pd.read_csv(clips)[["path", "label"]].itertuples(index=False):
         (tmp_path / "folder" / label).mkdir(parents=True, exist_ok=True)
         shutil.copy(clips.parent / path, tmp_path / "folder" / label)

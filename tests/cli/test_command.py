@@ -1,4 +1,4 @@
-"""Commands made from dataclasses, and what every command takes: names, order and defaults stay."""
+"""Commands made from dataclasses, and the options of every command: names, order and defaults stay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Own(Common):
 
 @pytest.fixture
 def received():
-    """What a command with the options ``Own`` gets for the words of a command line."""
+    """The options ``Own`` of a command for a command line."""
     found: list[Own] = []
 
     def own(args: Own) -> None:

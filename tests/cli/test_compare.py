@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def compare(serlab, tiny_corpus, tmp_path, one_thread):
-    """``serlab compare`` on the tiny corpus: an SVM on fold 1 of two unless told otherwise."""
+    """``serlab compare`` on the tiny corpus: by default an SVM on fold 1 of two."""
 
     def call(*arguments: object, recipes: str = "mfcc-svm"):
         common = ["--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out"]
@@ -64,14 +64,14 @@ def test_a_setting_has_a_folder_of_its_own_and_is_listed(compare, tmp_path, sett
 @pytest.mark.parametrize(
     "options", [["--set", "training.epochs=3"], ["--precision", "fp32"], ["--set", "model.head.kind=pooled"]]
 )
-def test_what_a_recipe_does_not_heed_is_left_out_by_name(compare, tmp_path, options):
+def test_what_a_recipe_does_not_use_is_left_out_by_name(compare, tmp_path, options):
     ended = compare(*options)
     assert ended.code == 0
     assert f"{' '.join(options)} is left out for mfcc-svm: " in ended.err
     assert {path.name for path in (tmp_path / "out" / "tiny" / "speaker-2").glob("mfcc-svm*")} == {"mfcc-svm"}
 
 
-def test_what_is_set_for_a_recipe_that_does_not_heed_it_is_refused(compare, tmp_path):
+def test_what_is_set_for_a_recipe_that_does_not_use_it_is_refused(compare, tmp_path):
     ended = compare("--set", "mfcc-svm:training.epochs=3")
     assert ended.code == 2
     assert "training.epochs is for networks; mfcc-svm is a support vector machine." in ended.sentence
@@ -96,7 +96,7 @@ def test_dev_only(compare, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["x", "1-", "-1", "3-1", "1-2-3", "0-99999999", "1.5", "١"])
-def test_what_is_no_list_of_numbers(compare, text):
+def test_what_is_not_a_list_of_numbers(compare, text):
     for option in ("--folds", "--seeds"):
         ended = compare(f"{option}={text}")
         assert ended.code == 2
@@ -108,7 +108,7 @@ def test_one_or_many_of_an_option_is_understood_and_ranges_are(compare, tmp_path
     assert sorted(path.stem for path in (tmp_path / "out").rglob("*.parquet")) == ["fold1-seed0", "fold2-seed0"]
 
 
-def test_models_that_are_kept_can_be_tried_with_the_line_that_is_said(compare, serlab, tiny_corpus):
+def test_models_that_are_kept_can_be_tried_with_the_printed_line(compare, serlab, tiny_corpus):
     assert "to try a model" not in compare().err
     ended = compare("--keep-models")
     (line,) = [line for line in ended.err.splitlines() if line.startswith("to try a model: serlab ")]

@@ -1,4 +1,4 @@
-"""However a command ends, the user reads one line at most, and the exit code says whose fault it was."""
+"""A command ends with at most one line, and the exit code tells the kind of error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from serlab.core import MachineError, causes
 
 @pytest.fixture
 def failing(serlab, monkeypatch):
-    """``serlab corpora``, which raises what it is told to."""
+    """``serlab corpora``, which raises the given error."""
 
     def call(raising, *, how=None):
         def fail() -> None:
@@ -45,7 +45,7 @@ def test_a_fault_of_serlab_s_own_is_a_sentence_and_a_saved_traceback(failing, tm
     monkeypatch.setenv("SERLAB_CACHE", str(tmp_path))
     ended = failing(error)
     assert ended.code == 4
-    assert ended.sentence.startswith(f"a fault of serlab's own ({type(error).__name__}: ")
+    assert ended.sentence.startswith(f"internal error ({type(error).__name__}: ")
     saved = details_of(ended.sentence)
     assert saved.parent == tmp_path / "faults"
     text = saved.read_text()
@@ -118,7 +118,7 @@ def test_an_interrupt_that_a_library_has_turned_into_another_error_is_one(failin
 
     ended = failing(ImportError(), how=interrupted)
     assert ended.code == 130
-    assert ended.sentence == "interrupted; the same command goes on from here."
+    assert ended.sentence == "interrupted; the same command resumes from here."
 
 
 def test_words_that_the_command_does_not_know_are_a_sentence(serlab):
@@ -136,7 +136,7 @@ def test_words_that_the_command_does_not_know_are_a_sentence(serlab):
 
 
 @pytest.mark.parametrize("name", ["\x1b[2Jx", "a\nserlab: done", "x\u202ey", "x\x9b31m", "x\ud800"])
-def test_a_name_does_not_steer_the_terminal(serlab, name):
+def test_a_name_does_not_control_the_terminal(serlab, name):
     ended = serlab("protocols", name)
     assert ended.code == 2
     assert not set(name) & set("\x1b\n\u202e\x9b\ud800") & set(ended.sentence)
@@ -160,7 +160,7 @@ def test_a_stream_that_the_caller_has_closed_gets_nothing_and_no_file_in_its_pla
     assert ("resnet18" in ended.stdout) == (number == 2)
 
 
-def test_a_lost_standard_error_ends_no_work(serlab_process):
+def test_a_closed_standard_error_does_not_stop_work(serlab_process):
     reading, writing = os.pipe()
     os.close(reading)
     ended = serlab_process("protocols", "no-such-corpus", stderr=writing)
@@ -168,7 +168,7 @@ def test_a_lost_standard_error_ends_no_work(serlab_process):
     assert ended.code == 2
 
 
-def test_a_name_that_is_no_text_is_written_as_it_was(tmp_path):
+def test_a_name_that_is_not_text_is_written_unchanged(tmp_path):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(folder)  # noqa: PTH102
     script = "from serlab.cli.ending import prepare; prepare(); import sys; print(sys.argv[1], '\u00e9')"
@@ -200,9 +200,10 @@ main()
 def test_ctrl_c_during_the_imports_is_one_line(name):
     line = [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING.format(name=name)]
     ended = subprocess.run(line, capture_output=True, text=True, check=False)
-    # Before there is anything to catch it, Python itself ends the process by the signal: 130, too, for a shell.
+    # Before there is anything to catch it, Python itself ends the process by the signal: 130, too,
+    # for a shell.
     assert ended.returncode in (130, -signal.SIGINT)
-    assert ended.stderr == "serlab: interrupted; the same command goes on from here.\n"
+    assert ended.stderr == "serlab: interrupted; the same command resumes from here.\n"
     assert ended.stdout == ""
 
 
@@ -221,7 +222,7 @@ def test_an_interrupt_that_falls_into_a_destructor_is_not_lost(monkeypatch):
         signal.signal(signal.SIGINT, before)
 
 
-def test_warnings_are_shown_only_to_those_who_ask(tmp_path):
+def test_warnings_are_shown_only_on_request(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"

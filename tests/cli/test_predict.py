@@ -129,14 +129,14 @@ def test_what_cannot_be_read_is_listed_and_the_rest_predicted(predict, clips, tm
         assert f"left out: {broken} (empty file)" in ended.err
 
 
-def test_file_names_are_no_markup(predict, make_tone, tmp_path):
+def test_file_names_are_not_markup(predict, make_tone, tmp_path):
     odd = make_tone(tmp_path / '[red]odd, "name".wav')
     assert "[red]odd," in predict("mfcc-svm", odd).out
     (row,) = csv.DictReader(io.StringIO(predict("mfcc-svm", "--format", "csv", odd).out))
     assert row["path"] == str(odd)
 
 
-def test_a_name_that_is_no_utf8_is_printed_as_it_is_for_programs_and_as_an_escape_for_people(
+def test_a_name_that_is_not_utf8_is_printed_as_it_is_for_programs_and_as_an_escape_for_people(
     serlab_process, tiny_models, make_tone, tmp_path
 ):
     odd = tmp_path / os.fsdecode(b"caf\xe9.wav")
@@ -174,7 +174,7 @@ def test_rows_come_before_the_end(start_serlab, tiny_models, many):
     assert [line.split(",")[0] for line in first[1:]] == [str(many / f"{number:03}.wav") for number in range(32)]
 
 
-def test_killed_and_started_again_it_ends_as_undisturbed(predict, start_serlab, tiny_models, many, tmp_path):
+def test_killed_and_started_again_it_ends_as_uninterrupted(predict, start_serlab, tiny_models, many, tmp_path):
     killed, whole = tmp_path / "killed.csv", tmp_path / "whole.csv"
     command = ("predict", "--model", tiny_models["mfcc-svm"], many, "--out", killed)
     with start_serlab(*command) as process:
@@ -284,7 +284,7 @@ def test_whatever_looks_like_a_recording_is_predicted_or_listed(predict, clips, 
     assert listed == left_out
 
 
-def test_a_file_name_that_steers_the_terminal_is_shown_as_text_and_kept_for_programs(predict, clips, tmp_path):
+def test_a_file_name_with_control_characters_is_shown_as_text_and_kept_for_programs(predict, clips, tmp_path):
     steering = tmp_path / "a\x1b[2J\u202eb\n.wav"
     shutil.copy(clips[0], steering)
     broken = tmp_path / "c\x1b[31m.wav"

@@ -26,7 +26,7 @@ def answers(serlab, one_thread):
 
 @pytest.fixture
 def unsure(tiny_models, answers, clips, tmp_path):
-    """A model that should answer the surer half of the clips, and what it says when it answers all."""
+    """A model that should answer the more confident half of the clips, and its predictions for all."""
     folder = tmp_path / "unsure"
     shutil.copytree(tiny_models["tiny-resnet"], folder)
     rows = json.loads(answers(folder, clips, "--format", "json"))["predictions"]

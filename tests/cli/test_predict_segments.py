@@ -1,4 +1,4 @@
-"""``serlab predict`` on recordings that are divided into segments: every format, and a file that goes on."""
+"""``serlab predict`` with segments: every format, and resuming a file."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_players_and_annotation_tools(predict, long, short, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_a_file_of_segments_goes_on(predict, long, short, tmp_path, ending):
+def test_a_file_of_segments_is_resumed(predict, long, short, tmp_path, ending):
     whole, out = tmp_path / f"whole.{ending}", tmp_path / f"p.{ending}"
     assert predict(short, long, "--out", whole).code == 0
     assert whole.read_text() == predict(short, long, "--format", ending).out.replace("\r", "")

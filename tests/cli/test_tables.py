@@ -15,7 +15,7 @@ LABELS = ("angry", "calm")
 
 @pytest.fixture
 def predictions(tmp_path) -> Path:
-    """Another's predictions: 24 clips of 12 speakers."""
+    """Predictions of another program: 24 clips of 12 speakers."""
     random = np.random.default_rng(0)
     clips = pd.DataFrame({"clip": [f"c{n:02d}" for n in range(24)], "speaker": [f"s{n // 2}" for n in range(24)]})
     clips["label"] = np.tile(LABELS, 12)
@@ -41,7 +41,7 @@ def test_evaluate_as_json(serlab, predictions):
     assert result["scores"]["uar"]["low"] <= result["scores"]["uar"]["value"] <= result["scores"]["uar"]["high"]
 
 
-def test_evaluate_writes_a_report_where_one_is_asked_for(serlab, predictions, tmp_path):
+def test_evaluate_writes_a_report_on_request(serlab, predictions, tmp_path):
     page = tmp_path / "judged" / "index.html"
     ended = serlab("evaluate", predictions, "--report", page.parent)
     assert (ended.code, ended.out.splitlines()[-1]) == (0, f"report: {page}")
@@ -52,7 +52,20 @@ def test_evaluate_writes_a_report_where_one_is_asked_for(serlab, predictions, tm
     assert ended.code == 2
 
 
-def test_evaluate_a_table_of_serlabs_own_on_both_sides(serlab, tiny_comparison):
+def test_a_report_for_a_paper(serlab, predictions, tiny_comparison, tmp_path):
+    assert serlab("evaluate", predictions, "--report", tmp_path / "judged", "--latex").code == 0
+    assert "label" in (tmp_path / "judged" / "paper" / "labels.csv").read_text()
+    ended = serlab("evaluate", predictions, "--latex")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: --latex writes into a report's folder; name one with --report FOLDER.\n",
+    )
+    own = shutil.copytree(tiny_comparison.folder.parent, tmp_path / "own")
+    assert serlab("report", own, "--latex").code == 0
+    assert (own / tiny_comparison.folder.name / "report" / "paper" / "scores.tex").is_file()
+
+
+def test_evaluate_serlabs_own_table_in_both_subsets(serlab, tiny_comparison):
     (path,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
     for side, clips in (("dev", 9), ("test", 27)):
         assert json.loads(serlab("evaluate", path, "--side", side, "--format", "json").out)["clips"] == clips
@@ -61,7 +74,7 @@ def test_evaluate_a_table_of_serlabs_own_on_both_sides(serlab, tiny_comparison):
     assert "'train'" in ended.sentence
 
 
-def test_clips_that_cannot_be_judged_are_listed_with_exit_code_1(serlab, tiny_comparison, tiny_corpus, tmp_path):
+def test_clips_that_cannot_be_evaluated_are_listed_with_exit_code_1(serlab, tiny_comparison, tiny_corpus, tmp_path):
     (source,) = tiny_comparison.folder.glob("mfcc-svm*/fold1-seed0.parquet")
     table = pd.read_parquet(source).query("side == 'test'").drop(columns=["speaker", "label"])
     table.iloc[0, table.columns.get_loc("clip")] = "stranger"
@@ -73,8 +86,8 @@ def test_clips_that_cannot_be_judged_are_listed_with_exit_code_1(serlab, tiny_co
     assert "26 clips" in ended.out
 
 
-def test_what_predict_writes_is_judged_as_it_is(serlab, tiny_comparison, tiny_models, tiny_corpus, tmp_path):
-    """From another folder, with paths that a prefix and an ending tell from the corpus's ids; CSV, JSON lines, JSON."""
+def test_what_predict_writes_is_evaluated_as_it_is(serlab, tiny_comparison, tiny_models, tiny_corpus, tmp_path):
+    """From another folder, with paths that differ from the ids in prefix and extension; CSV, JSON lines, JSON."""
     model, folder = tiny_models["mfcc-svm"], tiny_corpus.parent
     scores = []
     for name in ("p.csv", "p.jsonl", "p.json"):
@@ -96,7 +109,7 @@ def test_what_predict_writes_is_judged_as_it_is(serlab, tiny_comparison, tiny_mo
     assert (pair["clips"], pair["only"], pair["differences"]["uar"]["value"]) == (54, [0, 0], 0)
 
 
-def test_files_of_predict_whose_names_are_no_utf_8_are_listed(serlab, tiny_corpus, tmp_path):
+def test_files_of_predict_whose_names_are_not_utf_8_are_listed(serlab, tiny_corpus, tmp_path):
     rows = [("s0_calm_0", 0.8), (os.fsdecode(b"gr\xfcn.wav"), 0.7)]
     table, lines = tmp_path / "p.csv", tmp_path / "p.jsonl"
     text = "path,predicted,prob_calm,prob_happy,prob_sad\n"
@@ -128,7 +141,7 @@ def test_columns_may_be_named(serlab, predictions, tiny_corpus, tmp_path):
     assert "the column 'utt' looks like the clips: --path-column utt" in ended.sentence or "emo" in ended.sentence
 
 
-def test_labels_alone_are_judged_and_reported_without_calibration(serlab, predictions, tmp_path):
+def test_labels_alone_are_evaluated_and_reported_without_calibration(serlab, predictions, tmp_path):
     table = pd.read_csv(predictions)
     guess = np.where(table["prob_angry"] > 0.5, "angry", "calm")
     hard = tmp_path / "hard.csv"

@@ -82,7 +82,7 @@ def test_a_file_where_a_folder_should_be_is_the_machines_fault(tmp_path):
         write_text(tmp_path / "file" / "a.txt", "")
 
 
-def test_an_error_without_an_error_number_is_told_in_one_line():
+def test_an_error_without_an_error_number_is_reported_in_one_line():
     text = str(unwritable(Path("a"), ValueError("first line\n  second line.")))
     assert text == "cannot write a: first line second line; free some space or write to another folder."
 
@@ -117,7 +117,7 @@ def test_hash_of_json_does_not_depend_on_the_order_of_keys(value):
     assert sha256_json(value) != sha256_json({**value, key: [value[key]]})
 
 
-def test_the_nearest_name_is_said_where_a_file_is_absent(tmp_path):
+def test_the_nearest_name_is_suggested_if_a_file_is_missing(tmp_path):
     (tmp_path / "split.csv").write_text("")
     assert str(absent("split", str(tmp_path / "slpit.csv"))).endswith(
         f"the nearest name there is {tmp_path}/split.csv."
@@ -126,7 +126,8 @@ def test_the_nearest_name_is_said_where_a_file_is_absent(tmp_path):
     assert f"nor the folder {tmp_path}/none" in str(absent("split", str(tmp_path / "none" / "split.csv")))
 
 
-# --- pipes, devices, and what a kill leaves -------------------------------------------------------------------------
+# --- pipes, devices, and leftovers of killed processes
+# -------------------------------------------------------------------------
 
 _KILLED = """
 import os, signal, sys
@@ -161,13 +162,13 @@ def test_what_a_living_process_is_writing_stays_and_what_is_a_day_old_does_not(t
     old = tmp_path / ".table.csv.serlab-ffffff-1.xyz.csv"
     old.write_text("half")
     write_text(path, "new")
-    assert old.is_file()  # Another machine's, for all that is known here.
+    assert old.is_file()  # It may belong to another machine.
     os.utime(old, (0, 0))
     write_text(path, "newer")
     assert names(tmp_path) == ["table.csv"]
 
 
-def test_a_name_as_long_as_may_be_is_written(tmp_path):
+def test_a_name_of_maximum_length_is_written(tmp_path):
     path = tmp_path / ("n" * 250 + ".csv")
     write_text(path, "text")
     assert names(tmp_path) == [path.name]
@@ -209,7 +210,7 @@ def test_a_device_that_a_link_leads_to_is_not_replaced(tmp_path):
         ('{"a": "\udcff"}', "cannot be read as JSON"),
     ],
 )
-def test_json_that_is_no_plain_object_is_refused_by_name(tmp_path, text, why):
+def test_json_that_is_not_a_plain_object_is_refused_by_name(tmp_path, text, why):
     path = tmp_path / "some.json"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=re.escape(why)) as caught:

@@ -1,4 +1,4 @@
-"""A lock keeps other processes out, leaves nothing behind, and ends with its process."""
+"""A lock excludes other processes, leaves no files, and ends with its process."""
 
 from __future__ import annotations
 

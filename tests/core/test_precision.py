@@ -35,7 +35,7 @@ def test_auto_follows_the_machine(monkeypatch):
 
 @ON_CPU
 @pytest.mark.parametrize("name", ["fp32", "bf16", "int8"])
-def test_what_is_asked_for_is_what_one_gets(name):
+def test_an_explicit_precision_is_used(name):
     assert resolve(name) == name
 
 
@@ -101,14 +101,14 @@ def test_torch_is_loaded_late():
 
 @ON_CPU
 @pytest.mark.parametrize(("gain", "wanted"), [(0.5, False), (1.0, False), (2.0, True)])
-def test_a_processor_that_lists_bf16_has_it_only_where_it_is_faster(monkeypatch, gain, wanted):
+def test_a_processor_that_lists_bf16_uses_it_only_if_it_is_faster(monkeypatch, gain, wanted):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: FLAGS)
     monkeypatch.setattr(precision, "bf16_gain", lambda: gain)
     assert has_bf16() == wanted
 
 
 @ON_CPU
-def test_a_processor_without_bf16_is_not_even_asked(monkeypatch):
+def test_a_processor_without_bf16_is_not_measured(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
     monkeypatch.setattr(precision, "bf16_gain", lambda: pytest.fail("measured"))
     assert not has_bf16()
@@ -124,7 +124,7 @@ def test_the_gain_is_measured_once_and_remembered(home, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"processor": "another", "bf16_gain": 9}'])
-def test_a_damaged_or_foreign_memory_counts_for_nothing(home, monkeypatch, text):
+def test_a_damaged_or_foreign_measurement_is_ignored(home, monkeypatch, text):
     (home / "processor.json").write_text(text)
     monkeypatch.setattr(precision, "_measure", lambda: 1.25)
     assert bf16_gain() == 1.25

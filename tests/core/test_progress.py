@@ -12,7 +12,7 @@ from serlab.core.progress import bar, clock, say
 
 @pytest.fixture
 def now(monkeypatch):
-    """A clock that stands still until it is set."""
+    """A clock that only moves when it is set."""
     hands = {"time": 100.0}
     monkeypatch.setattr(progress.time, "monotonic", lambda: hands["time"])
     return hands
@@ -62,7 +62,7 @@ def test_time_left_counts_only_what_this_process_did(now, capfd):
     assert capfd.readouterr().err == "training: 95/100 (95 %), 10 s left\n"
 
 
-def test_nothing_to_do_says_nothing(now, capfd):
+def test_nothing_to_do_prints_nothing(now, capfd):
     with bar("reading", 0) as running:
         now["time"] += 60
         running.advance()
@@ -96,13 +96,13 @@ def test_a_terminal_gets_a_live_bar(monkeypatch):
         ("Grüße, 日本語　𝄞, می‌خواهم, 👩‍🚀 \\x1b", "Grüße, 日本語　𝄞, می‌خواهم, 👩‍🚀 \\x1b"),
     ],
 )
-def test_what_steers_a_terminal_or_is_not_seen_is_an_escape(text, seen, capfd):
+def test_control_and_invisible_characters_are_escaped(text, seen, capfd):
     assert progress.shown(text) == seen
     say(text)
     assert capfd.readouterr().err == f"{seen}\n"
 
 
-def test_a_title_is_no_markup_and_steers_nothing(monkeypatch):
+def test_a_title_is_not_markup_and_controls_nothing(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

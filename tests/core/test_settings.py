@@ -1,4 +1,4 @@
-"""YAML that a user has written: whatever is in it, plain data or a sentence, at once."""
+"""YAML from users: any content gives plain data or a one-sentence error, without delay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MERGED = "a0: &a0 {x: 1}\n" + "\n".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n 
         ("\ud800", "not valid YAML"),
     ],
 )
-def test_what_is_no_plain_data_is_a_sentence(text, phrase):
+def test_what_is_not_plain_data_is_a_sentence(text, phrase):
     with pytest.raises(UserError) as caught:
         read_yaml(text, "the recipe mine.yaml")
     message = str(caught.value)

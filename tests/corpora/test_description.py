@@ -1,4 +1,4 @@
-"""Every description of a known corpus keeps the same contract; adding a corpus needs no test beyond its examples."""
+"""Every description of a known corpus has the same contract; a new corpus needs only its examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's table of clips says: columns that are not used are named, and no cell ends in a traceback."""
+"""Tables of clips from users: unused columns are listed, and no cell causes a traceback."""
 
 from __future__ import annotations
 

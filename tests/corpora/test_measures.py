@@ -1,4 +1,4 @@
-"""Measures of clips, decoded once and remembered."""
+"""Measures of clips, decoded once and cached."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytes
     assert len(decoded) == 7
     decoded.clear()
     assert measure(corpus).tolist() == first.tolist()
-    # What cannot be used is looked at again: the reason may have been the moment's.
+    # Unusable files are read again, because the reason may have been temporary.
     assert sorted(decoded) == ["broken.wav", "constant.wav", "silent.wav"]
     soundfile.write(folder / "calm" / "plain.wav", take(9, 0), RATE)
     decoded.clear()
@@ -73,7 +73,7 @@ def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytes
 
 
 def test_a_first_screening_audit_and_search_open_each_file_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for header and hash, once for samples; the files that cannot be used are looked at again each time."""
+    """Once for header and hash, once for samples; files that cannot be used are read again each time."""
     for name in ("sad/silent", "sad/constant", "sad/broken"):
         (folder / f"{name}.wav").unlink()
     soundfile.write(folder / "sad" / "plain.wav", take(5, 0), RATE)
@@ -89,4 +89,4 @@ def test_a_first_screening_audit_and_search_open_each_file_twice(folder: Path, m
     assert screen(corpus) == []
     measure(corpus)
     assert find_duplicates(corpus) == []
-    assert +opened == {"plain.wav": 4, "late.wav": 2, "loud.wav": 2, "short.wav": 2}  # Two are called plain.wav.
+    assert +opened == {"plain.wav": 4, "late.wav": 2, "loud.wav": 2, "short.wav": 2}  # There are two files plain.wav.

@@ -36,7 +36,7 @@ def refused(path, columns=None) -> str:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_a_table_of_ones_own(audio_files, table, suffix):
+def test_a_table_of_the_user(audio_files, table, suffix):
     path = audio_files / f"my corpus{suffix}"
     table = table.assign(sentence=["x", "y", "x"])
     table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
@@ -172,7 +172,8 @@ def test_tables_that_cannot_be_read(audio_files):
     assert "is not a folder, and its name does not end in .csv or .parquet" in refused(audio_files / "a/1.wav")
 
 
-# --- nothing vanishes -----------------------------------------------------------------------------------------------
+# --- nothing is lost
+# -----------------------------------------------------------------------------------------------
 
 
 def test_every_recording_of_a_folder_is_a_clip_or_listed(label_folders, make_tone, tmp_path, capsys):
@@ -221,7 +222,7 @@ def test_a_label_folder_without_clips_is_named_where_one_label_is_left(tmp_path,
     assert "holds no audio that can be used" in refused(tmp_path / "none")
 
 
-def test_labels_and_speakers_that_look_the_same_are_one_and_that_is_said(audio_files, table, capsys):
+def test_labels_and_speakers_that_look_the_same_are_one_and_that_is_reported(audio_files, table, capsys):
     table = table.assign(label=["so so", "calm", "so\u00a0 so"], speaker=["1", "1.0", "2"])
     table.to_csv(audio_files / "t.csv", index=False)
     corpus = load_corpus(str(audio_files / "t.csv"))

@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def clips(tmp_path) -> dict[str, list]:
-    """Findings of two files that are there."""
+    """Findings of two existing files."""
     paths = [tmp_path / "clips" / name for name in ("a.wav", "größe \udcff.wav")]
     paths[0].parent.mkdir()
     for path in paths:
@@ -79,7 +79,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_counts_for_nothing_and_costs_a_line(cache, clips, capfd, damage):
+def test_a_damaged_file_is_ignored_with_a_message(cache, clips, capfd, damage):
     remember("scan", "/clips", clips)
     path = only_file(cache)
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
@@ -91,7 +91,7 @@ def test_a_damaged_file_counts_for_nothing_and_costs_a_line(cache, clips, capfd,
     assert recall("scan", "/clips") == clips
 
 
-def test_every_flipped_bit_is_seen(cache, clips):
+def test_every_flipped_bit_is_found(cache, clips):
     remember("scan", "/clips", clips)
     path = only_file(cache)
     whole = path.read_bytes()
@@ -102,7 +102,7 @@ def test_every_flipped_bit_is_seen(cache, clips):
     assert recall("scan", "/clips") == clips
 
 
-def test_another_decoder_starts_anew(cache, clips, monkeypatch, capfd):
+def test_another_decoder_starts_again(cache, clips, monkeypatch, capfd):
     remember("scan", "/clips", clips)
     monkeypatch.setattr(remembered, "DECODER", "2/libsndfile-9")
     assert recall("scan", "/clips") == {}

@@ -46,7 +46,8 @@ def test_results_keep_the_order_and_an_error_stops_the_rest():
     assert len(done) < 900
 
 
-# --- remembered ---------------------------------------------------------------------------------------------------
+# --- cached
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def opened(monkeypatch):
 
 @pytest.fixture
 def later(monkeypatch):
-    """Let time have passed since the files were written."""
+    """Make the files look older."""
     real = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: real() + 10**10)
 
@@ -142,7 +143,7 @@ def test_what_could_not_be_read_is_tried_again(tmp_path, make_tone, later, opene
     assert look([path], "again")["sample_rate"].tolist() == [16000]
 
 
-def test_subsets_of_a_folder_do_not_make_each_other_forgotten(three, opened, later):
+def test_subsets_of_a_folder_do_not_replace_each_other(three, opened, later):
     look(three[:2], "some")
     look(three[1:2], "one")
     look(three[:2], "some again")
@@ -177,7 +178,7 @@ def test_crema_d_is_scanned_once(cremad_root, opened):
     pd.testing.assert_frame_equal(again.clips, first.clips)
 
 
-def test_pipes_and_devices_are_not_waited_for_and_long_names_are_no_files(tmp_path):
+def test_pipes_and_devices_are_not_waited_for_and_long_names_are_not_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     paths = [str(tmp_path / name) for name in ("pipe.wav", "zero.wav", "n" * 300 + ".wav", "x/" * 2500 + "y.wav")]

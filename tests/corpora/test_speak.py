@@ -58,7 +58,7 @@ def test_an_unknown_voice_is_named():
 
 
 class FakeLibrary:
-    """espeak-ng's C functions, with ``answer`` for what it starts with; it speaks 1, 2, 3."""
+    """espeak-ng's C functions; initialisation returns ``answer``, and speech is 1, 2, 3."""
 
     def __init__(self, answer: int = SAMPLE_RATE, mute: bool = False) -> None:
         self.answer, self.mute = answer, mute
@@ -95,7 +95,7 @@ class FakeLibrary:
 
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
-    """Put a fake in espeak-ng's place, so that this process never loads the GPL library."""
+    """Replace espeak-ng by a fake, so that this process never loads the GPL library."""
     pytest.importorskip("espeakng_loader")
     monkeypatch.chdir(tmp_path)
 
@@ -115,7 +115,7 @@ def test_every_request_is_answered_with_its_length_and_samples(fake):
     assert library.parameters == {1: 175, 3: 70, 4: 50}
 
 
-def test_failures_of_espeak_are_told(fake):
+def test_failures_of_espeak_are_reported(fake):
     fake(answer=-1)
     with pytest.raises(RuntimeError, match=r"cannot start .* answered -1"):
         speak.serve([said(REQUEST)], io.BytesIO())

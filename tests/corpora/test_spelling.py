@@ -1,4 +1,4 @@
-"""Names that look the same are one; labels that are people are noticed."""
+"""Names that look the same are merged; labels that look like people are reported."""
 
 from __future__ import annotations
 

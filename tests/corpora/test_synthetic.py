@@ -57,7 +57,7 @@ def test_every_clip_is_whole_speech_in_tenths_of_a_second(corpus):
         assert rate == 16000
         assert len(samples) % 1600 == 0
         assert np.abs(samples).max() < 0.99
-        # The last 20 ms hold noise alone: no speech is cut.
+        # The last 20 ms contain only noise: no speech is cut.
         assert samples[-320:].std() < 0.2 * samples.std(), path
 
 
@@ -143,7 +143,7 @@ def test_a_lost_or_changed_file_is_made_again(small, name, damage):
     assert (folder / name).read_bytes() == before
 
 
-def test_a_changed_file_is_told(small, capsys):
+def test_a_changed_file_is_reported(small, capsys):
     folder, _ = small
     (folder / "voice01_s01_sad.wav").write_bytes(b"other")
     load_corpus("synthetic", data=folder)
@@ -172,7 +172,7 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_the_last_words_of_a_broken_espeak_are_told(six, monkeypatch, tmp_path):
+def test_the_last_words_of_a_broken_espeak_are_reported(six, monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(MachineError, match=r"espeak-ng stopped .*\(no message\)"):
@@ -180,7 +180,7 @@ def test_the_last_words_of_a_broken_espeak_are_told(six, monkeypatch, tmp_path):
     assert not (tmp_path / "silent" / "manifest.json").exists()
 
 
-def test_a_voice_that_espeak_lacks_is_told(monkeypatch, tmp_path):
+def test_a_voice_that_espeak_lacks_is_reported(monkeypatch, tmp_path):
     pytest.importorskip("espeakng_loader")
     monkeypatch.setattr(synthetic, "_VOICES", (("xx-nowhere", 0.0, 1.0),))
     with pytest.raises(MachineError, match="espeak-ng has no voice 'xx-nowhere'"):
@@ -198,7 +198,7 @@ def test_every_voice_says_the_same_again():
     pytest.importorskip("espeakng_loader")
     requests = [plan.request for plan in synthetic._plans()[::72]]
     first = list(synthetic._spoken(requests))
-    time.sleep(1.1)  # By itself, espeak-ng seeds the noise of breathy voices with the second.
+    time.sleep(1.1)  # By default, espeak-ng seeds the noise of breathy voices with the current second.
     for speech, again in zip(first, synthetic._spoken(requests), strict=True):
         np.testing.assert_array_equal(speech, again)
 

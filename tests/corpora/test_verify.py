@@ -37,7 +37,7 @@ def test_a_faulty_copy(tmp_path, make_tone):
 
 
 def complete(found, **changes):
-    """Tell what would be found if nothing were missing."""
+    """Return the result if nothing were missing."""
     return replace(found, missing=[], **changes)
 
 
@@ -73,7 +73,7 @@ def test_a_whole_copy_that_is_not_the_official_one(cremad_root):
     assert "11,025 Hz" in found.copy
 
 
-def test_a_corpus_of_ones_own_has_no_official_list(tmp_path, make_tone):
+def test_a_corpus_of_the_user_has_no_official_list(tmp_path, make_tone):
     make_tone(tmp_path / "joy/1.wav")
     make_tone(tmp_path / "rage/1.wav")
     assert verify(str(tmp_path)).ok
@@ -84,7 +84,7 @@ def test_a_corpus_of_ones_own_has_no_official_list(tmp_path, make_tone):
     assert not found.ok
 
 
-def test_entries_that_are_no_clips_are_something_wrong(tmp_path, make_tone):
+def test_entries_that_are_not_clips_are_problems(tmp_path, make_tone):
     for name in ("joy/1.wav", "rage/1.wav"):
         make_tone(tmp_path / name)
     assert verify(str(tmp_path)).ok

@@ -131,7 +131,8 @@ def test_the_reliability_diagram_is_scikit_learns_calibration_curve():
 def test_errors_of_two_bins_by_hand():
     probabilities, truth = two_bins(2, 18)
     assert ece(probabilities, truth) == pytest.approx((0.5 + 0.0) / 2)
-    # Kumar, Liang and Ma 2019: each squared gap less y (1 - y) / (20 - 1), where y is the bin's accuracy.
+    # Kumar, Liang and Ma 2019: each squared gap less y (1 - y) / (20 - 1), where y is the bin's
+    # accuracy.
     assert rms_error(probabilities, truth) == pytest.approx(np.sqrt(0.5 * (0.25 - 0.09 / 19) + 0.5 * (0 - 0.09 / 19)))
     assert rms_error(*two_bins(11, 18)) == 0.0
     alike = np.tile(np.arange(20) % 2, 2)
@@ -141,8 +142,8 @@ def test_errors_of_two_bins_by_hand():
 def test_noise_that_speakers_share_is_taken_away_too():
     probabilities, truth = two_bins(2, 18)
     halves = np.tile(np.arange(20) // 10, 2)
-    # Gaps of the low bin add up to 4 and 6 for the two speakers, of the high one to -1 and 1: both bins have the
-    # variance 2 / 1 x (1^2 + 1^2) / 20^2.
+    # Gaps of the low bin add up to 4 and 6 for the two speakers, of the high one to -1 and 1: both
+    # bins have the variance 2 / 1 x (1^2 + 1^2) / 20^2.
     assert rms_error(probabilities, truth, halves) == pytest.approx(np.sqrt(0.5 * (0.25 - 0.01) + 0.5 * (0 - 0.01)))
 
 

@@ -37,7 +37,8 @@ def coverage_of_new_speakers(speakers: int, level: float, trials: int = 3000):
 
 
 def test_the_hierarchical_threshold_by_hand():
-    # Four speakers: weights in units of 1/5 are 1/2 on the first speaker's clips, 1 on each other's.
+    # Four speakers: weights in units of 1/5 are 1/2 on the first speaker's clips, 1 on each
+    # other's.
     scores = np.array([0.1, 0.9, 0.2, 0.4, 0.6])
     speaker = np.array([0, 0, 1, 2, 3])
     # Reached from the least score on: 0.5, 1.5, 2.5, 3.5, 4 of 5.

@@ -168,7 +168,8 @@ def test_a_label_that_nobody_says_leaves_the_mean():
 
 
 def test_permutations_without_a_label_speak_against_the_claim():
-    # Only two speakers, one of each group, say sad: half of the permutations leave a group without it.
+    # Only two speakers, one of each group, say sad: half of the permutations leave a group without
+    # it.
     matrices = matrices_of([0.6] * 20)
     matrices[:, [*range(1, 10), *range(11, 20)], 2] = 0
     matrices[:, 0, 2], matrices[:, 10, 2] = (0, 0, 10), (10, 0, 0)

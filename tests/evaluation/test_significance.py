@@ -20,7 +20,8 @@ from serlab.evaluation.significance import (
     within,
 )
 
-# Obuchowski 1998, table of 21 patients: glands that only PET, and only SPECT, called right, and all glands.
+# Obuchowski 1998, table of 21 patients: glands that only PET, and only SPECT, called right, and all
+# glands.
 PET_ONLY = np.eye(21)[8]
 SPECT_ONLY = np.array([2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 1, 0, 0, 0])
 BOTH = np.array([0, 2, 3, 1, 2, 4, 3, 2, 1, 1, 2, 2, 3, 2, 0, 2, 2, 2, 2, 1, 2])

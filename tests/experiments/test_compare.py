@@ -39,7 +39,8 @@ def state_of(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
-# --- what it writes -----------------------------------------------------------------------------------------------
+# --- what it writes
+# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", ["tiny-resnet", "tiny-wav2vec2", "mfcc-svm"])
@@ -87,7 +88,7 @@ def test_no_path_of_this_machine_is_written_into_a_signature(tiny_comparison, ti
         assert str(tiny_corpus.parent) not in path.read_text()
 
 
-def test_ledger_has_a_line_for_every_test_side_that_was_read(tiny_comparison):
+def test_ledger_has_a_line_for_every_test_subset_that_was_read(tiny_comparison):
     lines = ledger_of(tiny_comparison)
     assert len(lines) == 3
     for line in lines:
@@ -108,7 +109,8 @@ def test_comparison_tells_where_its_results_are(tiny_comparison):
     assert len(tiny_comparison.models) == 3
 
 
-# --- never the same twice, never another silently -----------------------------------------------------------------
+# --- never the same twice, never another silently
+# -----------------------------------------------------------------
 
 
 def test_second_time_nothing_is_run(compare):
@@ -157,7 +159,7 @@ def test_a_recipe_with_a_setting_has_a_folder_of_its_own(compare):
 
 
 def changed_corpus(tiny_corpus, folder: Path) -> Path:
-    """The tiny corpus under the same name with one clip less."""
+    """The tiny corpus under the same name without one clip."""
     copy = folder / "copy"
     shutil.copytree(tiny_corpus.parent, copy)
     lines = (copy / "tiny.csv").read_text().splitlines()
@@ -197,7 +199,7 @@ def test_whisper_is_trained_on_no_more_than_its_positions_cover(compare):
     assert compare(recipe).trained == 1
 
 
-def test_another_recipe_of_the_same_name_is_known_before_training(compare):
+def test_another_recipe_of_the_same_name_is_found_before_training(compare):
     first = compare("mfcc-svm")
     path = first.folder / "mfcc-svm" / "fold1-seed0.json"
     signature = json.loads(path.read_text())
@@ -209,7 +211,7 @@ def test_another_recipe_of_the_same_name_is_known_before_training(compare):
     assert state_of(first.folder) == before
 
 
-def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus, tmp_path):
+def test_a_test_subset_without_clips_is_found_before_training(compare, tiny_corpus, tmp_path):
     corpus = load_corpus(str(tiny_corpus))
     sides = corpus.clips["speaker"].eq(corpus.clips["speaker"].min()).map({True: "dev", False: "train"})
     corpus.clips[["clip"]].assign(side=sides).to_csv(tmp_path / "untested.csv", index=False)
@@ -221,7 +223,7 @@ def test_a_test_side_without_clips_is_known_before_training(compare, tiny_corpus
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"identity": {}}'])
-def test_a_file_that_is_no_signature_is_in_the_way(compare, text):
+def test_a_file_that_is_not_a_signature_is_in_the_way(compare, text):
     path = compare("mfcc-svm").folder / "mfcc-svm" / "fold1-seed0.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"fold1-seed0\.json is not the signature"):
@@ -258,10 +260,11 @@ def test_precision_is_part_of_the_identity(compare, tiny_recipes):
     assert result.trained == 2
 
 
-# --- development --------------------------------------------------------------------------------------------------
+# --- development
+# --------------------------------------------------------------------------------------------------
 
 
-def test_dev_only_never_reads_the_test_side(compare, tiny_corpus, monkeypatch):
+def test_dev_only_never_reads_the_test_subset(compare, tiny_corpus, monkeypatch):
     test = split(load_corpus(str(tiny_corpus)), "speaker-2").folds[0].test
     heard = []
     key = store._key
@@ -289,7 +292,7 @@ def test_a_dev_only_run_becomes_a_whole_one(compare):
 
 
 @pytest.mark.parametrize("dev_only", [True, False])
-def test_a_model_folder_is_made_later_without_reading_the_test_side_again(compare, dev_only):
+def test_a_model_folder_is_made_later_without_reading_the_test_subset_again(compare, dev_only):
     first = compare("mfcc-svm")
     before = state_of(first.folder / "mfcc-svm")
     result = compare("mfcc-svm", dev_only=dev_only, keep_models=True)
@@ -301,10 +304,11 @@ def test_a_model_folder_is_made_later_without_reading_the_test_side_again(compar
     assert compare("mfcc-svm", keep_models=True).trained == 0
 
 
-# --- exclusions and refusals --------------------------------------------------------------------------------------
+# --- exclusions and refusals
+# --------------------------------------------------------------------------------------
 
 
-def test_exclusions_are_listed_by_fold_and_side_and_move_no_other_clip(compare, tiny_corpus, tmp_path):
+def test_exclusions_are_listed_by_fold_and_subset_and_move_no_other_clip(compare, tiny_corpus, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_corpus.parent, copy)
     (copy / "s0_calm_0.wav").write_bytes(b"")
@@ -327,7 +331,7 @@ def test_a_seed_out_of_range(compare, seed):
         compare("mfcc-svm", seeds=[seed])
 
 
-def test_a_ledger_that_cannot_be_written_stops_before_the_test_side_is_read(compare, tmp_path):
+def test_a_ledger_that_cannot_be_written_stops_before_the_test_subset_is_read(compare, tmp_path):
     (tmp_path / "out" / "ledger.jsonl").mkdir(parents=True)
     with pytest.raises(MachineError, match=r"ledger\.jsonl"):
         compare("mfcc-svm")
@@ -339,7 +343,7 @@ def test_runs_can_be_read_back(tiny_comparison):
         assert read_run(path).signature["fold"] == 1
 
 
-def test_entries_that_are_no_clips_count_and_are_signed(compare, tmp_path, make_tone):
+def test_entries_that_are_not_clips_count_and_are_signed(compare, tmp_path, make_tone):
     for number in range(20):
         for label, hz in (("calm", 200), ("sad", 900)):
             make_tone(tmp_path / f"own/{label}/{number}.wav", hz=hz + 7 * number)

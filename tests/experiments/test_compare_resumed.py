@@ -1,4 +1,4 @@
-"""A comparison done again, killed, interrupted or disturbed gives the table of one that ran through."""
+"""A comparison that is repeated, killed or interrupted gives the same table as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LONG = {
 
 @pytest.fixture
 def stop(start_serlab, tiny_corpus, tiny_recipes):
-    """Start a comparison in a process of its own and send it a signal once its first checkpoint is there."""
+    """Start a comparison in its own process and send it a signal after its first checkpoint."""
 
     def call(name: str, out: Path, number: int) -> tuple[int, str, str]:
         settings = [part for setting in LONG[name] for part in ("--set", setting)]
@@ -71,7 +71,7 @@ def test_killed_in_the_middle_of_a_fold_and_started_again(compare, stop, tiny_re
     assert code == -signal.SIGKILL
     capfd.readouterr()
     resumed = compare(recipe, out=killed)
-    assert "going on where an interrupted run stopped" in capfd.readouterr().err
+    assert "resuming an interrupted run" in capfd.readouterr().err
     undisturbed = compare(recipe)
     pd.testing.assert_frame_equal(table_of(resumed, name), table_of(undisturbed, name), check_exact=True)
     epochs = signature_of(resumed, name)["training"]["epochs"]
@@ -86,13 +86,13 @@ def test_interrupted_by_the_user(compare, stop, tiny_recipes, tmp_path, capfd):
     code, out, err = stop(name, tmp_path / "stopped", signal.SIGINT)
     assert code == 130, err
     assert out == ""
-    assert err.splitlines()[-1] == "serlab: interrupted; the same command goes on from here."
+    assert err.splitlines()[-1] == "serlab: interrupted; the same command resumes from here."
     assert "Traceback" not in err
     assert compare(load_recipe(tiny_recipes[name], LONG[name]), out=tmp_path / "stopped").trained == 1
-    assert "going on where an interrupted run stopped" in capfd.readouterr().err
+    assert "resuming an interrupted run" in capfd.readouterr().err
 
 
-def test_checkpoints_of_another_configuration_are_not_gone_on_from(compare, tiny_recipes, tiny_comparison, capfd):
+def test_checkpoints_of_another_configuration_are_not_resumed(compare, tiny_recipes, tiny_comparison, capfd):
     result = compare(tiny_recipes["tiny-resnet"], dev_only=True)
     (path,) = result.folder.glob("tiny-resnet*/fold1-seed0.json")
     work = path.with_name(".fold1-seed0.work")
@@ -106,7 +106,7 @@ def test_checkpoints_of_another_configuration_are_not_gone_on_from(compare, tiny
     )
 
 
-def test_half_a_checkpoint_is_not_gone_on_from(compare, tiny_recipes, tiny_comparison):
+def test_half_a_checkpoint_is_not_resumed(compare, tiny_recipes, tiny_comparison):
     result = compare(tiny_recipes["tiny-resnet"], dev_only=True)
     signature = signature_of(result, "tiny-resnet")
     (path,) = result.folder.glob("tiny-resnet*/fold1-seed0.json")

@@ -1,4 +1,4 @@
-"""A model that has heard everybody: trained on every clip, called untested, and quoting what was measured elsewhere."""
+"""A model trained on every clip: called untested, and quoting the scores of a comparison."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_without_a_quotation_the_card_gives_no_figure_but_that_of_training(train
     assert "%" not in card.replace("`", "")
 
 
-def test_epochs_are_the_median_of_the_best_ones_or_as_told(train, compare, tiny_recipes):
+def test_epochs_are_the_median_of_the_best_ones_or_as_given(train, compare, tiny_recipes):
     longer = ["training.epochs=4"]
     compared = compare(load_recipe(tiny_recipes["tiny-resnet"], longer), folds=[1, 2])
     tables = compared.folder.glob("*/fold*.json")
@@ -122,7 +122,7 @@ def test_the_same_is_not_trained_twice_and_another_is_not_overwritten(train, tin
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
 
 
-def test_killed_and_started_again_equals_undisturbed(train, monkeypatch, tmp_path):
+def test_killed_and_started_again_equals_uninterrupted(train, monkeypatch, tmp_path):
     from serlab.training import loop
 
     longer = ["training.epochs=4"]

@@ -1,4 +1,4 @@
-"""A comparison's scores and differences as DataFrames hold what its report.json says."""
+"""The DataFrames of a comparison's scores and differences equal its report.json."""
 
 from __future__ import annotations
 

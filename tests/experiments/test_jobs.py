@@ -1,4 +1,4 @@
-"""Several runs at once: what one process would give is what the workers give, and none outlives its caller."""
+"""Parallel runs: workers give the results of one process, and none outlives its caller."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def until(ready: Callable[[], object], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-# --- how many -----------------------------------------------------------------------------------------------------
+# --- how many
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [-1, 0, 3])
@@ -111,7 +112,8 @@ def test_the_command_refuses_before_it_looks_for_the_corpus(serlab, tmp_path: Pa
     assert ended.sentence == "--jobs 3 is not within 1 to 2, the number of cores that serlab may use here."
 
 
-# --- what workers do ----------------------------------------------------------------------------------------------
+# --- what workers do
+# ----------------------------------------------------------------------------------------------
 
 
 def test_every_call_is_done_once_on_its_share_and_its_lines_have_its_title(
@@ -144,7 +146,7 @@ def test_the_first_failure_ends_what_runs_and_begins_nothing_more(capfd: pytest.
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_a_failure_that_nobody_foresaw_says_where_it_was_raised() -> None:
+def test_an_unexpected_failure_says_where_it_was_raised() -> None:
     with pytest.raises(ValueError, match="invalid literal") as caught:
         jobs.spread(int, named("first", "x"), 2)
     assert caught.value.__notes__[0].startswith("In the process of first:\nTraceback")
@@ -159,7 +161,9 @@ def test_a_failure_that_nobody_foresaw_says_where_it_was_raised() -> None:
     ],
 )
 @pytest.mark.usefixtures("two_cores")
-def test_a_worker_that_is_gone_is_told_by_its_run(function: Callable[..., None], number: int, sentence: str) -> None:
+def test_a_worker_that_is_gone_is_reported_by_its_run(
+    function: Callable[..., None], number: int, sentence: str
+) -> None:
     with pytest.raises(MachineError, match=rf"^\[1/1\] svm: {sentence}"):
         jobs.spread(function, [("[1/1] svm", (number,))], 2)
 
@@ -177,7 +181,8 @@ def test_no_worker_outlives_its_caller(start: Start, number: int) -> None:
     assert "[3/3]" not in err
 
 
-# --- comparisons --------------------------------------------------------------------------------------------------
+# --- comparisons
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -216,7 +221,7 @@ def test_a_runs_error_is_the_commands(serlab, tiny_corpus, tiny_recipes, tmp_pat
 
 
 @pytest.mark.slow
-def test_interrupted_with_two_jobs_and_gone_on_with_one(
+def test_interrupted_with_two_jobs_and_resumed_with_one(
     start: Start, compare, tiny_corpus: Path, tiny_recipes: dict[str, str], tmp_path: Path, capfd
 ) -> None:
     epochs = "training.epochs=60"
@@ -230,9 +235,9 @@ def test_interrupted_with_two_jobs_and_gone_on_with_one(
     os.killpg(process.pid, signal.SIGINT)
     printed, err = process.communicate(timeout=60)
     assert (process.returncode, printed) == (130, "")
-    assert err.splitlines()[-1] == "serlab: interrupted; the same command goes on from here."
+    assert err.splitlines()[-1] == "serlab: interrupted; the same command resumes from here."
     assert "Traceback" not in err
     assert not list(out.rglob("fold*-seed*.parquet"))
     recipe = load_recipe(tiny_recipes["tiny-resnet"], [epochs, "training.batch_size=4"])
     assert compare(recipe, seeds=[0], out=out).trained == 1
-    assert "going on where an interrupted run stopped" in capfd.readouterr().err
+    assert "resuming an interrupted run" in capfd.readouterr().err

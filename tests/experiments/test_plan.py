@@ -1,4 +1,4 @@
-"""A plan says what is left to do of every run, from what lies on disk alone, and changes nothing."""
+"""A plan lists the remaining work of every run from the files on disk, and changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def context(tiny_corpus, tmp_path):
 
 @pytest.fixture
 def finish(context):
-    """Leave what a finished run leaves: by default table and signature of dev and test."""
+    """Write the files of a finished run: by default table and signature of dev and test."""
 
     def call(spec, *, sides=("dev", "test"), table=True, model=False, **identity):
         files = context.files(spec)

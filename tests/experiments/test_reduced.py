@@ -15,7 +15,7 @@ def corpus(tiny_corpus):
     return load_corpus(str(tiny_corpus))
 
 
-def test_a_part_has_so_many_clips_of_each_label_and_speaker_on_the_same_sides(corpus):
+def test_a_part_has_a_few_clips_per_label_and_speaker_in_the_same_subsets(corpus):
     whole = split(corpus, "speaker-2")
     part, folds = reduced(corpus, whole, 2)
     assert set(part.clips.groupby(["label", "speaker"]).size()) == {2}
@@ -48,7 +48,7 @@ def test_a_part_s_results_lie_apart_and_the_report_says_so(compare, tmp_path):
         compare(limit=0)
 
 
-def test_a_smoke_run_says_so_loudly_and_is_never_taken_for_a_real_one(compare, tiny_recipes, tmp_path):
+def test_a_smoke_run_is_marked_and_never_mistaken_for_a_real_one(compare, tiny_recipes, tmp_path):
     recipes = [tiny_recipes["tiny-resnet"], "mfcc-svm"]
     smoke = compare(*recipes, smoke=True, folds=[])
     assert smoke.folder == tmp_path / "out" / "tiny-smoke" / "speaker-2"
@@ -75,7 +75,7 @@ def test_a_smoke_run_is_small_whatever_the_corpus(corpus):
     assert smoke_limit(type(corpus)("many", many, corpus.labels, "", "", "", "")) == 1
 
 
-def test_a_smoke_run_has_clips_to_train_on_where_the_speakers_are_unknown(corpus):
+def test_a_smoke_run_has_clips_to_train_on_if_speakers_are_unknown(corpus):
     one = corpus.clips.assign(speaker="")
     limit = smoke_limit(type(corpus)("one", one, corpus.labels, "", "", "", ""))
     assert limit * len(corpus.labels) > 50

@@ -1,4 +1,4 @@
-"""Training one model from Python: the model that the command line would keep."""
+"""Training one model from Python: the same model as from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The feature cache: whatever happens to its files, it never gives a wrong feature, and tells in one line."""
+"""The feature cache: damaged files never give wrong features and are reported in one line."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def filled(values: dict[str, np.ndarray], config: dict = CONFIG) -> Path:
 
 
 def right_or_absent(values: dict[str, np.ndarray], store: FeatureCache) -> int:
-    """Number of entries that are there; each must be what was put."""
+    """Number of entries; each must equal what was added."""
     found = {key: store.get(key) for key in values}
     for key, value in found.items():
         if value is not None:
@@ -164,7 +164,7 @@ def test_a_cache_smaller_than_the_corpus_keeps_what_fits_and_says_so(
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
-def test_a_limit_that_is_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_not_a_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERLAB_CACHE_GB", text)
     with pytest.raises(UserError, match="SERLAB_CACHE_GB"):
         FeatureCache(CONFIG)
@@ -195,7 +195,7 @@ def test_two_processes_may_fill_at_once() -> None:
 
 
 @pytest.mark.slow
-def test_killed_while_filling_it_goes_on(home: Path) -> None:
+def test_killed_while_filling_it_resumes(home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", FILL], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -49,7 +49,7 @@ def test_the_convolutional_front_end_is_the_encoder_on_one_unpadded_clip(precisi
     assert front.config["precision"] == precision
 
 
-def test_configurations_tell_front_ends_apart() -> None:
+def test_configurations_distinguish_front_ends() -> None:
     configs = [
         Waveform(do_normalise=True).config,
         Waveform(do_normalise=False).config,

@@ -60,7 +60,7 @@ class TestContract:
         [np.zeros(0, np.float32), np.full(SECOND, np.nan, np.float32), np.zeros((2, SECOND), np.float32)],
         ids=["empty", "nan", "stereo"],
     )
-    def test_what_is_no_clip_is_an_error(self, front_end, samples):
+    def test_what_is_not_a_clip_is_an_error(self, front_end, samples):
         with pytest.raises(UserError, match="exclude the clip"):
             front_end(samples)
 
@@ -105,7 +105,8 @@ def test_mfcc_of_official_clips_equals_librosa(cremad_root):
 def test_gain_moves_loudness_alone():
     quiet, loud = MfccStatistics()(speechlike()), MfccStatistics()(2 * speechlike())
     moved = np.flatnonzero(np.abs(loud - quiet) > 0.01)
-    # mean and five quantiles of the 0th coefficient: 6.02 dB in each of 40 bands, times the DCT's 1 / sqrt(40)
+    # mean and five quantiles of the 0th coefficient: 6.02 dB in each of 40 bands, times the DCT's 1
+    # / sqrt(40)
     assert moved.tolist() == [0, 40, 60, 80, 100, 120]
     assert (loud - quiet)[moved] == pytest.approx(6.0206 * np.sqrt(40), rel=1e-4)
 
@@ -127,7 +128,7 @@ def test_one_sample_is_enough_for_mfcc():
     assert np.isfinite(features).all()
 
 
-def test_egemaps_hears_pitch_and_loudness():
+def test_egemaps_detects_pitch_and_loudness():
     egemaps = Egemaps()
     names = list(egemaps.feature_names)
     assert len(names) == 88

@@ -1,4 +1,4 @@
-"""Feature stores: one computation a clip and view, the same features whether they come from disk, memory or anew."""
+"""Feature stores: one computation per clip and view; features from disk, memory and the front end are equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FAST, NOISY = View(speed=1.1), View(noise=0.01)
 
 
 class Counting:
-    """A front end that counts how often it is asked."""
+    """A front end that counts its calls."""
 
     config = {"frontend": "counting"}  # noqa: RUF012
 
@@ -39,7 +39,7 @@ def clips(make_tone, tmp_path: Path) -> list[ClipFile]:
     return [ClipFile(path.stem, str(path), 0.5, sha256_file(path)) for path in paths]
 
 
-def test_a_second_store_computes_nothing_anew(clips: list[ClipFile]) -> None:
+def test_a_second_store_computes_nothing(clips: list[ClipFile]) -> None:
     first, second = Counting(), Counting()
     there = FeatureStore(first).many(clips, "")
     again = FeatureStore(second).many(clips, "")

@@ -39,7 +39,7 @@ print(forked(slept, log, until=time.monotonic() + 0.2).stopped)
 """
 
 
-def test_each_end_is_told_apart(tmp_path: Path) -> None:
+def test_each_end_is_distinguished(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     line = [sys.executable, "-c", _PROGRAM, str(tmp_path / "log")]
     run = subprocess.run(line, capture_output=True, text=True, check=True, cwd=root)

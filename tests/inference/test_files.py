@@ -91,7 +91,7 @@ def test_silent_files_are_left_out(tiny_models, clips, tmp_path):
     assert found.excluded == (Exclusion(str(silent), str(silent), "silent"),)
 
 
-def test_python_ends_though_nobody_closed_the_stream(tiny_models, clips):
+def test_python_ends_although_the_stream_was_not_closed(tiny_models, clips):
     code = (
         "import serlab, sys; from pathlib import Path; from serlab.inference.files import stream\n"
         "chunks = stream(serlab.load_model(Path(sys.argv[1])), [sys.argv[2]] * 2000)\n"
@@ -119,7 +119,7 @@ def test_progress_says_how_fast_it_goes(tiny_models, clips, monkeypatch):
     assert all(re.fullmatch(r"[\d,]+\.\d clips/s", note) for _, note in said[1:])
 
 
-def test_long_clips_are_heard_to_their_end(tiny_models, tmp_path, make_tone):
+def test_long_clips_are_scored_to_their_end(tiny_models, tmp_path, make_tone):
     long = make_tone(tmp_path / "long.wav", seconds=4.0)
     for name in NAMES:
         (row,) = serlab.predict(tiny_models[name], long).predictions

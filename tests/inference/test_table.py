@@ -40,7 +40,7 @@ def loaded(folder: Path, precision: str = "fp32") -> SimpleNamespace:
 
 @pytest.fixture
 def going(model):
-    """Predict what a file lacks of ``NAMES``, as the command does; return what it lacked."""
+    """Predict the ``NAMES`` that a file lacks, like the command; return them."""
 
     def go(path: Path, precision: str = "fp32", names: list[str] = NAMES) -> list[str]:
         with opened(path, loaded(model, precision)) as file:
@@ -80,7 +80,7 @@ def test_what_is_written(going, model, tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, monkeypatch, ending):
+def test_cut_at_any_byte_it_resumes_and_ends_as_uninterrupted(going, tmp_path, monkeypatch, ending):
     monkeypatch.setattr("os.fsync", lambda _: None)  # It would take most of the time.
     path = tmp_path / f"p.{ending}"
     going(path)
@@ -90,7 +90,8 @@ def test_torn_at_any_byte_it_goes_on_and_ends_as_undisturbed(going, tmp_path, mo
         for length in range(len(whole[name])):
             torn = tmp_path / name
             torn.write_bytes(whole[name][:length])
-            # What a kill has kept from being written is lacking too: rows come before the exclusions of their chunk.
+            # What a kill has kept from being written is lacking too: rows come before the
+            # exclusions of their chunk.
             if name == path.name and length < len(whole[name]) // 2:
                 (tmp_path / f"p.excluded.{ending}").unlink()
             rest = going(path)
@@ -201,7 +202,7 @@ def test_without_their_list_excluded_files_are_tried_again(going, tmp_path):
     assert contents(path) == before
 
 
-def test_once_deleted_it_starts_anew_with_any_model(going, model, tmp_path):
+def test_once_deleted_it_starts_again_with_any_model(going, model, tmp_path):
     path = tmp_path / "p.csv"
     going(path)
     path.unlink()
@@ -219,7 +220,7 @@ def test_only_one_process_writes(going, model, tmp_path):
     going(path)
 
 
-def test_a_full_disk_is_the_machines_fault_and_the_next_try_goes_on(going, tmp_path, monkeypatch):
+def test_a_full_disk_is_the_machines_fault_and_the_next_try_resumes(going, tmp_path, monkeypatch):
     path = tmp_path / "p.csv"
     going(path, names=NAMES[:2])
 

@@ -1,4 +1,4 @@
-"""Each code is found where it is planted, with its clips, and not where it is not."""
+"""Each code is found exactly where it was planted, with its clips."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def leaky(corpus: Corpus) -> Split:
     return by(corpus, lambda clip: {"0": "train", "1": "dev", "2": "test"}[clip[-1]])
 
 
-def test_speakers_on_two_sides(corpus: Corpus, fair: Split, leaky: Split) -> None:
+def test_speakers_in_two_subsets(corpus: Corpus, fair: Split, leaky: Split) -> None:
     assert list(check_apart(corpus, fair, "speaker")) == []
     (finding,) = check_apart(corpus, leaky, "speaker")
     assert (finding.code, finding.severity) == ("SL001", "error")
@@ -66,7 +66,7 @@ def test_speakers_on_two_sides(corpus: Corpus, fair: Split, leaky: Split) -> Non
     assert set(finding.clips) == set(corpus.clips["clip"])
 
 
-def test_one_speaker_on_two_sides_names_only_that_one(corpus: Corpus) -> None:
+def test_one_speaker_in_two_subsets_names_only_that_one(corpus: Corpus) -> None:
     split = by(corpus, lambda clip: "dev" if clip == "s3_sad_2" else SPEAKER_SIDES[clip[:2]])
     (finding,) = check_apart(corpus, split, "speaker")
     assert "1 of 4 speakers are in two subsets of mine (development and test" in finding.text
@@ -87,7 +87,7 @@ def test_unknown_speakers(corpus: Corpus, fair: Split) -> None:
     assert [f.severity for f in check_apart(unknown, fair, "speaker")] == ["not applicable"]
 
 
-def test_copies_across_sides_and_under_two_labels(corpus: Corpus, fair: Split) -> None:
+def test_duplicates_across_subsets_and_under_two_labels(corpus: Corpus, fair: Split) -> None:
     pairs = [("s0_calm_0", "s3_calm_0"), ("s0_calm_1", "s1_sad_1")]
     across, contradicting = check_recordings(corpus, fair, pairs)
     assert (across.code, across.severity, across.pairs) == ("SL002", "error", (pairs[0],))
@@ -101,7 +101,7 @@ def test_a_clip_that_the_split_leaves_out_leaks_nothing(corpus: Corpus) -> None:
     assert list(check_recordings(corpus, split, [("s0_calm_0", "s3_calm_0")])) == []
 
 
-def test_a_clip_on_two_sides(corpus: Corpus, fair: Split) -> None:
+def test_a_clip_in_two_subsets(corpus: Corpus, fair: Split) -> None:
     fold = fair.folds[0]
     twice = replace(fair, folds=(replace(fold, dev=(*fold.dev, fold.test[0])),))
     (finding,) = check_recordings(corpus, twice, [])
@@ -118,7 +118,7 @@ def test_faulty_sound() -> None:
     assert found == {"Clipped: c.": ("c",), "Silent: 2 clips, the first is b.": ("b", "e")}
 
 
-def test_sides_without_a_usable_clip(corpus: Corpus, fair: Split) -> None:
+def test_subsets_without_a_usable_clip(corpus: Corpus, fair: Split) -> None:
     clips = set(corpus.clips["clip"])
     no_dev, no_test = clips - set(fair.folds[0].dev), clips - set(fair.folds[0].test)
     assert [(f.code, f.severity) for f in check_subsets(corpus, fair, no_dev)] == [("SL009", "note")]

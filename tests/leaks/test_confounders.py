@@ -1,4 +1,4 @@
-"""A planted confounder is found at its severity; labels that nothing predicts give no finding."""
+"""A planted confounder is found with its severity; labels without a confounder give no finding."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_container_a_label_is_an_error_and_half_of_it_a_warning(corpus: Corpus
     assert finding.severity == "warning"
 
 
-def test_a_folder_tells_nothing_where_it_is_the_label(corpus: Corpus) -> None:
+def test_a_folder_tells_nothing_if_it_is_the_label(corpus: Corpus) -> None:
     names = [(label, f"{clip}.wav") for label, clip in zip(corpus.clips["label"], corpus.clips["clip"], strict=True)]
     of_labels = [f"/data/{label}/{name}" for label, name in names]
     assert check_confounders(changed(corpus, path=of_labels), measures(corpus)) == []
@@ -82,7 +82,7 @@ def test_a_folder_tells_nothing_where_it_is_the_label(corpus: Corpus) -> None:
     assert "folder" in finding.text
 
 
-def test_a_folder_tells_nothing_where_the_label_stands_below_the_side(corpus: Corpus) -> None:
+def test_a_folder_tells_nothing_if_the_label_is_below_the_side(corpus: Corpus) -> None:
     side = np.where(corpus.clips["speaker"].astype(int) < 8, "train", "test")
     paths = [
         f"/data/{s}/{label}/{c}.wav"
@@ -92,7 +92,7 @@ def test_a_folder_tells_nothing_where_the_label_stands_below_the_side(corpus: Co
 
 
 def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
-    """Ten actors, five angry ones on a recorder of its own: nothing varies within a speaker."""
+    """Ten actors, the five angry ones on another recorder: nothing varies within a speaker."""
     clips = corpus.clips[corpus.clips["speaker"].astype(int) < 10].reset_index(drop=True)
     angry = clips["speaker"].astype(int) < 5
     clips = clips.assign(label=np.where(angry, "angry", "sad"), sample_rate=np.where(angry, 44100, 16000))
@@ -102,7 +102,7 @@ def test_speakers_of_one_label_from_two_sources(corpus: Corpus) -> None:
     assert finding.figures["uar"] == 1
 
 
-def test_few_clips_and_one_speaker_are_not_judged(corpus: Corpus) -> None:
+def test_few_clips_and_one_speaker_are_not_evaluated(corpus: Corpus) -> None:
     few = replace(corpus, clips=corpus.clips.head(20))
     assert [f.severity for f in check_confounders(few, measures(few))] == ["not applicable"]
     one = changed(corpus, speaker="anna")
@@ -110,7 +110,7 @@ def test_few_clips_and_one_speaker_are_not_judged(corpus: Corpus) -> None:
 
 
 def test_labels_of_a_speaker_do_not_count_as_told() -> None:
-    """Each speaker has labels and values of its own: across speakers, nothing can be known."""
+    """Each speaker has their own labels and values, so nothing can be predicted across speakers."""
     random = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 10)
     labels = random.integers(0, 4, 40)[groups]

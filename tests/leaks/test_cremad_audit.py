@@ -1,4 +1,4 @@
-"""The audit on the real corpus: known doubles, leaking protocols, planted copies."""
+"""The audit on the real corpus: known duplicates, leaking protocols, planted duplicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from serlab.leaks import audit
 from serlab.protocols import split
 from serlab.recordings.matching import same_recordings
 
-# The three that are known, and four that the audit has found: each correlates over its whole length (docs/audit.md).
+# The three that are known, and four that the audit has found: each correlates over its whole length
+# (docs/audit.md).
 KNOWN = {
     ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
     ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
@@ -36,7 +37,7 @@ def corpus(cremad_root) -> Corpus:
 
 @pytest.mark.cremad
 @pytest.mark.slow
-def test_known_doubles_and_leaks(corpus: Corpus) -> None:
+def test_known_duplicates_and_leaks(corpus: Corpus) -> None:
     fair = audit(corpus, split(corpus, "emo-superb-5"))
     by_code = {finding.code: finding for finding in fair}
     assert not [finding.code for finding in fair if finding.severity == "error"]
@@ -51,7 +52,7 @@ def test_known_doubles_and_leaks(corpus: Corpus) -> None:
 @pytest.mark.cremad
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["MP3, 64 kbit/s", "Opus, 0.2 s trimmed at both ends, noise"])
-def test_planted_copies_of_real_clips_are_found(corpus: Corpus, kind: str) -> None:
+def test_planted_duplicates_of_real_clips_are_found(corpus: Corpus, kind: str) -> None:
     chosen = corpus.clips[corpus.clips["speaker"].isin(["1003", "1004"])]["path"].tolist()[::4]
     sounds = [Audio.from_file(path).samples for path in chosen]
     low = [

@@ -1,4 +1,4 @@
-"""Voices are compared where a speaker encoder is at hand, and never fetched."""
+"""Voices are compared if a speaker encoder is available; it is never downloaded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def test_two_names_of_the_same_clips_are_one_voice(corpus: Corpus) -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [("model.safetensors", "version https://git-lfs.github.com/spec/v1"), ("config.json", "{}")]
 )
-def test_a_damaged_encoder_is_named_and_the_audit_goes_on(corpus: Corpus, tmp_path: Path, name: str, text: str) -> None:
+def test_a_damaged_encoder_is_named_and_the_audit_continues(
+    corpus: Corpus, tmp_path: Path, name: str, text: str
+) -> None:
     (tmp_path / "models" / CHECKPOINT.rsplit("/", 1)[1] / name).write_text(text)
     (finding,) = check_voices(corpus, set(corpus.clips["clip"]))
     assert (finding.code, finding.severity) == ("SL010", "not applicable")

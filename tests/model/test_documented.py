@@ -1,4 +1,4 @@
-"""The examples on using a model in docs/python-api.md run as they stand."""
+"""The examples on using a model in docs/python-api.md run unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One model, every way in: the same answers, the same refusals."""
+"""One model, every form of input: the same predictions, the same errors."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ BAD_ARRAYS = {
 
 
 @pytest.mark.parametrize("case", BAD_ARRAYS)
-def test_arrays_that_are_no_clip(svm, case):
+def test_arrays_that_are_not_clips(svm, case):
     samples, rate, why = BAD_ARRAYS[case]
     for ask in (svm.predict, svm.predict_proba):
         with pytest.raises(SerlabError, match=why) as caught:
@@ -140,7 +140,7 @@ def test_arrays_that_are_no_clip(svm, case):
         (lambda folder: str(folder / "absent.wav"), "absent.wav"),
     ],
 )
-def test_paths_that_are_no_clip(svm, tmp_path, make, why):
+def test_paths_that_are_not_clips(svm, tmp_path, make, why):
     with pytest.raises(SerlabError, match=why):
         svm.predict(make(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Predicting as clips come: what is held, in which threads, and what becomes of faults."""
+"""Lazy prediction: memory, threads, and the handling of faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMITS = {"ahead._THREADS": 2, "ahead._MOST": 10, "scoring._FIRST_CHUNK": 2, "sc
 
 
 class Fake:
-    """A classifier that hears nothing; its front end computes in the reading threads or, as networks do, outside."""
+    """A constant classifier; its front end computes in the reading threads or, like networks, outside."""
 
     labels = ("calm", "sad")
     precision = "fp32"
@@ -84,7 +84,7 @@ def alive(monkeypatch):
         ("scoring._CHUNK_BYTES", 2 * 4000, 10 + 2 + 2),
     ],
 )
-def test_what_is_held_is_bounded(alive, small_chunks, monkeypatch, network, limit, value, most):
+def test_memory_is_bounded(alive, small_chunks, monkeypatch, network, limit, value, most):
     monkeypatch.setattr(f"serlab.model.{limit}", value)
     done = 0
     for chunk in stream(Fake(network, frontend=lambda samples: samples), ["x.wav"] * 400):
@@ -109,7 +109,7 @@ def readers() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("serlab-reader")]
 
 
-def test_threads_end_when_nobody_wants_more(alive, small_chunks):
+def test_threads_end_when_no_more_is_needed(alive, small_chunks):
     for how in ("close", "forget", "break"):
         chunks = stream(Fake(network=True), ["x.wav"] * 1000)
         assert len(next(chunks)) == 2
@@ -144,7 +144,7 @@ def test_what_a_front_end_refuses_stands_in_its_place(alive, network):
         assert [str(found) for found in chunk] == ["eGeMAPS gives no finite value for this clip."] * len(files)
 
 
-def test_a_score_that_is_no_number_is_no_prediction(alive):
+def test_a_score_that_is_not_a_number_is_not_a_prediction(alive):
     def logits(features):
         return np.array([[0, 1], [np.nan, 1], [2, 1]], np.float32)
 

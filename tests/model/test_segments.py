@@ -1,4 +1,4 @@
-"""Long recordings: which segments there are, what they hold, and that memory does not grow."""
+"""Long recordings: the segments, their content, and constant memory."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_silence_and_pauses_have_no_label(svm):
 
 
 @pytest.mark.cremad
-def test_silero_hears_speech_and_not_a_tone(svm, cremad_root, make_tone, tmp_path):
+def test_silero_detects_speech_and_not_a_tone(svm, cremad_root, make_tone, tmp_path):
     speech = sorted((Path(cremad_root) / "AudioWAV").glob("1001_*"))[0]
     assert any(one.speech for one in svm.segments(speech, vad="silero", window=1, hop=0.5))
     tone = make_tone(tmp_path / "a.wav", seconds=3)

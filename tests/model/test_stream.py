@@ -1,4 +1,4 @@
-"""Live sound: the segments of the whole recording, whatever the pieces."""
+"""Live audio: the segments equal those of the whole recording for any pieces."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_segment_comes_with_its_last_sample(models):
     assert len(stream.feed(samples[11999:12000])) == 1
 
 
-def test_a_bad_piece_is_refused_and_the_stream_goes_on(models):
+def test_a_bad_piece_is_refused_and_the_stream_continues(models):
     model, samples = models["mfcc-svm"], sound(1, 16000).astype(np.float32)
     stream = model.stream(16000, window=0.5)
     found = stream.feed(samples[:8000])

@@ -1,4 +1,4 @@
-"""Splits in files: clips by id, path or stem; every mistake in one sentence; and made so that nothing leaks."""
+"""Splits in files: clips by id, path or stem; every mistake gives one sentence; new splits do not leak."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_clips_are_named_by_id_path_relative_path_or_stem(corpus: Corpus, tmp_pa
     assert fold == Fold(1, ("s0/calm_0", "s0/calm_1"), ("s1/calm_0",), ("s4/sad_0", "s5/last"))
 
 
-def test_clips_that_are_not_named_stand_on_no_side_and_are_counted(corpus: Corpus, tmp_path: Path, capsys) -> None:
+def test_clips_that_are_not_named_are_in_no_subset_and_are_counted(corpus: Corpus, tmp_path: Path, capsys) -> None:
     split = read_split(corpus, written(tmp_path, ("s0/calm_0", "train"), ("s1/calm_0", "test")))
     assert split.speaker_disjoint
     assert "34 of the 36 clips" in capsys.readouterr().err
@@ -77,7 +77,7 @@ def test_another_content_is_another_name(corpus: Corpus, tmp_path: Path) -> None
         ([("s0/calm_0", "train"), ("s0/calm_0.wav", "train")], "names the clip s0/calm_0 twice"),
     ],
 )
-def test_mistakes_are_said_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: list, words: str) -> None:
+def test_mistakes_are_reported_in_a_sentence(corpus: Corpus, tmp_path: Path, rows: list, words: str) -> None:
     with pytest.raises(UserError, match=words):
         read_split(corpus, written(tmp_path, *rows))
 
@@ -98,7 +98,7 @@ def test_what_is_named_like_a_file_is_one(corpus: Corpus, tmp_path: Path, monkey
         find_split(corpus, "speaker")
 
 
-def test_files_that_are_no_split(corpus: Corpus, tmp_path: Path) -> None:
+def test_files_that_are_not_splits(corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no split"):
         find_split(corpus, str(tmp_path / "none.csv"))
     with pytest.raises(UserError, match="has no column side"):
@@ -132,7 +132,7 @@ def test_a_split_takes_the_columns_and_names_that_predictions_take(corpus: Corpu
         read_split(corpus, written(tmp_path, ("S0/Calm_1.wav", "test")))
 
 
-def test_columns_of_a_split_that_are_not_used_are_said(corpus: Corpus, tmp_path: Path, capsys) -> None:
+def test_columns_of_a_split_that_are_not_used_are_reported(corpus: Corpus, tmp_path: Path, capsys) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("clip,side,fold,note\ns0/calm_1,test,1,\ns1/calm_0,train,1,x\n", encoding="utf-8")
     read_split(corpus, path)
@@ -154,7 +154,7 @@ def test_another_file_is_never_overwritten(corpus: Corpus, tmp_path: Path) -> No
     assert set(read_split(corpus, tmp_path / "fold.csv").folds[0].test) == set(one.test)
 
 
-def test_a_sound_split_keeps_speakers_and_copies_together(corpus: Corpus) -> None:
+def test_a_sound_split_keeps_speakers_and_duplicates_together(corpus: Corpus) -> None:
     pairs = [("s0/calm_0", "s5/sad_1"), ("s5/sad_0", "s3/calm_2"), ("s1/calm_0", "s1/calm_1")]
     split = sound_split(corpus, pairs)
     side_of = {
@@ -168,14 +168,14 @@ def test_a_sound_split_keeps_speakers_and_copies_together(corpus: Corpus) -> Non
     assert set(side_of.values()) == {0, 1, 2}
 
 
-def test_speakers_that_copies_tie_together_are_for_training_where_they_are_many(corpus: Corpus) -> None:
+def test_speakers_that_duplicates_connect_are_for_training_if_there_are_many(corpus: Corpus) -> None:
     pairs = [(f"s{i}/calm_0", f"s{i + 1}/calm_0") for i in range(3)]
     (fold,) = sound_split(corpus, pairs).folds
     assert {clip[:2] for clip in fold.train} == {"s0", "s1", "s2", "s3"}
     assert len({clip[:2] for clip in fold.dev}) == len({clip[:2] for clip in fold.test}) == 1
 
 
-def test_a_sound_split_of_equal_speakers_is_60_20_20_with_every_label_on_each_side(tmp_path: Path) -> None:
+def test_a_sound_split_of_equal_speakers_is_60_20_20_with_every_label_in_each_subset(tmp_path: Path) -> None:
     rows = [
         (f"s{s:02d}/{label}_{i}", f"s{s:02d}", label) for s in range(20) for label in LABELS for i in range(1 + s % 3)
     ]
@@ -196,7 +196,7 @@ def test_what_only_one_speaker_says_is_for_training(corpus: Corpus) -> None:
     assert "s5/sad_2" in fold.train
 
 
-def test_a_sound_split_of_unknown_speakers_keeps_copies_together(corpus: Corpus) -> None:
+def test_a_sound_split_of_unknown_speakers_keeps_duplicates_together(corpus: Corpus) -> None:
     unknown = Corpus("own", corpus.clips.assign(speaker=""), LABELS, "", "", "f" * 64, "files", speakers_known=False)
     pairs = [("s0/calm_0", "s5/sad_1"), ("s5/sad_1", "s3/calm_2")]
     (fold,) = sound_split(unknown, pairs).folds

@@ -22,7 +22,8 @@ from serlab.corpora.described import official_clips
 from serlab.protocols import Split, default_protocol, definitions, fitting_split, protocol_names, split
 
 CREMA_D = descriptions()["crema-d"]
-# Sides before exclusions: the table of CREMA-D's protocols, from the sources named in serlab.protocols.
+# Sides before exclusions: the table of CREMA-D's protocols, from the sources named in
+# serlab.protocols.
 EMO_SUPERB_TESTS = (1463, 1470, 1476, 1476, 1557)
 TFDS_TEST = "1010 1013 1022 1026 1037 1038 1040 1045 1047 1048 1059 1065 1066 1068 1071 1073 1084 1086 1088"
 TFDS_DEV = "1015 1020 1021 1030 1050 1070 1079 1089 1090"
@@ -149,12 +150,12 @@ def test_actor_sentence_shares_neither_actors_nor_sentences(crema_d):
         assert len({clip[5:8] for clip in fold.train}) == 12 - len({clip[5:8] for clip in (*fold.dev, *fold.test)})
 
 
-def test_a_protocol_does_not_depend_on_which_files_are_at_hand(crema_d):
+def test_a_protocol_does_not_depend_on_which_files_exist(crema_d):
     here = corpus_of(crema_d.clips.assign(path="/somewhere"), "crema-d", description=crema_d.description)
     assert split(here, "tfds") == split(crema_d, "tfds")
 
 
-def test_speaker_3_on_24_like_voices_is_balanced_and_stays_as_it_is():
+def test_speaker_3_on_24_similar_voices_is_balanced_and_stays_as_it_is():
     corpus = corpus_with([(f"voice{v:02d}", label) for v in range(1, 25) for label in EMOTIONS for _ in range(12)])
     found = split(corpus, "speaker-3")
     speaker_of = dict(zip(corpus.clips["clip"], corpus.clips["speaker"], strict=True))
@@ -171,7 +172,7 @@ def test_holdout_is_60_20_20():
     assert sizes(split(corpus, "holdout")) == [(36, 12, 12)]
 
 
-def test_a_label_of_few_speakers_stays_in_training_where_it_can():
+def test_a_label_of_few_speakers_stays_in_training_if_possible():
     rows = [(f"s{s}", label) for s in range(9) for label in ("a", "b")]
     corpus = corpus_with([*rows, ("s2", "rare"), ("s5", "rare")])
     for fold in split(corpus, "speaker-3").folds:
@@ -303,7 +304,8 @@ def test_defaults(crema_d):
     assert default_protocol(balanced(9)) == "speaker-5"
 
 
-# --- copies of one recording ----------------------------------------------------------------------------------------
+# --- copies of one recording
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +334,7 @@ def sides_of(split: Split, clip: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["speaker-2", "speaker-3", "speaker-5", "holdout"])
-def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: Path, name: str) -> None:
+def test_duplicates_of_a_recording_stay_in_one_subset_and_the_version_says_so(voices: Path, name: str) -> None:
     with_copies = split(load_corpus(str(voices / "all.csv")), name)
     assert sides_of(with_copies, "s0_0") == sides_of(with_copies, "s5_2")
     assert with_copies.speaker_disjoint
@@ -342,7 +344,7 @@ def test_copies_of_a_recording_stay_on_one_side_and_the_version_says_so(voices: 
     assert (without.version, without.definition) == ("1", definitions()[name if name == "holdout" else "speaker-<k>"])
 
 
-def test_copies_stay_together_where_speakers_are_unknown(voices: Path, tmp_path: Path) -> None:
+def test_duplicates_stay_together_if_speakers_are_unknown(voices: Path, tmp_path: Path) -> None:
     table = pd.read_csv(voices / "all.csv").drop(columns="speaker")
     table["path"] = [str(voices / name) for name in table["path"]]
     table.to_csv(tmp_path / "unknown.csv", index=False)
@@ -352,7 +354,7 @@ def test_copies_stay_together_where_speakers_are_unknown(voices: Path, tmp_path:
     assert sides_of(found, ids["s0_0"]) == sides_of(found, ids["s5_2"])
 
 
-def test_copies_of_one_speaker_change_nothing(voices: Path, tmp_path: Path) -> None:
+def test_duplicates_of_one_speaker_change_nothing(voices: Path, tmp_path: Path) -> None:
     table = pd.read_csv(voices / "apart.csv")
     table["path"] = [str(voices / name) for name in table["path"]]
     shutil.copy(voices / "s3_0.wav", tmp_path / "again.wav")
@@ -361,7 +363,7 @@ def test_copies_of_one_speaker_change_nothing(voices: Path, tmp_path: Path) -> N
     assert split(load_corpus(str(tmp_path / "more.csv")), "speaker-3").version == "1"
 
 
-def test_speakers_whom_copies_tie_together_may_be_too_few(tmp_path: Path, make_tone) -> None:
+def test_speakers_whom_duplicates_connect_may_be_too_few(tmp_path: Path, make_tone) -> None:
     rows = ["path,label,speaker"]
     for speaker in range(5):
         for label, hz in (("calm", 200), ("sad", 900)):

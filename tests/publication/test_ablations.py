@@ -1,4 +1,4 @@
-"""What was tried on dev sides alone, beside the preset that it changes."""
+"""Trials on dev subsets only, beside the preset that they change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORPUS = {"fingerprint": "0", "labels": list(LABELS), "speakers_known": True}
 
 
 def run(folder: str, epochs: int, answers: dict[str, list[str]], train_uar: float) -> Run:
-    """A model of 12 speakers a side that gives these answers to a happy and a sad clip."""
+    """A model with 12 speakers per subset that gives these answers to a happy and a sad clip."""
     tables = []
     for side, answer in answers.items():
         clips = pd.DataFrame(
@@ -43,12 +43,12 @@ def test_a_configuration_of_dev_alone_is_compared_on_dev() -> None:
     assert cells[6:] == ["80.0", "60.0"]
 
 
-def test_what_has_read_test_is_no_trial_of_dev() -> None:
+def test_what_has_read_test_is_not_a_trial_of_dev() -> None:
     other = run("small-0a1b2c", 30, {"dev": ["happy", "sad"], "test": ["happy", "sad"]}, 0.8)
     assert ablations([PRESET, other]) == ablations([]) == "Nothing has been tried on dev sides alone yet.\n"
 
 
-def test_a_trial_of_another_fold_or_seed_stands_beside_nothing() -> None:
+def test_a_trial_of_another_fold_or_seed_is_compared_with_nothing() -> None:
     other = run("small-0a1b2c", 30, {"dev": ["happy", "sad"]}, 0.8)
     other.signature["fold"] = 4
     moved = Run(other.table.assign(fold=4), other.signature, Path("small-0a1b2c") / "fold4-seed0.parquet")

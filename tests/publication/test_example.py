@@ -1,4 +1,4 @@
-"""The worked example: the surest fear that is neutral, from tables alone."""
+"""The worked example: the most confident fear for a neutral clip, only from tables."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_the_surest_of_all_models_is_shown_for_each_of_them() -> None:
     assert any(line.startswith("| `one`") for line in text.splitlines())
 
 
-def test_trainings_of_one_recipe_are_told_apart_by_their_seeds() -> None:
+def test_trainings_of_one_recipe_are_distinguished_by_their_seeds() -> None:
     text = example([a_run("one", 4.0), a_run("other", 5.0), a_run("other", 6.0, seed=1)])
     assert "`other` (seed 1) is surest" in text
     names = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| `")]
     assert names == ["| `one`", "| `other`, seed 0", "| `other`, seed 1"]
 
 
-def test_votes_stand_beside_it_where_they_are_known() -> None:
+def test_votes_are_shown_if_they_are_known() -> None:
     clips = pd.DataFrame(
         {"clip": ["21_neutral"], "votes_voice_fear": [5], "votes_voice_neutral": [3], "votes_voice_sad": [1]}
     )

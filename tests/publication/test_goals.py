@@ -1,4 +1,4 @@
-"""What was asked beforehand stands beside what was reached, missed levels too."""
+"""Goals are listed beside the results, including missed ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OVERVIEW = {
 }
 
 
-def test_each_goal_is_judged_by_its_own_figure() -> None:
+def test_each_goal_is_evaluated_by_its_own_figure() -> None:
     rows = [line.strip("| ").split(" | ") for line in goals(OVERVIEW).splitlines()[2:]]
     found = {(name, asked): (reached, met) for name, asked, reached, met in rows}
     assert len(found) == len(GOALS) + 2

@@ -122,7 +122,7 @@ def test_the_published_gains_of_fusions_are_those_of_the_tables(row: dict[str, s
     assert float(row["gain"].replace("−", "-")) == pytest.approx(100 * (fused - member), abs=0.0501)
 
 
-def test_only_what_stands_between_marks_is_written_anew(tmp_path: Path) -> None:
+def test_only_what_is_between_marks_is_rewritten(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Before.\n<!-- scores: written by make report-cremad -->\nold\n<!-- end of scores -->\nAfter.\n")
     fill(page, {"scores": "new", "folds": "nowhere"})

@@ -1,4 +1,4 @@
-"""Several trainings of a recipe: each alone, their mean, and the mean of their models."""
+"""Several trainings of a recipe: each one, their mean, and the mean of their models."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def test_a_recipe_counts_with_the_folds_that_all_its_seeds_have() -> None:
     # They differ on every sad clip of fold 1 and on every happy clip of fold 2.
     assert same == "50.0 %"
     assert mean.startswith("**75.0** (")
-    # Fold 1 is put right by the surer seed 1 (happy .35), fold 2's happy clips stand at .5, where the first label wins.
+    # Fold 1 is put right by the surer seed 1 (happy .35), fold 2's happy clips stand at .5, where
+    # the first label wins.
     assert fused.startswith("**100.0** (")
 
 
@@ -66,7 +67,7 @@ def test_a_seed_that_has_tested_some_folds_does_not_hide_what_the_others_tested(
     assert shared[:3] == ["Small", "2", "0 to 2"]
 
 
-def test_dev_sides_and_one_seed_show_nothing() -> None:
+def test_dev_subsets_and_one_seed_show_nothing() -> None:
     runs = [run("small", 1, 0, [0.9, 0.1]), run("small", 1, 1, [0.9, 0.1], side="dev")]
     assert seeds(runs, TITLES) == "No recipe has been trained with several seeds yet.\n"
 

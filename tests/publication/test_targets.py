@@ -1,4 +1,4 @@
-"""What networks learned of a clip, judged by its label and by the votes on it."""
+"""Training targets, evaluated against labels and votes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def corpus() -> pd.DataFrame:
 
 
 def run(fold: int, kind: str | None, answers: list[str], **training: Any) -> Run:
-    """A model of one fold of 12 speakers that gives its answer 90 %."""
+    """A model of one fold of 12 speakers that gives its answer a probability of 90 %."""
     clips = corpus().iloc[48 * (fold - 1) : 48 * fold]
     right = np.array([[label == answer for label in LABELS] for answer in answers])
     logits = np.log(np.where(np.tile(right, (12, 1)), 0.9, 0.1))
@@ -36,7 +36,7 @@ def run(fold: int, kind: str | None, answers: list[str], **training: Any) -> Run
     return Run(table, signature, Path(f"small-{kind}" if kind else "small") / f"fold{fold}-seed0.parquet")
 
 
-def test_each_kind_is_judged_by_label_and_by_votes_on_the_folds_of_all() -> None:
+def test_each_kind_is_evaluated_by_label_and_by_votes_on_the_folds_of_all() -> None:
     # A run without the setting is from before there was one: it learned the label.
     runs = [run(1, None, MEANT), run(2, None, ["sad"] * 4), run(1, "soft", HEARD), run(1, "both", MEANT)]
     text = targets(runs, corpus())
@@ -49,6 +49,6 @@ def test_each_kind_is_judged_by_label_and_by_votes_on_the_folds_of_all() -> None
     assert cells["the voice votes"][3] == "0.000"
 
 
-def test_recipes_that_differ_in_more_are_no_family() -> None:
+def test_recipes_that_differ_in_more_are_not_compared() -> None:
     runs = [run(1, None, MEANT), run(1, "soft", HEARD, epochs=9)]
     assert targets(runs, corpus()) == "No recipe has been trained on votes yet.\n"

@@ -179,7 +179,7 @@ def test_what_does_not_fit_the_other_models(recipe, change, phrase):
     assert phrase in refused(change, recipe=recipe)
 
 
-def test_a_recipe_of_ones_own(tmp_path):
+def test_a_recipe_of_the_user(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("title: Mine\nmodel: {kind: encoder, architecture: hubert, config: {hidden_size: 16}}\n")
     recipe = load_recipe(str(path))
@@ -200,7 +200,7 @@ def test_a_recipe_of_ones_own(tmp_path):
         ("title: !!python/object/apply:os.getcwd []\nmodel: {kind: svm}\n", "YAML"),
     ],
 )
-def test_a_file_that_is_no_recipe(tmp_path, text, phrase):
+def test_a_file_that_is_not_a_recipe(tmp_path, text, phrase):
     path = tmp_path / "mine.yml"
     path.write_text(text)
     message = refused(recipe=str(path))
@@ -298,14 +298,14 @@ def test_a_value_that_is_the_presets_makes_no_variant(name, change):
         ("wav2vec2-tiny", "model.gamma=[1.0]", "model.gamma is for support vector machines"),
     ],
 )
-def test_what_a_recipe_does_not_heed_is_refused_or_left_out(name, change, phrase, capsys):
+def test_what_a_recipe_does_not_use_is_refused_or_left_out(name, change, phrase, capsys):
     assert phrase in refused(change, recipe=name)
     assert load_variant(name, [Change(change, shared=True)]) == load_recipe(name)
     said = capsys.readouterr().err
     assert f"{change} is left out for {name}: {phrase.rstrip('.')}" in said
 
 
-def test_of_a_whole_section_what_is_heeded_stays(capsys):
+def test_of_a_whole_section_used_settings_stay(capsys):
     change = "training={epochs: 3, precision: fp32}"
     recipe = load_variant("whisper-base-probe", [Change(change, shared=True)])
     assert recipe == load_recipe("whisper-base-probe", ["training.precision=fp32"])
@@ -318,7 +318,7 @@ def test_what_no_model_knows_is_an_error_and_not_left_out():
             load_variant("mfcc-svm", [Change(change, shared=True)])
 
 
-def test_the_kind_that_is_set_decides_what_is_heeded():
+def test_the_kind_that_is_set_decides_what_is_used():
     whole = "model={kind: svm, features: egemaps}"
     assert load_recipe("resnet18", [whole]).hash(None) == load_recipe("egemaps-svm").hash(None)
     with pytest.raises(UserError, match=r"training\.epochs is for networks"):
@@ -342,7 +342,7 @@ def test_a_setting_without_its_section(name, change, meant):
     assert f"{change} has no section; write {meant}." in refused(change, recipe=name)
 
 
-def test_a_file_that_sets_what_its_model_does_not_heed(tmp_path, capsys):
+def test_a_file_that_sets_what_its_model_does_not_use(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     path.write_text("title: Mine\nmodel: {kind: svm}\ntraining: {epochs: 3, patience: 0}\n")
     assert load_recipe(str(path)).hash(None) == load_recipe("mfcc-svm").hash(None)

@@ -1,4 +1,4 @@
-"""Published results keep the identity of their recipe: neither its hash nor its folder has changed."""
+"""Published results keep the identity of their recipe: its hash and its folder have not changed."""
 
 from __future__ import annotations
 

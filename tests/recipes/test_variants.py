@@ -1,4 +1,4 @@
-"""What a variant changes is listed, whatever its name and age."""
+"""The changes of a variant are listed, for any name and version."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_an_older_signature_lacks_later_settings_and_half_of_a_hub_name():
     assert changed_settings(recipe) == {}
 
 
-def test_a_recipe_of_ones_own_is_compared_with_the_defaults(tmp_path: Path):
+def test_a_recipe_of_the_user_is_compared_with_the_defaults(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text("title: Mine\nmodel: {kind: resnet, window: 128}\ntraining: {epochs: 3}\n")
     recipe = load_recipe(str(path))

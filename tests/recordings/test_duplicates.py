@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_copies_are_searched_for_once_and_again_when_a_sound_is_another(folder: Path, monkeypatch) -> None:
+def test_duplicates_are_searched_for_once_and_again_when_a_sound_is_another(folder: Path, monkeypatch) -> None:
     pair = [("glad/again", "sad/1")]
     assert [tuple(sorted(found)) for found in find_duplicates(load_corpus(str(folder)))] == pair
     searched = []

@@ -34,7 +34,7 @@ def test_a_copy_is_found_at_any_offset_with_all_its_weak_bits_turned() -> None:
     assert index.candidates(before + prints) == [(place, place + 40) for place in range(40)]
 
 
-def test_other_sounds_silence_and_nothing_are_no_candidates() -> None:
+def test_other_sounds_silence_and_nothing_are_not_candidates() -> None:
     random = np.random.default_rng(1)
     silence = np.zeros((2, FRAMES), np.uint32)
     nothing = np.zeros((2, 0), np.uint32)

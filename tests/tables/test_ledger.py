@@ -1,4 +1,4 @@
-"""The ledger only grows, and says when it cannot be read or written."""
+"""The ledger only grows, and reports if it cannot be read or written."""
 
 from __future__ import annotations
 

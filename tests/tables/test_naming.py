@@ -78,7 +78,7 @@ def test_a_file_of_several_clips_names_none_of_them() -> None:
         parts.find("/data/talk.wav", HOME, "t.csv")
 
 
-def test_two_forms_of_one_name_are_told_apart_exactly() -> None:
+def test_two_forms_of_one_name_are_distinguished_exactly() -> None:
     forms = [unicodedata.normalize(form, "grün") for form in ("NFC", "NFD")]
     both = ClipNames(pd.DataFrame({"clip": forms}))
     assert [both.find(form, HOME, "t.csv") for form in forms] == forms
@@ -110,7 +110,7 @@ def test_columns_are_found_whatever_their_case_and_blanks(columns: list[str], ro
     assert column(columns, role, "t.csv") == found
 
 
-def test_of_several_columns_the_first_in_order_is_taken_and_that_is_said(capsys) -> None:
+def test_of_several_columns_the_first_in_order_is_taken_and_that_is_reported(capsys) -> None:
     assert column(["file", "path", "clip"], CLIP, "t.csv") == "clip"
     assert "t.csv: the column 'clip' is used for the clips, not 'path', 'file'." in capsys.readouterr().err
     assert column(["clip", "file"], FILE, "t.csv") == "file"

@@ -70,7 +70,7 @@ def test_a_table_that_breaks_the_contract_is_neither_written_nor_read(tmp_path, 
         read_run(path)
 
 
-def test_the_same_clip_may_stand_on_both_sides(tmp_path):
+def test_the_same_clip_may_be_in_both_subsets(tmp_path):
     path = tmp_path / "fold1-seed0.parquet"
     write_table(path, pd.concat([table_of(), table_of(side="dev")]))
     assert len(pd.read_parquet(path)) == 6
@@ -208,7 +208,7 @@ def test_folds_keep_their_names(tmp_path):
         (lambda path: path.with_suffix(".json").write_text("[" * 100_000), "cannot read the run"),
     ],
 )
-def test_a_damaged_run_is_said_in_a_sentence(tmp_path, broken, sentence):
+def test_a_damaged_run_is_reported_in_a_sentence(tmp_path, broken, sentence):
     path = tmp_path / "fold1-seed0.parquet"
     write_table(path, table_of())
     write_json(path.with_suffix(".json"), SIGNATURE)

@@ -74,14 +74,16 @@ def test_csv_as_programs_write_it(tmp_path: Path, content: str) -> None:
         ('{"model": "m"}', "t.json", "it has no list of predictions"),
     ],
 )
-def test_what_is_no_table_is_said_in_a_sentence(tmp_path: Path, content: str | bytes, name: str, sentence: str) -> None:
+def test_what_is_not_a_table_is_reported_in_a_sentence(
+    tmp_path: Path, content: str | bytes, name: str, sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence) as caught:
         read_table(written(tmp_path, content, name))
     assert str(caught.value).count("\n") == 0
     assert str(tmp_path / name) in str(caught.value)
 
 
-def test_what_is_no_file_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_reported_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
     for path, sentence in (
         (tmp_path / "none.csv", "there is no table"),
@@ -110,7 +112,7 @@ def test_a_table_may_come_from_a_pipe(tmp_path: Path) -> None:
         assert read_table(pipe).to_dict("list") == {"a": ["1"], "b": ["2"]}
 
 
-def test_nameless_columns_and_empty_rows_are_left_out_and_said(tmp_path: Path, capsys) -> None:
+def test_nameless_columns_and_empty_rows_are_left_out_and_reported(tmp_path: Path, capsys) -> None:
     content = "Unnamed: 0,clip,label,\n0,a,sad,\n1,,,\n2,b,calm,\n,,,\n"
     table = read_table(written(tmp_path, content))
     assert table.to_dict("list") == {"clip": ["a", "b"], "label": ["sad", "calm"]}
@@ -172,9 +174,7 @@ def test_columns_of_parquet_as_text(tmp_path: Path, kind: str) -> None:
         pa.array([datetime.timedelta(days=99_999)]),
     ],
 )
-def test_a_column_of_parquet_that_is_no_text_is_refused_where_it_is_used_alone(
-    tmp_path: Path, values: pa.Array
-) -> None:
+def test_a_column_of_parquet_without_text_is_refused_only_if_it_is_used(tmp_path: Path, values: pa.Array) -> None:
     table = read_table(parquet(tmp_path, clip=pa.array(["a"]), column=values))
     assert text_of(table["clip"], "t").tolist() == ["a"]
     with pytest.raises(UserError, match="the column 'column' of t holds values of the type"):

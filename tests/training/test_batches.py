@@ -1,4 +1,4 @@
-"""Training batches: one length each, everything keyed, nothing lost."""
+"""Training batches: each has one length, all randomness is keyed, and no clip is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LENGTHS = (3200, 3200, 4800, 4800, 4800, 6400, 8000, 9600, 3200, 5600, 5600)
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipFile, ...]:
-    """Clips whose samples all have about the value (number + 1) / 100: what is constant would count as silent."""
+    """Clips whose samples all have about the value (number + 1) / 100: a constant would count as silent."""
     folder = tmp_path_factory.mktemp("clips")
     found = []
     for number, length in enumerate(LENGTHS):
@@ -170,7 +170,7 @@ def test_a_budget_of_seconds_is_kept_and_nothing_is_lost(files: tuple[ClipFile, 
             assert batch["features"].numel() / 16000 <= max(seconds, longest) + 0.01
 
 
-def test_the_cost_of_batching_is_told(files: tuple[ClipFile, ...]) -> None:
+def test_the_cost_of_batching_is_reported(files: tuple[ClipFile, ...]) -> None:
     words = make(files).describe()
     assert words.startswith("4 batches per epoch, each of one length: nothing padded, ")
     alone = make(files, batch_size=1).describe()
@@ -236,7 +236,7 @@ raise KeyboardInterrupt
 """
 
 
-def test_python_ends_in_peace_with_an_epoch_abandoned(files: tuple[ClipFile, ...]) -> None:
+def test_python_exits_cleanly_in_the_middle_of_an_epoch(files: tuple[ClipFile, ...]) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", ABANDONED, files[0].path], capture_output=True, text=True, timeout=120
     )

@@ -1,4 +1,4 @@
-"""Caching changes nothing: training with and without it, and over finished lower layers, comes out the same."""
+"""Caching does not change results: training with and without it, and on cached lower layers, is equal."""
 
 from __future__ import annotations
 

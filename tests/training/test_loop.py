@@ -1,4 +1,4 @@
-"""Training a network: it learns, it resumes as if nothing had happened, it stops on NaN."""
+"""Training a network: it learns, it resumes exactly, and it stops on NaN."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def network_of(kind: str) -> Network:
 
 
 def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Training, stop_after: int | None = None):
-    """Train; ``stop_after`` interrupts after so many dev scorings, as Ctrl-C would."""
+    """Train; ``stop_after`` interrupts after a number of dev scorings, like Ctrl-C."""
     network = network_of(kind)
     store = FeatureStore(network.frontend)
     targets = np.array([int(file.clip) % 2 for file in files])
@@ -115,7 +115,7 @@ def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Traini
 SETTINGS = Training(epochs=4, batch_size=4, learning_rate=3e-3, head_learning_rate=5e-3)
 
 
-def test_a_network_learns_what_can_be_learnt(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+def test_a_network_learns_a_simple_task(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     training = Training(epochs=8, batch_size=4, learning_rate=3e-3)
     _, history, _ = train("resnet", files, tmp_path, training)
 
@@ -125,7 +125,7 @@ def test_a_network_learns_what_can_be_learnt(files: tuple[ClipFile, ...], tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["resnet", "wav2vec2"])
-def test_interrupted_and_resumed_equals_undisturbed(kind: str, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+def test_interrupted_and_resumed_equals_uninterrupted(kind: str, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     undisturbed = train(kind, files, tmp_path / "a", SETTINGS)
 
     with pytest.raises(KeyboardInterrupt):
@@ -139,7 +139,7 @@ def test_interrupted_and_resumed_equals_undisturbed(kind: str, files: tuple[Clip
     assert undisturbed[1] == resumed[1]
 
 
-def test_a_checkpoint_that_a_kill_left_half_written_is_passed_over(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+def test_a_checkpoint_that_a_kill_left_half_written_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         train("resnet", files, tmp_path / "b", SETTINGS, stop_after=2)
@@ -153,9 +153,7 @@ def test_a_checkpoint_that_a_kill_left_half_written_is_passed_over(files: tuple[
     assert not half.exists()
 
 
-def test_a_checkpoint_whose_removal_a_kill_interrupted_is_passed_over(
-    files: tuple[ClipFile, ...], tmp_path: Path
-) -> None:
+def test_a_checkpoint_whose_removal_a_kill_interrupted_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         train("resnet", files, tmp_path / "b", SETTINGS, stop_after=3)
@@ -224,7 +222,8 @@ def test_a_kill_after_the_last_epoch_costs_no_training(
 
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_batches_add_up_to_one_of_their_clips(schedule: str, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
-    # Clips of one length, and the whole side in each step: how they are shared out to batches makes no difference.
+    # Clips of one length, and the whole side in each step: how they are shared out to batches makes
+    # no difference.
     alike = [file for file in files if file.duration == files[0].duration]
     settings = replace(SETTINGS, schedule=schedule, schedule_factor=0.5)
     whole, parts = (

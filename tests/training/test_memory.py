@@ -1,4 +1,4 @@
-"""Peak memory is seen; what a block frees is kept while it lasts and given back after."""
+"""Peak memory is measured; memory that a block frees is kept until the block ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def test_the_peak_is_that_of_the_stretch() -> None:
     assert peak.megabytes() > before + 150
 
 
-# In a process of its own: in one that has allocated much before, a hole in the heap may serve where the system did.
+# In a process of its own: in one that has allocated much before, a hole in the heap may serve where
+# the system did.
 KEPT = """
 import torch
 from serlab.training.memory import freed_memory_kept

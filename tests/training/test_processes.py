@@ -1,4 +1,4 @@
-"""Several processes: one leads, all train, and what one process would give is what they give."""
+"""Several processes: one leads, all train, and results equal those of one process."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def script(folder: Path, text: str) -> Path:
 
 @pytest.fixture
 def still(tiny_recipes: dict[str, str], tmp_path: Path) -> str:
-    """Path of a recipe like ``tiny-wav2vec2`` that draws nothing."""
+    """Path of a recipe like ``tiny-wav2vec2`` without randomness."""
     recipe = yaml.safe_load(Path(tiny_recipes["tiny-wav2vec2"]).read_text(encoding="utf-8"))
     recipe["model"]["config"] |= {**STILL, "apply_spec_augment": False}
     recipe["augmentation"] = {"mixup": 0.2}
@@ -170,7 +170,8 @@ def check_equal(one: Path, other: Path, tolerance: float) -> None:
     weights = [load_file(path.with_suffix("") / "model.safetensors") for path in (ours, theirs)]
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
-        # The softmax over keys does not see their bias: its gradient is rounding, which Adam makes large.
+        # The softmax over keys does not see their bias: its gradient is rounding, which Adam makes
+        # large.
         if not name.endswith("k_proj.bias"):
             np.testing.assert_allclose(tensor, weights[1][name], atol=tolerance, err_msg=name)
 
@@ -209,7 +210,7 @@ def test_the_first_leads_all_exchange_and_a_failure_is_everyones(torchrun: Torch
 
 
 @pytest.mark.slow
-def test_the_first_processs_exit_code_is_told(torchrun: Torchrun, tmp_path: Path) -> None:
+def test_the_first_processs_exit_code_is_reported(torchrun: Torchrun, tmp_path: Path) -> None:
     ended = torchrun(script(tmp_path, STEPS), "exit")
     assert ended.returncode == 1
     assert "exitcode  : 3" in ended.stderr
@@ -218,7 +219,8 @@ def test_the_first_processs_exit_code_is_told(torchrun: Torchrun, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not list a process's threads")
 def test_no_thread_that_sends_outlives_the_command(torchrun: Torchrun, tmp_path: Path) -> None:
-    # One that let go of a tensor while Python ended aborted the process, more often than not after this much talk.
+    # One that let go of a tensor while Python ended aborted the process, more often than not after
+    # this much talk.
     ended = torchrun(script(tmp_path, TALK))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == ["threads: 0"] * 2
@@ -266,7 +268,7 @@ def test_two_processes_train_what_one_does(torchrun: Torchrun, tiny_corpus: Path
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_failure_in_one_process_stops_training_which_goes_on_later(
+def test_a_failure_in_one_process_stops_training_which_resumes_later(
     torchrun: Torchrun, tiny_corpus: Path, still: str, tmp_path: Path
 ) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
@@ -278,6 +280,6 @@ def test_a_failure_in_one_process_stops_training_which_goes_on_later(
 
     assert stopped.returncode == 0, stopped.stderr
     assert sorted(stopped.stdout.splitlines()) == [f"{n} stops: process 1 fails in scoring." for n in (0, 1)]
-    assert "going on where an interrupted run stopped" in resumed.stderr
+    assert "resuming an interrupted run" in resumed.stderr
     assert len(resumed.stdout.splitlines()) == 2
     check_equal(alone, together, 1e-5)

@@ -1,4 +1,4 @@
-"""A side is scored the same whether it fits in memory or passes by."""
+"""A subset gets the same scores whether or not it fits in memory."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def test_what_does_not_fit_passes_by_each_time(held: int, monkeypatch: pytest.Mo
     for _ in range(2):
         np.testing.assert_array_equal(scorer.logits(model), EXPECTED)
     assert store.given == 2 * len(FILES)
-    # A clip of 9 frames of 2 numbers in fp32 is 72 bytes: no chunk holds more than the limit and one clip.
+    # A clip of 9 frames of 2 numbers in fp32 is 72 bytes: no chunk holds more than the limit and
+    # one clip.
     assert all(8 * sum(chunk[:-1]) < held for chunk in model.asked)
 
 
-def test_a_side_without_clips_has_no_logits() -> None:
+def test_a_subset_without_clips_has_no_logits() -> None:
     assert SubsetScorer(Store(), [], "").logits(Model()).shape == (0, 2)

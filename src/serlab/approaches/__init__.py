@@ -20,8 +20,8 @@ from serlab.core import unknown
 def names() -> tuple[str, ...]:
     """Names of all approaches.
 
-    >>> names()
-    ('encoder', 'probe', 'resnet', 'svm')
+    >>> {"encoder", "svm"} <= set(names())
+    True
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg))
 

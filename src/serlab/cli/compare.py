@@ -61,7 +61,7 @@ class CompareOptions(options.TrainingOptions):
 def compare(args: CompareOptions) -> None:
     """Compare recipes on the same folds; prints the path of the report.
 
-    Finished runs are not repeated, and an interrupted comparison goes on where it stopped.
+    Finished runs are not repeated, and an interrupted comparison resumes where it stopped.
 
     Examples:
         serlab compare                                     # the synthetic corpus, offline, a few minutes

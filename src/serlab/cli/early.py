@@ -2,7 +2,7 @@
 
 import sys
 
-GOES_ON = "serlab: interrupted; the same command goes on from here."
+GOES_ON = "serlab: interrupted; the same command resumes from here."
 
 
 def hook(kind, error, trace):  # type: ignore[no-untyped-def]

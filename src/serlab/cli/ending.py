@@ -71,7 +71,7 @@ def _told(error: BaseException) -> int:
         return known.exit_code
     where = _saved(error)
     details = f"{where} has the details for a report" if where else "its details could not be saved"
-    _say(f"serlab: a fault of serlab's own ({type(error).__name__}: {_line(error)}); {details}.")
+    _say(f"serlab: internal error ({type(error).__name__}: {_line(error)}); {details}.")
     return OWN_FAULT
 
 
@@ -171,7 +171,7 @@ def _reader_gone() -> bool:
 
 
 class _Interrupts:
-    """Whether Ctrl-C has come; C code that loads a module may replace the exception."""
+    """Whether Ctrl-C was pressed; C code that loads a module may replace the exception."""
 
     seen = False
 

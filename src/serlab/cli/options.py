@@ -26,6 +26,13 @@ CorpusName = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
 Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
+Latex = Annotated[
+    bool,
+    typer.Option(
+        "--latex",
+        help="Also write the report's tables as LaTeX and CSV, a methods paragraph and BibTeX into its folder `paper`.",
+    ),
+]
 Protocol = Annotated[
     str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if omitted."), After("data")
 ]

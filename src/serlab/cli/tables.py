@@ -52,6 +52,7 @@ class EvaluateOptions(options.ColumnOptions):
     to: Annotated[
         Path | None, typer.Option("--report", help="Folder to write a report with figures into.", file_okay=False)
     ] = None
+    latex: options.Latex = False
 
     def load(self) -> Corpus | None:
         """Load the corpus, if one is given; column names apply only to a corpus that is a table."""
@@ -79,6 +80,8 @@ def evaluate(args: EvaluateOptions) -> None:
         serlab evaluate calls.csv --segments reference.csv
     """
     options.check_choice(args.form, options.FORMATS, "--format")
+    if args.latex and args.to is None:
+        raise UserError("--latex writes into a report's folder; name one with --report FOLDER.")
     if args.segments is not None:
         _evaluate_segments(args, args.segments)
         return
@@ -91,7 +94,7 @@ def evaluate(args: EvaluateOptions) -> None:
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
     results, pairs = evaluate_all(prepared, clips, side=side)
-    page = build_foreign(prepared, args.to, clips, side=side) if args.to else None
+    page = build_foreign(prepared, args.to, clips, side=side, latex=args.latex) if args.to else None
     # Entries of the corpus that are not clips were already listed when it was loaded.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
@@ -140,6 +143,7 @@ def report(
             "With `@dev` at the end, weights are fitted on each fold's dev subset."
         ),
     ] = None,
+    latex: options.Latex = False,
 ) -> None:
     """Write the report of all runs in a folder again; prints its path.
 
@@ -149,6 +153,8 @@ def report(
         serlab report results/crema-d/emo-superb-5
 
         serlab report results/crema-d/emo-superb-5 --recipes resnet18,whisper-base
+
+        serlab report results/crema-d/emo-superb-5 --latex
 
         serlab report results/crema-d --fuse resnet18+whisper-base --fuse resnet18+whisper-base@dev
     """
@@ -162,9 +168,9 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound))
+        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, latex=latex))
     else:
-        output.path(build(folder, recipes=shown, clips=clips, audio=sound))
+        output.path(build(folder, recipes=shown, clips=clips, audio=sound, latex=latex))
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

@@ -1,7 +1,7 @@
 """Keyed randomness: the same parts give the same numbers in any process, order or worker.
 
-Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so a killed
-and resumed run sees exactly what an undisturbed one sees.
+Augmentation of a clip, for example, draws from ``keyed(seed, epoch, clip, "masks")``, so a run that was
+killed and resumed equals an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def check_complete(description: Description, path: Path, clips: pd.DataFrame, na
     """Refuse a table that lacks rows for some clips."""
     lacking = clips.loc[clips[names].isna().any(axis=1), "clip"]
     if len(lacking):
-        raise damaged(description, path, f"it says nothing of {len(lacking):,} clips, first {lacking.iloc[0]}")
+        raise damaged(description, path, f"it lacks {len(lacking):,} clips, first {lacking.iloc[0]}")
 
 
 def damaged(description: Description, path: Path, why: str) -> UserError:

@@ -20,7 +20,7 @@ no interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from scipy.special import stdtr, stdtrit
 
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.influence import StandardError, freedom_together, standard_error, training_variances
-from serlab.evaluation.metrics import METRICS, Scores, whole_matrices
+from serlab.evaluation.metrics import METRICS, Metric, Scores, whole_matrices
 from serlab.evaluation.resampling import (
     LEVEL,
     STANDARD,
@@ -63,46 +63,56 @@ class Difference(Interval):
     freedom: float | None = None
 
 
-def intervals(counts: SpeakerCounts, *, resampling: Resampling = STANDARD) -> dict[str, Interval]:
+def intervals(
+    counts: SpeakerCounts, *, metrics: Mapping[str, Metric] = METRICS, resampling: Resampling = STANDARD
+) -> dict[str, Interval]:
     """Score one recipe, with intervals over speakers, and over seeds if there are several.
 
     Args:
         counts: its confusion counts.
+        metrics: the scores, by key.
         resampling: how speakers are resampled.
 
     Returns:
-        An interval per key of :data:`serlab.evaluation.metrics.METRICS`.
+        An interval per key of ``metrics``.
     """
-    values, samples, reason = _sample([counts], resampling)
+    values, samples, reason = _sample([counts], metrics, resampling)
     if reason:
         return {key: Interval(value, None, None, reason) for key, value in values.items()}
     return {key: Interval(value, *samples[key].ends(LEVEL)) for key, value in values.items()}
 
 
 def differences(
-    first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD
+    first: SpeakerCounts,
+    second: SpeakerCounts,
+    *,
+    metrics: Mapping[str, Metric] = METRICS,
+    level: float = LEVEL,
+    resampling: Resampling = STANDARD,
 ) -> dict[str, Difference]:
     """Score the difference ``first - second`` of two recipes on the same clips, with the same speakers drawn for both.
 
     Args:
         first: confusion counts.
         second: counts of the same speakers, seeds and true labels; their folds may differ.
+        metrics: the scores, by key.
+        level: of the intervals; higher than 95 % for several that must hold together.
         resampling: how speakers are resampled.
 
     Returns:
-        A difference per key of :data:`serlab.evaluation.metrics.METRICS`.
+        A difference per key of ``metrics``.
 
     Raises:
         ValueError: the two do not judge the same clips.
     """
     check_paired(first, second)
-    values, samples, reason = _sample([first, second], resampling)
+    values, samples, reason = _sample([first, second], metrics, resampling)
     if reason:
         return {key: Difference(value, None, None, reason) for key, value in values.items()}
     return {
         key: Difference(
             value,
-            *sample.ends(LEVEL),
+            *sample.ends(level),
             "",
             *sample.ends(EQUIVALENCE_LEVEL),
             p=sample.p(),
@@ -189,9 +199,11 @@ class _Sample:
         return freedom_together(self.over_speakers, self.trainings, self.seeds)
 
 
-def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dict[str, float], dict[str, _Sample], str]:
+def _sample(
+    terms: Sequence[SpeakerCounts], metrics: Mapping[str, Metric], resampling: Resampling
+) -> tuple[dict[str, float], dict[str, _Sample], str]:
     """The first term's scores, less the second's if there is one; the same resampled; why they could not be."""
-    values = {key: float(_signed([term.scores(metric) for term in terms])) for key, metric in METRICS.items()}
+    values = {key: float(_signed([term.scores(metric) for term in terms])) for key, metric in metrics.items()}
     speakers = len(terms[0].speakers)
     reason = resampling.reason_against(speakers)
     if reason:
@@ -199,14 +211,14 @@ def _sample(terms: Sequence[SpeakerCounts], resampling: Resampling) -> tuple[dic
     weights = resampling.draw(speakers)
     # Metrics that sum the same statistics share their matrix product.
     drawn = {
-        metric.statistics: [_drawn(term.of_speakers(metric), weights) for term in terms] for metric in METRICS.values()
+        metric.statistics: [_drawn(term.of_speakers(metric), weights) for term in terms] for metric in metrics.values()
     }
     matrices = drawn.get(whole_matrices)
     complete = _complete(terms[0].by_seed, matrices[0] if matrices else _drawn(terms[0].by_speaker, weights))
     if complete.mean() < LEAST_COMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
     samples = {}
-    for key, metric in METRICS.items():
+    for key, metric in metrics.items():
         over_speakers = standard_error(terms, metric)
         if over_speakers is None:
             return values, {}, "a label is spoken by one speaker alone"

@@ -184,6 +184,24 @@ METRICS = {metric.key: metric for metric in (UAR, WA, MACRO_F1, UAR_SPEAKERS)}
 """The scores that every comparison shows, by key, in the order that they are shown in."""
 
 
+def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[str, Metric]:
+    """The recall of each label as a metric of its own, by label; ``without`` are labels that have no clips.
+
+    >>> found = recall_metrics(["angry", "sad"])
+    >>> [float(metric.score(np.array([[3, 1], [1, 1]]))) for metric in found.values()]
+    [0.75, 0.5]
+    """
+
+    def of(index: int) -> Callable[[Counts], Scores]:
+        return lambda matrices: _ratio(matrices[..., index, index], matrices[..., index, :].sum(axis=-1))
+
+    return {
+        label: Metric(f"recall of {label}", f"recall of {label}", of(index))
+        for index, label in enumerate(labels)
+        if label not in without
+    }
+
+
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
     """Labels without a true clip in at least one of the matrices: they are not part of its UAR and macro-F1.
 

@@ -115,7 +115,7 @@ def _gone(title: str, error: BrokenExecutor) -> MachineError:
     if not code.startswith("-"):
         return MachineError(f"{title}: its process ended with exit code {code}; try it with {argument('jobs', 1)}.")
     why = f" (usually out of memory: use fewer {argument('jobs')})" if name == "SIGKILL" else ""
-    return MachineError(f"{title}: the system ended its process with {name}{why}; the same command goes on from here.")
+    return MachineError(f"{title}: the system ended its process with {name}{why}; the same command resumes from here.")
 
 
 def _prepare(share: Sequence[int], lines: Any, caller: Any) -> None:

@@ -28,7 +28,7 @@ def workspace_of(files: RunFiles, identity: Mapping[str, Any]) -> Path:
     except (OSError, ValueError):
         shutil.rmtree(folder, ignore_errors=True)
     if mark.is_file():
-        say(f"{folder.parent.name} {files.model.name}: going on where an interrupted run stopped.")
+        say(f"{folder.parent.name} {files.model.name}: resuming an interrupted run.")
     else:
         write_json(mark, dict(identity))
     return folder

@@ -161,7 +161,7 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 class _Clip:
     """A clip between two steps: its samples, later its features, or the reason for having neither (None: silent).
 
-    A recording that is divided into segments is read when its turn has come.
+    A recording that is divided into segments is read in its turn.
     """
 
     path: str | None

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from serlab.evaluation.resampling import Interval
+from serlab.report.charts import (
+    WIDEST_TITLE,
+    WIDTH,
+    broken,
+    dot,
+    legend,
+    legend_rows,
+    mark_of,
+    row_axes,
+    row_height,
+    row_title,
+    shortened,
+    span,
+)
+from serlab.report.pair_figures import draw_differences, draw_gains, draw_label_gains
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
-from serlab.report.svg import INK, LINE, MARKERS, MUTED, PAGE, SERIES, Drawing, drawing_of, settings
-from serlab.report.words import interval_text, listed, percent, points
+from serlab.report.svg import INK, LINE, MUTED, SERIES, Drawing, drawing_of, settings
+from serlab.report.words import interval_text, listed, percent
 
-_WIDTH = 4.2
 _STRONGEST_FILL = 0.55
 _STRONG_SHARE = 0.25
-_WIDEST_TITLE = 42
+MOST_COUNTED = 10
+"""Labels up to which a confusion matrix has room for clips below the shares."""
 
 
 def draw_all(summary: Report) -> list[Drawing]:
@@ -34,22 +45,22 @@ def draw_all(summary: Report) -> list[Drawing]:
     Returns:
         The drawings, in the order of the page.
     """
-    makers = (_draw_uar, _draw_differences, _draw_recalls, _draw_speakers, _draw_curves)
     with settings():
-        drawings = [drawing for make in makers if (drawing := make(summary)) is not None]
+        first = [_draw_uar(summary), *draw_differences(summary), _draw_recalls(summary), *draw_label_gains(summary)]
+        of_speakers = [_draw_speakers(summary), *draw_gains(summary), _draw_curves(summary)]
         confusions = [_draw_confusion(summary, index) for index in range(len(summary.recipes))]
-    return drawings + confusions
+    return [drawing for drawing in (*first, *of_speakers, *confusions) if drawing is not None]
 
 
 def _draw_uar(summary: Report) -> Drawing:
     recipes = summary.recipes
-    titles = [_broken(recipe.title) for recipe in recipes]
-    figure, axes = _rows(len(recipes), _row_height(titles, 0.52))
+    titles = [broken(recipe.title) for recipe in recipes]
+    figure, axes = row_axes(len(recipes), row_height(titles, 0.52))
     chance = 100 * summary.chance
     for row, recipe in enumerate(recipes):
         score = recipe.scores["uar"]
-        _row_title(axes, row, titles[row], percent(score.value))
-        _dot(axes, row, score, row, hollow=recipe.learned is False)
+        row_title(axes, row, titles[row], percent(score.value))
+        dot(axes, row, score, row, hollow=recipe.learned is False)
     highest = max(100 * (recipe.scores["uar"].high or recipe.scores["uar"].value) for recipe in recipes)
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
@@ -64,67 +75,36 @@ def _draw_uar(summary: Report) -> Drawing:
     )
 
 
-def _draw_differences(summary: Report) -> Drawing | None:
-    pairs = [(pair, pair.comparison.differences["uar"]) for pair in summary.pairs if pair.comparison]
-    if not pairs:
-        return None
-    titles = {recipe.name: recipe.title for recipe in summary.recipes}
-    rows = [_pair_title(titles[pair.first], titles[pair.second]) for pair, _ in pairs]
-    figure, axes = _rows(len(pairs), _row_height(rows, 0.52))
-    seen = []
-    for row, (pair, difference) in enumerate(pairs):
-        _row_title(axes, row, rows[row], points(difference.value))
-        _dot(axes, row, difference, 0, hollow=_open(difference))
-        seen.append(
-            f"{titles[pair.first]} minus {titles[pair.second]}: {points(difference.value)} "
-            f"({interval_text(difference)})"
-        )
-    axes.axvline(0, color=INK, linewidth=1, zorder=1)
-    axes.margins(x=0.08)
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, -1), max(high, 1))
-    axes.set_xlabel("Difference in UAR, points")
-    return drawing_of(
-        figure,
-        "differences",
-        "Differences between recipes",
-        "Each pair on the same clips and the same resampled speakers, with its 95 % interval. A hollow mark: "
-        "no difference can be shown.",
-        f"Paired differences in UAR, in points: {'; '.join(seen)}.",
-    )
-
-
 def _draw_recalls(summary: Report) -> Drawing:
     recipes, labels = summary.recipes, summary.corpus["labels"]
     titles = [recipe.title for recipe in recipes]
-    figure, axes = _rows(len(labels), 0.36 + 0.03 * len(recipes), extra=0.24 * legend_rows(titles))
-    offsets = np.linspace(-0.24, 0.24, len(recipes)) if len(recipes) > 1 else np.zeros(1)
+    figure, axes = row_axes(len(labels), 0.24 + 0.1 * len(recipes), extra=0.26 * legend_rows(titles))
+    offsets = np.linspace(-0.3, 0.3, len(recipes)) if len(recipes) > 1 else np.zeros(1)
     for index, recipe in enumerate(recipes):
-        recalls = [(row, c.recall) for row, c in enumerate(recipe.per_class) if c.recall is not None]
-        axes.plot(
-            [100 * recall for _, recall in recalls],
-            [row + offsets[index] for row, _ in recalls],
-            linestyle="none",
-            markersize=6,
-            label=recipe.title,
-            **mark_of(index),
-        )
+        places = {label: row + offsets[index] for row, label in enumerate(labels) if label in recipe.recalls}
+        for label, place in places.items():
+            span(axes, place, recipe.recalls[label], index, width=1.3)
+        values = [100 * recipe.recalls[label].value for label in places]
+        mark = mark_of(index) | {"linestyle": "none", "markersize": 5, "label": recipe.title}
+        axes.plot(values, list(places.values()), zorder=4, **mark)
     for row in range(1, len(labels)):
         axes.axhline(row - 0.5, color=LINE, linewidth=0.6)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_yticks(range(len(labels)), labels=labels)
+    axes.set_yticks(range(len(labels)), labels=[shortened(label) for label in labels])
     axes.set_xlim(0, 100)
     axes.set_xlabel("Recall, %")
     legend(axes, titles)
     seen = "; ".join(
-        f"{recipe.title}: " + ", ".join(f"{c.label} {percent(c.recall)}" for c in recipe.per_class)
+        f"{recipe.title}: " + ", ".join(f"{name} {percent(found.value)}" for name, found in recipe.recalls.items())
         for recipe in recipes
     )
+    shown = any(found.low is not None for recipe in recipes for found in recipe.recalls.values())
+    alone = " Each interval holds at 95 % on its own; they are of single recipes, not of differences." if shown else ""
     return drawing_of(
         figure,
         "recalls",
         "Recall of each label",
-        "The share of each label's clips that a recipe gets right.",
+        f"The share of each label's clips that a recipe gets right.{alone}",
         f"Recall by label in %: {seen}.",
     )
 
@@ -133,8 +113,8 @@ def _draw_speakers(summary: Report) -> Drawing | None:
     recipes = [recipe for recipe in summary.recipes if recipe.per_speaker]
     if not recipes:
         return None
-    titles = [_broken(recipe.title, _WIDEST_TITLE - 8) for recipe in recipes]
-    figure, axes = _rows(len(recipes), _row_height(titles, 0.62))
+    titles = [broken(recipe.title, WIDEST_TITLE - 8) for recipe in recipes]
+    figure, axes = row_axes(len(recipes), row_height(titles, 0.62))
     seen = []
     for row, recipe in enumerate(recipes):
         scores = np.sort([100 * speaker.uar for speaker in recipe.per_speaker])
@@ -143,7 +123,7 @@ def _draw_speakers(summary: Report) -> Drawing | None:
         axes.plot(scores, row + 0.12 + spread * 0.7, linestyle="none", markersize=4.5, alpha=0.6, **mark)
         median = float(np.median(scores))
         axes.plot([median, median], [row - 0.14, row + 0.38], color=INK, linewidth=1.6, zorder=4)
-        _row_title(axes, row, titles[row], f"median {median:.1f}", lift=0.24)
+        row_title(axes, row, titles[row], f"median {median:.1f}", lift=0.24)
         seen.append(f"{recipe.title} {scores[0]:.1f} to {scores[-1]:.1f}, median {median:.1f}")
     axes.set_ylim(len(recipes) - 0.45, -0.6)
     axes.set_xlim(0, 100)
@@ -163,7 +143,7 @@ def _draw_curves(summary: Report) -> Drawing | None:
     if not recipes:
         return None
     titles = [recipe.title for _, recipe in recipes]
-    figure = Figure(figsize=(_WIDTH, 3.9 + 0.24 * legend_rows(titles)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.9 + 0.26 * legend_rows(titles)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     seen = []
     for index, recipe in recipes:
@@ -187,7 +167,7 @@ def _draw_curves(summary: Report) -> Drawing | None:
     for axes in (above, below):
         axes.grid(axis="y")
         axes.tick_params(length=0)
-        axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8.5)
+        axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
     legend(above, titles)
     return drawing_of(
         figure,
@@ -205,11 +185,16 @@ def _draw_confusion(summary: Report, index: int) -> Drawing:
         figure,
         f"confusion-{index}",
         f"Confusions of {recipe.title}",
-        "Rows: the true label. Large: per cent of the row; small: clips"
-        + (", summed over seeds." if len(recipe.seeds) > 1 else "."),
+        counts_caption("true", labels, "clips" + (", summed over seeds" if len(recipe.seeds) > 1 else "")),
         f"Confusion matrix of {recipe.title}; most frequent error: {labels[row]} heard as {labels[column]}, "
         f"{100 * share:.0f} % of its clips.",
     )
+
+
+def counts_caption(rows: str, labels: Sequence[str], small: str) -> str:
+    """How to read :func:`draw_counts`."""
+    how = f"Large: per cent of the row; small: {small}" if len(labels) <= MOST_COUNTED else "Per cent of the row"
+    return f"Rows: the {rows} label. {how}."
 
 
 def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> tuple[Figure, int, int, float]:
@@ -220,10 +205,12 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
         labels: their names.
         said: what the columns are.
     """
+    names = [shortened(label) for label in labels]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(_WIDTH, 0.9 + 0.52 * len(labels)), layout="constrained")
+    counted = len(labels) <= MOST_COUNTED
+    figure = Figure(figsize=(WIDTH, 0.9 + (0.52 if counted else 0.19) * len(labels)), layout="constrained")
     axes = figure.subplots()
-    small = min(9.0, 60 / len(labels))
+    small = min(10.0, 72 / len(labels)) if counted else 6.0
     for row, column in np.ndindex(counts.shape):
         share = float(shares[row, column])
         axes.add_patch(
@@ -232,6 +219,10 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
             )
         )
         weight = "bold" if row == column else "normal"
+        if not counted:
+            text = f"{100 * share:.0f}" if counts[row, column] else ""
+            axes.text(column, row, text, ha="center", va="center", fontsize=small, weight=weight)
+            continue
         axes.text(column, row - 0.02, f"{100 * share:.0f}", ha="center", va="bottom", fontsize=small, weight=weight)
         axes.text(
             column,
@@ -239,13 +230,13 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
             f"{counts[row, column]}",
             ha="center",
             va="top",
-            fontsize=0.75 * small,
+            fontsize=0.8 * small,
             color=INK if share > _STRONG_SHARE else MUTED,
         )
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xticks(range(len(labels)), labels=labels, rotation=0 if _short(labels) else 45)
-    axes.set_yticks(range(len(labels)), labels=labels)
+    axes.set_xticks(range(len(labels)), labels=names, rotation=0 if _short(names) else 45 if counted else 90)
+    axes.set_yticks(range(len(labels)), labels=names)
     axes.tick_params(length=0, labelsize=small, labelcolor=INK)
     axes.xaxis.tick_top()
     axes.set_xlabel(said, loc="left", labelpad=7)
@@ -258,83 +249,8 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
     return figure, int(row), int(column), float(off[row, column])
 
 
-def _rows(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes]:
-    """A figure with horizontal rows, the first on top."""
-    figure = Figure(figsize=(_WIDTH, 0.62 + height * rows + extra), layout="constrained")
-    axes = figure.subplots()
-    axes.set_ylim(rows - 0.6, -0.75)
-    axes.set_yticks([])
-    axes.tick_params(length=0)
-    axes.grid(axis="x")
-    return figure, axes
-
-
-def _broken(title: str, width: int = _WIDEST_TITLE) -> str:
-    """A title broken into lines that leave room for the value beside it."""
-    return textwrap.fill(title, width)
-
-
-def _pair_title(first: str, second: str) -> str:
-    title = f"{first} − {second}"
-    return title if len(title) <= _WIDEST_TITLE else f"{_broken(first)}\n{_broken(f'− {second}')}"
-
-
-def _row_height(titles: Sequence[str], height: float) -> float:
-    """Height of a row, in inches, that holds the longest of the titles; ``height`` holds one line."""
-    return height + 0.16 * max(title.count("\n") for title in titles)
-
-
-def _row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) -> None:
-    """Name on the left and value on the right, just above the row, on a background that hides the grid."""
-    backing = {"facecolor": PAGE, "edgecolor": "none", "pad": 0.8}
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom", "bbox": backing, "zorder": 2.5}
-    axes.text(0.0, row - lift, title, ha="left", **place)
-    axes.text(1.0, row - lift, value, ha="right", weight="bold", **place)
-
-
-def _dot(axes: Axes, row: int, score: Interval, index: int, *, hollow: bool) -> None:
-    """An estimate with its interval, in per cent or points."""
-    colour = SERIES[index % len(SERIES)]
-    if score.low is not None and score.high is not None:
-        axes.plot([100 * score.low, 100 * score.high], [row, row], color=colour, linewidth=2.4, zorder=3)
-    mark = mark_of(index) | ({"markerfacecolor": PAGE} if hollow else {})
-    axes.plot(100 * score.value, row, markersize=7.5, zorder=4, linestyle="none", **mark)
-
-
-def mark_of(index: int) -> dict[str, Any]:
-    """Marker and colour of a recipe, by its place."""
-    colour = SERIES[index % len(SERIES)]
-    return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
-
-
-def _legend_columns(titles: Sequence[str]) -> int:
-    return 2 if len(titles) > 1 and max(map(len, titles)) <= _WIDEST_TITLE // 2 else 1
-
-
-def legend_rows(titles: Sequence[str]) -> int:
-    """Rows that a legend of these titles takes."""
-    return -(-len(titles) // _legend_columns(titles))
-
-
-def legend(axes: Axes, titles: Sequence[str]) -> None:
-    """A legend above the axes."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.02, 1.0),
-        ncols=_legend_columns(titles),
-        borderaxespad=0.2,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
-
-
-def _open(difference: Interval) -> bool:
-    """Whether no difference is shown."""
-    return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high
-
-
 def _short(labels: Sequence[str]) -> bool:
-    return max(map(len, labels)) * len(labels) <= 48
+    return max(map(len, labels)) * len(labels) <= 42
 
 
 def _interval(recipe: RecipeReport) -> str:

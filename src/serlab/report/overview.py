@@ -47,11 +47,12 @@ class ProtocolReport:
     gains: tuple[PairReport, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Plain data; a gain has no breakdown."""
         found: dict[str, Any] = plain(self)
-        return found | {
-            name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "fusions", "gains")
-        }
+        found |= {name: [each.to_dict() for each in getattr(self, name)] for name in ("recipes", "fusions", "gains")}
+        for gain in found["gains"]:
+            del gain["breakdown"]
+        return found
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from serlab.core.settings import plain
-from serlab.evaluation.claims import Scope, scope_of
+from serlab.evaluation.breakdown import Breakdown, breakdown
+from serlab.evaluation.claims import Scope, answer_words, scope_of
 from serlab.evaluation.counts import Names, comparable_rows, count_by_speaker
 from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.resampling import Resampling
@@ -24,6 +25,7 @@ class PairReport:
         first: folder name of the one.
         second: folder name of the other.
         comparison: differences and tests, None if they cannot be compared.
+        breakdown: the difference by speaker and by label, None if they cannot be compared.
         reason: why they cannot, empty if they can.
         folds: that both have, as they are called.
         seeds: likewise.
@@ -36,6 +38,7 @@ class PairReport:
     first: str
     second: str
     comparison: PairedComparison | None = None
+    breakdown: Breakdown | None = None
     reason: str = ""
     folds: tuple[int | str, ...] = ()
     seeds: tuple[int | str, ...] = ()
@@ -48,7 +51,7 @@ class PairReport:
         """Plain data that JSON can hold, with the comparison's fields among the pair's."""
         head: dict[str, Any] = {"first": self.first, "second": self.second, "differences": None, "reason": self.reason}
         if self.comparison is None:
-            return head | {"p_holm": None}
+            return head | {"p_holm": None, "breakdown": None}
         found: dict[str, Any] = plain(self)
         compared: dict[str, Any] = found.pop("comparison")
         return head | compared | {key: value for key, value in found.items() if key not in head}
@@ -71,11 +74,13 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns) -> PairReport:
         return PairReport(first.name, second.name, reason="they have no clip in common")
     both, _ = comparable_rows(both)
     one, other = (count_by_speaker(each.rows.merge(both, on=keys), corpus["labels"]) for each in (first, second))
+    resampling = Resampling(known=corpus["speakers_known"])
     seeds = _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared})
     return PairReport(
         first.name,
         second.name,
-        compare(one, other, resampling=Resampling(known=corpus["speakers_known"])),
+        compare(one, other, resampling=resampling),
+        breakdown(one, other, resampling=resampling),
         folds=_shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
         seeds=seeds,
         clips=int(both["clip"].nunique()),
@@ -89,6 +94,15 @@ def judged_together(pairs: Sequence[PairReport]) -> tuple[PairReport, ...]:
     """Pairs that a reader sees beside each other, with the answers that all of them together allow."""
     together = as_family([pair.comparison for pair in pairs])
     return tuple(replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True))
+
+
+def answer_text(pair: PairReport) -> str:
+    """The answer of a pair in a few words; empty if it cannot be compared."""
+    found = pair.comparison
+    if found is None:
+        return ""
+    recipes = pair.scope == "recipes"
+    return answer_words(found.answer, recipes=recipes, alone=found.answer_alone, family=found.family)
 
 
 def _shared_runs(first: RecipeRuns, second: RecipeRuns) -> list[FoldSeed]:

@@ -16,7 +16,7 @@ from serlab.evaluation.claims import Scope, scope_of
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker, ties_of
 from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
 from serlab.evaluation.learning import chance_of, fit_caution, has_learned
-from serlab.evaluation.metrics import absent, uar, wa
+from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
 from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.resampling import Interval, Resampling
@@ -140,6 +140,7 @@ class RecipeReport:
         fit_caution: ``underfitted``, ``overfitted`` or None.
         absent: labels without clips.
         per_class: each label's scores.
+        recalls: the recall of each label that has clips, each with a 95 % interval of its own.
         confusion: rows true, summed over seeds.
         per_speaker: each speaker's UAR, empty if they are unknown.
         over_seeds: UAR of each seed.
@@ -180,6 +181,7 @@ class RecipeReport:
     fit_caution: str | None
     absent: tuple[str, ...]
     per_class: tuple[LabelScores, ...]
+    recalls: dict[str, Interval]
     confusion: tuple[tuple[int, ...], ...]
     per_speaker: tuple[SpeakerScore, ...]
     over_seeds: Spread
@@ -208,7 +210,8 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
     corpus, recorded = recipe.signature["corpus"], recipe.signature["recipe"]
     labels, known = corpus["labels"], corpus["speakers_known"]
     counts = count_by_speaker(recipe.rows, labels)
-    scores = intervals(counts, resampling=Resampling(known=known))
+    resampling = Resampling(known=known)
+    scores = intervals(counts, resampling=resampling)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
     train_uar = _mean([run.train_uar for run in runs])
@@ -244,6 +247,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         fit_caution=fit_caution(train_uar, scores["uar"].value, present),
         absent=tuple(without),
         per_class=per_class(counts.by_seed, recipe.rows, labels),
+        recalls=intervals(counts, metrics=recall_metrics(labels, without), resampling=resampling),
         confusion=summed_confusion(counts),
         per_speaker=_per_speaker(counts) if known else (),
         over_seeds=over_seeds(counts),

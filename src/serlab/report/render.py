@@ -21,15 +21,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from serlab.core import UserError, argument, files
 from serlab.core.progress import clock
-from serlab.evaluation.claims import answer_words, calibration_text, needed_text, scope_text, sentences_text
+from serlab.core.settings import plain
+from serlab.evaluation.claims import calibration_text, needed_text, scope_text, sentences_text
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import METRICS, Format
+from serlab.evaluation.metrics import METRICS
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
+from serlab.report.methods import Methods, methods_of
 from serlab.report.overview import Overview, survey
-from serlab.report.pairs import PairReport
+from serlab.report.pairs import answer_text
+from serlab.report.paper import write_paper
 from serlab.report.summary import Report, summarise
 from serlab.report.svg import Drawing, colour_variables, exports
 from serlab.report.trust_figures import draw_trust
@@ -41,9 +44,10 @@ if TYPE_CHECKING:
     from serlab.evaluation.prepare import PreparedTable
 
 Audio = Literal["link", "embed", "none"]
+PAPER = "paper"
+"""The folder of tables, methods and references beside the page."""
 AUDIT = "audit.json"
 """What the leak audit found, beside the recipes' folders."""
-_CORRELATION = Format(1, 2)
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
@@ -53,6 +57,7 @@ def build(
     recipes: Collection[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    latex: bool = False,
 ) -> Path:
     """Write the report of the runs below a folder.
 
@@ -63,6 +68,8 @@ def build(
             listen to; parts that need it are left out without it.
         audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few
             clips that are shown into the page, ``"none"`` leaves sound out.
+        latex: whether to write tables as LaTeX and CSV, a methods paragraph and its references into
+            ``report/paper/``; they are kept up to date where they are there already.
 
     Returns:
         The path of ``report/index.html``; beside it lie ``report.md``, ``report.json`` and
@@ -77,7 +84,7 @@ def build(
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
     summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
-    return _write(summary, folder / "report", clips, audio)
+    return _write(summary, folder / "report", clips, audio, latex=latex)
 
 
 def build_foreign(
@@ -87,6 +94,7 @@ def build_foreign(
     *,
     side: str = "test",
     audio: Audio = "link",
+    latex: bool = False,
 ) -> Path:
     """Write the report of tables of predictions, serlab's own or others'.
 
@@ -97,6 +105,7 @@ def build_foreign(
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
+        latex: likewise.
 
     Returns:
         The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and
@@ -109,16 +118,19 @@ def build_foreign(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
-    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio)
+    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio, latex=latex)
 
 
-def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio) -> Path:
+def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio, *, latex: bool) -> Path:
     drawings = draw_all(summary) + draw_trust(summary)
     sounds = _sounds(summary, _paths(clips), target, audio)
     _write_figures(drawings, target / "figures")
-    files.write_json(target / "report.json", summary.to_dict())
-    files.write_text(target / "report.md", render_markdown(summary, drawings))
-    files.write_text(target / "index.html", render_html(summary, drawings, sounds))
+    methods = methods_of(summary)
+    files.write_json(target / "report.json", summary.to_dict() | {"methods": plain(methods)})
+    files.write_text(target / "report.md", render_markdown(summary, methods, drawings))
+    files.write_text(target / "index.html", render_html(summary, methods, drawings, sounds))
+    if latex or (target / PAPER).is_dir():
+        write_paper(summary, methods, drawings, target / PAPER)
     return target / "index.html"
 
 
@@ -151,6 +163,7 @@ def build_overview(
     fusions: Iterable[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    latex: bool = False,
 ) -> Path:
     """Write the report of each protocol of a corpus, and an overview of all.
 
@@ -161,6 +174,7 @@ def build_overview(
             :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
+        latex: likewise, for each protocol.
 
     Returns:
         The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and
@@ -175,7 +189,7 @@ def build_overview(
     found = survey(protocols, fusions)
     _enter_fusions(folder.parent, found)
     for name, shown in there.items():
-        build(folder / name, recipes=shown, clips=clips, audio=audio)
+        build(folder / name, recipes=shown, clips=clips, audio=audio, latex=latex)
     target = folder / "report"
     files.write_json(target / "report.json", found.to_dict())
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
@@ -197,20 +211,25 @@ def _enter_fusions(out: Path, found: Overview) -> None:
                     ledger.enter(out, entry)
 
 
-def render_html(summary: Report, drawings: list[Drawing], sounds: Mapping[str, str] | None = None) -> str:
+def render_html(
+    summary: Report, methods: Methods, drawings: list[Drawing], sounds: Mapping[str, str] | None = None
+) -> str:
     """The page.
 
     Args:
         summary: from :func:`serlab.report.summary.summarise`.
+        methods: from :func:`serlab.report.methods.methods_of`.
         drawings: from :func:`serlab.report.figures.draw_all`.
         sounds: clip -> address for an audio element.
     """
-    return _page("index.html.jinja", summary=summary, titles=_titles(summary), drawings=drawings, sounds=sounds or {})
+    values = {"summary": summary, "titles": _titles(summary), "methods": methods, "drawings": drawings}
+    return _page("index.html.jinja", **values, sounds=sounds or {})
 
 
-def render_markdown(summary: Report, drawings: list[Drawing]) -> str:
+def render_markdown(summary: Report, methods: Methods, drawings: list[Drawing]) -> str:
     """The same as Markdown, with the figures as files in ``figures/``."""
-    return _markdown("report.md.jinja", summary=summary, titles=_titles(summary), drawings=drawings)
+    values = {"summary": summary, "titles": _titles(summary), "methods": methods, "drawings": drawings}
+    return _markdown("report.md.jinja", **values)
 
 
 def _page(template: str, **values: Any) -> str:
@@ -225,13 +244,6 @@ def _markdown(template: str, **values: Any) -> str:
 
 def _titles(summary: Report) -> dict[str, str]:
     return {recipe.name: recipe.title for recipe in summary.recipes}
-
-
-def _answer(pair: PairReport) -> str:
-    if pair.comparison is None:
-        return ""
-    of = pair.comparison
-    return answer_words(of.answer, recipes=pair.scope == "recipes", alone=of.answer_alone, family=of.family)
 
 
 def _environment(*, autoescape: bool) -> Environment:
@@ -251,8 +263,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "p_value": words.p_value,
         "spans": words.spans,
         "attained": lambda sets: words.attained_text(sets.folds, alone=bool(sets.unattained)),
-        "correlation": lambda score: words.interval_text(score, _CORRELATION),
-        "answer": _answer,
+        "correlation": lambda score: words.interval_text(score, words.CORRELATION),
+        "answer": answer_text,
         "needed": needed_text,
         "calibrated": calibration_text,
         "over_sentences": sentences_text,
@@ -262,7 +274,9 @@ def _environment(*, autoescape: bool) -> Environment:
         "corpus_title": words.corpus_title,
         "clock": lambda seconds: "–" if seconds is None else clock(seconds),
         "rate": lambda value: "–" if value is None else f"{value:.3g}",
-        "size": _size,
+        "wins": words.wins_text,
+        "effect": lambda value: "–" if value is None else words.written(value, words.EFFECT_SIZE),
+        "size": lambda number: "–" if number is None else words.size(number),
         "settings": _settings,
         "chosen": words.chosen_text,
         "changes": changes_text,
@@ -318,16 +332,6 @@ def _embedded(path: Path) -> str:
         ) from error
     kind = mimetypes.guess_type(path.name)[0] or "audio/wav"
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _size(number: float | None) -> str:
-    """A number of parameters with its unit."""
-    if number is None:
-        return "–"
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            return f"{number / limit:.3g} {unit}"
-    return f"{number:.0f}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

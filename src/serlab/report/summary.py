@@ -16,6 +16,7 @@ from serlab.evaluation.claims import Scope
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
+from serlab.report.letters import letters_of
 from serlab.report.notices import Notice, notices
 from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, describe, describe_trust
@@ -79,6 +80,7 @@ class Report:
         margin: differences of UAR up to this are called equivalent.
         recipes: best first.
         pairs: of all recipes.
+        letters: by recipe; two that share one are not shown to differ. Empty below four recipes.
         exclusions: clips that were left out.
         people: human raters of the same clips, None without votes.
         audit: what the leak audit found, None if it was not made.
@@ -100,6 +102,7 @@ class Report:
     margin: float
     recipes: tuple[RecipeReport, ...]
     pairs: tuple[PairReport, ...]
+    letters: Mapping[str, str]
     exclusions: tuple[Exclusion, ...]
     people: HumanReference | None
     audit: Mapping[str, Any] | None
@@ -165,6 +168,7 @@ def summarise(
         margin=MARGIN,
         recipes=tuple(recipes),
         pairs=together,
+        letters=letters_of([recipe.name for recipe in recipes], together),
         exclusions=exclusions,
         people=None if clips is None else _human_reference(groups, clips),
         audit=audit,

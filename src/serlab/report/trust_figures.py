@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from serlab.evaluation.trust import HumanReference
-from serlab.report.figures import draw_counts, legend, legend_rows, mark_of
+from serlab.report.charts import WIDTH, legend, legend_rows, mark_of
+from serlab.report.figures import counts_caption, draw_counts
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
 from serlab.report.svg import MUTED, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import percent
 
-_WIDTH = 4.2
 _PANELS = 3
 
 
@@ -39,7 +39,7 @@ def _draw_reliability(summary: Report) -> Drawing:
     recipes = _scored(summary)
     columns = min(_PANELS, len(recipes))
     rows = -(-len(recipes) // columns)
-    figure = Figure(figsize=(_WIDTH, 0.5 + rows * (4.0 / columns + 0.25)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.5 + rows * (4.0 / columns + 0.25)), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for spare in panels.flat[len(recipes) :]:
         spare.set_axis_off()
@@ -56,16 +56,16 @@ def _draw_reliability(summary: Report) -> Drawing:
                 ends = [100 * accuracy.low, 100 * accuracy.high]
                 axes.plot([place, place], ends, color=SERIES[index % len(SERIES)], linewidth=1, alpha=0.6)
             axes.plot(place, 100 * accuracy.value, markersize=3.5, linestyle="none", **mark_of(index))
-        axes.set_title(textwrap.fill(recipe.title, 50 // columns), fontsize=8.5, loc="left")
+        axes.set_title(textwrap.fill(recipe.title, 44 // columns), fontsize=9.5, loc="left")
         axes.set(xlim=(0, 100), ylim=(0, 100), xticks=(0, 50, 100), yticks=(0, 50, 100))
         axes.grid()
-        axes.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+        axes.tick_params(length=0, labelsize=9.5, labelcolor=MUTED)
         then = f" before, {percent(after.ece)} after" if found.after else ""
         seen.append(f"{recipe.title} {percent(found.before.ece)}{then}")
     fitted = any(each.after for _, recipe in recipes if (each := recipe.confidence.calibration))
     tempered = ", after a temperature fitted on each fold's dev subset" if fitted else ""
-    figure.supxlabel("Confidence, %", fontsize=8.5, color=MUTED)
-    figure.supylabel("Correct, %", fontsize=8.5, color=MUTED)
+    figure.supxlabel("Confidence, %", fontsize=9.5, color=MUTED)
+    figure.supylabel("Correct, %", fontsize=9.5, color=MUTED)
     return drawing_of(
         figure,
         "reliability",
@@ -111,17 +111,17 @@ def _draw_raters(labels: Sequence[str], reference: HumanReference) -> Drawing:
         f"Confusion matrix of {raters.count:,} ratings; UAR {percent(raters.scores['uar'].value)} %; most "
         f"frequent error: {labels[row]} heard as {labels[column]}, {100 * share:.0f} % of its ratings."
     )
-    caption = "All votes of raters who heard the voice alone. Rows: the intended label. Large: per cent of the row."
+    caption = "All votes of raters who heard the voice alone. " + counts_caption("intended", labels, "ratings")
     return drawing_of(figure, "people", "Confusions of human raters", caption, alternative)
 
 
 def _square(summary: Report) -> tuple[Figure, Axes]:
     rows = legend_rows([recipe.title for _, recipe in _scored(summary)])
-    figure = Figure(figsize=(_WIDTH, 3.3 + 0.24 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.3 + 0.26 * rows), layout="constrained")
     axes = figure.subplots()
     axes.grid()
     axes.tick_params(length=0)
-    axes.tick_params(axis="y", labelcolor=MUTED, labelsize=8.5)
+    axes.tick_params(axis="y", labelcolor=MUTED, labelsize=9.5)
     return figure, axes
 
 

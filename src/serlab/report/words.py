@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from serlab.corpora import describe, descriptions
+from serlab.evaluation.breakdown import Breakdown
 from serlab.evaluation.metrics import PERCENT, Format
 from serlab.evaluation.resampling import Interval
 
 MINUS = "\u2212"
+CORRELATION = EFFECT_SIZE = Format(1, 2, "", "")
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 
@@ -75,6 +77,18 @@ def interval_text(interval: Interval, form: Format = PERCENT) -> str:
     return f"{written(interval.low, form)} to {written(interval.high, form)}"
 
 
+def wins_text(found: Breakdown) -> str:
+    """For how many speakers the first of a pair is ahead, and the effect size.
+
+    >>> wins_text(Breakdown({"a": 0.2, "b": 0.1, "c": -0.1}, 2, 1, 2 / 3, 0.436, {}, 0.95))
+    'ahead for 2 of 3 speakers, behind for 1 (win rate 67 %); effect size 0.44'
+    """
+    equal = len(found.gains) - found.ahead - found.behind
+    counts = f"ahead for {found.ahead} of {counted(len(found.gains), 'speaker')}, behind for {found.behind}"
+    rate = f"{counts}{f', equal for {equal}' if equal else ''} (win rate {percent(found.win_rate, 0)} %)"
+    return rate + ("" if found.effect_size is None else f"; effect size {written(found.effect_size, EFFECT_SIZE)}")
+
+
 def attained_text(folds: Iterable[str], *, alone: bool) -> str:
     """The folds whose dev subset is large enough for a level of prediction sets.
 
@@ -102,6 +116,18 @@ def spans(numbers: Iterable[int | str]) -> str:
         else:
             parts.append([number])
     return ", ".join(f"{p[0]} to {p[-1]}" if len(p) > 2 else ", ".join(map(str, p)) for p in parts)
+
+
+def size(number: float) -> str:
+    """A number of parameters with its unit.
+
+    >>> size(94_000_000), size(512)
+    ('94 M', '512')
+    """
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {unit}"
+    return f"{number:.0f}"
 
 
 def span(values: Iterable[float]) -> str:

@@ -219,7 +219,7 @@ def _connected() -> Iterator[None]:
             raise
         _State.parted = True
         raise _GoneError(
-            "another process of this command has ended; its own message says why. The same command goes on from here."
+            "another process of this command has ended; its own message says why. The same command resumes from here."
         ) from error
 
 

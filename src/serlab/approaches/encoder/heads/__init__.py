@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def names() -> tuple[str, ...]:
     """Names of all poolings.
 
-    >>> names()
-    ('attentive', 'gru', 'mean', 'mean+std')
+    >>> {"attentive", "mean+std"} <= set(names())
+    True
     """
     return tuple(sorted(module.name.replace("_", "+") for module in pkgutil.iter_modules(__path__)))
 
