@@ -206,6 +206,32 @@ def test_seeds_with_folds_of_their_own_count_as_one_fold():
     assert evaluate(own).scores["uar"] == evaluate(table).scores["uar"]
 
 
+def test_seeds_that_both_have_are_compared():
+    whole = trained_twice(corpus_of(12).clips)
+    pair = evaluate_pair(whole, whole[whole["seed"] == 1])
+    assert (pair.seeds, pair.clips) == ((1,), 72)
+    assert pair.comparison.differences["uar"].value == 0
+    with pytest.raises(UserError, match="table 1 and table 2 have different seeds"):
+        evaluate_pair(whole, whole.assign(seed=whole["seed"] + 2))
+
+
+def test_the_margin_decides_what_is_equivalent():
+    corpus = corpus_of(20)
+    table = probabilities(corpus.clips, 3)
+    small, wide = (evaluate_pair(table, table, corpus, margin=margin).comparison for margin in (1e-9, 0.05))
+    assert (wide.answer, wide.margin) == ("equivalent", 0.05)
+    assert small.margin == 1e-9
+    with pytest.raises(UserError, match="is 2 points of UAR"):
+        evaluate_pair(table, table, corpus, margin=2)
+
+
+def test_a_table_is_given_once(tmp_path):
+    corpus = corpus_of()
+    probabilities(corpus.clips).to_csv(tmp_path / "theirs.csv", index=False)
+    with pytest.raises(UserError, match="is given twice"):
+        evaluate_pair(tmp_path / "theirs.csv", tmp_path / "theirs.csv", corpus)
+
+
 def test_two_tables_of_their_own_labels_must_agree():
     clips = corpus_of(12).clips
     first = make_table(clips, right_logits(clips), EMOTIONS, side="test", fold=1, seed=0)

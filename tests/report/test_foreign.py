@@ -79,7 +79,7 @@ def test_a_table_without_folds_is_compared_with_one_that_has_them(tmp_path: Path
     table.assign(fold=table["speaker"].str[1:].astype(int) % 3 + 1).to_csv(mine, index=False)
     predictions(theirs, 0.75, seed=1).query("clip != 'c07'").to_csv(theirs, index=False)
     report = json.loads(build_foreign([mine, theirs], tmp_path / "judged").with_name("report.json").read_text())
-    assert [recipe["folds"] for recipe in report["recipes"]] == [[1, 2, 3], [1, 2, 3]]
+    assert [recipe["folds"] for recipe in report["recipes"]] == [[1, 2, 3], []]
     assert report["pairs"][0]["clips"] == CLIPS - 1
 
 
@@ -124,9 +124,12 @@ def test_files_of_one_name_and_seeds_of_several(tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "mine.csv", tmp_path / "b" / "mine.csv"]
     for number, path in enumerate(paths):
         predictions(path, 0.8, seed=number).assign(seed=number + 3).to_csv(path, index=False)
-    runs = foreign_runs(paths)
-    assert [run.signature["recipe"]["title"] for run in runs] == [path.as_posix() for path in paths]
-    assert [run.signature["seed"] for run in runs] == [0, 0]
+    report, _, _ = shown(build_foreign(paths, tmp_path / "judged"))
+    assert {recipe["title"]: recipe["seeds"] for recipe in report["recipes"]} == {
+        "a/mine": [3],
+        "b/mine": [4],
+    }
+    assert report["pairs"][0]["clips"] == CLIPS
 
 
 def test_without_speakers_the_report_says_so(tmp_path: Path) -> None:
@@ -146,8 +149,11 @@ def test_a_table_without_speakers_is_compared_with_one_that_names_them(tmp_path:
     page = build_foreign([mine, theirs], tmp_path / "judged")
     report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert report["pairs"][0]["clips"] == clips
-    # Every speaker of the one table is known to the other, or else none counts.
-    assert [recipe["scores"]["uar"]["low"] is not None for recipe in report["recipes"]] == [clips == CLIPS] * 2
+    assert report["pairs"][0]["differences"]["uar"]["low"] is not None
+    # The speakers of the one table's clips are all known to the other, or else it has no interval of its own.
+    intervals = {recipe["title"]: recipe["scores"]["uar"]["low"] is not None for recipe in report["recipes"]}
+    assert intervals == {"mine": clips == CLIPS, "theirs": True}
+    assert ("speakers-unknown" in {notice["code"] for notice in report["notices"]}) == (clips < CLIPS)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -250,8 +250,8 @@ def test_a_recipe_at_chance_is_compared_all_the_same(add_run, tmp_path):
     assert recipe_of(summary, SECOND)["learned"] is True
     assert recipe_of(summary, BEST)["learned"] is False
     text = text_of(summary, "did-not-learn")
-    assert text.startswith("Whisper-base probe is not shown to have learned: the 95 % interval of its UAR (")
-    assert text.endswith(") does not lie above chance (16.7 %).")
+    assert text.startswith("Not shown to have learned: Whisper-base probe (the 95 % interval of its UAR (")
+    assert text.endswith(") does not lie above chance (16.7 %)).")
 
 
 @pytest.mark.parametrize("trained", [0.2, 0.541, 0.599])
@@ -275,7 +275,7 @@ def test_a_training_score_far_above_test_is_a_caution(add_run, tmp_path):
     for fold in (1, 2, 3):
         add_run(SECOND, fold, skill=0.5, training=train_uar(0.999))
     summary = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()
-    assert "ResNet18 may be overfitted: its UAR is 99.9 % on its training clips and" in text_of(summary, "overfitted")
+    assert "Perhaps overfitted: ResNet18 (99.9 % on its training clips," in text_of(summary, "overfitted")
     assert recipe_of(summary, SECOND)["learned"] is True
 
 
@@ -313,7 +313,7 @@ def test_a_label_without_test_clips_is_flagged(add_run, tmp_path, signature):
     assert summary["recipes"][0]["absent"] == ["surprise"]
     assert summary["recipes"][0]["chance"] == pytest.approx(1 / 6)
     assert "chance is 16.7 % for 6 labels with clips" in summary["answer"]["finding"]
-    assert "is evaluated on no clip of surprise" in text_of(summary, "absent-label")
+    assert "no clips of surprise for ResNet18" in text_of(summary, "absent-label")
 
 
 def test_mixed_precisions_are_said(add_run, tmp_path):

@@ -39,6 +39,7 @@ class CompareOptions(options.TrainingOptions):
         bool, typer.Option("--keep-models", help="Keep each run's model folder."), After("dev_only")
     ] = False
     audio: Annotated[options.ReportAudio, After("max_excluded")] = "link"
+    margin: Annotated[options.Margin, After("audio")] = 2
     jobs: Annotated[
         int,
         typer.Option(
@@ -84,6 +85,7 @@ def compare(args: CompareOptions) -> None:
         seeds=options.numbers(args.seeds, "--seeds") or [0],
         keep_models=args.keep_models,
         audio=args.audio,
+        margin=args.margin / 100,
         jobs=args.jobs,
         limit=args.limit,
         smoke=args.smoke,

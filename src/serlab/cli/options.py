@@ -37,6 +37,12 @@ Protocol = Annotated[
     str | None, typer.Option(help="How to split (`serlab protocols`); the corpus's default if omitted."), After("data")
 ]
 ReportAudio = Annotated[str, typer.Option(help="The report's clips: `link`, `embed` or `none`.")]
+Margin = Annotated[
+    float,
+    typer.Option(
+        min=0.1, max=50, metavar="POINTS", help="Equivalence margin: choose it before you look at the figures."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

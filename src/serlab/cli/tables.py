@@ -41,6 +41,7 @@ class EvaluateOptions(options.ColumnOptions):
     ] = None
     data: options.Data = None
     side: Annotated[str, typer.Option(help="Rows to evaluate if the table has a column `side`.")] = "test"
+    margin: options.Margin = 2
     form: options.Format = "table"
     segments: Annotated[
         Path | None,
@@ -93,8 +94,9 @@ def evaluate(args: EvaluateOptions) -> None:
     clips, tables, side = args.load(), args.tables, args.side
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
-    results, pairs = evaluate_all(prepared, clips, side=side)
-    page = build_foreign(prepared, args.to, clips, side=side, latex=args.latex) if args.to else None
+    margin = args.margin / 100
+    results, pairs = evaluate_all(prepared, clips, side=side, margin=margin)
+    page = build_foreign(prepared, args.to, clips, side=side, margin=margin, latex=args.latex) if args.to else None
     # Entries of the corpus that are not clips were already listed when it was loaded.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":
@@ -136,6 +138,7 @@ def report(
         str, typer.Option(help="Recipes to show: names of their folders, separated by commas. [default: all]")
     ] = "",
     audio: options.ReportAudio = "link",
+    margin: options.Margin = 2,
     fuse: Annotated[
         list[str] | None,
         typer.Option(
@@ -168,9 +171,12 @@ def report(
     shown = [part.strip() for part in recipes.split(",") if part.strip()]
     sound = cast("Literal['link', 'embed', 'none']", audio)
     if whole:
-        output.path(build_overview(folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, latex=latex))
+        page = build_overview(
+            folder, recipes=shown, fusions=fuse or (), clips=clips, audio=sound, margin=margin / 100, latex=latex
+        )
     else:
-        output.path(build(folder, recipes=shown, clips=clips, audio=sound, latex=latex))
+        page = build(folder, recipes=shown, clips=clips, audio=sound, margin=margin / 100, latex=latex)
+    output.path(page)
 
 
 def _clips(name: str, data: Path | None) -> pd.DataFrame | None:

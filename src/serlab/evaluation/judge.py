@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from serlab.core import UserError
 from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.breakdown import Breakdown, breakdown
 from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import LEAST_SHARED, SpeakerCounts, comparable_rows, count_by_speaker, ties_of
+from serlab.evaluation.counts import SpeakerCounts, comparable_rows, count_by_speaker, ties_of
+from serlab.evaluation.join import join
 from serlab.evaluation.learning import chance_of, has_learned
 from serlab.evaluation.metrics import absent, f1, precision, recall
 from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
 from serlab.evaluation.resampling import Interval, Resampling
+from serlab.evaluation.significance import MARGIN
 from serlab.evaluation.trust import Trust, trust
 
 if TYPE_CHECKING:
@@ -49,9 +51,9 @@ class LabelScores:
     f1: float | None
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What judging one table found.
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """One table's scores: what a terminal and a report say of it alike.
 
     Attributes:
         labels: the full label list.
@@ -60,7 +62,6 @@ class Evaluation:
         learned: whether UAR is above chance, see :func:`serlab.evaluation.learning.has_learned`.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
-        seeds: number of seeds, None if the table names none.
         seeds_comparable: False if several seeds judge different clips, so that intervals leave
             training again out.
         uneven_clips: clips left out because not every seed judged them.
@@ -70,11 +71,6 @@ class Evaluation:
         scores: an interval per metric.
         per_class: each label's scores.
         confusion: rows true, columns predicted, summed over seeds.
-        corpus: name, fingerprint and copy of the corpus, None without one.
-        unpredicted: how many of the corpus's clips the table leaves out, None without a corpus.
-        exclusions: clips that could not be judged: ``clip``, ``path`` and ``reason``.
-        trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's
-            dev rows.
     """
 
     labels: tuple[str, ...]
@@ -83,7 +79,6 @@ class Evaluation:
     learned: bool | None
     clips: int
     speakers: int | None
-    seeds: int | None
     seeds_comparable: bool
     uneven_clips: int
     scope: Scope
@@ -92,6 +87,21 @@ class Evaluation:
     scores: dict[str, Interval]
     per_class: tuple[LabelScores, ...]
     confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Scored):
+    """What judging one table found.
+
+    Attributes:
+        seeds: number of seeds, None if the table names none.
+        corpus: name, fingerprint and copy of the corpus, None without one.
+        unpredicted: how many of the corpus's clips the table leaves out, None without a corpus.
+        exclusions: clips that could not be judged: ``clip``, ``path`` and ``reason``.
+        trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's dev rows.
+    """
+
+    seeds: int | None
     corpus: Mapping[str, str] | None
     unpredicted: int | None
     exclusions: tuple[Mapping[str, str], ...]
@@ -125,10 +135,12 @@ class PairEvaluation:
         names: of the two tables.
         clips: clips that both have.
         speakers: their speakers, None if they are unknown.
-        seeds_comparable: as of :class:`Evaluation`.
+        seeds_comparable: as of :class:`Scored`.
+        seeds: that both have, as they are called; empty if neither names any, or each has one of another name.
         only: how many clips only the first, and only the second, has under one seed at least.
-        uneven_clips: as of :class:`Evaluation`.
+        uneven_clips: as of :class:`Scored`.
         scope: likewise.
+        breakdown: the difference by speaker and by label.
     """
 
     comparison: PairedComparison
@@ -136,9 +148,11 @@ class PairEvaluation:
     clips: int
     speakers: int | None
     seeds_comparable: bool
+    seeds: tuple[int | str, ...]
     only: tuple[int, int]
     uneven_clips: int
     scope: Scope
+    breakdown: Breakdown
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, as ``serlab evaluate --format json`` prints it."""
@@ -177,29 +191,13 @@ def evaluate(
     """
     judged = prepare(table, corpus, labels, side)
     rows, uneven = comparable_rows(judged.rows)
-    judged, known = replace(judged, rows=rows), judged.labels
-    counts = count_by_speaker(rows, known)
-    scores = intervals(counts, resampling=judged.resampling)
-    without = absent(counts.by_seed, known)
-    present = len(known) - len(without)
+    judged = replace(judged, rows=rows)
+    counts = count_by_speaker(rows, judged.labels)
     return Evaluation(
-        labels=known,
-        absent=tuple(without),
-        chance=chance_of(present),
-        learned=has_learned(scores["uar"], present, side=side),
-        clips=int(rows["clip"].nunique()),
-        speakers=len(counts.speakers) if judged.speakers_known else None,
+        **vars(score_table(judged, counts, side=side, uneven_clips=uneven)),
         seeds=None if None in judged.seeds.values() else len(counts.seeds),
-        seeds_comparable=counts.seeds_comparable,
-        uneven_clips=uneven,
-        scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
-        ties=ties_of(rows),
-        cautions=cautions(counts) if judged.speakers_known else (),
-        scores=scores,
-        per_class=per_class(counts.by_seed, rows, known),
-        confusion=summed_confusion(counts),
         corpus={"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
-        unpredicted=len(set(corpus.clips["clip"]) - set(rows["clip"])) if corpus else None,
+        unpredicted=len(set(corpus.clips["clip"]) - set(judged.rows["clip"])) if corpus else None,
         exclusions=tuple(judged.exclusions),
         trust=trust(
             judged,
@@ -210,8 +208,41 @@ def evaluate(
     )
 
 
+def score_table(
+    table: PreparedTable, counts: SpeakerCounts, *, side: str, uneven_clips: int, people: str = "speakers"
+) -> Scored:
+    """Score one table.
+
+    Args:
+        table: from :func:`serlab.evaluation.prepare.prepare`.
+        counts: the confusion counts of its rows.
+        side: of the rows.
+        uneven_clips: how many clips they lack because not every seed judged them.
+        people: what the corpus calls its speakers.
+    """
+    scores = intervals(counts, resampling=table.resampling)
+    without = absent(counts.by_seed, table.labels)
+    present = len(table.labels) - len(without)
+    return Scored(
+        labels=table.labels,
+        absent=tuple(without),
+        chance=chance_of(present),
+        learned=has_learned(scores["uar"], present, side=side),
+        clips=int(table.rows["clip"].nunique()),
+        speakers=len(counts.speakers) if table.speakers_known else None,
+        seeds_comparable=counts.seeds_comparable,
+        uneven_clips=uneven_clips,
+        scope=scope_of(len(counts.seeds), comparable=counts.seeds_comparable),
+        ties=ties_of(table.rows),
+        cautions=cautions(counts, people=people) if table.speakers_known else (),
+        scores=scores,
+        per_class=_per_class(counts.by_seed, table.rows, table.labels),
+        confusion=tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0)),
+    )
+
+
 def evaluate_all(
-    tables: Sequence[PreparedTable], corpus: Corpus | None = None, *, side: str = "test"
+    tables: Sequence[PreparedTable], corpus: Corpus | None = None, *, side: str = "test", margin: float = MARGIN
 ) -> tuple[dict[str, Evaluation], list[PairEvaluation]]:
     """Judge several tables, and each pair of them; answers and p are those of a family of pairs.
 
@@ -219,6 +250,7 @@ def evaluate_all(
         tables: from :func:`serlab.evaluation.prepare.prepare_all`.
         corpus: as for :func:`evaluate`.
         side: likewise.
+        margin: differences of UAR up to this are called equivalent.
 
     Returns:
         The tables' evaluations by name, and all pairs in order.
@@ -231,7 +263,7 @@ def evaluate_all(
             progress.advance()
         pairs = []
         for first, second in couples:
-            pairs.append(evaluate_pair(first, second, corpus, side=side))
+            pairs.append(judge_pair(first, second, margin=margin))
             progress.advance()
     together = as_family([pair.comparison for pair in pairs])
     return results, [replace(pair, comparison=found) for pair, found in zip(pairs, together, strict=True) if found]
@@ -244,6 +276,7 @@ def evaluate_pair(
     *,
     labels: Sequence[str] | None = None,
     side: str = "test",
+    margin: float = MARGIN,
 ) -> PairEvaluation:
     """Compare two tables of predictions on the clips that both have.
 
@@ -253,88 +286,58 @@ def evaluate_pair(
         corpus: likewise.
         labels: likewise.
         side: likewise.
+        margin: differences of UAR up to this are called equivalent.
 
     Returns:
         The comparison. If only one of the tables names the speakers, they are taken from it.
 
     Raises:
-        UserError: as for :func:`evaluate`; the tables disagree about a clip's label or speaker, or
-            share less than half of the clips of either.
+        UserError: as for :func:`evaluate` and :func:`judge_pair`.
     """
-    sides = prepare_all([first, second], corpus, labels, side)
-    one, other = (judged.rows for judged in sides)
-    keys = ["clip", "seed"] if set(one["seed"]) == set(other["seed"]) else ["clip"]
-    names = [judged.name for judged in sides]
-    if keys == ["clip"] and (one["seed"].nunique() > 1 or other["seed"].nunique() > 1):
-        raise UserError(f"{names[0]} and {names[1]} have different seeds; give both the same, or one seed each.")
-    both = one[keys].merge(other[keys], on=keys)
-    if len(both) < LEAST_SHARED * max(len(one), len(other)):
-        what = "clips" if one["seed"].nunique() == 1 else "predictions of clips"
-        raise UserError(
-            f"{names[0]} and {names[1]} share {len(both):,} {what} of {len(one):,} and {len(other):,}; too few for a "
-            "comparison: let both models predict the same clips."
-        )
-    only = [_unshared(rows, both, keys) for rows in (one, other)]
-    uneven = 0
-    if "seed" in keys:
-        both, uneven = comparable_rows(both)
-    one, other = (_shared(rows, both, keys) for rows in (one, other))
-    known = [judged.speakers_known for judged in sides]
-    if known == [True, False]:
-        other = other.assign(speaker=one["speaker"])
-    elif known == [False, True]:
-        one = one.assign(speaker=other["speaker"])
-    for key in ("label", "speaker"):
-        differs = one[key].to_numpy() != other[key].to_numpy()
-        if differs.any():
-            clip = one.loc[differs, "clip"].iloc[0]
-            raise UserError(f"{names[0]} and {names[1]} give clip {clip} a different {key}; correct one of them.")
-    if keys == ["clip"]:
-        other = other.assign(seed=one["seed"].to_numpy())
-    counts = [count_by_speaker(rows, sides[0].labels) for rows in (one, other)]
+    return judge_pair(*prepare_all([first, second], corpus, labels, side), margin=margin)
+
+
+def judge_pair(
+    first: PreparedTable, second: PreparedTable, *, by_fold: bool = False, margin: float = MARGIN
+) -> PairEvaluation:
+    """Compare two prepared tables on what both have: the one comparison of a terminal and a report.
+
+    Args:
+        first: from :func:`serlab.evaluation.prepare.prepare_all`.
+        second: prepared with it.
+        by_fold: whether a clip counts once per fold, as in runs of one protocol; other tables may each share their
+            clips out to folds in their own way.
+        margin: differences of UAR up to this are called equivalent.
+
+    Raises:
+        UserError: the tables disagree about a clip's label or speaker, have no seed in common, or share less than
+            half of the clips of either.
+    """
+    joined = join(first, second, by_fold=by_fold)
+    one, other = (count_by_speaker(rows, first.labels) for rows in joined.rows)
+    resampling = Resampling(known=joined.speakers_known)
     return PairEvaluation(
-        comparison=compare(*counts, resampling=Resampling(known=any(known))),
-        names=(names[0], names[1]),
-        clips=int(both["clip"].nunique()),
-        speakers=int(one["speaker"].nunique()) if any(known) else None,
-        seeds_comparable=counts[0].seeds_comparable,
-        only=(only[0], only[1]),
-        uneven_clips=uneven,
-        scope=scope_of(len(counts[0].seeds), comparable=counts[0].seeds_comparable),
+        comparison=compare(one, other, resampling=resampling, margin=margin),
+        names=(first.name, second.name),
+        clips=joined.clips,
+        speakers=len(one.speakers) if joined.speakers_known else None,
+        seeds_comparable=one.seeds_comparable,
+        seeds=joined.seeds,
+        only=joined.only,
+        uneven_clips=joined.uneven_clips,
+        scope=scope_of(len(one.seeds), comparable=one.seeds_comparable),
+        breakdown=breakdown(one, other, resampling=resampling),
     )
 
 
-def _shared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The rows of the shared clips, in one order for both tables."""
-    return rows.merge(both, on=keys).sort_values(keys, ignore_index=True)
-
-
-def _unshared(rows: pd.DataFrame, both: pd.DataFrame, keys: list[str]) -> int:
-    """How many clips have a row that is not shared."""
-    marked = rows[keys].merge(both, on=keys, how="left", indicator=True)
-    return int(marked.loc[marked["_merge"] == "left_only", "clip"].nunique())
-
-
-def per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> tuple[LabelScores, ...]:
-    """Each label's scores.
-
-    Args:
-        by_seed: confusion counts, shape (seeds, K, K).
-        rows: what was counted, with ``clip`` and ``label``; a clip that several seeds judge is one
-            clip.
-        labels: the full label list.
-    """
+def _per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> tuple[LabelScores, ...]:
+    """Each label's scores; a clip that several seeds judge is one clip. ``by_seed`` has shape (seeds, K, K)."""
     columns = [score(by_seed).mean(axis=0) for score in (precision, recall, f1)]
     clips = rows.drop_duplicates("clip")["label"].value_counts()
     return tuple(
         LabelScores(label, int(clips.get(label, 0)), *(_number(values[index]) for values in columns))
         for index, label in enumerate(labels)
     )
-
-
-def summed_confusion(counts: SpeakerCounts) -> tuple[tuple[int, ...], ...]:
-    """The confusion matrix over all seeds, rows the true label."""
-    return tuple(tuple(map(int, row)) for row in counts.by_seed.sum(axis=0))
 
 
 def _number(value: float) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from serlab.core import UserError, argument
 from serlab.evaluation.bootstrap import Difference, differences
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.planning import Plan, plan
@@ -71,29 +72,35 @@ class PairedComparison:
     answer_alone: Answer
 
 
-def compare(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD) -> PairedComparison:
+def compare(
+    first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resampling = STANDARD, margin: float = MARGIN
+) -> PairedComparison:
     """Compare two models on the same clips, as a family of one pair; see :func:`as_family` for more.
 
     Args:
         first: confusion counts.
         second: counts of the same speakers, seeds and true labels.
         resampling: how speakers are resampled; if they are unknown, there is only the difference.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         ValueError: the two do not judge the same clips.
+        UserError: the margin is not a share.
     """
+    if not 0 < margin < 1:
+        raise UserError(f"{argument('margin', margin)} must lie between 0 and 1; 0.02 is 2 points of UAR.")
     found = differences(first, second, resampling=resampling)
     uar = found["uar"]
     known = uar.low is not None
-    planned = plan(first, second, MARGIN) if known else Plan(None, None, None, None)
-    beyond = p_equivalent(uar)
+    planned = plan(first, second, margin) if known else Plan(None, None, None, None)
+    beyond = p_equivalent(uar, margin)
     answer = answer_of(uar.p, beyond, uar.value)
     of_accuracy = mcnemar(first, second) if known else None
     return PairedComparison(
         differences=found,
         answer=answer,
-        margin=MARGIN,
-        within_margin=within(uar),
+        margin=margin,
+        within_margin=within(uar, margin),
         p=uar.p,
         mcnemar=of_accuracy,
         speakers_needed=planned.speakers,

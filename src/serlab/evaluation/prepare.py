@@ -103,7 +103,11 @@ def prepare_all(
     """
     if all(isinstance(table, PreparedTable) for table in tables):
         return [table for table in tables if isinstance(table, PreparedTable)]
-    reads = [_read(table, named or {}) for table in tables if not isinstance(table, PreparedTable)]
+    given = [table for table in tables if not isinstance(table, PreparedTable)]
+    files = [str(table) for table in given if not isinstance(table, pd.DataFrame)]
+    if twice := next((file for file in files if files.count(file) > 1), None):
+        raise UserError(f"{twice} is given twice; give each table once.")
+    reads = [_read(table, _called(place, len(given)), named or {}) for place, table in enumerate(given)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     reads = _spelt_alike(reads, corpus, labels or ())
@@ -112,9 +116,13 @@ def prepare_all(
     return _with_speakers([_prepared(read, corpus, clips, known, side) for read in reads])
 
 
-def _read(table: Path | str | pd.DataFrame, named: Mapping[str, str]) -> _Read:
+def _called(place: int, tables: int) -> str:
+    """The name of a table that is no file."""
+    return "the table" if tables == 1 else f"table {place + 1}"
+
+
+def _read(table: Path | str | pd.DataFrame, name: str, named: Mapping[str, str]) -> _Read:
     if isinstance(table, pd.DataFrame):
-        name = "the table"
         return _Read(
             name, Path(), understood(table.reset_index(drop=True), name, named, quiet=True), "", list(table.columns)
         )
@@ -267,6 +275,8 @@ def _prepared(
         check_labels(dev, known, f"the dev side of {name}")
         dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
         check_table(dev, name)
+        # What no judged model has predicted calibrates none.
+        dev = dev.merge(rows[["fold", "seed"]].drop_duplicates())
     return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
 
 

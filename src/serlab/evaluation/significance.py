@@ -22,6 +22,7 @@ from serlab.evaluation.metrics import UAR, Metric, Scores
 
 PERMUTATIONS = 10_000
 MARGIN = 0.02
+WHY_MARGIN = "about as far as the 95 % interval of one UAR reaches to either side with 90 speakers"
 """Differences of UAR up to this are called equivalent; chosen before any run."""
 ALPHA = 0.05
 """A claim is made if its p, adjusted over its family, is at most this."""

@@ -18,6 +18,7 @@ from serlab.core import Exclusion, UserError, argument
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight
+from serlab.evaluation.significance import MARGIN
 from serlab.experiments.context import RunContext
 from serlab.experiments.execute import execute
 from serlab.experiments.frames import differences_of, scores_of
@@ -76,6 +77,7 @@ def compare(
     keep_models: bool = False,
     max_excluded: float = MAX_SHARE,
     audio: Audio = "link",
+    margin: float = MARGIN,
     cache: bool = True,
     jobs: int = 1,
     limit: int | None = None,
@@ -96,6 +98,7 @@ def compare(
         keep_models: keep each run's model folder.
         max_excluded: maximum share of clips that may be left out.
         audio: how the report plays its clips: ``link``, ``embed`` or ``none``.
+        margin: differences of UAR up to this are called equivalent; choose it beforehand.
         cache: keep features on disk for other folds, seeds and recipes; results do not depend on
             it.
         jobs: number of parallel runs, each in its own process with its share of the cores.
@@ -133,19 +136,20 @@ def compare(
     context = RunContext(found, split, Path(out), FeatureStores(cached=cache), dev_only, keep_models)
     planned = plan(context, loaded, folds=folds, seeds=seeds)
     execute(planned, max_excluded=max_excluded, jobs=jobs)
-    return report(planned, audio=audio)
+    return report(planned, audio=audio, margin=margin)
 
 
-def report(plan: Plan, *, audio: Audio = "link") -> Comparison:
+def report(plan: Plan, *, audio: Audio = "link", margin: float = MARGIN) -> Comparison:
     """Write the report of all runs in the folder of a plan.
 
     Args:
         plan: a plan that was executed.
         audio: how the report plays its clips: ``link``, ``embed`` or ``none``.
+        margin: differences of UAR up to this are called equivalent.
     """
     context = plan.context
     folder = context.results.folder
-    page = build(folder, clips=context.corpus.clips, audio=audio)
+    page = build(folder, clips=context.corpus.clips, audio=audio, margin=margin)
     found = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     models = (context.files(run.spec).model for run in plan.runs)
     return Comparison(

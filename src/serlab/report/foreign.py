@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ def foreign_runs(
 ) -> list[Run]:
     """Turn tables of predictions into runs, one per fold and seed that a table names.
 
-    Runs are numbered so that they can be paired. The tables' own names of folds and seeds are in
-    each signature as ``called``, with None for what a table does not name.
+    Runs are numbered. What the tables themselves call folds and seeds is in each signature as ``called``, with None
+    for what a table does not name.
 
     Args:
         tables: files for :func:`serlab.tables.predictions.read_foreign`, or such that are prepared
@@ -35,52 +35,26 @@ def foreign_runs(
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
-    prepared = prepare_all(tables, corpus, None, side)
-    if not all(each.speakers_known for each in prepared):
-        # A page knows all speakers or none: pairs of its tables are compared speaker by speaker.
-        prepared = [
-            replace(each, rows=each.rows.assign(speaker=""), dev=each.dev.assign(speaker="")) for each in prepared
-        ]
-    judged = _with_folds(dict(zip(_names(prepared), prepared, strict=True)))
-    one_seed = all(each.rows["seed"].nunique() == 1 for each in judged.values())
-    numbers = _numbers(list(judged.values()))
-    about = _about(corpus, list(judged.values()), [fold for fold in numbers if fold is not None])
+    prepared = dict(zip(names_of(tables), prepare_all(tables, corpus, None, side), strict=True))
+    numbers = _numbers(list(prepared.values()))
+    about = _about(corpus, list(prepared.values()), [fold for fold in numbers if fold is not None])
     return [
-        Run(table, about | _signature(name, each, fold, seed, called), Path(name) / f"fold{fold}-seed{seed}.csv")
-        for name, each in judged.items()
-        for fold, seed, called, table in _runs(each, numbers, one_seed=one_seed)
+        Run(table, about | _signature(name, each, run, about), Path(name) / f"fold{run['fold']}-seed{run['seed']}.csv")
+        for name, each in prepared.items()
+        for run, table in _cells(each, numbers, side)
     ]
 
 
-def _names(judged: Sequence[PreparedTable]) -> list[str]:
-    """The files' names, or whole paths where two are called the same."""
-    paths = [Path(each.name) for each in judged]
+def names_of(tables: Sequence[Path | PreparedTable]) -> list[str]:
+    """The files' names; of those that are called the same, the paths from the folder that holds them all."""
+    paths = [Path(table.name) if isinstance(table, PreparedTable) else Path(table) for table in tables]
     stems = Counter(path.stem for path in paths)
-    return [path.stem if stems[path.stem] == 1 else path.as_posix() for path in paths]
-
-
-def _with_folds(judged: dict[str, PreparedTable]) -> dict[str, PreparedTable]:
-    """Tables that name no folds take each clip's from those that do: runs are compared fold by fold."""
-    named = [
-        each.rows[["clip"]].assign(fold=each.rows["fold"].map(each.folds)) for each in judged.values() if _folded(each)
+    alike = [path.absolute().parent for path in paths if stems[path.stem] > 1]
+    home = Path(os.path.commonpath(alike)) if alike else Path()
+    return [
+        path.stem if stems[path.stem] == 1 else path.absolute().relative_to(home).with_suffix("").as_posix()
+        for path in paths
     ]
-    if not named:
-        return judged
-    of_clip = pd.concat(named).drop_duplicates().drop_duplicates("clip", keep=False).set_index("clip")["fold"].to_dict()
-    called = {0: None} | dict(enumerate(sorted(set(of_clip.values()), key=_order), start=1))
-    number = {fold: place for place, fold in called.items()}
-
-    def completed(each: PreparedTable) -> PreparedTable:
-        if _folded(each) or len(each.dev):
-            return each
-        folds = [number[of_clip.get(clip)] for clip in each.rows["clip"]]
-        return replace(each, rows=each.rows.assign(fold=folds), folds=called)
-
-    return {name: completed(each) for name, each in judged.items()}
-
-
-def _folded(judged: PreparedTable) -> bool:
-    return None not in judged.folds.values()
 
 
 def _order(fold: int | str | None) -> tuple[bool, bool, int, str]:
@@ -95,18 +69,19 @@ def _numbers(judged: Sequence[PreparedTable]) -> dict[int | str | None, int]:
     return {fold: number for number, fold in enumerate(sorted(folds, key=_order), start=1)}
 
 
-def _runs(
-    judged: PreparedTable, numbers: Mapping[int | str | None, int], *, one_seed: bool
-) -> Iterator[tuple[int, int, dict[str, int | str | None], pd.DataFrame]]:
-    """Fold, seed, what the table calls them, and the rows of each."""
-    parts = (judged.rows.assign(side="test"), judged.dev.assign(side="dev"))
+def _cells(
+    judged: PreparedTable, numbers: Mapping[int | str | None, int], side: str
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Number, name and side of each fold and seed, and its rows."""
+    parts = (judged.rows.assign(side=side), judged.dev.assign(side="dev"))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     runs: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(["fold", "seed"])
     for (fold, seed), table in runs:
         called = {"fold": judged.folds[int(fold)], "seed": judged.seeds[int(seed)]}
-        if called["fold"] in numbers and (table["side"] == "test").any():
-            number, training = numbers[called["fold"]], 0 if one_seed else int(seed)
-            yield number, training, called, table.assign(fold=number, seed=training).reset_index(drop=True)
+        if called["fold"] in numbers and (table["side"] == side).any():
+            number, training = numbers[called["fold"]], int(seed)
+            run = {"fold": number, "seed": training, "called": called, "side": side}
+            yield run, table.assign(fold=number, seed=training).reset_index(drop=True)
 
 
 def _about(corpus: Corpus | None, judged: Sequence[PreparedTable], folds: Sequence[int | str]) -> dict[str, Any]:
@@ -138,11 +113,11 @@ def _about(corpus: Corpus | None, judged: Sequence[PreparedTable], folds: Sequen
     return {"corpus": described, "protocol": protocol}
 
 
-def _signature(
-    name: str, judged: PreparedTable, fold: int, seed: int, called: Mapping[str, int | str | None]
-) -> dict[str, Any]:
+def _signature(name: str, judged: PreparedTable, run: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        **run,
         "serlab": __version__,
+        "corpus": about["corpus"] | {"speakers_known": judged.speakers_known},
         "recipe": {
             "name": name,
             "title": name,
@@ -150,13 +125,10 @@ def _signature(
             "pretrained": "another's model",
             "config": {},
         },
-        "fold": fold,
-        "seed": seed,
-        "called": called,
         "precision": "precision unknown",
         "training": {"epochs": [], "selection": "", "train_uar": None},
         "cost": {},
-        "exclusions": [{**entry, "fold": None, "side": "test"} for entry in judged.exclusions],
+        "exclusions": [{**entry, "fold": None, "side": run["side"]} for entry in judged.exclusions],
         "versions": {},
         "machine": {},
     }

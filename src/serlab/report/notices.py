@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from serlab.evaluation.claims import Scope, scope_text, sets_text, ties_text
-from serlab.evaluation.population import Caution
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
+from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
 from serlab.report.verdict import chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from serlab.report.summary import Exclusion
 
 SEVERITIES = ("danger", "warning", "note")
+GRAVITY = {"danger": "Warning.", "warning": "Caution.", "note": "Note."}
+"""How a notice begins, by its severity."""
 Notice = dict[str, str]
+_Reason = TypeVar("_Reason", bound=Hashable)
+_AT_HEAD = 3
 _UNOFFICIAL = ("not the official", "differ from the official")
 
 
@@ -24,6 +28,7 @@ def notices(
     corpus: Mapping[str, Any],
     protocol: Mapping[str, Any],
     recipes: Sequence[RecipeReport],
+    pairs: Sequence[PairReport],
     exclusions: Sequence[Exclusion],
     audit: Mapping[str, Any] | None = None,
 ) -> list[Notice]:
@@ -33,24 +38,48 @@ def notices(
         corpus: the runs' corpus.
         protocol: the runs' protocol.
         recipes: the described recipes.
+        pairs: the paired differences between all recipes.
         exclusions: excluded clips.
         audit: what the leak audit found.
 
     Returns:
-        Notices with ``code``, ``severity`` (``danger``, ``warning`` or ``note``) and ``text``.
+        Notices with ``code``, ``severity`` (``danger``, ``warning`` or ``note``) and ``text``, gravest first; in each
+        severity those that limit the answer before those that limit a recipe's own figures.
     """
     found = [
         *_about_audit(audit),
-        *_about_data(corpus, protocol),
-        *_about_coverage(corpus, protocol, recipes),
+        *_about_data(corpus, protocol, recipes),
+        *_about_coverage(corpus, protocol, recipes, pairs),
+        *_about_learning(recipes),
         *_about_recipes(recipes),
         *_about_exclusions(exclusions),
     ]
     return sorted(found, key=lambda notice: SEVERITIES.index(notice["severity"]))
 
 
+def at_head(found: Sequence[Notice]) -> int:
+    """How many notices stand above the figures: all dangers, and warnings up to three notices in all.
+
+    >>> at_head([{"severity": "danger"}, *[{"severity": "warning"}] * 4, {"severity": "note"}])
+    3
+    """
+    severities = [notice["severity"] for notice in found]
+    return max(severities.count("danger"), min(_AT_HEAD, len(found) - severities.count("note")))
+
+
 def _notice(code: str, severity: str, text: str) -> Notice:
     return {"code": code, "severity": severity, "text": text}
+
+
+def kinds(found: Sequence[Notice]) -> str:
+    """How many cautions and notes are folded.
+
+    >>> kinds([{"severity": "warning"}, {"severity": "note"}, {"severity": "note"}])
+    '1 more caution and 2 notes'
+    """
+    notes = sum(notice["severity"] == "note" for notice in found)
+    cautions = len(found) - notes
+    return listed([counted(cautions, "more caution")] * bool(cautions) + [counted(notes, "note")] * bool(notes))
 
 
 def _about_audit(audit: Mapping[str, Any] | None) -> Iterator[Notice]:
@@ -61,7 +90,9 @@ def _about_audit(audit: Mapping[str, Any] | None) -> Iterator[Notice]:
     yield _notice("audit", severity, str(audit["verdict"]))
 
 
-def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Iterator[Notice]:
+def _about_data(
+    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[RecipeReport]
+) -> Iterator[Notice]:
     if protocol["speaker_disjoint"] is False:
         yield _notice(
             "speaker-leak",
@@ -69,20 +100,21 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
             f"Protocol {protocol['name']} leaks speakers: the same {people(corpus['name'])} are in training and in "
             "test. These figures say nothing about people whom the models have not heard in training.",
         )
-    if protocol["speaker_disjoint"] is None and corpus["speakers_known"]:
+    unknown = [recipe.title for recipe in recipes if recipe.speakers is None]
+    if protocol["speaker_disjoint"] is None and not unknown:
         yield _notice(
             "training-unknown",
             "warning",
-            "It is not known what these models were trained on. If it was these "
+            "What these models were trained on is not known. If it included these "
             f"{people(corpus['name'])} or clips, the figures say nothing about other people.",
         )
-    if not corpus["speakers_known"]:
-        yield _notice(
-            "speakers-unknown",
-            "warning",
-            "The speakers of the corpus are unknown, so the test speakers may be in training too, and no interval can "
-            "be given.",
+    if unknown:
+        text = (
+            "The speakers are unknown, so the test speakers may have been in training too, and there are no intervals."
+            if len(unknown) == len(recipes)
+            else f"Some speakers of {listed(unknown)} are unknown, so its own figures have no intervals."
         )
+        yield _notice("speakers-unknown", "warning", text)
     if corpus.get("smoke"):
         yield _notice(
             "smoke",
@@ -100,7 +132,10 @@ def _about_data(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> Itera
 
 
 def _about_coverage(
-    corpus: Mapping[str, Any], protocol: Mapping[str, Any], recipes: Sequence[RecipeReport]
+    corpus: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    recipes: Sequence[RecipeReport],
+    pairs: Sequence[PairReport],
 ) -> Iterator[Notice]:
     on_dev = [recipe.title for recipe in recipes if recipe.side == "dev"]
     if on_dev:
@@ -118,12 +153,16 @@ def _about_coverage(
             f"Only {numbered('fold', folds)} of {protocol['folds']} {'are' if len(folds) > 1 else 'is'} here: "
             f"{_whose(corpus)} of {numbered('fold', missing)} are not judged.",
         )
-    if len({(tuple(r.folds), tuple(r.seeds)) for r in recipes}) > 1:
+    if any(pair.partial for pair in pairs):
+        # Others' folds may be named in any way, or not at all.
+        own = protocol["speaker_disjoint"] is not None
+        runs = len({r.seeds for r in recipes}) > 1 or (own and len({r.folds for r in recipes}) > 1)
+        on = ["clips"] * any(any(pair.only) for pair in pairs) + ["folds and seeds" if own else "seeds"] * runs
         yield _notice(
             "uneven",
             "warning",
-            "The recipes cover different folds or seeds: their own figures are for different clips or models; "
-            "differences use only the shared ones.",
+            f"Not all models are judged on the same {listed(on)}, so do not compare their own figures; the differences "
+            "use only what both have.",
         )
     if any(recipe.left_out for recipe in recipes):
         texts = [
@@ -143,92 +182,92 @@ def _about_coverage(
             "warning",
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
-    scopes = {recipe.scope for recipe in recipes}
     for scope in get_args(Scope):
-        if scope in scopes and scope != "recipes":
-            of = [recipe.title for recipe in recipes if recipe.scope == scope]
+        of = [recipe.title for recipe in recipes if recipe.scope == scope]
+        if of and scope != "recipes":
             yield _notice(
                 "uneven-seeds" if scope == "other clips" else "few-seeds",
                 "warning" if scope == "other clips" else "note",
                 (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
             )
-    of_caution: dict[Caution, list[str]] = {}
-    for recipe in recipes:
-        for caution in recipe.cautions:
-            of_caution.setdefault(caution, []).append(recipe.title)
-    for caution, of in of_caution.items():
-        text = caution.text if len(of) == len(recipes) else f"{listed(of)}: {caution.text}"
-        yield _notice(caution.code, "warning", text)
-    for recipe in recipes:
-        if recipe.uneven_clips:
-            yield _notice(
-                "uneven-clips",
-                "note",
-                f"{counted(recipe.uneven_clips, 'clip')} of {recipe.title} left out, because not every seed judged "
-                f"{'it' if recipe.uneven_clips == 1 else 'them'}.",
-            )
+    for caution, titles in _grouped((caution, r.title) for r in recipes for caution in r.cautions):
+        all_share = all(caution in recipe.cautions for recipe in recipes)
+        yield _notice(caution.code, "warning", caution.text if all_share else f"{titles}: {caution.text}")
+    gaps = [f"{counted(r.uneven_clips, 'clip')} of {r.title}" for r in recipes if r.uneven_clips]
+    if gaps:
+        yield _notice("uneven-clips", "note", f"Left out, because not every seed judged them: {listed(gaps)}.")
 
 
-def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
-    for recipe in recipes:
-        yield from _about_learning(recipe)
-        if recipe.absent:
-            yield _notice(
-                "absent-label",
-                "warning",
-                f"{recipe.title} is evaluated on no clip of {listed(recipe.absent)}: UAR and macro-F1 are means "
-                "over the other labels.",
-            )
-        if recipe.ties:
-            yield _notice("ties", "warning", f"{recipe.title}: {ties_text(recipe.ties)}.")
-        for entry in (recipe.confidence.sets or ())[:1]:
-            if text := sets_text(entry):
-                asked = f"Prediction sets of {recipe.title} for {percent(entry.level, 0)} %"
-                yield _notice("few-dev-speakers", "note", f"{asked}: {text}.")
-        calibration = recipe.confidence.calibration
-        if calibration is None:
-            yield _notice(
-                "no-probabilities",
-                "note",
-                f"{recipe.title} gives no probabilities: no calibration, no abstention and no prediction sets.",
-            )
-        elif without := calibration.without:
-            yield _notice(
-                "no-calibration", "note", f"No temperature and no prediction sets for {recipe.title}: {without}."
-            )
-        for what, name, each in (
-            ("precision", "precisions", recipe.precision),
-            ("versions", "versions of serlab", recipe.versions),
-        ):
-            if len(each) > 1:
-                yield _notice(f"mixed-{what}", "warning", f"{recipe.title} mixes {name}: {listed(each)}.")
-
-
-def _about_learning(recipe: RecipeReport) -> Iterator[Notice]:
+def _about_learning(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
     """Whether the test interval is above chance, and what the training score shows; neither hides a recipe."""
-    uar, train = recipe.scores["uar"], percent(recipe.train_uar)
-    if recipe.not_learned:
+    if at_chance := [f"{recipe.title} ({listed(recipe.not_learned)})" for recipe in recipes if recipe.not_learned]:
         yield _notice(
             "did-not-learn",
             "warning",
-            f"{recipe.title} is not shown to have learned: {listed(recipe.not_learned)}.",
+            f"Not shown to have learned: {listed(at_chance)}.",
         )
-    if recipe.fit_caution == "underfitted":
+    if low := [r for r in recipes if r.fit_caution == "underfitted"]:
+        each = [f"{r.title} ({percent(r.train_uar)} % on its training clips, {chance_text(r)})" for r in low]
         yield _notice(
             "underfitted",
             "warning",
-            f"{recipe.title} may be underfitted: its UAR on its training clips is {train} %, less than halfway "
-            f"from chance to 100 % ({chance_text(recipe)}). Longer training, less regularisation or a larger model may "
-            "raise its score.",
+            f"Perhaps underfitted: {listed(each)}. Their UAR in training is less than halfway from chance to 100 %; "
+            "longer training, less regularisation or a larger model may help.",
         )
-    if recipe.fit_caution == "overfitted":
+    if high := [r for r in recipes if r.fit_caution == "overfitted"]:
+        each = [
+            f"{r.title} ({percent(r.train_uar)} % on its training clips, {percent(r.scores['uar'].value)} % on the "
+            f"{side_title(r.side)} clips, {chance_text(r)})"
+            for r in high
+        ]
         yield _notice(
             "overfitted",
             "warning",
-            f"{recipe.title} may be overfitted: its UAR is {train} % on its training clips and "
-            f"{percent(uar.value)} % on the {side_title(recipe.side)} clips, less than half as far above chance "
-            f"({chance_text(recipe)}). More training speakers, augmentation or regularisation may raise its score.",
+            f"Perhaps overfitted: {listed(each)}. The second figure is less than half as far above chance as the "
+            "first; more training speakers, augmentation or regularisation may help.",
         )
+
+
+def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
+    """What limits the figures of single recipes; one notice for all that share a reason."""
+    for labels, titles in _grouped((listed(r.absent), r.title) for r in recipes):
+        yield _notice(
+            "absent-label",
+            "warning",
+            f"There are no clips of {labels} for {titles}: UAR and macro-F1 are means over the other labels.",
+        )
+    for what, name, each in (
+        ("precision", "precisions", [(listed(r.precision) * (len(r.precision) > 1), r.title) for r in recipes]),
+        ("versions", "versions of serlab", [(listed(r.versions) * (len(r.versions) > 1), r.title) for r in recipes]),
+    ):
+        for mixed, titles in _grouped(each):
+            yield _notice(f"mixed-{what}", "warning", f"Several {name} ({mixed}) are mixed in {titles}.")
+    if tied := [f"{r.title} ({ties_text(r.ties)})" for r in recipes if r.ties]:
+        yield _notice("ties", "warning", f"Ties of scores: {listed(tied)}.")
+    few = ((sets_text(entry), entry.level, r.title) for r in recipes for entry in (r.confidence.sets or ())[:1])
+    for (text, level), titles in _grouped(((text, level), title) for text, level, title in few if text):
+        yield _notice("few-dev-speakers", "note", f"Prediction sets of {titles} for {percent(level, 0)} %: {text}.")
+    unsure = [recipe.title for recipe in recipes if recipe.confidence.calibration is None]
+    if unsure:
+        yield _notice(
+            "no-probabilities",
+            "note",
+            f"No calibration, abstention or prediction sets for {listed(unsure)}, which give no probabilities."
+            if len(unsure) > 1
+            else f"No calibration, abstention or prediction sets for {unsure[0]}, which gives no probabilities.",
+        )
+    calibrated = ((recipe.confidence.calibration, recipe.title) for recipe in recipes)
+    for reason, titles in _grouped((found.without, title) for found, title in calibrated if found):
+        yield _notice("no-calibration", "note", f"No temperature and no prediction sets for {titles}: {reason}.")
+
+
+def _grouped(reasons: Iterable[tuple[_Reason, str]]) -> list[tuple[_Reason, str]]:
+    """Each reason that is not empty, with the titles that share it as a list in a sentence."""
+    found: dict[_Reason, list[str]] = {}
+    for reason, title in reasons:
+        if reason:
+            found.setdefault(reason, []).append(title)
+    return [(reason, listed(titles)) for reason, titles in found.items()]
 
 
 def _about_exclusions(exclusions: Sequence[Exclusion]) -> Iterator[Notice]:

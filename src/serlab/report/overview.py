@@ -17,6 +17,7 @@ from serlab.core.settings import plain
 from serlab.evaluation.counts import count_by_speaker, judged_by_all
 from serlab.evaluation.paired import PairedComparison, compare
 from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.significance import MARGIN
 from serlab.report.fused import FITTED, fuse_recipes, fuse_seeds
 from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, RunReport, describe
@@ -105,7 +106,7 @@ class Overview:
         return {"corpus": plain(self.corpus)} | parts
 
 
-def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) -> Overview:
+def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = (), *, margin: float = MARGIN) -> Overview:
     """Judge all runs of a corpus.
 
     Args:
@@ -113,6 +114,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
         fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``;
             with ``@dev`` at the end, by weights that each fold's dev side gives. Fused wherever a
             protocol has all their recipes. Several seeds of a recipe are fused unasked.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         UserError: there are no runs, they are of different data, or a fusion fits no protocol.
@@ -136,7 +138,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = ()) 
         )
     return Overview(
         corpus=corpora[0],
-        protocols=tuple(_protocol(members, wanted) for members in groups.values()),
+        protocols=tuple(_protocol(members, wanted, margin) for members in groups.values()),
         between=tuple(
             found
             for first, second in combinations(_disjoint_first(groups), 2)
@@ -180,7 +182,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> ProtocolDifferen
     )
 
 
-def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str]) -> ProtocolReport:
+def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str], margin: float) -> ProtocolReport:
     protocol = next(iter(members.values())).signature["protocol"]
     fused = [(fuse_seeds(group), [group]) for group in members.values() if len(group.seeds) > 1]
     for fusion in fusions:
@@ -194,7 +196,7 @@ def _protocol(members: Mapping[str, RecipeRuns], fusions: Sequence[str]) -> Prot
             replace(found, weights=_weights(found.runs)) for found in _best_first(fusion for fusion, _ in fused)
         ),
         gains=judged_together(
-            [compare_pair(fusion, part) for fusion, parts in fused for part in parts if len(parts) > 1]
+            [compare_pair(fusion, part, margin=margin) for fusion, parts in fused for part in parts if len(parts) > 1]
         ),
     )
 

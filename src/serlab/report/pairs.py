@@ -9,11 +9,13 @@ from typing import Any
 import pandas as pd
 
 from serlab.core.settings import plain
-from serlab.evaluation.breakdown import Breakdown, breakdown
-from serlab.evaluation.claims import Scope, answer_words, scope_of
-from serlab.evaluation.counts import Names, comparable_rows, count_by_speaker
-from serlab.evaluation.paired import PairedComparison, as_family, compare
-from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.breakdown import Breakdown
+from serlab.evaluation.claims import Scope, answer_words
+from serlab.evaluation.counts import Names
+from serlab.evaluation.judge import judge_pair
+from serlab.evaluation.paired import PairedComparison, as_family
+from serlab.evaluation.prepare import PreparedTable
+from serlab.evaluation.significance import MARGIN
 from serlab.report.selection import FoldSeed, RecipeRuns, full_grid
 
 
@@ -31,7 +33,9 @@ class PairReport:
         seeds: likewise.
         clips: that both have.
         speakers: of these clips, None if they are unknown.
-        partial: whether one of them has more folds or seeds.
+        only: how many clips of these folds and seeds only the first, and only the second, has.
+        uneven_clips: clips left out because not every seed judged them.
+        partial: whether one of them has more folds, seeds or clips.
         scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
     """
 
@@ -44,6 +48,8 @@ class PairReport:
     seeds: tuple[int | str, ...] = ()
     clips: int = 0
     speakers: int | None = None
+    only: tuple[int, int] = (0, 0)
+    uneven_clips: int = 0
     partial: bool = False
     scope: Scope = "models"
 
@@ -57,36 +63,41 @@ class PairReport:
         return head | compared | {key: value for key, value in found.items() if key not in head}
 
 
-def compare_pair(first: RecipeRuns, second: RecipeRuns) -> PairReport:
-    """Compare ``first`` with ``second`` on the clips, folds and seeds that both have."""
-    shared = _shared_runs(first, second)
+def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGIN) -> PairReport:
+    """Compare ``first`` with ``second`` on the clips, folds and seeds that both have.
+
+    Raises:
+        UserError: others' tables cannot be compared, as :func:`serlab.evaluation.judge.judge_pair`.
+    """
     if first.side != second.side:
         reason = f"one is judged on {first.side}, the other on {second.side}"
         return PairReport(first.name, second.name, reason=reason)
-    if not shared:
-        return PairReport(first.name, second.name, reason="they have no fold and seed in common")
-    corpus = first.signature["corpus"]
-    # Others may have put their clips into folds in different ways.
-    keys = ["clip", "seed"] if "called" in first.signature else ["clip", "fold", "seed"]
-    grid = pd.DataFrame(shared, columns=["fold", "seed"])[keys[1:]].drop_duplicates()
-    both = first.rows[keys].merge(second.rows[keys], on=keys).merge(grid)
-    if both.empty:
-        return PairReport(first.name, second.name, reason="they have no clip in common")
-    both, _ = comparable_rows(both)
-    one, other = (count_by_speaker(each.rows.merge(both, on=keys), corpus["labels"]) for each in (first, second))
-    resampling = Resampling(known=corpus["speakers_known"])
-    seeds = _shared_names(first.seed_names, second.seed_names, {seed for _, seed in shared})
+    tables, shared = (first.whole, second.whole), first.fold_seeds
+    if not first.foreign:
+        shared = tuple(full_grid(set(first.fold_seeds) & set(second.fold_seeds)))
+        if not shared:
+            reason = "they have no fold and seed in common"
+            return PairReport(first.name, second.name, reason=reason, partial=True)
+        tables = (_of_runs(first.whole, shared), _of_runs(second.whole, shared))
+        if not set(tables[0].rows["clip"]) & set(tables[1].rows["clip"]):
+            return PairReport(first.name, second.name, reason="they have no clip in common", partial=True)
+    found = judge_pair(*tables, by_fold=not first.foreign, margin=margin)
+    partial = len(first.seeds) != len(second.seeds) or 0 < len(found.seeds) < len(first.seeds)
+    if not first.foreign:
+        partial = set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds)
     return PairReport(
         first.name,
         second.name,
-        compare(one, other, resampling=resampling),
-        breakdown(one, other, resampling=resampling),
-        folds=_shared_names(first.fold_names, second.fold_names, {fold for fold, _ in shared}),
-        seeds=seeds,
-        clips=int(both["clip"].nunique()),
-        speakers=len(one.speakers) if corpus["speakers_known"] else None,
-        partial=set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds),
-        scope=scope_of(len(seeds), comparable=one.seeds_comparable),
+        found.comparison,
+        found.breakdown,
+        folds=_shared_names(first.fold_names, second.fold_names, shared),
+        seeds=found.seeds,
+        clips=found.clips,
+        speakers=found.speakers,
+        only=found.only,
+        uneven_clips=found.uneven_clips,
+        partial=partial or any(found.only),
+        scope=found.scope,
     )
 
 
@@ -105,15 +116,13 @@ def answer_text(pair: PairReport) -> str:
     return answer_words(found.answer, recipes=recipes, alone=found.answer_alone, family=found.family)
 
 
-def _shared_runs(first: RecipeRuns, second: RecipeRuns) -> list[FoldSeed]:
-    """Folds and seeds that can be paired; of others' tables every fold, under the seeds that both have."""
-    if "called" in first.signature:
-        seeds = set(first.seeds) & set(second.seeds)
-        return sorted({each for each in (*first.fold_seeds, *second.fold_seeds) if each[1] in seeds})
-    return full_grid(set(first.fold_seeds) & set(second.fold_seeds))
+def _of_runs(table: PreparedTable, shared: Collection[FoldSeed]) -> PreparedTable:
+    """The rows of these folds and seeds."""
+    grid = pd.DataFrame(shared, columns=["fold", "seed"])
+    return replace(table, rows=table.rows.merge(grid))
 
 
-def _shared_names(first: Names, second: Names, numbers: Collection[int]) -> tuple[int | str, ...]:
-    """What both call the folds or seeds of these numbers, in order; nothing if they call them differently."""
-    named = {number: first.get(number) for number in sorted(numbers)}
+def _shared_names(first: Names, second: Names, shared: Collection[FoldSeed]) -> tuple[int | str, ...]:
+    """What both call the folds, in order; empty if they call them differently."""
+    named = {number: first.get(number) for number in sorted({fold for fold, _ in shared})}
     return tuple(name for number, name in named.items() if name is not None and name == second.get(number))

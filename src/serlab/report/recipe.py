@@ -12,14 +12,11 @@ import pandas as pd
 from serlab.core.settings import plain
 from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.claims import Scope, scope_of
-from serlab.evaluation.counts import SpeakerCounts, count_by_speaker, ties_of
-from serlab.evaluation.judge import LabelScores, per_class, summed_confusion
-from serlab.evaluation.learning import chance_of, fit_caution, has_learned
+from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.judge import Scored, score_table
+from serlab.evaluation.learning import chance_of, fit_caution
 from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
-from serlab.evaluation.population import Caution, cautions
-from serlab.evaluation.prepare import PreparedTable
-from serlab.evaluation.resampling import Interval, Resampling
+from serlab.evaluation.resampling import Interval
 from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
 from serlab.evaluation.trust import Trust, trust
 from serlab.recipes.variants import changed_settings
@@ -107,9 +104,9 @@ class LeftOut:
     seed: int
 
 
-@dataclass(frozen=True)
-class RecipeReport:
-    """Everything the report says about one recipe.
+@dataclass(frozen=True, kw_only=True)
+class RecipeReport(Scored):
+    """Everything the report says about one recipe, beside its scores.
 
     Attributes:
         name: the recipe's folder name.
@@ -123,25 +120,12 @@ class RecipeReport:
         side: the subset it is judged on.
         folds: as they are called.
         seeds: that were trained.
-        seeds_comparable: False if its seeds judge different clips.
-        uneven_clips: clips left out because not every seed judged them.
-        scope: what intervals are about, see :mod:`serlab.evaluation.claims`.
-        ties: predictions whose highest score is that of several labels.
-        cautions: what makes intervals less dependable, see :mod:`serlab.evaluation.population`.
         left_out: runs outside the full grid.
-        clips: number of judged clips.
-        speakers: number of speakers, None if they are unknown.
-        scores: an interval per metric.
         train_uar: mean UAR on training clips.
         dev_uar: mean UAR on dev.
-        chance: of UAR.
-        learned: whether UAR is above chance.
-        not_learned: why it is not shown to be.
+        not_learned: why UAR is not shown to be above chance.
         fit_caution: ``underfitted``, ``overfitted`` or None.
-        absent: labels without clips.
-        per_class: each label's scores.
         recalls: the recall of each label that has clips, each with a 95 % interval of its own.
-        confusion: rows true, summed over seeds.
         per_speaker: each speaker's UAR, empty if they are unknown.
         over_seeds: UAR of each seed.
         over_folds: UAR of each fold.
@@ -164,25 +148,12 @@ class RecipeReport:
     side: str
     folds: tuple[int | str, ...]
     seeds: tuple[int, ...]
-    seeds_comparable: bool
-    uneven_clips: int
-    scope: Scope
-    ties: int
-    cautions: tuple[Caution, ...]
     left_out: tuple[LeftOut, ...]
-    clips: int
-    speakers: int | None
-    scores: dict[str, Interval]
     train_uar: float | None
     dev_uar: float | None
-    chance: float
-    learned: bool | None
     not_learned: tuple[str, ...]
     fit_caution: str | None
-    absent: tuple[str, ...]
-    per_class: tuple[LabelScores, ...]
     recalls: dict[str, Interval]
-    confusion: tuple[tuple[int, ...], ...]
     per_speaker: tuple[SpeakerScore, ...]
     over_seeds: Spread
     over_folds: FoldSpread
@@ -207,18 +178,21 @@ class RecipeReport:
 
 def describe(recipe: RecipeRuns) -> RecipeReport:
     """Judge one recipe, without how far to trust it."""
-    corpus, recorded = recipe.signature["corpus"], recipe.signature["recipe"]
-    labels, known = corpus["labels"], corpus["speakers_known"]
+    recorded, labels = recipe.signature["recipe"], recipe.table.labels
     counts = count_by_speaker(recipe.rows, labels)
-    resampling = Resampling(known=known)
-    scores = intervals(counts, resampling=resampling)
+    scored = score_table(
+        recipe.table,
+        counts,
+        side=recipe.side,
+        uneven_clips=recipe.uneven_clips,
+        people=people(recipe.signature["corpus"]["name"]),
+    )
+    uar_of, present = scored.scores["uar"], len(labels) - len(scored.absent)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
     train_uar = _mean([run.train_uar for run in runs])
-    without = absent(counts.by_seed, labels)
-    present = len(labels) - len(without)
-    learned = has_learned(scores["uar"], present, side=recipe.side)
     return RecipeReport(
+        **vars(scored),
         name=recipe.name,
         title=recipe.title,
         hash=recorded["hash"],
@@ -230,26 +204,13 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         side=recipe.side,
         folds=tuple(recipe.folds),
         seeds=tuple(recipe.trained_seeds),
-        seeds_comparable=counts.seeds_comparable,
-        uneven_clips=recipe.uneven_clips,
-        scope=scope_of(len(recipe.trained_seeds), comparable=counts.seeds_comparable),
-        ties=ties_of(recipe.rows),
-        cautions=cautions(counts, people=people(corpus["name"])) if known else (),
         left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
-        clips=int(recipe.rows["clip"].nunique()),
-        speakers=len(counts.speakers) if known else None,
-        scores=scores,
         train_uar=train_uar,
         dev_uar=_mean([run.dev_uar for run in runs]),
-        chance=chance_of(present),
-        learned=learned,
-        not_learned=(_at_chance(scores["uar"], present),) if learned is False else (),
-        fit_caution=fit_caution(train_uar, scores["uar"].value, present),
-        absent=tuple(without),
-        per_class=per_class(counts.by_seed, recipe.rows, labels),
-        recalls=intervals(counts, metrics=recall_metrics(labels, without), resampling=resampling),
-        confusion=summed_confusion(counts),
-        per_speaker=_per_speaker(counts) if known else (),
+        not_learned=(_at_chance(uar_of, present),) if scored.learned is False else (),
+        fit_caution=fit_caution(train_uar, uar_of.value, present),
+        recalls=intervals(counts, metrics=recall_metrics(labels, scored.absent), resampling=recipe.table.resampling),
+        per_speaker=_per_speaker(counts) if recipe.table.speakers_known else (),
         over_seeds=over_seeds(counts),
         over_folds=FoldSpread(**vars(fold_wise), student=student(fold_wise)),
         runs=runs,
@@ -261,22 +222,9 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
 
 def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
     """Judge how far one recipe's answers can be trusted; see :func:`serlab.evaluation.trust.trust`."""
-    corpus = recipe.signature["corpus"]
-    tables = [run.table for run in recipe.runs]
-    dev = pd.concat([table[table["side"] == "dev"] for table in tables], ignore_index=True)
-    counts = count_by_speaker(recipe.rows, corpus["labels"])
-    table = PreparedTable(
-        name=recipe.name,
-        rows=recipe.rows,
-        dev=dev if recipe.side == "test" else dev.iloc[:0],
-        labels=counts.labels,
-        speakers_known=corpus["speakers_known"],
-        exclusions=[],
-        folds=recipe.fold_names,
-        seeds=recipe.seed_names,
-    )
-    known = describe_corpus(corpus["name"])
-    return trust(table, counts, clips, tracks=known.tracks if known else None)
+    table = recipe.table
+    known = describe_corpus(recipe.signature["corpus"]["name"])
+    return trust(table, count_by_speaker(table.rows, table.labels), clips, tracks=known.tracks if known else None)
 
 
 def _at_chance(score: Interval, labels: int) -> str:

@@ -25,11 +25,13 @@ from serlab.core.settings import plain
 from serlab.evaluation.claims import calibration_text, needed_text, scope_text, sentences_text
 from serlab.evaluation.learning import NOT_SHOWN
 from serlab.evaluation.metrics import METRICS
+from serlab.evaluation.significance import MARGIN
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
 from serlab.report.foreign import foreign_runs
 from serlab.report.methods import Methods, methods_of
+from serlab.report.notices import GRAVITY, kinds
 from serlab.report.overview import Overview, survey
 from serlab.report.pairs import answer_text
 from serlab.report.paper import write_paper
@@ -57,6 +59,7 @@ def build(
     recipes: Collection[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    margin: float = MARGIN,
     latex: bool = False,
 ) -> Path:
     """Write the report of the runs below a folder.
@@ -68,6 +71,7 @@ def build(
             listen to; parts that need it are left out without it.
         audio: ``"link"`` plays the user's own files by relative links, ``"embed"`` copies the few
             clips that are shown into the page, ``"none"`` leaves sound out.
+        margin: differences of UAR up to this are called equivalent.
         latex: whether to write tables as LaTeX and CSV, a methods paragraph and its references into
             ``report/paper/``; they are kept up to date where they are there already.
 
@@ -83,7 +87,7 @@ def build(
     folder = Path(folder)
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
-    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips)
+    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips, margin=margin)
     return _write(summary, folder / "report", clips, audio, latex=latex)
 
 
@@ -94,6 +98,7 @@ def build_foreign(
     *,
     side: str = "test",
     audio: Audio = "link",
+    margin: float = MARGIN,
     latex: bool = False,
 ) -> Path:
     """Write the report of tables of predictions, serlab's own or others'.
@@ -105,6 +110,7 @@ def build_foreign(
         corpus: what knows the clips' labels and speakers, their votes and files.
         side: which rows to judge where a table has a column ``side``.
         audio: as for :func:`build`.
+        margin: likewise.
         latex: likewise.
 
     Returns:
@@ -118,7 +124,8 @@ def build_foreign(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
-    return _write(summarise(foreign_runs(tables, corpus, side=side), clips=clips), folder, clips, audio, latex=latex)
+    summary = summarise(foreign_runs(tables, corpus, side=side), clips=clips, margin=margin)
+    return _write(summary, folder, clips, audio, latex=latex)
 
 
 def _write(summary: Report, target: Path, clips: pd.DataFrame | None, audio: Audio, *, latex: bool) -> Path:
@@ -163,6 +170,7 @@ def build_overview(
     fusions: Iterable[str] = (),
     clips: pd.DataFrame | None = None,
     audio: Audio = "link",
+    margin: float = MARGIN,
     latex: bool = False,
 ) -> Path:
     """Write the report of each protocol of a corpus, and an overview of all.
@@ -174,7 +182,8 @@ def build_overview(
             :func:`serlab.report.overview.survey`.
         clips: the corpus's table, as for :func:`build`.
         audio: as for :func:`build`.
-        latex: likewise, for each protocol.
+        margin: likewise.
+        latex: likewise.
 
     Returns:
         The path of ``report/index.html`` below ``folder``; beside it lie ``report.md`` and
@@ -186,10 +195,10 @@ def build_overview(
     protocols = read_protocols(folder, recipes)
     there = {name: {run.path.parent.name for run in runs} for name, runs in protocols.items()}
     _check_found(folder, recipes, set().union(*there.values()))
-    found = survey(protocols, fusions)
+    found = survey(protocols, fusions, margin=margin)
     _enter_fusions(folder.parent, found)
     for name, shown in there.items():
-        build(folder / name, recipes=shown, clips=clips, audio=audio, latex=latex)
+        build(folder / name, recipes=shown, clips=clips, audio=audio, margin=margin, latex=latex)
     target = folder / "report"
     files.write_json(target / "report.json", found.to_dict())
     files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
@@ -269,6 +278,9 @@ def _environment(*, autoescape: bool) -> Environment:
         "calibrated": calibration_text,
         "over_sentences": sentences_text,
         "scope": scope_text,
+        "sentence": words.sentence,
+        "gravity": GRAVITY.__getitem__,
+        "kinds": kinds,
         "span": words.span,
         "people": words.people,
         "corpus_title": words.corpus_title,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from serlab.core import UserError, argument
 from serlab.evaluation.counts import Names, check_labels, comparable_rows, predicted_of
+from serlab.evaluation.prepare import PreparedTable
 from serlab.recipes.changes import flat
 from serlab.recipes.variants import replaced
 from serlab.tables.predictions import Run, labels_of, probabilities_of
@@ -28,7 +29,7 @@ class RecipeRuns:
     Attributes:
         name: the recipe's folder name.
         title: its title, made unique within the report.
-        side: ``test``, or ``dev`` if no run has predicted test.
+        side: that it is judged on: ``test``, or ``dev`` where no run has predicted test; of others' tables any.
         runs: the runs that its figures are made of, a full grid of folds and seeds.
         left_out: (fold, seed) of runs outside that grid, or without the side.
     """
@@ -75,6 +76,27 @@ class RecipeRuns:
         seeds = {seed for run in self.runs for seed in run.signature.get("seeds", [called(run)["seed"]])}
         return sorted(seeds - {None})
 
+    @cached_property
+    def table(self) -> PreparedTable:
+        """The recipe as a table that can be judged."""
+        dev = pd.concat([run.table[run.table["side"] == "dev"] for run in self.runs], ignore_index=True)
+        corpus = self.signature["corpus"]
+        return PreparedTable(
+            name=self.name,
+            rows=self.rows,
+            dev=dev if self.side == "test" else dev.iloc[:0],
+            labels=tuple(corpus["labels"]),
+            speakers_known=corpus["speakers_known"],
+            exclusions=[],
+            folds=self.fold_names,
+            seeds=self.seed_names,
+        )
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the runs are parts of a table that serlab did not make."""
+        return is_foreign(self.signature)
+
     @property
     def rows(self) -> pd.DataFrame:
         """Rows of the recipe's side over all runs, with ``predicted`` and ``probability`` (of the predicted label)."""
@@ -85,14 +107,33 @@ class RecipeRuns:
         """Clips that are left out of the rows because not every seed judged them."""
         return self._comparable[1]
 
+    @property
+    def whole(self) -> PreparedTable:
+        """The recipe as a table with the clips that only some seeds judged: a pair has its own choice of seeds."""
+        return replace(self.table, rows=self._whole)
+
+    @cached_property
+    def _whole(self) -> pd.DataFrame:
+        return pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True)
+
     @cached_property
     def _comparable(self) -> tuple[pd.DataFrame, int]:
-        return comparable_rows(pd.concat([judged_rows(run, self.side) for run in self.runs], ignore_index=True))
+        return comparable_rows(self._whole)
 
 
 def fold_seed_of(run: Run) -> FoldSeed:
     """A run's (fold, seed)."""
     return int(run.signature["fold"]), int(run.signature["seed"])
+
+
+def is_foreign(signature: Mapping[str, Any]) -> bool:
+    """Whether a run is a part of a table that serlab did not make, see :mod:`serlab.report.foreign`."""
+    return "called" in signature
+
+
+def recipe_of(run: Run) -> str:
+    """The name of a run's recipe: its folder's, or what another's table is called."""
+    return str(run.signature["recipe"]["name"]) if is_foreign(run.signature) else run.path.parent.name
 
 
 def called(run: Run) -> Mapping[str, Any]:
@@ -133,7 +174,7 @@ def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
     """
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        by_name[run.path.parent.name].append(run)
+        by_name[recipe_of(run)].append(run)
     _check_same_corpus(runs)
     titles = _titles({name: group[0].signature["recipe"] for name, group in by_name.items()})
     return [_one_recipe(name, titles[name], group) for name, group in sorted(by_name.items())]
@@ -171,9 +212,10 @@ def _one_recipe(name: str, title: str, runs: list[Run]) -> RecipeRuns:
                 f"{run.signature['recipe']['hash'][:8]}); keep one of them there and move the other's files away."
             )
     with_test = [run for run in runs if (run.table["side"] == "test").any()]
-    side = "test" if with_test else "dev"
+    side = runs[0].signature.get("side") or ("test" if with_test else "dev")
     usable = {fold_seed_of(run): run for run in with_test or runs}
-    grid = full_grid(usable)
+    # Another's table is judged whole, as it is without a report.
+    grid = sorted(usable) if is_foreign(runs[0].signature) else full_grid(usable)
     left_out = tuple(sorted({fold_seed_of(run) for run in runs} - set(grid)))
     return RecipeRuns(name, title, side, tuple(usable[cell] for cell in grid), left_out)
 

@@ -14,15 +14,15 @@ from serlab.core.progress import bar
 from serlab.core.settings import plain
 from serlab.evaluation.claims import Scope
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
-from serlab.evaluation.significance import MARGIN
+from serlab.evaluation.significance import MARGIN, WHY_MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
 from serlab.report.letters import letters_of
-from serlab.report.notices import Notice, notices
+from serlab.report.notices import Notice, at_head, notices
 from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import RecipeReport, describe, describe_trust
-from serlab.report.selection import RecipeRuns, group_runs
+from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
-from serlab.report.words import signature_line
+from serlab.report.words import points, signature_line
 from serlab.tables.predictions import Run
 
 
@@ -84,7 +84,7 @@ class Report:
         exclusions: clips that were left out.
         people: human raters of the same clips, None without votes.
         audit: what the leak audit found, None if it was not made.
-        ledger: how often the test subsets have been read.
+        ledger: how often the test subsets have been read, None of others' tables.
         machines: that made the runs.
         versions: of what they used.
     """
@@ -106,9 +106,30 @@ class Report:
     exclusions: tuple[Exclusion, ...]
     people: HumanReference | None
     audit: Mapping[str, Any] | None
-    ledger: LedgerCount
+    ledger: LedgerCount | None
     machines: tuple[Mapping[str, Any], ...]
     versions: tuple[Mapping[str, Any], ...]
+
+    @property
+    def head(self) -> tuple[Notice, ...]:
+        """Notices that stand above the figures: the gravest."""
+        return self.notices[: at_head(self.notices)]
+
+    @property
+    def further(self) -> tuple[Notice, ...]:
+        """The other notices, which are folded, or stand at the end."""
+        return self.notices[at_head(self.notices) :]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the tables are others', so that nothing is known of training."""
+        return self.ledger is None
+
+    @property
+    def margin_text(self) -> str:
+        """What is called equivalent, and why so much."""
+        why = f" (the default, {WHY_MARGIN})" if self.margin == MARGIN else ", as chosen for this report"
+        return f"Equivalent: the 90 % interval lies within {points(self.margin)} points{why}."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold, without NaN: ``report.json``."""
@@ -121,6 +142,8 @@ def summarise(
     ledger: Iterable[Mapping[str, Any]] = (),
     audit: Mapping[str, Any] | None = None,
     clips: pd.DataFrame | None = None,
+    *,
+    margin: float = MARGIN,
 ) -> Report:
     """Judge runs of one corpus and protocol.
 
@@ -129,6 +152,7 @@ def summarise(
         ledger: the lines of ``ledger.jsonl``.
         audit: what the leak audit found: ``verdict`` and ``findings``.
         clips: the corpus's table, for votes and what it knows of the speakers.
+        margin: differences of UAR up to this are called equivalent.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -136,7 +160,8 @@ def summarise(
     if not runs:
         raise UserError("there are no runs to report on; make some with serlab compare.")
     signature = runs[0].signature
-    corpus, protocol = signature["corpus"], signature["protocol"]
+    known = all(run.signature["corpus"]["speakers_known"] for run in runs)
+    corpus, protocol = signature["corpus"] | {"speakers_known": known}, signature["protocol"]
     groups = group_runs(runs)
     by_name = {group.name: group for group in groups}
     with bar("judging recipes", len(groups)) as progress:
@@ -149,15 +174,15 @@ def summarise(
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
-            pairs.append(compare_pair(first, second))
+            pairs.append(compare_pair(first, second, margin=margin))
             progress.advance()
     together = judged_together(pairs)
-    exclusions = _exclusions(runs)
     scope = min((recipe.scope for recipe in recipes), key=get_args(Scope).index)
+    exclusions = _exclusions(runs)
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
         answer=answer(corpus, protocol, recipes, together),
-        notices=tuple(notices(corpus, protocol, recipes, exclusions, audit)),
+        notices=tuple(notices(corpus, protocol, recipes, together, exclusions, audit)),
         corpus=corpus,
         protocol=protocol,
         signature=_signature(corpus, protocol, groups),
@@ -165,14 +190,14 @@ def summarise(
         bootstrap=Bootstrap(),
         over_seeds=scope in ("two seeds", "recipes"),
         scope=scope,
-        margin=MARGIN,
+        margin=margin,
         recipes=tuple(recipes),
         pairs=together,
         letters=letters_of([recipe.name for recipe in recipes], together),
         exclusions=exclusions,
         people=None if clips is None else _human_reference(groups, clips),
         audit=audit,
-        ledger=_ledger(ledger, corpus, protocol, set(by_name)),
+        ledger=None if is_foreign(signature) else _ledger(ledger, corpus, protocol, set(by_name)),
         machines=_distinct(run.signature["machine"] for run in runs if run.signature["machine"]),
         versions=_distinct(run.signature["versions"] for run in runs if run.signature["versions"]),
     )
@@ -208,7 +233,7 @@ def _exclusions(runs: Sequence[Run]) -> tuple[Exclusion, ...]:
     for run in runs:
         for entry in run.signature["exclusions"]:
             key = (entry["fold"], entry["side"], entry["clip"], entry["reason"])
-            found.setdefault(key, set()).add(run.path.parent.name)
+            found.setdefault(key, set()).add(recipe_of(run))
     return tuple(
         Exclusion(fold, side, clip, reason, tuple(sorted(found[fold, side, clip, reason])))
         for fold, side, clip, reason in sorted(found, key=_place)

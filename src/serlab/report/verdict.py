@@ -12,7 +12,7 @@ from serlab.evaluation.paired import PairedComparison
 from serlab.evaluation.resampling import Interval
 from serlab.report.pairs import PairReport
 from serlab.report.recipe import RecipeReport
-from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points
+from serlab.report.words import corpus_title, interval_text, numbered, people, percent, points, side_title
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,24 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Recip
     folds = "all folds" if len(ground.folds) == protocol["folds"] else numbered("fold", ground.folds)
     if protocol["folds"] <= 1 or not ground.folds:
         folds = ""
-    where = ", ".join(part for part in (protocol["name"], folds, _SIDES[side]) if part)
+    on = "" if side == "test" else f"{side_title(side)} side, not test"
+    where = ", ".join(part for part in (protocol["name"], folds, on) if part)
     heard = {
         True: "",
         False: ", who may have been heard in training too",
-        None: _unknown(corpus),
+        None: _unknown(ground),
     }[protocol["speaker_disjoint"]]
-    subject = f"each recipe trained with {len(ground.seeds)} seeds"
-    subject = subject if ground.scope == "recipes" else "these trained models"
+    subject = (
+        f"each recipe trained with {len(ground.seeds)} seeds" if ground.scope == "recipes" else "these trained models"
+    )
     loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
     return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"
 
 
-def _unknown(corpus: Mapping[str, Any]) -> str:
-    if corpus["speakers_known"]:
-        return ", who may have been heard in training too (what that was is not known)"
-    return ", whose speakers may have been heard in training too (the corpus does not say)"
-
-
-_SIDES = {"test": "", "dev": "development side, not test"}
+def _unknown(ground: RecipeReport | PairReport) -> str:
+    if ground.speakers is None:
+        return ", whose speakers may have been heard in training too (the corpus does not say)"
+    return ", who may have been heard in training too"
 
 
 def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedComparison) -> str:
@@ -112,7 +111,7 @@ def _compare(titles: Mapping[str, str], pair: PairReport, found: PairedCompariso
     if high < 0:
         ahead, behind = behind, ahead
         value, low, high = -value, -high, -low
-    less = f", less than the margin of {points(found.margin)} below which a difference hardly matters"
+    less = f", less than the equivalence margin of {points(found.margin)} points"
     verb = "is better than" if pair.scope == "recipes" else "is ahead of"
     return (
         f"{ahead} {verb} {behind} by {points(value)} points of UAR (95 % interval {points(low)} to {points(high)})"

@@ -161,8 +161,17 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def side_title(side: str) -> str:
-    """A subset of a fold in a sentence; ``none`` is for entries that are not clips."""
-    return {"train": "training", "dev": "development", "test": "test", "none": "no side"}[side]
+    """A subset of a fold in a sentence; ``none`` is for entries that are not clips, others are a table's own."""
+    return {"train": "training", "dev": "development", "test": "test", "none": "no side"}.get(side, side)
+
+
+def sentence(text: str) -> str:
+    """A finding as a heading: with a capital letter, unless it begins with a recipe's or a table's name.
+
+    >>> sentence("no difference can be shown."), sentence("mine is ahead of theirs.")
+    ('No difference can be shown.', 'mine is ahead of theirs.')
+    """
+    return text[:1].upper() + text[1:] if text.startswith("no difference ") else text
 
 
 def chosen_text(chosen: Mapping[str, Any]) -> str:
