@@ -92,7 +92,7 @@ def resumed(path: Path, population: Row) -> Row:
 def complete(
     rows: Sequence[Row], simulations: Sequence[tuple[Row, Callable[[range], Row]]], trials: int
 ) -> Iterator[list[Row]]:
-    """Simulate what rows lack.
+    """Simulate what rows lack, those with the fewest experiments first.
 
     Args:
         rows: simulated so far, perhaps by another method or with fewer experiments.
@@ -107,12 +107,16 @@ def complete(
         return all(row.get(key) == value for key, value in what.items() if key != "title")
 
     found = [next(({**row, **what} for row in rows if about(row, what)), {}) for what, _ in simulations]
-    for place, (what, simulate_more) in enumerate(simulations):
-        row = found[place] if found[place].get("method") == _METHOD else {"trials": 0}
-        while (done := row["trials"]) < trials:
-            more = simulate_more(range(done, min(trials, done + _CHUNK)))
-            row = found[place] = {**what, "method": _METHOD, **_together(row, more)}
-            yield [each for each in found if each]
+
+    def done(place: int) -> int:
+        row = found[place]
+        return int(row["trials"]) if row.get("method") == _METHOD else 0
+
+    while (start := done(place := min(range(len(found)), key=done))) < trials:
+        what, simulate_more = simulations[place]
+        more = simulate_more(range(start, min(trials, start + _CHUNK)))
+        found[place] = {**what, "method": _METHOD, **_together(found[place] if start else {"trials": 0}, more)}
+        yield [row for row in found if row]
 
 
 def _together(row: Row, more: Row) -> Row:

@@ -42,7 +42,7 @@ _WHISPER = {
     "decoder_ffn_dim": 32,
     "num_mel_bins": 80,
 }
-_RECIPES = {
+RECIPES = {
     "resnet": """
 title: Tiny ResNet
 model: {kind: resnet, stem: small, width: 8, pooling: mean+std, window: 24, logmel: {bands: 24, hop: 256}}
@@ -112,13 +112,13 @@ def corpus(folder: Path) -> Path:
 def recipes(folder: Path, checkpoint: Path) -> dict[str, Path]:
     """Write recipes that train in a second; return them by kind."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"tiny-{name}.yaml" for name in _RECIPES}
+    paths = {name: folder / f"tiny-{name}.yaml" for name in RECIPES}
     for name, path in paths.items():
-        path.write_text(_RECIPES[name].replace("CHECKPOINT", str(checkpoint)), encoding="utf-8")
+        path.write_text(RECIPES[name].replace("CHECKPOINT", str(checkpoint)), encoding="utf-8")
     return paths
 
 
-def trained(seeds: Path, names: tuple[str, ...] = tuple(_RECIPES)) -> dict[str, Path]:
+def trained(seeds: Path, names: tuple[str, ...] = tuple(RECIPES)) -> dict[str, Path]:
     """Train a small model of each kind; returns the model folders by kind."""
     from serlab.experiments.compare import compare
 
@@ -199,5 +199,5 @@ _FAMILIES: dict[str, Callable[[Any, dict[str, Any], Path], None]] = {
     "text": _text_model,
 }
 FAMILIES = tuple(_FAMILIES)
-KINDS = tuple(_RECIPES)
+KINDS = tuple(RECIPES)
 """Models that serlab itself trains."""

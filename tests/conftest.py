@@ -16,6 +16,7 @@ import hypothesis
 import numpy as np
 import pytest
 import soundfile
+from fuzz.materials import RECIPES
 
 if TYPE_CHECKING:
     from serlab.experiments.compare import Comparison
@@ -26,34 +27,7 @@ EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 TINY_LABELS = ("calm", "happy", "sad")
 TINY_SPEAKERS = 6
 TINY_TAKES = 3
-TINY_RECIPES = {
-    "tiny-resnet": """
-title: Tiny ResNet
-model: {kind: resnet, stem: small, width: 8, pooling: mean+std, window: 24, logmel: {bands: 24, hop: 256}}
-training: {epochs: 1, batch_size: 16, learning_rate: 2.0e-3, precision: fp32}
-""",
-    "tiny-wav2vec2": """
-title: Tiny Wav2Vec2, from scratch
-model:
-  kind: encoder
-  architecture: wav2vec2
-  freeze_conv: false
-  config:
-    conv_dim: [8, 8]
-    conv_kernel: [10, 8]
-    conv_stride: [40, 8]
-    num_feat_extract_layers: 2
-    feat_extract_norm: layer
-    hidden_size: 16
-    num_hidden_layers: 2
-    num_attention_heads: 2
-    intermediate_size: 32
-    num_conv_pos_embeddings: 4
-    num_conv_pos_embedding_groups: 2
-  head: {projection: 16}
-training: {epochs: 1, batch_size: 16, precision: fp32}
-""",
-}
+TINY_RECIPES = {"tiny-resnet": RECIPES["resnet"], "tiny-wav2vec2": RECIPES["encoder"]}
 
 
 def pytest_configure() -> None:

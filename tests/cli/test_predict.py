@@ -239,7 +239,7 @@ def test_another_models_file_is_refused(predict, clips, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "phrase"),
     [
-        (["--out", "p.txt"], "--out p.txt must end in .csv or .jsonl"),
+        (["--out", "p.doc"], "--out p.doc must end in .csv, .jsonl, .parquet, .vtt, .textgrid or .txt"),
         (["--out", "p.csv", "--format", "jsonl"], "--format jsonl contradicts the ending of --out p.csv"),
     ],
 )

@@ -32,7 +32,7 @@ def test_evaluate_as_a_table(serlab, predictions):
     guess = np.where(table["prob_angry"] > 0.5, "angry", "calm")
     uar = 100 * balanced_accuracy_score(table["label"], guess)
     assert ended.out.startswith("24 clips, 12 speakers\n")
-    assert f"UAR{uar:12.1f} %   95 % interval" in ended.out
+    assert f"UAR{uar:20.1f} %   95 % interval" in ended.out
 
 
 def test_evaluate_as_json(serlab, predictions):
@@ -58,7 +58,7 @@ def test_a_report_for_a_paper(serlab, predictions, tiny_comparison, tmp_path):
     ended = serlab("evaluate", predictions, "--latex")
     assert (ended.code, ended.err) == (
         2,
-        "error: --latex writes into a report's folder; name one with --report FOLDER.\n",
+        "serlab: --latex writes into a report's folder; name one with --report FOLDER.\n",
     )
     own = shutil.copytree(tiny_comparison.folder.parent, tmp_path / "own")
     assert serlab("report", own, "--latex").code == 0

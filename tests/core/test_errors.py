@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from serlab.core import FindingsError, MachineError, SerlabError, UserError, unknown
+from serlab.core import FindingsError, MachineError, SerlabError, UserError, argument, as_options, unknown
 
 
 def test_each_kind_of_error_ends_the_command_line_with_its_own_code():
@@ -24,3 +26,9 @@ def test_unknown_name_brings_the_nearest_real_one(name, nearest):
 def test_unknown_name_that_is_near_to_nothing_lists_all():
     text = str(unknown("corpus", "zzz", ["synthetic", "crema-d"]))
     assert text == "unknown corpus 'zzz'. Known: crema-d, synthetic."
+
+
+@pytest.mark.parametrize("kind", [FindingsError, MachineError, UserError])
+def test_an_error_of_a_worker_process_keeps_its_class_and_its_parameters(kind):
+    error = pickle.loads(pickle.dumps(kind(f"{argument('jobs', 9)} is too many.")))
+    assert (type(error), str(error), as_options(error)) == (kind, "jobs=9 is too many.", "--jobs 9 is too many.")

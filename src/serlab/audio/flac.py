@@ -11,7 +11,6 @@ _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
 # FFmpeg holds everything that it considers one frame in memory.
 _MOST_BEHIND = 1 << 20
 _READ_BITS = (8, 16, 24)
-_BLOCK_SIZES = (0, 192, 576, 1152, 2304, 4608, 0, 0, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _CRC8 = [0] * 256
 for _byte in range(256):
     _value = _byte

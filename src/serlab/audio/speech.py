@@ -1,8 +1,8 @@
 """Speech detection in a stream of 16 kHz samples: a probability of speech per frame of 32 ms.
 
-Two detectors share one interface and never look ahead, so that a live stream and a file give the
-same frames whatever the size of the chunks. Silero VAD (Silero Team, MIT licence; extra ``vad``) is
-a small recurrent network, run by onnxruntime. The energy gate needs nothing else: a frame is speech
+Two detectors share one interface and never look ahead, so a live stream and a file give the same
+frames for any size of chunks. Silero VAD (Silero Team, MIT licence; extra ``vad``) is a small
+recurrent network, run by onnxruntime. The energy detector needs no other package: a frame is speech
 if it is well above the noise floor, which falls with every quieter frame and rises slowly.
 """
 
@@ -32,12 +32,12 @@ _LOWEST_DB = -50.0
 
 
 class Detector(Protocol):
-    """Tells speech from other sound, frame by frame."""
+    """Distinguishes speech from other sound, frame by frame."""
 
     name: str
 
     def feed(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next frames, shape (frames, 512); return probabilities of speech, shape (frames,)."""
+        """Add frames, shape (frames, 512); return probabilities of speech, shape (frames,)."""
 
 
 class EnergyGate:
@@ -84,7 +84,7 @@ class Silero:
 
 
 class Everything:
-    """Takes every frame for speech."""
+    """Classifies every frame as speech."""
 
     name = "none"
 
@@ -97,7 +97,8 @@ def detector(name: str = "auto") -> Detector:
     """A fresh detector.
 
     Args:
-        name: ``silero``, ``energy``, ``none``, or ``auto``: Silero VAD if it is installed, else the energy gate.
+        name: ``silero``, ``energy``, ``none``, or ``auto``: Silero VAD if it is installed, else the
+            energy detector.
 
     Raises:
         UserError: there is no such detector.

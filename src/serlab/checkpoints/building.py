@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING
 
 from serlab.checkpoints import stored
-from serlab.checkpoints.labels import check_labels, shown
+from serlab.checkpoints.checks import check_labels, shown
 from serlab.checkpoints.weights import loading, quiet
 from serlab.core import UserError
 from serlab.core.files import read_json

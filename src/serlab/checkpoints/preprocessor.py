@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from serlab.audio import SAMPLE_RATE
-from serlab.checkpoints.labels import shown
+from serlab.checkpoints.checks import shown
 from serlab.core import UserError
 from serlab.core.files import read_json
 

@@ -108,7 +108,7 @@ def _say_exclusions(path: Path, excluded: tuple[Exclusion, ...]) -> None:
     for entry in excluded[:_MOST_SAID]:
         say(f"left out: {entry.path} ({entry.reason})")
     if len(excluded) > _MOST_SAID:
-        say(f"left out: {len(excluded) - _MOST_SAID:,} more entries of {path}; serlab data verify lists all.")
+        say(f"left out: {len(excluded) - _MOST_SAID:,} more entries of {path}; its verification lists all.")
 
 
 def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:

@@ -28,7 +28,6 @@ from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
 from serlab.experiments.run import run_on_everyone
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import workspace_of
 from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
@@ -138,7 +137,7 @@ def train_on_everyone(
 
 def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
     title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
-    started, workspace = ledger.now(), workspace_of(files, identity.data())
+    started, workspace = ledger.now(), files.open_workspace(identity.data())
     result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
     signature = sign(spec, context, result, started, identity).data()
     card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)

@@ -13,7 +13,6 @@ from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
 from serlab.experiments.run import run
 from serlab.experiments.signature import sign
-from serlab.experiments.workspace import workspace_of
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
@@ -82,7 +81,7 @@ def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     result = run(
         spec,
         context,
-        workspace=workspace_of(files, context.identity(spec).data()),
+        workspace=files.open_workspace(context.identity(spec).data()),
         before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
         title=title,
     )

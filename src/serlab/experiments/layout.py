@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from serlab.core.files import write_json
+from serlab.core.progress import say
 from serlab.report.render import AUDIT
 
 EVERYONE = "everyone"
@@ -35,6 +41,24 @@ class RunFiles:
     def workspace(self) -> Path:
         """The private folder for checkpoints during the run."""
         return self.model.with_name(f".{self.model.name}.work")
+
+    def open_workspace(self, identity: Mapping[str, Any]) -> Path:
+        """The workspace, emptied if a run of another configuration left it.
+
+        Args:
+            identity: what makes the run the same as another.
+        """
+        mark = self.workspace / "identity.json"
+        try:
+            if json.loads(mark.read_text(encoding="utf-8")) != identity:
+                shutil.rmtree(self.workspace)
+        except (OSError, ValueError):
+            shutil.rmtree(self.workspace, ignore_errors=True)
+        if mark.is_file():
+            say(f"{self.model.parent.name} {self.model.name}: resuming an interrupted run.")
+        else:
+            write_json(mark, dict(identity))
+        return self.workspace
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from serlab import approaches
 from serlab.approaches.base import Fitted, Saved
-from serlab.checkpoints.trial import check_scores, trial_sound
+from serlab.checkpoints.checks import check_scores, trial_sound
 from serlab.checkpoints.weights import loading
 from serlab.core import UserError, argument
 from serlab.core.files import read_json, unwritable, write_json, write_text

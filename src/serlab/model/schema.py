@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serlab.checkpoints.labels import check_labels, shown
+from serlab.checkpoints.checks import check_labels, shown
 from serlab.core import UserError
 from serlab.core.files import read_json
 from serlab.recipes import Recipe, recipe_from_signature

@@ -1,7 +1,7 @@
-"""Segments: a recording of any length in windows of one length, while its samples come in.
+"""Segments: windows of one length over a recording of any length, computed while its samples arrive.
 
-Window ``i`` begins at ``i * hop``. Offline and live use the same :class:`Segmenter`, so both give the
-same segments, whatever the size of the pieces. It holds one window and one batch, not the recording.
+Window ``i`` begins at ``i * hop``. Offline and live use share :class:`Segmenter`, so both give the
+same segments for any size of pieces. It holds one window and one batch, not the recording.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from serlab.core import UserError, argument, unknown
 
 DEFAULT_WINDOW, DEFAULT_HOP = 3.0, 1.0
 _MOST_SMOOTHED = 99
-# A window is speech if this share of its frames is.
+# Minimum share of speech frames in a window with speech.
 _SPEECH_SHARE = 0.2
 _PIECE = 10 * SAMPLE_RATE
 _BATCH_SECONDS = 120.0
 
 Score = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float64] | None]]
-"""From windows at 16 kHz to their probabilities, shape (labels,); None for one without a finite score."""
+"""From windows at 16 kHz to their probabilities, shape (labels,); None for a window without finite scores."""
 
 Answered = Callable[[NDArray[np.float64]], bool]
 """Whether a clip with these logits, shape (labels,), gets a label."""
 
 
 class SegmentOptions(TypedDict, total=False):
-    """How to divide a recording; see :class:`Segmenting` for what each option means."""
+    """How to divide a recording; :class:`Segmenting` explains the options."""
 
     window: float | None
     hop: float | None
@@ -44,7 +44,7 @@ class SegmentOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Segment:
-    """What a model says about a stretch of a recording.
+    """The prediction for a section of a recording.
 
     Attributes:
         start, end: in seconds.
@@ -66,11 +66,12 @@ class Segmenting:
 
     Attributes:
         window: length of a segment in seconds, 0.1 to 60; 3 if None.
-        hop: from the start of a segment to the start of the next in seconds, at most ``window``; 1 or, if that is
-            shorter, ``window`` if None.
-        vad: which segments are speech: ``silero``, ``energy``, ``none`` (all that are not silent), or ``auto`` (silero
-            if it is installed, else energy).
-        smoothing: each probability becomes the median over this many segments, of those with speech; odd, 1 for none.
+        hop: from the start of a segment to the start of the next in seconds, at most ``window``; 1
+            or, if that is shorter, ``window`` if None.
+        vad: which segments are speech: ``silero``, ``energy``, ``none`` (all that are not silent),
+            or ``auto`` (silero if it is installed, else energy).
+        smoothing: each probability becomes the median over this many segments, of those with
+            speech; odd, 1 for none.
 
     Raises:
         UserError: an option is out of range.
@@ -136,7 +137,7 @@ class Segmenter:
         self._begin = self._first_frame = self._received = self._next = 0
 
     def feed(self, samples: NDArray[np.float32]) -> list[Segment]:
-        """Take samples at 16 kHz, shape (samples,), any number; return the segments that are final now."""
+        """Add any number of samples at 16 kHz, shape (samples,); return the segments that are now final."""
         found: list[Segment] = []
         for start in range(0, len(samples), _PIECE):
             piece = samples[start : start + _PIECE]
@@ -147,7 +148,7 @@ class Segmenter:
         return found
 
     def flush(self) -> list[Segment]:
-        """Return the segments that are left; the last one ends where the recording does.
+        """Return the remaining segments; the last one ends with the recording.
 
         Raises:
             AudioError: the recording has no samples or is shorter than 0.1 s.
@@ -162,7 +163,7 @@ class Segmenter:
         return [*self._smoother.feed(found), *self._smoother.flush()]
 
     def _ready(self) -> list[_Scored]:
-        """Score the windows that are complete, and forget what no later one needs."""
+        """Score complete windows, and drop samples that later windows do not need."""
         self._gather()
         found: list[_Scored] = []
         most = max(1, int(_BATCH_SECONDS * SAMPLE_RATE) // self._window)
@@ -182,7 +183,7 @@ class Segmenter:
         return (self._first_frame + len(self._frames)) * FRAME
 
     def _gather(self) -> None:
-        """Join the samples that have come, and look for speech in them."""
+        """Concatenate new samples, and detect speech in them."""
         self._samples = np.concatenate([self._samples, *self._waiting])
         self._waiting = []
         new = self._samples[self._frame_end - self._begin :]
@@ -204,7 +205,7 @@ class Segmenter:
         ]
 
     def _is_speech(self, start: int, end: int) -> bool:
-        """Whether enough of the frames that lie whole inside a window are speech."""
+        """Whether enough of the frames inside a window are speech."""
         first, last = -(-start // FRAME) - self._first_frame, end // FRAME - self._first_frame
         return sum(self._frames[first:last]) >= _SPEECH_SHARE * (last - first)
 
@@ -220,7 +221,7 @@ class _Scored:
 
 
 class _Smoother:
-    """Takes the median over neighbours; a segment is final when those behind it are there."""
+    """Takes the median over neighbours; a segment is final when the following neighbours exist."""
 
     def __init__(self, size: int, labels: Sequence[str], answered: Answered) -> None:
         self._reach, self._labels, self._answered = size // 2, labels, answered
@@ -263,7 +264,7 @@ def labelled(
 
 
 class Summary:
-    """The whole of a recording: the mean of the probabilities over its segments with speech."""
+    """The prediction for a whole recording: the mean probabilities of its segments with speech."""
 
     def __init__(self) -> None:
         self._sum: NDArray[np.float64] | None = None

@@ -1,4 +1,4 @@
-"""What a model takes: files, checked audio and arrays; as one clip, or as blocks of any length."""
+"""Input of models: files, checked audio and arrays, as one clip or as blocks of any length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NATURAL_SECONDS = 30.0
 """A longer recording is divided into segments."""
 
 Sound = str | os.PathLike[str] | Audio | NDArray[Any]
-"""What a clip may be given as: the path of a file, checked audio, or an array with its sample rate."""
+"""Forms of a clip: the path of a file, checked audio, or an array with its sample rate."""
 
 _PIECE = 1 << 16
 
@@ -32,11 +32,11 @@ def path_of(sound: Sound | Iterable[NDArray[Any]]) -> str | None:
 
 
 def audio_of(sound: Sound, sample_rate: int | None) -> Audio | None:
-    """Read and check a clip, however it is given; silence is allowed.
+    """Read and check a clip in any form; silence is allowed.
 
     Args:
         sound: the clip.
-        sample_rate: in Hz, for an array and only for an array.
+        sample_rate: in Hz; required for an array, and not allowed otherwise.
 
     Returns:
         The clip; None if it is longer than a clip of 30 seconds.
@@ -63,8 +63,8 @@ def blocks_of(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) ->
     """Read a recording of any length as samples at 16 kHz, mono, in blocks of varying length.
 
     Args:
-        sound: the recording, or arrays that follow each other.
-        sample_rate: in Hz, for arrays and only for arrays.
+        sound: the recording, or consecutive arrays.
+        sample_rate: in Hz; required for arrays, and not allowed otherwise.
 
     Raises:
         AudioError: a block cannot be used.
@@ -82,7 +82,7 @@ def blocks_of(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) ->
 
 
 def _checked_rate(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) -> int:
-    """The sample rate of arrays; 0 for what brings its own."""
+    """The sample rate of arrays; 0 for files and ``Audio``, which have their own."""
     if not isinstance(sound, (str, os.PathLike, Audio)):
         if sample_rate is None:
             raise UserError(f"{argument('sample_rate')} is missing; give the array's sample rate in Hz.")

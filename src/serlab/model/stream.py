@@ -13,9 +13,10 @@ from serlab.model.segments import Segment, Segmenter
 class Stream:
     """Sound that is predicted while it arrives; returned by :meth:`serlab.Model.stream`.
 
-    The segments are those of :meth:`serlab.Model.segments` on the whole, to 1e-5 in fp32. A segment is final when
-    its last sample has arrived and left the resampler (some milliseconds), with smoothing when those that the median
-    needs have. Several threads may feed one stream; the order of their pieces is up to them.
+    The segments are those of :meth:`serlab.Model.segments` on the whole, to 1e-5 in fp32. A segment
+    is final when its last sample has arrived and left the resampler (some milliseconds), with
+    smoothing when those that the median needs have. Several threads may feed one stream; the order
+    of their pieces is up to them.
     """
 
     def __init__(self, audio: AudioStream, segmenter: Segmenter) -> None:
@@ -31,14 +32,15 @@ class Stream:
         """Take the next piece, of any size.
 
         Args:
-            samples: shape (samples,) or (samples, channels); floats within -1 to 1, or integers of 8, 16 or 32 bits.
+            samples: shape (samples,) or (samples, channels); floats within -1 to 1, or integers of
+                8, 16 or 32 bits.
 
         Returns:
             The segments that have become final.
 
         Raises:
-            AudioError: the piece has another type, shape or number of channels than before, or is not finite or beyond
-                8 in floating point. It is left out, and the stream goes on.
+            AudioError: the piece has another type, shape or number of channels than before, or is
+                not finite or beyond 8 in floating point. It is left out, and the stream goes on.
             UserError: the stream was flushed.
         """
         with self._lock:

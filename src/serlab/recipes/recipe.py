@@ -202,3 +202,18 @@ NEEDS = (
     Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
 )
 """Settings that have no effect on their own."""
+
+
+def identify(recipe: Recipe) -> tuple[str, str | None]:
+    """The recipe's hash, and the SHA-256 of its pretrained weights (None without any).
+
+    Raises:
+        UserError, MachineError: the weights cannot be found.
+    """
+    identity = approaches.get(recipe.model.kind).identity(recipe.model)
+    return recipe.hash(identity.weights_sha256, identity.fixed), identity.weights_sha256
+
+
+def precision_of(recipe: Recipe) -> str:
+    """The precision that the recipe runs in on this machine."""
+    return approaches.get(recipe.model.kind).precision(recipe.training.precision)

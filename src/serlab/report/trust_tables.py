@@ -26,7 +26,7 @@ _Rows = Iterator[tuple[Any, ...]]
 
 
 def trust_tables(summary: Report) -> list[Table]:
-    """Calibration, abstention, prediction sets, groups, tracks, soft labels, sentences, raters; some without rows."""
+    """Calibration, abstention, sets, groups, tracks, soft labels, sentences and raters; some without rows."""
     who = words.people(summary.corpus["name"])
     return [
         Table(

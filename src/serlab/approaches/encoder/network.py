@@ -25,7 +25,7 @@ from serlab.approaches.encoder.families import family_of
 from serlab.approaches.network import Network, score
 from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints import building, preprocessor, stored
-from serlab.checkpoints.trial import check_scores, trial_sound
+from serlab.checkpoints.checks import check_scores, trial_sound
 from serlab.checkpoints.weights import find, loading
 from serlab.core import SerlabError, UserError, lacks_memory, setting, unknown
 from serlab.core.files import write_json

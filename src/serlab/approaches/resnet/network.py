@@ -26,7 +26,7 @@ from serlab.approaches.network import Network
 from serlab.approaches.pooling import statistics
 from serlab.approaches.resnet import Settings
 from serlab.checkpoints import building, stored
-from serlab.checkpoints.labels import shown
+from serlab.checkpoints.checks import shown
 from serlab.checkpoints.weights import loading
 from serlab.core import UserError
 from serlab.core.files import read_json, write_json
