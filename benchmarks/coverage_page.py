@@ -82,8 +82,8 @@ def _cases(rows: Sequence[Row]) -> str:
         [
             *lines,
             "",
-            "Per cent of experiments; bold: coverage below 94 (with fewer than 50 speakers, below 93), false alarms above "
-            f"5.7. {_precision(rows, REPLICATES_OF_CASES)} All models are "
+            "Per cent of experiments; bold: coverage below 94 (with fewer than 50 speakers, below 93), false alarms "
+            f"above 5.7. {_precision(rows, REPLICATES_OF_CASES)} All models are "
             'equally good, so every "ahead" is false; with more than two models, one pair that is called ahead is '
             "enough. Before: expanded percentiles alone, and each pair by its own interval. Now: widened to CR2, and "
             f"answers after Holm. Intervals over several seeds are as before.{_without(rows)}",
