@@ -44,7 +44,7 @@ def test_what_was_simulated_is_between_the_marks(tmp_path: Path, result: dict[st
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "\nold\n" not in text
-    assert "| Interval of a UAR: serlab: speakers, expanded percentiles, CR2 | 95.1 | 95.1 |" in text
+    assert "| Interval of a UAR: serlab: speakers, expanded percentiles | 95.1 | 95.1 |" in text
     assert "Interval of a UAR: five folds" not in text
     assert "| False alarms: McNemar over clips | 5.0 | 5.0 |" in text
     assert "the standard error of 95 is 0.2" in text
@@ -81,3 +81,10 @@ def test_only_finished_rows_are_shown(tmp_path: Path, result: dict[str, Any]) ->
     assert "A fold's UAR scatters" not in page.read_text()
     assert not (tmp_path / "coverage-cases.svg").exists()
     assert "91 speakers" in page.read_text()
+
+
+def test_rows_from_before_the_widening_say_so(result: dict[str, Any]) -> None:
+    assert render(result).count("Simulated with expanded percentiles alone") == 2
+    for part in ("settings", "trainings"):
+        result[part] = [{**row, "method": "widened"} for row in result[part]]
+    assert "Simulated with expanded percentiles alone" not in render(result)
