@@ -192,7 +192,7 @@ def test_damaged_tables_are_named(tmp_path, make_tone):
     votes, demographics = tmp_path / "processedResults/tabulatedVotes.csv", tmp_path / "VideoDemographics.csv"
 
     write_tables(tmp_path, clips[1:])
-    with pytest.raises(UserError, match=r"tabulatedVotes.csv.*nothing of 1 clips, first 1001_DFA_ANG_XX"):
+    with pytest.raises(UserError, match=r"tabulatedVotes.csv.*it lacks the clip 1001_DFA_ANG_XX"):
         load_corpus("crema-d", data=tmp_path)
     write_tables(tmp_path, pd.concat([clips, clips[:1]]))
     with pytest.raises(UserError, match=r"tabulatedVotes.csv is not CREMA-D's own table"):

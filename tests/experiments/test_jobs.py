@@ -156,7 +156,7 @@ def test_an_unexpected_failure_says_where_it_was_raised() -> None:
     ("function", "number", "sentence"),
     [
         (signal.raise_signal, signal.SIGKILL, r"the system ended its process with SIGKILL \(usually out of memory"),
-        (signal.raise_signal, signal.SIGTERM, "the system ended its process with SIGTERM; the same command goes on"),
+        (signal.raise_signal, signal.SIGTERM, "the system ended its process with SIGTERM; the same command resumes"),
         (os._exit, 4, "its process ended with exit code 4"),
     ],
 )

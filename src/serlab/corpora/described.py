@@ -243,7 +243,8 @@ def check_complete(description: Description, path: Path, clips: pd.DataFrame, na
     """Refuse a table that lacks rows for some clips."""
     lacking = clips.loc[clips[names].isna().any(axis=1), "clip"]
     if len(lacking):
-        raise damaged(description, path, f"it lacks {len(lacking):,} clips, first {lacking.iloc[0]}")
+        count = "the clip" if len(lacking) == 1 else f"{len(lacking):,} clips, first"
+        raise damaged(description, path, f"it lacks {count} {lacking.iloc[0]}")
 
 
 def damaged(description: Description, path: Path, why: str) -> UserError:
