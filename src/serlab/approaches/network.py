@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.parametrize import cached
 
-from serlab.approaches.base import History
+from serlab.approaches.history import History
 from serlab.approaches.int8 import quantise
 from serlab.checkpoints.weights import quiet
 from serlab.core.precision import Precision, autocast, device

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from serlab.approaches.base import Fitted, Fixed, History, Subset
+from serlab.approaches.base import Fitted, Fixed, Subset
+from serlab.approaches.history import History
 from serlab.audio import Audio
 from serlab.core import UserError, argument
 from serlab.evaluation.reliance import Reliance

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from serlab.evaluation.claims import Scope, scope_text, sets_text, ties_text
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
 from serlab.report.pairs import PairReport
-from serlab.report.recipe import RecipeReport
+from serlab.report.recipe import Exclusion, RecipeReport
 from serlab.report.verdict import chance_text
 from serlab.report.words import counted, listed, numbered, people, percent, side_title
-
-if TYPE_CHECKING:
-    from serlab.report.summary import Exclusion
 
 SEVERITIES = ("danger", "warning", "note")
 GRAVITY = {"danger": "Warning.", "warning": "Caution.", "note": "Note."}

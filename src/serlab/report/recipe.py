@@ -28,6 +28,17 @@ WORST = 12
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """A clip that was left out; ``recipes`` are those whose runs name it."""
+
+    fold: int | None
+    side: str
+    clip: str
+    reason: str
+    recipes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RunReport:
     """One run: its scores, and how its model was chosen; None for what its table does not name."""
 

@@ -19,7 +19,7 @@ from serlab.evaluation.trust import HumanReference, human_reference
 from serlab.report.letters import letters_of
 from serlab.report.notices import Notice, at_head, notices
 from serlab.report.pairs import PairReport, compare_pair, judged_together
-from serlab.report.recipe import RecipeReport, describe, describe_trust
+from serlab.report.recipe import Exclusion, RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
 from serlab.report.words import points, signature_line
@@ -34,17 +34,6 @@ class Bootstrap:
     level: float = LEVEL
     over: str = "speakers"
     seed: int = STANDARD.seed
-
-
-@dataclass(frozen=True)
-class Exclusion:
-    """A clip that was left out; ``recipes`` are those whose runs name it."""
-
-    fold: int | None
-    side: str
-    clip: str
-    reason: str
-    recipes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

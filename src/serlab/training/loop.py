@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from serlab.approaches.base import History
+from serlab.approaches.history import History
 from serlab.approaches.network import Network
 from serlab.core import FindingsError, argument, setting
 from serlab.core.files import unwritable

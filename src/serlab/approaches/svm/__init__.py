@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Approach, FitContext, History, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
+from serlab.approaches.history import History
 from serlab.core import UserError
 from serlab.core.settings import added
 
