@@ -162,7 +162,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     (paper / "figures" / "fig1.svg").write_text("mine")
     (paper / "index.html").write_text("mine")
     predictions(tmp_path / "mine.csv", 0.9)
-    with pytest.raises(UserError, match="holds files but no serlab report"):
+    with pytest.raises(UserError, match="contains files but no report"):
         build_foreign([tmp_path / "mine.csv"], paper)
     assert {path.read_text() for path in paper.rglob("*.*")} == {"mine"}
     for _ in range(2):

@@ -147,7 +147,7 @@ def summarise(
         UserError: there are no runs, or they do not belong together.
     """
     if not runs:
-        raise UserError("there are no runs to report on; make some with serlab compare.")
+        raise UserError("there are no runs to report on; compare recipes first.")
     signature = runs[0].signature
     known = all(run.signature["corpus"]["speakers_known"] for run in runs)
     corpus, protocol = signature["corpus"] | {"speakers_known": known}, signature["protocol"]
