@@ -162,7 +162,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     (paper / "figures" / "fig1.svg").write_text("mine")
     (paper / "index.html").write_text("mine")
     predictions(tmp_path / "mine.csv", 0.9)
-    with pytest.raises(UserError, match="holds files but no serlab report"):
+    with pytest.raises(UserError, match="contains files but no report"):
         build_foreign([tmp_path / "mine.csv"], paper)
     assert {path.read_text() for path in paper.rglob("*.*")} == {"mine"}
     for _ in range(2):
@@ -246,3 +246,19 @@ def test_chance_is_of_the_labels_that_have_clips_everywhere(tmp_path: Path) -> N
     report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert report["chance"] == report["recipes"][0]["chance"] == 0.5
     assert "33.3" not in page.with_name("report.md").read_text(encoding="utf-8")
+
+
+def test_others_models_are_never_called_recipes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.csv" for name in ("one", "two", "three", "four")]
+    for number, path in enumerate(paths):
+        table = predictions(path, 0.9 - 0.1 * number, seed=number)
+        pd.concat([table.assign(seed=seed) for seed in range(3)]).to_csv(path, index=False)
+    page = build_foreign(paths, tmp_path / "judged", latex=True)
+    report, text, html = shown(page)
+    assert "each model trained with 3 seeds" in report["answer"]["text"]
+    for name in ("UAR of each model", "Differences between models", "Models that share a letter"):
+        assert name in text
+        assert name in html
+    printed = [re.sub(r"<(style|[^>]*)>", " ", html), *re.findall(r'aria-label="([^"]*)"', html), text]
+    printed += [path.read_text(encoding="utf-8") for path in (page.parent / "paper").glob("*.tex")]
+    assert [found for each in printed for found in re.findall(r"(?i).*\brecipes?\b.*", each)] == []
