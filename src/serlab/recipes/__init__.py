@@ -12,12 +12,13 @@ from serlab.recipes.loading import (
     recipe_from_signature,
     with_changes,
 )
-from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Training, identify, precision_of
+from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
 
 __all__ = [
     "KINDS",
     "Augmentation",
     "Recipe",
+    "Teacher",
     "Training",
     "identify",
     "load_recipe",
@@ -26,5 +27,6 @@ __all__ = [
     "precision_of",
     "preset_names",
     "recipe_from_signature",
+    "teacher_of",
     "with_changes",
 ]

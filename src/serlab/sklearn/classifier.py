@@ -263,7 +263,7 @@ def _warn_of_clips() -> None:
 
 
 def _names(classes: NDArray[Any]) -> tuple[str, ...]:
-    """Labels of the model, from those of y; numbered if their text is no name."""
+    """Labels of the model, from those of y; numbered if their text is not a name."""
     names = tuple(str(value) for value in classes)
     try:
         check_labels("y", names)
