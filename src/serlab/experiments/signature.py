@@ -23,6 +23,7 @@ from serlab.core.ranks import world
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
 from serlab.experiments.run import Cost, RunResult, TrainingRecord
 from serlab.protocols import Split
+from serlab.recipes.pretraining import public
 from serlab.tables import ledger
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
@@ -54,6 +55,8 @@ class RecipeRecord:
         if checkpoint:
             # The weights are known by their hash; their path on this disk is private.
             checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
+        if settings["training"]["pretraining"]:
+            settings["training"]["pretraining"] = public(settings["training"]["pretraining"])
         return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
 
 

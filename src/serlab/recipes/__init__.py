@@ -5,11 +5,13 @@ hash identifies it. The hash covers the SHA-256 of pretrained weights, not their
 """
 
 from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
+from serlab.recipes.pretraining import Pretraining
 from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Training, identify, precision_of
 
 __all__ = [
     "KINDS",
     "Augmentation",
+    "Pretraining",
     "Recipe",
     "Training",
     "identify",

@@ -14,7 +14,9 @@ from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
 from serlab.frontends.base import FeaturePrecision
+from serlab.recipes import pretraining
 from serlab.recipes.changes import Kinds
+from serlab.recipes.pretraining import Pretraining
 
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
 
@@ -57,6 +59,8 @@ class Training:
             memory.
         targets: training targets: ``hard``, the clip's label; ``soft``, the distribution of votes
             on its voice; ``both``, the mean of the two.
+        pretraining: first let an encoder from scratch predict the hidden states of a larger one,
+            on the training clips and other speech without labels; None: do not.
     """
 
     epochs: int = 10
@@ -78,6 +82,7 @@ class Training:
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)
     targets: Literal["hard", "soft", "both"] = added("hard")
+    pretraining: Pretraining | None = added(None)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
@@ -166,6 +171,11 @@ class Recipe:
                 used = KINDS.uses(kind, (section, each.name))
                 if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+        if self.training.pretraining and not getattr(self.model, "architecture", ""):
+            raise UserError(
+                f"training.pretraining is for encoders from scratch (model.architecture); {self.name} starts from "
+                "pretrained weights (model.checkpoint)."
+            )
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -186,6 +196,8 @@ class Recipe:
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
             settings["model"]["checkpoint"] = weights_sha256 or ""
+        if "pretraining" in settings["training"]:
+            settings["training"]["pretraining"] = pretraining.without_names(settings["training"]["pretraining"])
         return sha256_json(settings)[:12]
 
     def folder(self, recipe_hash: str) -> str:
@@ -211,7 +223,10 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
         UserError, MachineError: the weights cannot be found.
     """
     identity = approaches.get(recipe.model.kind).identity(recipe.model)
-    return recipe.hash(identity.weights_sha256, identity.fixed), identity.weights_sha256
+    fixed = dict(identity.fixed or {})
+    if recipe.training.pretraining:
+        fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
+    return recipe.hash(identity.weights_sha256, fixed), identity.weights_sha256
 
 
 def precision_of(recipe: Recipe) -> str:

@@ -145,7 +145,7 @@ class Checkpoint:
         newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
         return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
 
-    def save(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer, selected: int) -> None:
+    def save(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, selected: int) -> None:
         """Write the checkpoint; remove all others except that of the ``selected`` epoch.
 
         Raises:
@@ -166,7 +166,7 @@ class Checkpoint:
         for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
+    def restore(self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Load weights and optimiser state."""
         path = _folder_of(folder, len(self.epochs))
         network.load_state_dict(load_file(path / _WEIGHTS))
