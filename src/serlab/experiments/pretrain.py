@@ -13,7 +13,8 @@ from serlab.corpora.screening import MAX_SHARE
 from serlab.corpora.unlabelled import find_speech
 from serlab.recipes import Pretraining, Recipe, load_recipe
 from serlab.training import processes
-from serlab.training.pretraining import MADE, Task, is_complete
+from serlab.training.encoder_folder import MADE, is_complete
+from serlab.training.pretraining import Task
 from serlab.training.pretraining import pretrain as make
 
 

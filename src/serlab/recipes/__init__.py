@@ -6,13 +6,14 @@ hash identifies it. The hash covers the SHA-256 of pretrained weights, not their
 
 from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
 from serlab.recipes.pretraining import Pretraining
-from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Training, identify, precision_of
+from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
 
 __all__ = [
     "KINDS",
     "Augmentation",
     "Pretraining",
     "Recipe",
+    "Teacher",
     "Training",
     "identify",
     "load_recipe",
@@ -21,4 +22,5 @@ __all__ = [
     "precision_of",
     "preset_names",
     "recipe_from_signature",
+    "teacher_of",
 ]

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
-from serlab.approaches.encoder import REGULARISERS
+from serlab.approaches.base import REGULARISERS
 from serlab.core import UserError, argument, setting, unknown
 from serlab.core.files import absent
 from serlab.core.progress import say

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serlab.approaches.base import Identity
 from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.settings import check_at_least, check_at_most, check_positive, check_share
@@ -79,11 +80,9 @@ def identity(settings: Pretraining) -> dict[str, str]:
     Raises:
         UserError, MachineError: weights or speech cannot be found.
     """
-    from serlab.checkpoints.weights import find
-    from serlab.checkpoints.weights import identity as weights_identity
     from serlab.corpora.unlabelled import find_speech
 
-    found = {"encoder": weights_identity(find(settings.checkpoint))}
+    found = {"encoder": str(Identity.of(settings.checkpoint).weights_sha256)}
     hashes = sorted({sha256 for name in settings.unlabelled for sha256 in find_speech(name).clips["sha256"]})
     return found | ({"speech": sha256_json(hashes)} if hashes else {})
 
@@ -91,11 +90,3 @@ def identity(settings: Pretraining) -> dict[str, str]:
 def without_names(settings: dict[str, Any]) -> dict[str, Any]:
     """Plain settings without names and paths, for which :func:`identity` stands in."""
     return settings | {"checkpoint": "", "unlabelled": []}
-
-
-def public(settings: dict[str, Any]) -> dict[str, Any]:
-    """Plain settings for shared results: names of checkpoints and folders, never paths."""
-    from serlab.checkpoints.weights import public_name
-
-    names = [public_name(name) for name in settings["unlabelled"]]
-    return settings | {"checkpoint": public_name(settings["checkpoint"]), "unlabelled": names}

@@ -15,7 +15,6 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -26,15 +25,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from serlab import __version__
-from serlab.approaches.base import Subset
-from serlab.approaches.encoder import REGULARISERS, Settings
+from serlab.approaches.base import REGULARISERS, Subset
+from serlab.approaches.encoder import Settings
 from serlab.approaches.encoder.matching import Matching, Teacher, bare, preprocessor_of
 from serlab.approaches.encoder.network import SpeechEncoder, config_of
 from serlab.approaches.network import Network
-from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, quiet
+from serlab.checkpoints.weights import WEIGHTS, find, identity
 from serlab.core import FindingsError, argument, setting
-from serlab.core.files import cache_folder, sha256_file, sha256_json, unwritable, write_json, write_text
+from serlab.core.files import cache_folder, sha256_json, write_json
 from serlab.core.locks import locked
 from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar, say
@@ -45,13 +43,9 @@ from serlab.corpora.unlabelled import Speech, find_speech
 from serlab.frontends.batched import BatchedFrontEnd, batched
 from serlab.frontends.encoders import Waveform
 from serlab.recipes import Pretraining, Recipe, Training
-from serlab.recipes.pretraining import public
-from serlab.training import loop, processes
+from serlab.training import encoder_folder, loop, processes
 from serlab.training.memory import freed_memory_kept
 from serlab.training.speech import Heard, SpeechBatches, listen
-
-HEARD, MADE = "heard.json", "pretraining.json"
-"""Files of an encoder folder: the speech that was heard, and how it was made."""
 
 _VERSION = 1
 _MAX_GRAD_NORM = 1.0
@@ -114,18 +108,9 @@ def pretrain(task: Task, folder: Path, *, max_excluded: float = 0.05) -> Path:
     """
     wanted = task.identity()
     with locked(folder, wait=True):
-        if not is_complete(folder, wanted):
+        if not encoder_folder.is_complete(folder, wanted):
             _pretrain(task, wanted, folder, max_excluded)
     return folder
-
-
-def is_complete(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a folder holds the encoder of this identity, undamaged."""
-    try:
-        made = json.loads((folder / MADE).read_text(encoding="utf-8"))
-        return bool(made["identity"] == wanted and made["weights_sha256"] == sha256_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _pretrain(task: Task, wanted: dict[str, Any], folder: Path, max_excluded: float) -> None:
@@ -145,7 +130,13 @@ def _pretrain(task: Task, wanted: dict[str, Any], folder: Path, max_excluded: fl
             f"{sum(p.numel() for p in matching.base.parameters()):,} parameters"
         )
         made = _fit(task, matching, teacher, heard, work)
-    _save(task, wanted, matching, heard, made, folder)
+    base, usual = matching.base.cpu(), config_of(task.model, {}).to_dict()
+    for name in REGULARISERS & usual.keys():
+        # For fine-tuning. Masks need one more weight, so they stay off.
+        if not name.startswith("mask_"):
+            setattr(base.config, name, usual[name])
+    fields = preprocessor_of(task.model)
+    encoder_folder.write(folder, base, fields, wanted=wanted, settings=settings, heard=heard, made=made)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -174,6 +165,7 @@ class Learner:
     settings: Pretraining
     steps: int
     precision: Precision
+    averaged: None = None
 
 
 def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: Path) -> loop.Checkpoint:
@@ -193,7 +185,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
     start, done = time.monotonic(), len(checkpoint.epochs)
     with bar(task.title, settings.epochs * len(batches), done * len(batches)) as progress:
         if done:
-            checkpoint.restore(work, matching, optimizer)
+            checkpoint.restore(work, matching, learner)
         else:
             _standardise(learner, batches)
         earlier, epochs, note = checkpoint.seconds, checkpoint.epochs, ""
@@ -203,7 +195,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
                 epochs = [*epochs, {"epoch": epoch + 1, "loss": loss, "cosine": cosine}]
                 note = f"epoch {epoch + 1}: loss {loss:.3f}, cosine {cosine:.2f}"
                 checkpoint = loop.Checkpoint(epochs, earlier + time.monotonic() - start)
-                checkpoint.save(work, matching, optimizer, epoch + 1)
+                checkpoint.save(work, matching, learner, epoch + 1)
     return checkpoint
 
 
@@ -285,97 +277,6 @@ def _on_device(sound: Any) -> Tensor:
     return tensor.to(device(), non_blocking=True).float()
 
 
-def _save(
-    task: Task, wanted: dict[str, Any], matching: Matching, heard: Heard, made: loop.Checkpoint, folder: Path
-) -> None:
-    """Write the encoder folder atomically."""
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    base, usual = matching.base.cpu(), config_of(task.model, {}).to_dict()
-    for name in REGULARISERS & usual.keys():
-        # For fine-tuning. Masks need one more weight, so they stay off.
-        if not name.startswith("mask_"):
-            setattr(base.config, name, usual[name])
-    teacher = {"name": public_name(task.settings.checkpoint), "sha256": identity(find(task.settings.checkpoint))}
-    try:
-        temporary.mkdir(parents=True)
-        with quiet():
-            base.save_pretrained(temporary)
-        write_json(temporary / "preprocessor_config.json", preprocessor_of(task.model))
-        sources = [source.heard() for source in heard.sources]
-        write_json(temporary / HEARD, {"format": _VERSION, "encoders": [teacher], "speech": sources})
-        content = {
-            "identity": wanted,
-            "weights_sha256": sha256_file(temporary / WEIGHTS),
-            "serlab": __version__,
-            "encoder": teacher,
-            "settings": public(plain(task.settings)),
-            "parameters": sum(parameter.numel() for parameter in base.parameters()),
-            "hours": round(heard.hours, 3),
-            "epochs": made.epochs,
-            "seconds": round(made.seconds, 1),
-        }
-        write_json(temporary / MADE, content)
-        write_text(temporary / "README.md", _card(task, type(base).__name__, content, sources))
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-_CARD = """---
-library_name: transformers
-pipeline_tag: feature-extraction
----
-
-# {kind} architecture, distilled from {encoder} with serlab
-
-A speech encoder of {parameters:,} parameters without a head. serlab {version} trained it from random weights to predict
-the hidden states of layer {layers} of {encoder} (SHA-256 {sha256}) on {hours:.1f} h of speech without labels
-(method: DistilHuBERT, Chang et al. 2022). Only its architecture is that of {kind}; it holds no weights of any other
-{kind} model.
-
-Last epoch of {epochs}: mean cosine of predicted and true states {cosine:.2f}, on the speech that it was trained on.
-
-It has heard:
-
-{heard}
-
-`heard.json` names every recording with its SHA-256. Do not test a model that starts from this encoder on these
-speakers.
-
-Use it as a checkpoint, `--set model.checkpoint=THIS_FOLDER`, or in plain transformers:
-`{model}.from_pretrained("THIS_FOLDER")`. Its input is a waveform at 16 kHz with zero mean and unit variance.
-
-{encoder} and the recordings have licences of their own.
-"""
-
-
-def _card(task: Task, name: str, content: dict[str, Any], sources: Sequence[dict[str, Any]]) -> str:
-    def line(source: dict[str, Any]) -> str:
-        speakers = source["speakers"]
-        who = "" if speakers is None else f", {len(speakers)} speakers: {', '.join(speakers)}"
-        return f"- {source['name']}: {source['clips']:,} recordings, {source['hours']:.2f} h{who}"
-
-    return _CARD.format(
-        kind=name.removesuffix("Model"),
-        model=name,
-        encoder=content["encoder"]["name"],
-        sha256=content["encoder"]["sha256"],
-        parameters=content["parameters"],
-        version=content["serlab"],
-        layers=" and ".join(map(str, task.settings.layers)),
-        hours=content["hours"],
-        epochs=len(content["epochs"]),
-        cosine=content["epochs"][-1]["cosine"],
-        heard="\n".join(map(line, sources)),
-    )
-
-
 def pretrain_network(
     network: Network, recipe: Recipe, train: Subset, *, cached: bool, workspace: Path, precision: Precision, title: str
 ) -> dict[str, Any]:
@@ -406,7 +307,7 @@ def pretrain_network(
         task = Task(recipe.model, settings, sources, precision, f"{title}: pretraining")
         home = cache_folder() / "encoders" if cached else workspace / "encoder"
         folder = pretrain(task, home / sha256_json(task.identity())[:16])
-        made = json.loads((folder / MADE).read_text(encoding="utf-8"))
+        made = encoder_folder.read(folder)
         kept = ("encoder", "weights_sha256", "parameters", "hours", "epochs", "seconds")
         speech = [source.heard() | {"sha256": None} for source in sources]
         record = {**{name: made[name] for name in kept}, "speech": speech, "speech_sha256": made["identity"]["speech"]}

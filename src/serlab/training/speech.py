@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from serlab.audio import SAMPLE_RATE, Audio, AudioError, Limits
+from serlab.checkpoints.weights import public_name
 from serlab.core import Exclusion, UserError
 from serlab.core.randomness import keyed
 from serlab.corpora.scan import in_threads
@@ -163,3 +165,9 @@ class SpeechBatches:
                 self._left -= found.nbytes
                 self._played[part, speed] = found
         return found
+
+
+def public(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain settings of pretraining for shared results: names of checkpoints and folders, never paths."""
+    names = [public_name(name) for name in settings["unlabelled"]]
+    return {**settings, "checkpoint": public_name(settings["checkpoint"]), "unlabelled": names}

@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 _HEAD_FIELDS = {"num_labels", "id2label", "label2id", "classifier_proj_size", "use_weighted_layer_sum"}
 
-REGULARISERS = frozenset(
-    {
-        "activation_dropout", "attention_dropout", "feat_proj_dropout", "final_dropout", "hidden_dropout",
-        "layerdrop", "mask_feature_prob", "mask_time_prob",
-    }
-)  # fmt: skip
-"""Fields of a configuration that affect training alone, not what a trained encoder computes."""
-
 
 @dataclass(frozen=True)
 class HeadSettings:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from serlab.approaches.encoder import REGULARISERS, Settings, whisper
+from serlab.approaches.base import REGULARISERS
+from serlab.approaches.encoder import Settings, whisper
 from serlab.approaches.encoder.network import SpeechEncoder, config_of, from_checkpoint
 from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints import preprocessor
