@@ -163,6 +163,12 @@ def test_crossfitted_teachers_never_hear_the_speakers_that_they_teach(teaching, 
     assert (np.abs(taught.lesson.logits[0]).sum(axis=1) > 0).all()
 
 
+def test_a_teacher_that_chose_by_the_dev_speakers_uses_the_students_dev(teaching, student) -> None:
+    assert not teaching(student()).record.dev_used
+    assert teaching(student(recipe="self")).record.dev_used
+    assert not teaching(student("training.select=last", recipe="self")).record.dev_used
+
+
 def test_halves_depend_on_the_speakers_alone() -> None:
     names = [f"s{number}" for number in range(9)]
     half = first_half(names)
@@ -243,7 +249,9 @@ def test_a_model_of_all_speakers_has_a_teacher_of_all_speakers(student, tiny_cor
     folder = train_on_everyone(load_corpus(str(tiny_corpus)), student(), out=tmp_path)
     signature = json.loads((folder / "serlab.json").read_text())["signature"]
     (model,) = signature["teacher"]["models"]
-    assert model["speakers"] == signature["heard"]["train"] == [f"s{number}" for number in range(6)]
+    itself, teacher = signature["heard"]
+    assert model["speakers"] == itself["train"] == teacher["train"] == [f"s{number}" for number in range(6)]
+    assert teacher["what"] == "the teacher mfcc-svm (seed 0)"
     assert (tmp_path / "tiny" / "everyone" / "teachers" / "mfcc-svm" / "seed0" / "serlab.json").is_file()
 
 

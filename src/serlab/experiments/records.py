@@ -45,6 +45,7 @@ class TeacherRecord:
         models: its models.
         train_seconds: training time of all models.
         score_seconds: time to score the training clips.
+        dev_used: whether one of them chose its settings or epoch by the run's dev subset.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TeacherRecord:
     models: list[TeacherModel]
     train_seconds: float
     score_seconds: float
+    dev_used: bool
 
     def data(self) -> dict[str, Any]:
         """As in the signature."""
@@ -61,7 +63,8 @@ class TeacherRecord:
 
 @dataclass(frozen=True)
 class Taught:
-    """What teachers say about the training clips of a run, and who they are."""
+    """What teachers say about the training clips of a run, who they are, and what they have heard."""
 
     lesson: Lesson
     record: TeacherRecord
+    heard: list[dict[str, Any]]

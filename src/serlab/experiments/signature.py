@@ -157,8 +157,8 @@ class Signature:
         training: history, selection and training UAR.
         cost: parameters, times and memory.
         teacher: the teachers; the JSON lacks the key without any.
-        heard: speakers of the ``train`` subset, and of the ``dev`` subset that made choices; None if
-            the corpus does not name them.
+        heard: what the model, its teachers and its pretrained weights have heard; see
+            :mod:`serlab.tables.heard`.
         exclusions: clips and other entries of the corpus that were left out.
         versions: of Python and the libraries that matter.
         machine: where it was run.
@@ -178,7 +178,7 @@ class Signature:
     training: TrainingRecord
     cost: Cost
     teacher: TeacherRecord | None
-    heard: dict[str, list[str] | None]
+    heard: list[dict[str, Any]]
     exclusions: list[ExclusionRecord]
     versions: dict[str, str]
     machine: Machine
@@ -219,21 +219,13 @@ def sign(
         training=result.training,
         cost=result.cost,
         teacher=result.teacher,
-        heard=_heard(spec, context),
+        heard=list(result.heard),
         exclusions=_exclusions(spec, context),
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         machine=Machine.here(),
         started=started,
         finished=ledger.now(),
     )
-
-
-def _heard(spec: RunSpec, context: RunContext) -> dict[str, list[str] | None]:
-    clips = context.corpus.clips
-    subsets = {"train": spec.fold.train, "dev": spec.fold.dev}
-    if not context.corpus.speakers_known:
-        return dict.fromkeys(subsets)
-    return {name: sorted({*clips.loc[clips["clip"].isin(ids), "speaker"]}) for name, ids in subsets.items()}
 
 
 def _exclusions(spec: RunSpec, context: RunContext) -> list[ExclusionRecord]:

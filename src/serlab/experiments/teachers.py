@@ -31,6 +31,7 @@ from serlab.core.precision import PRECISIONS
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.heard import check, records_of
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
@@ -111,7 +112,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
     place = {clip: number for number, clip in enumerate(train.clips["clip"])}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
-    models, seconds = [], 0.0
+    models, heard, seconds = [], [], 0.0
     for part in _parts(spec.fold, train, crossfit=settings.crossfit):
         taught = Subset.of(context.corpus, part.clips)
         rows = [place[clip] for clip in part.clips]
@@ -120,15 +121,17 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
             folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
             model = _record(folder, seed, part.half)
             models.append(model)
+            heard += records_of(folder, f"the teacher {recipe.name} (seed {seed})")
             scorer = Scorer(folder, model, context, f"{title}: scores of {recipe.name}")
             for number, view in enumerate(views):
                 scores, took = scorer.scores(taught, view, spec.seed)
                 logits[number, rows] += scores / len(settings.seeds)
                 seconds += took
+    used = any(overlap.allowed for overlap in check(heard, spec, context))
     trained = round(sum(model.train_seconds for model in models), 2)
-    record = TeacherRecord(teacher.folder, recipe.title, teacher.hash, models, trained, round(seconds, 2))
+    record = TeacherRecord(teacher.folder, recipe.title, teacher.hash, models, trained, round(seconds, 2), used)
     clips = tuple(train.clips["clip"])
-    return Taught(Lesson(clips, views, logits, settings.temperature, settings.weight), record)
+    return Taught(Lesson(clips, views, logits, settings.temperature, settings.weight), record, heard)
 
 
 def _views(spec: RunSpec) -> tuple[View, ...]:
@@ -224,13 +227,12 @@ def _record(folder: Path, seed: int, half: int | None) -> TeacherModel:
     signature = _signature(folder)
     weights = [[str(path.relative_to(folder)), sha256_file(path)] for path in sorted(folder.rglob("*.safetensors"))]
     training, cost, own = signature["training"], signature["cost"], signature.get("teacher") or {}
-    heard = signature.get("heard") or {}
     return TeacherModel(
         seed=seed,
         half=half,
         sha256=sha256_json([signature["recipe"]["hash"], weights]),
         precision=signature["precision"],
-        speakers=heard.get("train"),
+        speakers=signature["heard"][0]["train"] if signature.get("heard") else None,
         parameters=cost["parameters"],
         train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
         training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},
