@@ -36,7 +36,7 @@ def speakers_of(fold: Fold, context: RunContext) -> dict[str, list[str]]:
 
 
 def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
-    """What the model in a folder has heard; of models that serlab has not made, nobody knows."""
+    """What the model in a folder has heard; for models of other programs it is unknown."""
     try:
         if (folder / FILE).is_file():
             signature = json.loads((folder / FILE).read_text(encoding="utf-8"))["signature"]

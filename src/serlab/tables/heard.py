@@ -5,7 +5,7 @@ A record is plain data, part of a run's signature and of an encoder's ``heard.js
     {"what": "itself", "corpus": "crema-d", "fingerprint": "3f…", "train": ["1001", …], "dev": ["1007", …]}
 
 ``what`` is the model itself, a teacher, or pretrained weights. ``train`` are the speakers that it
-was trained on, ``dev`` those by whom it chose an epoch or settings. None: nobody knows.
+was trained on, ``dev`` those by whom it chose an epoch or settings. None: unknown.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Overlap:
 
     @property
     def allowed(self) -> bool:
-        """Whether it is a choice on the fold's own dev subset, which is no leak but uses that subset."""
+        """Whether it is a choice on the fold's own dev subset, which uses that subset but is not a leak."""
         return self.chose and self.subset == "dev"
 
     @property
@@ -63,7 +63,7 @@ def record(
 
 
 def behind(what: str, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """A model's records as they stand in the record of a model that was made with it.
+    """A model's records, renamed for a model that was made with it.
 
     >>> behind("teacher a", [{"what": "itself"}, {"what": "pretrained weights b"}])
     [{'what': 'teacher a'}, {'what': 'teacher a: pretrained weights b'}]
