@@ -14,22 +14,22 @@ class TeacherModel:
     """One model of a teacher.
 
     Attributes:
-        seed: its seed.
+        seed: its seed; None for a checkpoint.
         half: the half of the training speakers that it was trained on; None if on all.
         sha256: identity of its weights.
         precision: of its matrix products.
         speakers: the speakers that it was trained on; None if unknown.
-        parameters: number of parameters.
+        parameters: number of parameters; None for a checkpoint of another program.
         train_seconds: training time, its own teachers' included.
         training: its selected epoch, or the settings that were chosen.
     """
 
-    seed: int
+    seed: int | None
     half: int | None
     sha256: str
     precision: str
     speakers: list[str] | None
-    parameters: int
+    parameters: int | None
     train_seconds: float
     training: Mapping[str, Any]
 
@@ -39,9 +39,9 @@ class TeacherRecord:
     """The teachers of a run.
 
     Attributes:
-        name: name of the recipe's results folder.
+        name: name of the recipe's results folder, or of the checkpoint.
         title: its title.
-        hash: its hash.
+        hash: its hash, or the SHA-256 of the checkpoint's weights.
         models: its models.
         train_seconds: training time of all models.
         score_seconds: time to score the training clips.

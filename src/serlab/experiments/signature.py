@@ -57,10 +57,12 @@ class RecipeRecord:
         if checkpoint:
             # The weights are known by their hash; their path on this disk is private.
             checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
-        if spec.recipe.training.teacher and (teacher := teacher_of(spec.recipe)):
-            # Likewise, the signature names the teacher's hash.
-            own = spec.recipe.training.teacher.recipe == SELF
-            settings["training"]["teacher"]["recipe"] = SELF if own else teacher.name
+        if teacher := spec.recipe.training.teacher:
+            # Likewise, the signature has the teacher's hash.
+            taught_by = teacher_of(spec.recipe)
+            name = taught_by.name if taught_by and teacher.recipe != SELF else teacher.recipe
+            names = {"recipe": name, "checkpoint": public_name(teacher.checkpoint) if teacher.checkpoint else ""}
+            settings["training"]["teacher"] |= names
         return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
 
 
