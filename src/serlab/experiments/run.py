@@ -17,6 +17,7 @@ from serlab.core import UserError, argument
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.records import Taught, TeacherRecord
+from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
@@ -119,6 +120,7 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
+    check_unheard(spec.recipe, corpus, fold)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
