@@ -70,7 +70,8 @@ def _draw_uar(summary: Report) -> Drawing:
         figure,
         "uar",
         f"UAR of each {summary.noun}",
-        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: not shown to be above chance.",
+        f"Unweighted average recall, {summary.intervals_text}."
+        + (" A hollow mark: not shown to be above chance." if summary.has_intervals else ""),
         f"UAR by {summary.noun}: {seen}. Chance is {chance:.1f} %.",
     )
 
