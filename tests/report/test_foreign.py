@@ -292,6 +292,7 @@ def test_each_caution_of_a_population_is_shown_once_everywhere(tmp_path: Path) -
     report, text, page = shown(build_foreign(paths, tmp_path / "judged"))
     texts = {notice["code"]: notice["text"] for notice in report["notices"]}
     assert len(texts) == len(report["notices"])
+    assert texts["few-seeds"].startswith("The intervals are widened by how far the two seeds lie apart")
     codes = ("rare-label", "far-speakers", "training-scatter")
     plain_text, plain_page = (re.sub(r"\\(.)", r"\1", text), unescape(page))
     for code in codes:
