@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (takes a few minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "serlab needs Python 3.11 or newer; choose one with make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,listen,media,opensmile,vad,dev,docs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,listen,media,opensmile,serve,vad,dev,docs]'
 	@touch $@
 
 compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path
