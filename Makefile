@@ -42,7 +42,7 @@ test-wheel: ## build the wheel, install it into a new environment, train on synt
 test-lowest: ## run the fast tests with the lowest supported version of every dependency
 	@rm -rf build && $(PYTHON) -m venv build/venv
 	@$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(re.sub(r">=([^,]*).*", r"==\1", d) for d in sum((v for k, v in p["optional-dependencies"].items() if k not in ("dev", "docs")), p["dependencies"])), sep="\n")' > build/lowest.txt
-	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[augment,demo,listen,media,opensmile,vad]' hypothesis librosa pytest 'pyvips[binary]'
+	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[augment,demo,listen,media,opensmile,serve,vad]' httpx hypothesis librosa pytest 'pyvips[binary]'
 	@OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not cremad" tests
 
 format: $(READY) ## format and sort imports
