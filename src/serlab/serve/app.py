@@ -189,7 +189,7 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
         window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
     ) -> Answer:  # fmt: skip
-        """Predict the emotion in one recording, the multipart field ``file``."""
+        """Predict the emotion in one recording, the multipart field file."""
         served, how = service.pick(model), options(window, hop, smoothing)
         with service.memory.share() as share:
             (file,) = await files_of(request, limits, share, most=1)
@@ -209,7 +209,7 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
         window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
     ) -> Batch:  # fmt: skip
-        """Predict several recordings, each a field ``file``; one that cannot be answered has an error in its place."""
+        """Predict several recordings, each a field file; one that cannot be answered has an error in its place."""
         served, how = service.pick(model), options(window, hop, smoothing)
 
         async def one(content: bytes) -> Answer | Refused:

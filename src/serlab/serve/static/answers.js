@@ -84,8 +84,9 @@ export function show(answer, about, play) {
   const word = wordOf(answer);
   const long = Boolean(answer.segments?.length);
   const part = element("article", { className: long ? "model wide" : "model" },
-    element("h3", { text: answer.model }),
-    element("p", { className: "label", text: word }));
+    element("h3", { text: answer.model }));
+  if (answer.label) part.append(element("p", { className: "small before", text: "Most like actors who were asked to sound" }));
+  part.append(element("p", { className: "label", text: word }));
   if (MEANING[word]) part.append(element("p", { className: "small", text: MEANING[word] }));
   if (long) part.append(element("p", { className: "small", text: "The mean over the whole recording:" }));
   part.append(bars(answer));

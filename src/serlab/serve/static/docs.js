@@ -17,7 +17,11 @@ function table(title, rows) {
 function fields(description, response) {
   const name = response?.content?.["application/json"]?.schema?.$ref?.split("/").at(-1);
   const properties = description.components.schemas[name]?.properties ?? {};
-  return Object.entries(properties).map(([field, { description: text, type }]) => [field, text ?? type ?? ""]);
+  return Object.entries(properties).map(([field, { description: text, type, items }]) => {
+    const item = items?.$ref ?? items?.anyOf?.[0].$ref;
+    const inner = Object.keys(description.components.schemas[item?.split("/").at(-1)]?.properties ?? {});
+    return [field, text ?? (inner.length ? `a list of: ${inner.join(", ")}` : (type ?? ""))];
+  });
 }
 
 const description = await (await fetch("openapi.json")).json();
