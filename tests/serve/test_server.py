@@ -45,10 +45,15 @@ def test_it_answers_what_it_accepted_before_it_ends(process, tiny_models, tmp_pa
     shutil.rmtree(folder)  # The model is in memory.
     before = httpx.post(f"{address}/v1/predict", files={"file": CLIP}, timeout=30)
     assert before.status_code == 200
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    assert httpx.post(f"{address}/v1/predict", content=b"--\0secret", headers=form).status_code == 400
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as early:
+        early.sendall(f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n".encode())
+        early.sendall(f"Content-Type: {form['content-type']}\r\n\r\n--x".encode())
 
     request = httpx.Request("POST", f"{address}/v1/predict", files={"file": CLIP})
     body = request.read()
-    host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as half:
         half.sendall(
             f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"

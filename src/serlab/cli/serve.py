@@ -45,9 +45,12 @@ class DemoOptions:
         from serlab.serve.server import is_local, run
 
         settings = Settings(
-            models=tuple(str(Path(model).absolute()) if Path(model).exists() else model for model in self.models or ()),
-            precision=self.precision, token=token, local=is_local(host), limits=limits,
-        )  # fmt: skip
+            models=tuple(self.models or ()),
+            precision=self.precision,
+            token=token,
+            local=is_local(host),
+            limits=limits,
+        )
         say("loading …")
         run(settings, host=host, port=self.port, workers=workers, opened=opened)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from serlab.serve.faults import RefusedError, busy
 from serlab.serve.limits import Limits
@@ -65,6 +66,10 @@ class File:
     content: bytes
 
 
+# Its warnings quote the body.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
+
+
 class _InMemory(MultiPartParser):
     spool_max_size = 0  # SpooledTemporaryFile then never becomes a file.
 
@@ -95,6 +100,8 @@ async def files_of(request: Request, limits: Limits, share: Share, *, most: int)
             form = await parser.parse()
     except TimeoutError:
         raise RefusedError(408, f"the body did not arrive within {limits.timeout:g} s.") from None
+    except ClientDisconnect:
+        raise RefusedError(499, "the sender left.") from None
     except MultiPartException as error:
         if str(error).startswith("Too many files"):
             raise RefusedError(413, f"the body has more than {most} files.") from None
