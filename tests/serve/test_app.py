@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from websockets.sync.client import connect
 
 from serlab.model.model import load_model
 from serlab.serve.app import STATIC
@@ -280,6 +281,32 @@ def test_a_header_of_10_mb_and_an_early_end_do_no_harm(served):
             )
     assert served.post(CLIPS[0]).status_code == 200
     assert served.service.memory.held == 0
+
+
+def test_headers_that_never_end_close_the_connection(started, monkeypatch):
+    from serlab.serve import connection
+
+    monkeypatch.setattr(connection, "_HEADER_S", 0.2)
+    with started() as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        for before in (b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
+            with socket.create_connection((host, int(port))) as slow:
+                slow.settimeout(4)  # Shorter than uvicorn's own limit for idle connections.
+                slow.sendall(before + b"GET /healthz HTTP/1.1\r\nX: ")
+                while slow.recv(1000):
+                    pass
+        with connect(f"{server.url.replace('http', 'ws')}/v1/stream") as stream:
+            time.sleep(0.6)
+            stream.send("{}")
+            assert "rate" in stream.recv(timeout=10)
+
+
+def test_two_files_in_a_single_request(served):
+    answer = served.client.post("/v1/predict", files=[("file", ("a", CLIPS[0])), ("file", ("b", CLIPS[0]))])
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "the body has more than one file; send several to /v1/predict:batch.",
+    )
 
 
 def test_a_model_is_described_without_the_server_s_paths(served, tiny_models):

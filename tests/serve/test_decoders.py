@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,17 @@ def test_a_decoder_killed_at_work_is_tried_once_more():
         return (await task).seconds, pool.died
 
     assert with_pool(work) == (0.5, 1)
+
+
+@linux
+def test_a_decoder_knows_no_secrets(monkeypatch):
+    monkeypatch.setenv("SERLAB_TOKEN", "sesame")
+
+    async def work(pool):
+        await pool.decode(FILE)
+        return Path(f"/proc/{pool.pids[0]}/environ").read_bytes()
+
+    assert b"sesame" not in with_pool(work)
 
 
 @pytest.fixture

@@ -104,6 +104,8 @@ async def files_of(request: Request, limits: Limits, share: Share, *, most: int)
         raise RefusedError(499, "the sender left.") from None
     except MultiPartException as error:
         if str(error).startswith("Too many files"):
+            if most == 1:
+                raise RefusedError(400, "the body has more than one file; send several to /v1/predict:batch.") from None
             raise RefusedError(413, f"the body has more than {most} files.") from None
         raise RefusedError(400, "the body is not a complete multipart/form-data message.") from None
     except (ValueError, KeyError, TypeError, AssertionError):

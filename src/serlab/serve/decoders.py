@@ -21,6 +21,9 @@ from serlab.serve.limits import Limits
 _GRACE_S = 5.0
 _ALARM = -14
 _MOST_ANSWER = 1 << 16
+# Other variables may hold secrets, which a malicious file must not reach.
+_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class _Process:
             sys.executable, "-m", "serlab.serve.decoder",
             str(limits.max_seconds), str(limits.decode_seconds), str(limits.decode_mb),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={name: os.environ[name] for name in _VARIABLES if name in os.environ} | _ONE_THREAD,
             start_new_session=True,
         )  # fmt: skip
         return cls(process, limits)
