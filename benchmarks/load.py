@@ -16,6 +16,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -59,12 +60,12 @@ class Load:
 
     Args:
         url: of the server.
-        seconds: how long to send.
+        seconds: how long to send, after one answer for each clip.
         token: of the server; empty for none.
     """
 
     def __init__(self, url: str, seconds: float, token: str = "") -> None:
-        self._url, self._until = url.rstrip("/"), time.monotonic() + seconds
+        self._url, self._seconds, self._until = url.rstrip("/"), seconds, float("inf")
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._clips, self._hostile = clips(), hostile()
         self._known: dict[int, list[float]] = {}
@@ -81,6 +82,7 @@ class Load:
             for number in range(len(self._clips)):
                 await self._clip(client, number)
             self.seconds.clear()
+            self._until = time.monotonic() + self._seconds
             await asyncio.gather(*(self._sender(client, number) for number in range(connections)))
 
     async def _sender(self, client: httpx.AsyncClient, number: int) -> None:
@@ -135,15 +137,17 @@ class Load:
 
     async def _raw(self, content: bytes, wait: float) -> None:
         url = httpx.URL(self._url)
-        try:
+        with suppress(OSError, TimeoutError):
             reader, writer = await asyncio.open_connection(url.host, url.port)
-            writer.write(content)
-            await writer.drain()
-            if wait:
-                await asyncio.wait_for(reader.read(100), wait)
-            writer.close()
-        except (OSError, TimeoutError):
-            pass
+            try:
+                writer.write(content)
+                await writer.drain()
+                if wait:
+                    await asyncio.wait_for(reader.read(100), wait)
+            finally:
+                writer.transport.abort()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
     async def _disconnect(self) -> None:
         self.codes["early disconnect"] += 1

@@ -170,10 +170,7 @@ def warnings_of(decoded: Decoded) -> list[str]:
     if decoded.seconds < _SHORT_S:
         found.append(f"The recording is short ({decoded.seconds:.1f} s); a sentence of 2 to 5 s works best.")
     if decoded.rate < SAMPLE_RATE:
-        found.append(
-            f"The sample rate is {decoded.rate} Hz; models hear up to {SAMPLE_RATE} Hz, so a telephone's sound is "
-            "unlike their training."
-        )
+        found.append(f"The sample rate is {decoded.rate} Hz, so there is no sound above {decoded.rate / 2000:g} kHz.")
     samples = decoded.samples
     level = 10 * np.log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 1e-12))
     if level < _QUIET_DB:

@@ -85,7 +85,7 @@ export function show(answer, about, play) {
   const long = Boolean(answer.segments?.length);
   const part = element("article", { className: long ? "model wide" : "model" },
     element("h3", { text: answer.model }));
-  if (answer.label) part.append(element("p", { className: "small before", text: "Most like actors who were asked to sound" }));
+  if (answer.label) part.append(element("p", { className: "small before", text: "Most like the training clips labelled" }));
   part.append(element("p", { className: "label", text: word }));
   if (MEANING[word]) part.append(element("p", { className: "small", text: MEANING[word] }));
   if (long) part.append(element("p", { className: "small", text: "The mean over the whole recording:" }));
