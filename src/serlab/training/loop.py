@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def fit(
     averaged = learner.averaged
     checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
     if checkpoint.epochs:
-        checkpoint.restore(folder, network, learner)
+        checkpoint.restore(folder, network, learner.optimizer, averaged)
     epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
     done, total = len(epochs) * learner.steps_per_epoch, last_epoch * learner.steps_per_epoch
     with bar(title, total, done) as progress, closing(batches), without_tf32(), freed_memory_kept():
@@ -105,7 +105,8 @@ def fit(
             epochs = [*epochs, epoch]
             if processes.share()[0] == 0:
                 kept = _selected(epochs, training)
-                Checkpoint(epochs, earlier + time.monotonic() - start).save(folder, network, learner, kept)
+                seconds = earlier + time.monotonic() - start
+                Checkpoint(epochs, seconds).save(folder, network, learner.optimizer, kept, averaged)
             processes.exchange(None)
     best = _selected(epochs, training)
     if best < len(epochs):
@@ -167,18 +168,6 @@ def _share_buffers(network: Network) -> None:
             network.get_buffer(name).copy_(buffer)
 
 
-class Resumable(Protocol):
-    """The state of a training besides its network."""
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser."""
-
-    @property
-    def averaged(self) -> Averaged | None:
-        """Average of the weights; None if there is none."""
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """The state that an interrupted training resumes from: epochs and seconds so far, weights, optimiser state.
@@ -196,14 +185,21 @@ class Checkpoint:
         newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
         return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
 
-    def save(self, folder: Path, network: nn.Module, learner: Resumable, selected: int) -> None:
+    def save(
+        self,
+        folder: Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        selected: int,
+        averaged: Averaged | None = None,
+    ) -> None:
         """Write the checkpoint; remove all others except that of the ``selected`` epoch.
 
         Raises:
             MachineError: it cannot be written.
         """
         new, target = folder / "unfinished", _folder_of(folder, len(self.epochs))
-        state, averaged = learner.optimizer.state_dict()["state"], learner.averaged
+        state = optimizer.state_dict()["state"]
         moments = {f"{number}.{name}": part for number, parts in state.items() for name, part in parts.items()}
         try:
             shutil.rmtree(new, ignore_errors=True)
@@ -219,12 +215,14 @@ class Checkpoint:
         for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, folder: Path, network: nn.Module, learner: Resumable) -> None:
+    def restore(
+        self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: Averaged | None = None
+    ) -> None:
         """Load weights, their average, and the optimiser state."""
-        path, optimizer = _folder_of(folder, len(self.epochs)), learner.optimizer
+        path = _folder_of(folder, len(self.epochs))
         network.load_state_dict(load_file(path / _WEIGHTS))
-        if learner.averaged:
-            learner.averaged.load(path)
+        if averaged:
+            averaged.load(path)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in load_file(path / _OPTIMIZER).items():
