@@ -20,6 +20,7 @@ from serlab.experiments.pretrain import pretrain
 from serlab.experiments.unheard import check_unheard
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, identify, load_recipe, recipe_from_signature
+from serlab.recipes.variants import changed_settings
 from serlab.training import pretraining
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ def test_only_training_clips_and_unlabelled_speech_are_heard(
     assert signed["recipe"]["config"]["training"]["pretraining"]["unlabelled"] == ["speech"]
     assert signed["training"]["pretraining"]["encoder"]["name"] == "whisper-random"
     assert recipe_from_signature(signed).training.pretraining.layers == (2,)
+    heard = {each["what"]: each for each in signed["heard"]}
+    assert heard["the pretrained encoder"]["corpus"] == "speech"
+    (described,) = json.loads(done.report.with_name("report.json").read_text("utf-8"))["recipes"]
+    assert described["pretrained"] == "whisper-random, by distillation"
 
 
 @pytest.mark.parametrize("side", ["dev", "test"])
@@ -166,6 +171,13 @@ def test_the_speech_and_the_encoder_are_part_of_the_hash(
 
 def test_a_recipe_without_pretraining_keeps_its_hash() -> None:
     assert identify(load_recipe("wav2vec2-tiny"))[0] == "5a10f72725fd"
+
+
+def test_a_variant_names_its_changes() -> None:
+    changed = load_recipe("wav2vec2-small", ["training.pretraining.epochs=3"])
+    config = changed.settings()
+    found = changed_settings({"name": "wav2vec2-small-abcdef", "title": changed.title, "config": config})
+    assert found == {"training.pretraining.epochs": 3}
 
 
 def test_the_encoder_starts_a_recipe(

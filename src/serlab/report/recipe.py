@@ -128,7 +128,8 @@ class RecipeReport(Scored):
         name: the recipe's folder name.
         title: unique within the report.
         hash: of its configuration.
-        pretrained: name of the weights it starts from.
+        pretrained: name of the weights that it starts from, or whose states its encoder learned to
+            predict.
         weights_sha256: their hash.
         changed: settings that differ from the preset, None if they are not known.
         precision: of all its runs.
@@ -151,6 +152,7 @@ class RecipeReport(Scored):
         cost: of a run.
         trust: how far to trust its answers; None in an overview.
         weights: of a fusion's members, least and most over runs; None for what is not a fusion.
+        dev_used: whether a teacher chose its settings by a run's dev subset; None if not.
     """
 
     name: str
@@ -179,6 +181,7 @@ class RecipeReport(Scored):
     cost: Cost
     trust: Trust | None = None
     weights: dict[str, tuple[float, float]] | None = None
+    dev_used: bool | None = None
 
     @property
     def confidence(self) -> Trust:
@@ -187,8 +190,8 @@ class RecipeReport(Scored):
         return self.trust
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold, without ``trust`` and ``weights`` if they are None."""
-        optional = ("trust", "weights")
+        """Plain data that JSON can hold, without ``trust``, ``weights`` and ``dev_used`` if they are None."""
+        optional = ("trust", "weights", "dev_used")
         return {key: value for key, value in plain(self).items() if key not in optional or value is not None}
 
 
@@ -212,7 +215,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         name=recipe.name,
         title=recipe.title,
         hash=recorded["hash"],
-        pretrained=recorded["pretrained"],
+        pretrained=recorded["pretrained"] or _distilled(recorded["config"]),
         weights_sha256=recipe.signature.get("weights_sha256"),
         changed=changed_settings(recorded),
         precision=tuple(sorted({str(run.signature["precision"]) for run in recipe.runs})),
@@ -232,6 +235,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         runs=runs,
         curves=_curves(recipe),
         worst=worst_confusions(recipe),
+        dev_used=any((run.signature.get("teacher") or {}).get("dev_used") for run in recipe.runs) or None,
         cost=_cost([run.signature["cost"] | _of_teacher(run.signature) for run in recipe.runs]),
     )
 
@@ -241,6 +245,12 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
     table = recipe.table
     known = describe_corpus(recipe.signature["corpus"]["name"])
     return trust(table, count_by_speaker(table.rows, table.labels), clips, tracks=known.tracks if known else None)
+
+
+def _distilled(config: Mapping[str, Any]) -> str | None:
+    """Name of the encoder whose states a recipe's encoder first learned to predict; None if it did not."""
+    pretraining = config.get("training", {}).get("pretraining")
+    return f"{pretraining['checkpoint']}, by distillation" if pretraining else None
 
 
 def _at_chance(score: Interval, labels: int) -> str:
@@ -301,10 +311,9 @@ def _per_speaker(counts: SpeakerCounts) -> tuple[SpeakerScore, ...]:
 
 
 def _cost(costs: Sequence[Mapping[str, Any]]) -> Cost:
-    mean = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
-    mean += ("teacher_seconds",)
+    sizes, times = ("parameters", "trained_parameters"), ("train_seconds", "predict_seconds", "teacher_seconds")
     memory = [cost["peak_memory_mb"] for cost in costs if cost.get("peak_memory_mb") is not None]
-    means = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
+    means = {name: _mean([cost.get(name) for cost in costs]) for name in (*sizes, *times, "real_time_factor")}
     return Cost(**means, peak_memory_mb=max(memory, default=None))
 
 

@@ -184,7 +184,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
     start, done = time.monotonic(), len(checkpoint.epochs)
     with bar(task.title, settings.epochs * len(batches), done * len(batches)) as progress:
         if done:
-            checkpoint.restore(work, matching, optimizer)
+            checkpoint.restore(work, matching, learner.optimizer)
         else:
             _standardise(learner, batches)
         earlier, epochs, note = checkpoint.seconds, checkpoint.epochs, ""
@@ -194,7 +194,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
                 epochs = [*epochs, {"epoch": epoch + 1, "loss": loss, "cosine": cosine}]
                 note = f"epoch {epoch + 1}: loss {loss:.3f}, cosine {cosine:.2f}"
                 checkpoint = loop.Checkpoint(epochs, earlier + time.monotonic() - start)
-                checkpoint.save(work, matching, optimizer, epoch + 1)
+                checkpoint.save(work, matching, learner.optimizer, epoch + 1)
     return checkpoint
 
 
