@@ -29,6 +29,7 @@ def test_the_folder_is_printed_and_made_once(serlab: Callable[..., Any], argumen
     assert "20 parts" in first.err
     assert "parts" not in again.err
     assert "--set model.checkpoint=" in first.err
+    assert not [*tmp_path.glob(".*")]
 
 
 def test_ctrl_c_and_the_same_command_again(

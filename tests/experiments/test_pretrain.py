@@ -21,7 +21,7 @@ from serlab.experiments.unheard import check_unheard
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, identify, load_recipe, recipe_from_signature
 from serlab.recipes.variants import changed_settings
-from serlab.training import pretraining
+from serlab.training import encoder_folder, pretraining
 
 if TYPE_CHECKING:
     from serlab.experiments.compare import Comparison
@@ -71,7 +71,10 @@ def test_seeds_share_an_encoder_and_folds_do_not(
 ) -> None:
     done = compare(recipe(), folds=[1, 2], seeds=[0, 1])
     assert len(makes) == 2
-    assert len([*(empty_cache / "encoders").glob("*/heard.json")]) == 2
+    assert len([*(empty_cache / "encoders").glob("*/heard.json")]) == len(encoder_folder.kept()) == 2
+    assert encoder_folder.clear(unused_days=1) == 0
+    assert encoder_folder.clear() > 10_000
+    assert not encoder_folder.kept()
     signed = [signature_of(done, f"fold{fold}-seed{seed}") for fold in (1, 2) for seed in (0, 1)]
     assert len({each["training"]["pretraining"]["speech_sha256"] for each in signed}) == 2
 
