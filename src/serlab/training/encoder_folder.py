@@ -131,7 +131,7 @@ labels (method: DistilHuBERT, Chang et al. 2022). Only its architecture is that 
 no weights of any other {kind} model. The weights of {encoder} have the SHA-256
 `{sha256}`.
 
-Mean cosine of predicted and true states in the last of {epochs} epochs, on the speech that it was trained on:
+Epochs: {epochs}. Mean cosine of predicted and true states in the last one, on the speech that it was trained on:
 {cosine:.2f}.
 
 It has heard:
