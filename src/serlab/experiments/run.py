@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from serlab.audio import Audio
 from serlab.core import UserError, argument
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.records import Taught, TeacherRecord
 from serlab.frontends.store import FeatureStore
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
@@ -84,16 +85,24 @@ class RunResult:
         table: the prediction table; without rows if nothing is held out.
         training: how it was trained.
         cost: parameters, times and memory.
+        teacher: its teachers; None without any.
     """
 
     fitted: Fitted
     table: pd.DataFrame
     training: TrainingRecord
     cost: Cost
+    teacher: TeacherRecord | None = None
 
 
 def run(
-    spec: RunSpec, context: RunContext, *, workspace: Path, title: str, before_test: Callable[[], None] | None
+    spec: RunSpec,
+    context: RunContext,
+    *,
+    workspace: Path,
+    title: str,
+    before_test: Callable[[], None] | None,
+    taught: Taught | None = None,
 ) -> RunResult:
     """Train on a fold and predict its dev subset and, unless developing, its test subset.
 
@@ -103,6 +112,7 @@ def run(
         workspace: private folder for checkpoints.
         title: label of progress bars.
         before_test: called right before the test subset is read; None means that it is not read.
+        taught: what the recipe's teachers say about the training clips.
 
     Raises:
         UserError: a subset is empty, or a label has no training clip.
@@ -113,7 +123,8 @@ def run(
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
     train, dev = subsets["training"], subsets["dev"]
-    trained = _train(FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title))
+    task = FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title)
+    trained = _train(task, taught)
 
     def predict(side: str) -> pd.DataFrame:
         subset = subsets[side]
@@ -128,10 +139,14 @@ def run(
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
-    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost)
+    return RunResult(
+        trained.fitted, pd.concat(tables, ignore_index=True), record, cost, taught.record if taught else None
+    )
 
 
-def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> RunResult:
+def run_on_everyone(
+    spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str, taught: Taught | None = None
+) -> RunResult:
     """Train on all clips of a corpus. Nothing is held out, so nothing can be selected or tested.
 
     Args:
@@ -140,6 +155,7 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
         fixed: choices made on the dev subsets of other runs.
         workspace: private folder for checkpoints.
         title: label of progress bars.
+        taught: what the recipe's teachers say about the training clips.
 
     Returns:
         The result, with a table without rows.
@@ -153,9 +169,11 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
     lost = sorted(set(corpus.labels) - set(train.clips["label"]))
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model can learn it.")
-    trained = _train(FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed))
+    task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
+    trained = _train(task, taught)
     record = TrainingRecord(trained.history, trained.uar)
-    return RunResult(trained.fitted, pd.DataFrame({"side": []}), record, trained.cost())
+    empty = pd.DataFrame({"side": []})
+    return RunResult(trained.fitted, empty, record, trained.cost(), taught.record if taught else None)
 
 
 @dataclass(frozen=True)
@@ -195,7 +213,8 @@ class _Trained:
         )
 
 
-def _train(task: FitTask) -> _Trained:
+def _train(task: FitTask, taught: Taught | None) -> _Trained:
+    task = replace(task, lesson=taught.lesson if taught else None)
     memory, start = PeakMemory(), time.perf_counter()
     fitted = fit(task)
     end, store = time.perf_counter(), task.stores.of(fitted.frontend)
