@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import soundfile
 
+from serlab.evaluation.spans import read_reference
+
 RATE = 16000
 
 
@@ -112,6 +114,10 @@ def test_players_and_annotation_tools(predict, long, short, tmp_path):
     grid = (tmp_path / "a.TextGrid").read_text()
     assert f"intervals: size = {len(labels)}" in grid
     assert grid.count("xmin") == len(labels) + 2
+    (spans,) = read_reference(tmp_path / "a.TextGrid").values()
+    assert [(f"{one.start:.6f}", f"{one.end:.6f}", one.label or "no speech") for one in spans] == [
+        tuple(label) for label in labels
+    ]
     ended = predict(long, short, "--format", "vtt")
     assert (ended.code, ended.sentence) == (2, "the format vtt is for one recording, not 2; give one file.")
     assert predict(short, "--format", "audacity").out.startswith("0.000000\t")
