@@ -49,9 +49,8 @@ def write_page(timeline: Timeline, target: Path, *, audio: Audio = "link") -> No
         UserError: the recording cannot be embedded.
         MachineError: the page cannot be written.
     """
-    path = Path(timeline.path)
-    address = {"link": lambda: link_to(path, target.parent), "embed": lambda: embedded(path), "none": str}[audio]()
-    write_text(target, render(timeline, address))
+    sound = {"none": lambda _: "", "embed": embedded, "link": lambda path: link_to(path, target.parent)}[audio]
+    write_text(target, render(timeline, sound(Path(timeline.path))))
 
 
 def render(timeline: Timeline, address: str = "") -> str:
@@ -73,7 +72,7 @@ def render(timeline: Timeline, address: str = "") -> str:
         "labels": [shown(label) for label in timeline.labels],
         "spans": [[one["start"], one["label"]] for one in spans],
         "columns": [None if np.isnan(row[0]) else [round(float(p), 3) for p in row] for row in timeline.probabilities],
-        "most": 2 ** max(0, int(np.ceil(np.log2(max(1.0, columns / 400))))),
+        "most": 2 ** int(np.ceil(np.log2(max(4.0, columns / 400)))),
     }
     script = (resources.files(__package__) / "templates" / "timeline.js").read_text(encoding="utf-8")
     environment = Environment(
