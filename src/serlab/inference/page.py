@@ -49,8 +49,10 @@ def write_page(timeline: Timeline, target: Path, *, audio: Audio = "link") -> No
         UserError: the recording cannot be embedded.
         MachineError: the page cannot be written.
     """
-    sound = {"none": lambda _: "", "embed": embedded, "link": lambda path: link_to(path, target.parent)}[audio]
-    write_text(target, render(timeline, sound(Path(timeline.path))))
+    path, address = Path(timeline.path), ""
+    if audio != "none":
+        address = embedded(path) if audio == "embed" else link_to(path, target.parent)
+    write_text(target, render(timeline, address))
 
 
 def render(timeline: Timeline, address: str = "") -> str:
