@@ -17,11 +17,13 @@ from serlab.core import UserError
 from serlab.corpora import load_corpus
 from serlab.experiments import teachers
 from serlab.experiments.context import RunContext, RunSpec
-from serlab.experiments.teachers import Scorer, first_half, teach
+from serlab.experiments.deployment import train_on_everyone
+from serlab.experiments.teachers import Scorer, choices_of, first_half, teach
 from serlab.frontends.cache import FeatureCache
 from serlab.frontends.store import FeatureStores
 from serlab.protocols import split
 from serlab.recipes import Recipe, Teacher, identify, load_recipe
+from serlab.training import loop
 
 STUDENT = ("training.epochs=2", "augmentation.views=[{speed: 0.9}, {}]")
 
@@ -207,3 +209,66 @@ def test_a_recipe_that_is_its_own_teacher_twice_over_ends_with_a_sentence(studen
     path.write_text(f"title: x\nmodel: {{kind: resnet}}\ntraining: {{teacher: {{recipe: {path}}}}}\n")
     with pytest.raises(UserError, match=r"the teacher of loop has a teacher in turn, and so on"):
         identify(load_recipe(str(path)))
+
+
+def test_a_killed_teacher_and_a_killed_student_resume_exactly(compare, student, tmp_path, monkeypatch) -> None:
+    recipe = student("training.epochs=3", recipe="self")
+    whole = compare(recipe, keep_models=True, out=tmp_path / "whole")
+
+    validate, left = loop.validate, [2]
+    broken = tmp_path / "broken"
+
+    def interrupted(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return validate(*arguments)
+
+    monkeypatch.setattr(loop, "validate", interrupted)
+    for after in (2, 2):  # in the teacher's third epoch, then in the student's second
+        left[0] = after
+        with pytest.raises(KeyboardInterrupt):
+            compare(recipe, keep_models=True, out=broken)
+    left[0] = 99
+    resumed = compare(recipe, keep_models=True, out=broken)
+
+    assert left[0] == 99 - 2
+    assert same(weights_of(whole), weights_of(resumed))
+    np.testing.assert_array_equal(logits_of(whole), logits_of(resumed))
+    hashes = [signature_of(done)["teacher"]["models"][0]["sha256"] for done in (whole, resumed)]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_model_of_all_speakers_has_a_teacher_of_all_speakers(student, tiny_corpus, tmp_path, one_thread) -> None:
+    folder = train_on_everyone(load_corpus(str(tiny_corpus)), student(), out=tmp_path)
+    signature = json.loads((folder / "serlab.json").read_text())["signature"]
+    (model,) = signature["teacher"]["models"]
+    assert model["speakers"] == signature["heard"]["train"] == [f"s{number}" for number in range(6)]
+    assert (tmp_path / "tiny" / "everyone" / "teachers" / "mfcc-svm" / "seed0" / "serlab.json").is_file()
+
+
+def test_a_teacher_of_all_speakers_takes_its_choices_from_the_quoted_comparison(
+    compare, student, tiny_corpus, tiny_checkpoint, tmp_path
+) -> None:
+    probe = tmp_path / "probe.yaml"
+    probe.write_text(
+        f"title: Probe\nmodel: {{kind: probe, checkpoint: {tiny_checkpoint}}}\ntraining: {{precision: fp32}}\n"
+    )
+    recipe, corpus = student(recipe=str(probe)), load_corpus(str(tiny_corpus))
+    with pytest.raises(UserError, match=r"chooses its layer and C on a dev subset, and there is none"):
+        train_on_everyone(corpus, recipe, out=tmp_path)
+
+    done = compare(recipe)
+    assert str(tmp_path) not in (done.folder / recipe.folder(identify(recipe)[0]) / "fold1-seed0.json").read_text()
+    folder = train_on_everyone(corpus, recipe, quote=done.folder, out=tmp_path)
+    (model,) = json.loads((folder / "serlab.json").read_text())["signature"]["teacher"]["models"]
+    (chosen,) = choices_of([signature_of(done)])
+    assert model["training"]["chosen"] == {name: chosen["chosen"][name] for name in ("layer", "C")}
+
+
+def test_parallel_runs_share_a_teacher(compare, student) -> None:
+    done = compare(student(), seeds=[0, 1], jobs=2)
+    signatures = [json.loads(path.read_text()) for path in sorted(done.folder.glob("tiny*/*.json"))]
+    assert [signature["seed"] for signature in signatures] == [0, 1]
+    assert len({signature["teacher"]["models"][0]["sha256"] for signature in signatures}) == 1
+    assert len([*(done.folder / "teachers").glob("*/fold*")]) == 1

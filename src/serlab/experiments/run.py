@@ -139,7 +139,9 @@ def run(
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
-    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost, taught and taught.record)
+    return RunResult(
+        trained.fitted, pd.concat(tables, ignore_index=True), record, cost, taught.record if taught else None
+    )
 
 
 def run_on_everyone(
@@ -171,7 +173,7 @@ def run_on_everyone(
     trained = _train(task, taught)
     record = TrainingRecord(trained.history, trained.uar)
     empty = pd.DataFrame({"side": []})
-    return RunResult(trained.fitted, empty, record, trained.cost(), taught and taught.record)
+    return RunResult(trained.fitted, empty, record, trained.cost(), taught.record if taught else None)
 
 
 @dataclass(frozen=True)

@@ -258,7 +258,7 @@ class Scorer:
         """Logits of one view of clips, shape (clips, labels), and the seconds that it took to compute them.
 
         Scores depend on their batch in the last digits, so either all come from the cache or none:
-        an interrupted run goes on with the same scores as an undisturbed one.
+        a resumed run has the same scores as an uninterrupted one.
         """
         keys = [entry_key(file, view, seed) for file in subset.files]
         took = f"seconds {sha256_json(keys)}"
@@ -278,7 +278,7 @@ class Scorer:
         return scores, seconds
 
     def _compute(self, subset: Subset, view: View, seed: int) -> Scores:
-        # Classical models have only one precision, which is no option.
+        # A classical model has a single precision, which cannot be chosen.
         fitted = load(self.folder, self.model.precision if self.model.precision in PRECISIONS else "auto")
         if fitted.labels != self.labels:
             raise UserError(f"{self.folder} has other labels than the corpus; it cannot teach it.")

@@ -52,6 +52,17 @@ class MfccStatistics:
         """Everything that changes the output."""
         return {"frontend": "mfcc-statistics", **asdict(self)}
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Name of each value.
+
+        >>> MfccStatistics().feature_names[::50]
+        ('mfcc0_mean', 'mfcc10_q5', 'mfcc0_q75', 'mfcc10_delta_mean', 'mfcc0_delta2_std')
+        """
+        quantiles = [f"q{100 * share:g}" for share in _QUANTILES]
+        parts = ["mean", "std", *quantiles, "delta_mean", "delta_std", "delta2_mean", "delta2_std"]
+        return tuple(f"mfcc{number}_{part}" for part in parts for number in range(self.n_mfcc))
+
     def __call__(self, samples: Samples) -> Features:
         """Describe a clip.
 

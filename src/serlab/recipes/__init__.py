@@ -4,7 +4,14 @@ A recipe contains everything that can change a result except the data, the fold 
 hash identifies it. The hash covers the SHA-256 of pretrained weights, not their path.
 """
 
-from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
+from serlab.recipes.loading import (
+    load_recipe,
+    load_variant,
+    precision_change,
+    preset_names,
+    recipe_from_signature,
+    with_changes,
+)
 from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
 
 __all__ = [
@@ -21,4 +28,5 @@ __all__ = [
     "preset_names",
     "recipe_from_signature",
     "teacher_of",
+    "with_changes",
 ]

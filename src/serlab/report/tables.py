@@ -287,9 +287,11 @@ def _cost(summary: Report) -> Table:
         ),
         *(Column("train_seconds", "Training time", clock), Column("predict_seconds", "Prediction time", clock)),
         *(Column("real_time_factor", "Real-time factor", "{:.3g}".format),),
-        Column("peak_memory_mb", "Peak memory", "{:,.0f} MB".format),
+        *(Column("peak_memory_mb", "Peak memory", "{:,.0f} MB".format), Column("teacher_seconds", "Teachers", clock)),
     )
     rows = [(recipe.title, *vars(recipe.cost).values()) for recipe in summary.recipes if recipe.cost.parameters]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Table("cost", "Cost: means over the runs; memory is the largest.", columns, tuple(rows))
 
 

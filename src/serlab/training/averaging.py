@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
+from torch.optim import swa_utils
 
 if TYPE_CHECKING:
     from serlab.recipes import Training
 
+_utils: Any = swa_utils
 FILE = "averaged.safetensors"
 
 
@@ -63,7 +64,7 @@ class Averaged:
         [0.182, 0.918, 0.999]
         """
         if self.training.ema:
-            update = get_ema_multi_avg_fn(decay_after(self.training.ema, steps))
+            update = _utils.get_ema_multi_avg_fn(decay_after(self.training.ema, steps))
             update([*self.kept.values()], [*self.live.values()], None)
 
     @torch.no_grad()
@@ -75,7 +76,7 @@ class Averaged:
         if members == 1:
             self._copy(self.live, self.kept)
         else:
-            get_swa_multi_avg_fn()([*self.kept.values()], [*self.live.values()], members - 1)
+            _utils.get_swa_multi_avg_fn()([*self.kept.values()], [*self.live.values()], members - 1)
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -89,7 +89,7 @@ def fit(
     averaged = learner.averaged
     checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
     if checkpoint.epochs:
-        checkpoint.restore(folder, network, learner)
+        checkpoint.restore(folder, network, learner.optimizer, averaged)
     epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
     done, total = len(epochs) * learner.steps_per_epoch, last_epoch * learner.steps_per_epoch
     with bar(title, total, done) as progress, closing(batches), without_tf32(), freed_memory_kept():
@@ -105,7 +105,8 @@ def fit(
             epochs = [*epochs, epoch]
             if processes.share()[0] == 0:
                 kept = _selected(epochs, training)
-                Checkpoint(epochs, earlier + time.monotonic() - start).save(folder, network, learner, kept)
+                seconds = earlier + time.monotonic() - start
+                Checkpoint(epochs, seconds).save(folder, network, learner.optimizer, kept, averaged)
             processes.exchange(None)
     best = _selected(epochs, training)
     if best < len(epochs):
@@ -184,14 +185,21 @@ class Checkpoint:
         newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
         return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
 
-    def save(self, folder: Path, network: Network, learner: Learner, selected: int) -> None:
+    def save(
+        self,
+        folder: Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        selected: int,
+        averaged: Averaged | None = None,
+    ) -> None:
         """Write the checkpoint; remove all others except that of the ``selected`` epoch.
 
         Raises:
             MachineError: it cannot be written.
         """
         new, target = folder / "unfinished", _folder_of(folder, len(self.epochs))
-        state, averaged = learner.optimizer.state_dict()["state"], learner.averaged
+        state = optimizer.state_dict()["state"]
         moments = {f"{number}.{name}": part for number, parts in state.items() for name, part in parts.items()}
         try:
             shutil.rmtree(new, ignore_errors=True)
@@ -207,12 +215,14 @@ class Checkpoint:
         for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, folder: Path, network: Network, learner: Learner) -> None:
+    def restore(
+        self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: Averaged | None = None
+    ) -> None:
         """Load weights, their average, and the optimiser state."""
-        path, optimizer = _folder_of(folder, len(self.epochs)), learner.optimizer
+        path = _folder_of(folder, len(self.epochs))
         network.load_state_dict(load_file(path / _WEIGHTS))
-        if learner.averaged:
-            learner.averaged.load(path)
+        if averaged:
+            averaged.load(path)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in load_file(path / _OPTIMIZER).items():
