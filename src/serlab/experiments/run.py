@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from serlab.approaches.history import History
 from serlab.audio import Audio
 from serlab.core import UserError, argument
 from serlab.evaluation.reliance import Reliance
+from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.records import Taught, TeacherRecord
+from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
@@ -86,6 +88,7 @@ class RunResult:
         training: how it was trained.
         cost: parameters, times and memory.
         teacher: its teachers; None without any.
+        heard: what it, its teachers and its pretrained weights have heard.
     """
 
     fitted: Fitted
@@ -93,6 +96,7 @@ class RunResult:
     training: TrainingRecord
     cost: Cost
     teacher: TeacherRecord | None = None
+    heard: Sequence[dict[str, Any]] = ()
 
 
 def run(
@@ -119,6 +123,9 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
+    check_unheard(spec.recipe, corpus, fold)
+    earlier = heard.before(spec)
+    heard.check(earlier, spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
@@ -139,9 +146,8 @@ def run(
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
-    return RunResult(
-        trained.fitted, pd.concat(tables, ignore_index=True), record, cost, taught.record if taught else None
-    )
+    table = pd.concat(tables, ignore_index=True)
+    return trained.result(table, record, cost, taught, [heard.own_record(spec, context, trained.history), *earlier])
 
 
 def run_on_everyone(
@@ -172,8 +178,8 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught)
     record = TrainingRecord(trained.history, trained.uar)
-    empty = pd.DataFrame({"side": []})
-    return RunResult(trained.fitted, empty, record, trained.cost(), taught.record if taught else None)
+    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
+    return trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,19 @@ class _Trained:
     memory: PeakMemory
     start: float
     end: float
+
+    def result(
+        self,
+        table: pd.DataFrame,
+        record: TrainingRecord,
+        cost: Cost,
+        taught: Taught | None,
+        behind: Sequence[dict[str, Any]],
+    ) -> RunResult:
+        """The result, with what was heard by the model and everything ``behind`` it."""
+        if taught is None:
+            return RunResult(self.fitted, table, record, cost, None, behind)
+        return RunResult(self.fitted, table, record, cost, taught.record, [*behind, *taught.heard])
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""
