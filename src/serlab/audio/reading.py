@@ -119,7 +119,10 @@ def _faults(path: Path | None) -> Iterator[None]:
     except FaultError as fault:
         raise AudioError(path, str(fault)) from fault
     except soundfile.LibsndfileError as error:
-        raise AudioError(path, f"damaged: {error.error_string.rstrip('.')}") from error
+        why = error.error_string.rstrip(".")
+        if "SF_INFO" in why:  # libsndfile's own words for a header that says 0.
+            why = "its header has no sample rate or no channels"
+        raise AudioError(path, f"damaged: {why}") from error
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
 from serlab.audio import AudioStream
+from serlab.checkpoints.hub import located
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
@@ -385,13 +386,14 @@ def load_model(folder: Path | str, *, precision: str = "auto", device: str | Non
 
     Args:
         folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio
-            classification checkpoint of transformers.
+            classification checkpoint of transformers; or ``owner/name`` or ``owner/name@revision``
+            on the Hugging Face hub, if there is no local folder ``owner``.
         precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders)
             ``int8``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None means CUDA if available, else ``cpu``.
 
     Raises:
-        SerlabError: the folder is not a model or is damaged, or the precision or device is not
-            available.
+        SerlabError: the folder is not a model or is damaged, the hub does not have it or cannot be
+            reached, or the precision or device is not available.
     """
-    return Model(folder, precision=precision, device=device)
+    return Model(located(folder), precision=precision, device=device)
