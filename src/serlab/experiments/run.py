@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted, Fixed, Subset
 from serlab.approaches.history import History
 from serlab.audio import Audio
 from serlab.core import UserError, argument
+from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.frontends.store import FeatureStore
+from serlab.model.distance import Distance
+from serlab.model.inputs import Inputs
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
 from serlab.training.memory import PeakMemory
-from serlab.training.scoring import SubsetScorer, training_uar
+from serlab.training.scoring import SubsetScorer, training_scores
 
 _TIMED_CLIPS = 24
+_EMBEDDED_CLIPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,14 @@ class RunResult:
         table: the prediction table; without rows if nothing is held out.
         training: how it was trained.
         cost: parameters, times and memory.
+        inputs: the training clips, if the model is kept.
     """
 
     fitted: Fitted
     table: pd.DataFrame
     training: TrainingRecord
     cost: Cost
+    inputs: Inputs | None = None
 
 
 def run(
@@ -113,22 +121,30 @@ def run(
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
     train, dev = subsets["training"], subsets["dev"]
-    trained = _train(FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title))
+    kept = context.keep_models
+    task = FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title)
+    trained = _train(task, kept=kept)
 
-    def predict(side: str) -> pd.DataFrame:
+    def predict(side: str, wanted: NDArray[np.intp]) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
         subset = subsets[side]
-        logits = SubsetScorer(trained.store, subset.files, f"{title}: predicting {side}").logits(trained.fitted)
-        return make_table(subset.clips, logits, trained.fitted.labels, side=side, fold=fold.number, seed=spec.seed)
+        scorer = SubsetScorer(trained.store, subset.files, f"{title}: predicting {side}")
+        found, labels = scorer.scored(trained.fitted, wanted), trained.fitted.labels
+        table = make_table(subset.clips, found.logits, labels, side=side, fold=fold.number, seed=spec.seed)
+        return table, found.embeddings
 
-    tables = [predict("dev")]
-    reliance = Reliance.fit(logits_of(tables[0]), dev.targets)
+    nothing = np.zeros(0, np.intp)
+    heard = _drawn(dev, spec.seed) if kept else nothing
+    table, embeddings = predict("dev", heard)
+    tables = [table]
+    reliance = Reliance.fit(logits_of(table), dev.targets)
     if before_test is not None:
         before_test()
-        tables.append(predict("test"))
+        tables.append(predict("test", nothing)[0])
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
-    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost)
+    inputs = _inputs(trained, embeddings, dev.clips["speaker"].iloc[heard].tolist()) if kept else None
+    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost, inputs)
 
 
 def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> RunResult:
@@ -153,9 +169,10 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
     lost = sorted(set(corpus.labels) - set(train.clips["label"]))
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model can learn it.")
-    trained = _train(FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed))
+    task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
+    trained = _train(task, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
-    return RunResult(trained.fitted, pd.DataFrame({"side": []}), record, trained.cost())
+    return RunResult(trained.fitted, pd.DataFrame({"side": []}), record, trained.cost(), _inputs(trained))
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,8 @@ class _Trained:
         history: how it was fitted.
         store: features of its front end.
         uar: UAR on the train subset.
+        wanted: positions of training clips whose embeddings were kept.
+        embeddings: these, shape (wanted, dims); None without any.
         memory: peak memory since the start.
         start, end: of fitting, from :func:`time.perf_counter`.
     """
@@ -177,6 +196,8 @@ class _Trained:
     history: History
     store: FeatureStore
     uar: float
+    wanted: NDArray[np.intp]
+    embeddings: NDArray[np.float32] | None
     memory: PeakMemory
     start: float
     end: float
@@ -195,12 +216,29 @@ class _Trained:
         )
 
 
-def _train(task: FitTask) -> _Trained:
+def _train(task: FitTask, *, kept: bool) -> _Trained:
     memory, start = PeakMemory(), time.perf_counter()
     fitted = fit(task)
     end, store = time.perf_counter(), task.stores.of(fitted.frontend)
-    uar = training_uar(fitted, store, task.train, task.title)
-    return _Trained(task, fitted, fitted.history or History(""), store, uar, memory, start, end)
+    wanted = _drawn(task.train, task.seed) if kept else np.zeros(0, np.intp)
+    uar, embeddings = training_scores(fitted, store, task.train, task.title, wanted)
+    history = fitted.history or History("")
+    return _Trained(task, fitted, history, store, uar, wanted, embeddings, memory, start, end)
+
+
+def _drawn(subset: Subset, seed: int) -> NDArray[np.intp]:
+    """Positions of the clips whose embeddings are kept: all, or as many as memory allows, in order."""
+    drawn = keyed(seed, "embeddings").permutation(len(subset.files))[:_EMBEDDED_CLIPS]
+    return np.sort(drawn).astype(np.intp)
+
+
+def _inputs(trained: _Trained, dev: NDArray[np.float32] | None = None, dev_speakers: Sequence[str] = ()) -> Inputs:
+    """Describe the training clips for the model folder; without dev, from held-out training speakers."""
+    train, distance = trained.task.train, None
+    if trained.embeddings is not None:
+        speakers = train.clips["speaker"].iloc[trained.wanted].tolist()
+        distance = Distance.fit(trained.embeddings, speakers, dev, dev_speakers)
+    return Inputs.fit(train, distance, seed=trained.task.seed)
 
 
 def _real_time_factor(fitted: Fitted, subset: Subset) -> float:
