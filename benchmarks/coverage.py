@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs=2, default=("whisper-base-probe", "egemaps-svm-2ec344"))
     parser.add_argument("--results", type=Path, default=HOME.parent / "results")
     given = parser.parse_args()
-    tables = [_table(given.results, name) for name in given.recipes]
+    tables = [test_table(given.results, name) for name in given.recipes]
     population = fit(tables, labels_of(tables[0]))
     shares = {name: getattr(population, name) for name in ("speaker", "label", "recipe", "both", "clip")}
     path = RESULTS / "coverage.json"
@@ -240,7 +240,7 @@ def _ends(sample: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _table(results: Path, recipe: str) -> pd.DataFrame:
+def test_table(results: Path, recipe: str) -> pd.DataFrame:
     """Return a recipe's test predictions with folds pooled."""
     paths = [results / _RUN.format(recipe, fold) for fold in range(1, _FOLDS + 1)]
     tables = [read_run(path).table for path in paths if path.is_file()]

@@ -1,7 +1,7 @@
 """Find phrases that read translated in documentation, docstrings, comments and messages.
 
 ``python tools/words.py [PATH...]`` prints each match with a suggestion and exits with 1 if there is one. Without
-paths it checks the project, apart from files that are still to be rewritten.
+paths it checks the project.
 Code, generated blocks and quotations in Markdown are not checked. CONTRIBUTING.md explains the style.
 """
 
@@ -56,12 +56,6 @@ _UNCHECKED = re.compile(
 )
 QUOTES = ("tools/words.py", "docs/plain-english.md")
 """Files that quote the phrases."""
-NOT_CLEAN_YET: tuple[str, ...] = (
-    # Their modules are being rewritten.
-    "src/serlab/evaluation/",
-    "src/serlab/report/",
-)
-"""Folders and files that are still to be rewritten; remove each entry once it is."""
 CHECKED = ("src", "benchmarks", "fuzz", "publication", "tools", "docs", "README.md", "CONTRIBUTING.md")
 
 
@@ -71,7 +65,7 @@ def main(arguments: list[str]) -> int:
     found = 0
     for file in files([Path(argument) for argument in arguments] or [root / name for name in CHECKED]):
         name = file.resolve().relative_to(root).as_posix()
-        if name in QUOTES or (not arguments and name.startswith(NOT_CLEAN_YET)):
+        if name in QUOTES:
             continue
         for number, phrase, advice in matches(file):
             found += 1

@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,18 +98,50 @@ def test_a_pipe_that_is_no_sound_or_ends_in_the_middle(listen, data, how, phrase
     assert "Traceback" not in err
 
 
-def test_segments_come_while_the_pipe_is_open_and_ctrl_c_ends_it(start_serlab, tiny_models, expected):
+@pytest.fixture
+def raw_pipe(start_serlab, tiny_models):
+    """A process that listens to a pipe of samples, and a function that sends some."""
     read, write = os.pipe()
     with os.fdopen(read, "rb") as source:
         raw = ("-", "--raw", "s16", "--rate", RATE)
         process = start_serlab("listen", "--model", tiny_models["mfcc-svm"], *raw, *HOW, stdin=source)
     with os.fdopen(write, "wb", buffering=0) as sink, process:
-        sink.write(sound()[: RATE // 2].tobytes())
-        assert json.loads(process.stdout.readline())["end"] == 0.5
-        sink.write(sound()[RATE // 2 : 3 * RATE // 4].tobytes())
-        assert json.loads(process.stdout.readline())["label"] == expected[1].label
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        yield process, lambda samples: sink.write(samples.tobytes())
+
+
+def test_ctrl_c_ends_with_the_last_window(raw_pipe, tiny_models):
+    process, send = raw_pipe
+    send(sound()[: RATE // 2])
+    assert json.loads(process.stdout.readline())["end"] == 0.5
+    send(sound()[RATE // 2 : 3 * RATE // 4])
+    assert json.loads(process.stdout.readline())["end"] == 0.75
+    send(sound()[3 * RATE // 4 : 7 * RATE // 8])
+    time.sleep(0.5)  # The pipe is empty then.
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (last,) = [json.loads(line) for line in out.splitlines()]
+    model = load_model(tiny_models["mfcc-svm"])
+    *_, expected = model.segments(sound()[: 7 * RATE // 8], RATE, **OPTIONS)
+    assert (last["start"], last["end"], last["label"]) == (0.375, 0.875, expected.label)
+    assert "standard input: 1 s of sound; computing took" in err
+    assert "resumes" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("samples", [0, 500])
+def test_ctrl_c_before_any_sound_is_no_error(raw_pipe, samples):
+    process, send = raw_pipe
+    send(sound()[:samples])
+    # The model is loaded when it waits for sound.
+    status = Path(f"/proc/{process.pid}/wchan")
+    for _ in range(600):
+        if not status.exists() or "pipe" in status.read_text():
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
 

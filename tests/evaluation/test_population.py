@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.evaluation.conftest import counts_of
@@ -43,6 +46,7 @@ def test_a_label_of_few_speakers_is_named_and_still_has_an_honest_interval():
     (caution,) = cautions(counts)
     assert caution.code == "rare-label"
     assert "Few of the 50 speakers spoke b (3)." in caution.text
+    assert "held the true value in 93 %" in caution.meaning
     found = intervals(counts, resampling=FAST)["uar"]
     assert found.high - found.low > 0.1
 
@@ -112,3 +116,63 @@ def test_its_interval_holds_the_truth_where_size_goes_with_ease():
         found = intervals(counts, resampling=FAST)["uar_speakers"]
         inside.append(found.low <= truth <= found.high)
     assert np.mean(inside) > 0.9
+
+
+def test_below_ten_but_not_below_six_nothing_is_said_to_fall_short():
+    clips = np.full((50, 2), 20)
+    clips[6:, 1] = 0
+    (caution,) = cautions(population(clips, np.full(50, 0.6)))
+    assert (caution.code, caution.meaning) == ("rare-label", "")
+
+
+def test_speakers_far_from_the_others_are_named():
+    skill = np.full(20, 0.8)
+    skill[[3, 11]] = 0.1
+    (caution,) = cautions(population(np.full((20, 3), 10), skill))
+    assert caution.code == "far-speakers"
+    assert re.match(r"2 of the 20 speakers are recognised far worse or better .*: s003 \(\d+ %\), s011", caution.text)
+    assert "held the true value in 89 %" in caution.meaning
+
+
+def test_a_fifth_far_speaker_is_counted_and_not_named():
+    skill = np.full(50, 0.8)
+    skill[:5] = 0.05
+    (caution,) = cautions(population(np.full((50, 3), 10), skill))
+    assert caution.text.endswith("and 2 more.")
+    assert "s003" not in caution.text
+
+
+def test_speakers_who_are_all_alike_but_for_chance_are_not_called_far():
+    """With equal or normally varying speakers and ten clips of each label, hardly one table in a hundred is named."""
+    random = np.random.default_rng(0)
+    named = 0
+    for seed in range(100):
+        skill = np.clip(random.normal(0.7, 0.08, 20), 0, 1)
+        named += "far-speakers" in codes(population(np.full((20, 6), 10), skill, seed))
+    assert named <= 1
+    # Perfect but for one clip: the quartiles do not differ at all.
+    clips = np.full((20, 3), 10)
+    almost = population(clips, np.full(20, 1.0))
+    matrices = almost.matrices.copy()
+    matrices[0, 0, 0, :2] = 9, 1
+    assert codes(replace(almost, matrices=matrices)) == []
+
+
+def seeds_of(skills: list[float], folds: int = 1) -> SpeakerCounts:
+    """Seeds of one recipe that differ in skill by fold, on equal speakers."""
+    of_seeds = [population(np.full((50, 3), 10), np.full(50, skill), seed) for seed, skill in enumerate(skills)]
+    return counts_of(np.concatenate([each.matrices for each in of_seeds]), folds)
+
+
+@pytest.mark.parametrize("skills", [[0.5, 0.6], [0.5, 0.6, 0.55]])
+def test_two_or_three_seeds_that_scatter_in_one_fold_are_named(skills):
+    (caution,) = cautions(seeds_of(skills))
+    assert caution.code == "training-scatter"
+    assert f"The {len(skills)} seeds vary by" in caution.text
+    assert "in 90 % of experiments with two seeds, and in 93 % with three" in caution.meaning
+
+
+def test_seeds_that_agree_or_are_many_or_have_several_folds_are_not_named():
+    assert codes(seeds_of([0.6, 0.6])) == []
+    assert codes(seeds_of([0.5, 0.6, 0.55, 0.52, 0.58])) == []
+    assert codes(seeds_of([0.5, 0.6], folds=5)) == []

@@ -104,5 +104,5 @@ def test_what_is_stored_gives_the_same_distances(fitted):
     np.testing.assert_allclose(again.far(rows), fitted.far(rows), rtol=1e-4)
     assert again.numbers() == fitted.numbers()
     for name, wrong in (("mean", np.zeros(3)), ("scale", np.zeros(DIMS)), ("precision", np.full((DIMS, DIMS), np.nan))):
-        with pytest.raises(ValueError, match="shapes|finite"):
+        with pytest.raises(ValueError, match=r"shapes|finite"):
             Distance.of({**fitted.arrays(), name: wrong}, fitted.numbers())

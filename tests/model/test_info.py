@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from serlab import load_model
-from serlab.model.info import ModelInfo, MeasuredUar, card
+from serlab.model.info import MeasuredUar, ModelInfo, card
 
 UAR = {
     "uar": 0.614,

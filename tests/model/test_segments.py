@@ -191,8 +191,11 @@ def test_abstention_is_per_segment(svm):
         ({"hop": 0}, "hop=0 is not above 0 and at most the window of 1 s"),
         ({"window": 1, "hop": 2}, "hop=2 is not above 0 and at most the window of 1 s"),
         ({"vad": "loud"}, "unknown speech detector 'loud'"),
-        ({"smoothing": 2}, "smoothing=2 is not an odd number"),
-        ({"smoothing": 0}, "smoothing=0 is not an odd number"),
+        ({"smoothing": 2}, "smoothing=2 is neither an odd number from 1 to 99 nor hmm"),
+        ({"smoothing": 0}, "smoothing=0 is neither an odd number"),
+        ({"smoothing": "viterbi"}, "smoothing=viterbi is neither an odd number"),
+        ({"stay": 0.9}, "stay=0.9 is for smoothing=hmm"),
+        ({"smoothing": "hmm", "stay": 1.0}, "stay=1.0 is not a probability between 0 and 1"),
         ({"windows": 3}, "there is no option windows"),
     ],
 )

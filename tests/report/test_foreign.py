@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.evaluation.judge import evaluate_pair
+from serlab.evaluation.judge import evaluate, evaluate_pair
+from serlab.evaluation.lines import evaluation_lines
 from serlab.report import build_foreign
 from serlab.report.foreign import foreign_runs
 
@@ -162,7 +164,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     (paper / "figures" / "fig1.svg").write_text("mine")
     (paper / "index.html").write_text("mine")
     predictions(tmp_path / "mine.csv", 0.9)
-    with pytest.raises(UserError, match="holds files but no serlab report"):
+    with pytest.raises(UserError, match="contains files but no report"):
         build_foreign([tmp_path / "mine.csv"], paper)
     assert {path.read_text() for path in paper.rglob("*.*")} == {"mine"}
     for _ in range(2):
@@ -246,3 +248,62 @@ def test_chance_is_of_the_labels_that_have_clips_everywhere(tmp_path: Path) -> N
     report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     assert report["chance"] == report["recipes"][0]["chance"] == 0.5
     assert "33.3" not in page.with_name("report.md").read_text(encoding="utf-8")
+
+
+def test_others_models_are_never_called_recipes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.csv" for name in ("one", "two", "three", "four")]
+    for number, path in enumerate(paths):
+        table = predictions(path, 0.9 - 0.1 * number, seed=number)
+        pd.concat([table.assign(seed=seed) for seed in range(3)]).to_csv(path, index=False)
+    page = build_foreign(paths, tmp_path / "judged", latex=True)
+    report, text, html = shown(page)
+    assert "each model trained with 3 seeds" in report["answer"]["text"]
+    for name in ("UAR of each model", "Differences between models", "Models that share a letter"):
+        assert name in text
+        assert name in html
+    printed = [re.sub(r"<(style|[^>]*)>", " ", html), *re.findall(r'aria-label="([^"]*)"', html), text]
+    printed += [path.read_text(encoding="utf-8") for path in (page.parent / "paper").glob("*.tex")]
+    assert [found for each in printed for found in re.findall(r"(?i).*\brecipes?\b.*", each)] == []
+
+
+def test_each_caution_of_a_population_is_shown_once_everywhere(tmp_path: Path) -> None:
+    """Two models of 20 speakers: five spoke one label, two are hardly recognised, and two seeds scatter."""
+    clips = pd.DataFrame(
+        [
+            (f"s{s:02d}-{label}-{k}", f"s{s:02d}", label)
+            for s in range(20)
+            for label in ("angry", "calm", "sad")
+            for k in range(12)
+            if label != "sad" or s in (1, 5, 9, 12, 17)
+        ],
+        columns=["clip", "speaker", "label"],
+    )
+    paths = [tmp_path / "mine.csv", tmp_path / "theirs.csv"]
+    for number, path in enumerate(paths):
+        parts = []
+        for seed, skill in enumerate((0.72, 0.97)):
+            random = np.random.default_rng([number, seed])
+            right = random.random(len(clips)) < np.where(clips["speaker"].isin(["s03", "s14"]), 0.05, skill)
+            other = np.where(clips["label"] == "angry", "calm", "angry")
+            parts.append(clips.assign(seed=seed, predicted=np.where(right, clips["label"], other)))
+        pd.concat(parts).to_csv(path, index=False)
+    report, text, page = shown(build_foreign(paths, tmp_path / "judged"))
+    texts = {notice["code"]: notice["text"] for notice in report["notices"]}
+    assert len(texts) == len(report["notices"])
+    codes = ("rare-label", "far-speakers", "training-scatter")
+    plain_text, plain_page = (re.sub(r"\\(.)", r"\1", text), unescape(page))
+    for code in codes:
+        assert plain_text.count(texts[code]) == plain_page.count(texts[code]) == 1
+    folded = plain_page[plain_page.index('<details class="further">') :]
+    assert texts["far-speakers"] in folded
+    assert texts["training-scatter"] in folded
+    for path in paths:
+        result = evaluate(path)
+        recipe = next(recipe for recipe in report["recipes"] if recipe["title"] == path.stem)
+        assert [caution["code"] for caution in recipe["cautions"]] == list(codes)
+        terminal = evaluation_lines(result)
+        for caution, of_page in zip(result.cautions, recipe["cautions"], strict=True):
+            assert (caution.text, caution.meaning) == (of_page["text"], of_page["meaning"])
+            assert caution.text in texts[caution.code]
+            assert texts[caution.code].endswith(caution.meaning)
+            assert sum(f"caution: {caution.text} {caution.meaning}" == line for line in terminal) == 1

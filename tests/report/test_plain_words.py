@@ -52,6 +52,20 @@ def test_how_a_model_was_chosen_what_was_left_out_and_what_it_cost(add_run, fold
     assert '<td class="text">training</td>' in page
 
 
+def test_the_teachers_time_is_beside_the_students_if_there_are_teachers(add_run, folder):
+    taught, alone = add_run(RESNET, 1), add_run(SVM, 1)
+    assert not any("Teachers' time" in text for text in texts_of(build(str(folder))))
+    signature = json.loads(taught.with_suffix(".json").read_text(encoding="utf-8"))
+    signature["teacher"] = {"train_seconds": 3600.0, "score_seconds": 120.0}
+    taught.with_suffix(".json").write_text(json.dumps(signature), encoding="utf-8")
+    for text in texts_of(build(str(folder))):
+        assert text.count("Teachers' time") >= 1
+        assert text.count("1 h 2 min") == 1
+    table = next(line for line in texts_of(build(str(folder)))[1].splitlines() if "1 h 2 min" in line)
+    assert table.count("|") == 9
+    assert alone.is_file()
+
+
 @pytest.mark.parametrize(
     ("copy", "said"),
     [

@@ -20,6 +20,7 @@ from serlab.frontends.logmel import LogMel, LogMelSettings
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation
 from serlab.training.batches import TrainingBatches
+from serlab.training.lesson import Lesson
 
 LENGTHS = (3200, 3200, 4800, 4800, 4800, 6400, 8000, 9600, 3200, 5600, 5600)
 
@@ -131,6 +132,19 @@ def test_mixup_mixes_features_and_labels_alike(files: tuple[ClipFile, ...]) -> N
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
 
+def test_what_teachers_say_is_mixed_like_labels_and_follows_the_view(files: tuple[ClipFile, ...]) -> None:
+    views = (View(), View(gain=0.5))
+    # Teachers that always say the label, with another certainty for each view.
+    labels = np.eye(2, dtype=np.float32)[np.arange(len(files)) % 2]
+    lesson = Lesson(tuple(file.clip for file in files), views, np.stack([labels * 50, -labels * 50]), 1.0, 0.5)
+
+    for batch in epoch(make(files, Augmentation(mixup=0.4, views=views[:1]), lesson=lesson), 0):
+        np.testing.assert_allclose(batch["taught"], batch["targets"], atol=1e-6)
+    found = epoch(make(files, Augmentation(views=views, use="all"), lesson=lesson, batch_size=1), 0)
+    agree = [bool(batch["taught"].argmax() == batch["targets"].argmax()) for batch in found]
+    assert Counter(agree) == {True: len(files), False: len(files)}
+
+
 def test_a_clip_that_cannot_be_read_stops_training_with_its_name(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     broken = (*files, ClipFile("broken", str(tmp_path / "broken.wav"), 0.3))
     with pytest.raises(AudioError, match=r"broken\.wav"):
@@ -222,6 +236,7 @@ from serlab.frontends.encoders import Waveform
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation
 from serlab.training.batches import TrainingBatches
+from serlab.training.lesson import Lesson
 
 clips = [ClipFile(str(n), sys.argv[1], 0.2) for n in range(400)]
 batches = TrainingBatches(

@@ -19,12 +19,14 @@ from serlab.approaches.encoder import network as encoder
 from serlab.approaches.network import Network, score
 from serlab.approaches.resnet import Settings as ResNetModel
 from serlab.approaches.resnet.network import ResNet
+from serlab.audio.augment import View
 from serlab.core import FindingsError, MachineError
 from serlab.frontends.logmel import LogMelSettings
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation, Training
 from serlab.training import loop
 from serlab.training.batches import TrainingBatches
+from serlab.training.lesson import Lesson
 from serlab.training.loop import Checkpoint, fit, own_randomness, parameter_groups
 
 LABELS = ("high", "low")
@@ -81,7 +83,14 @@ def network_of(kind: str) -> Network:
     return encoder.from_scratch(EncoderModel(architecture="wav2vec2", config=config, freeze_conv=False), LABELS)
 
 
-def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Training, stop_after: int | None = None):
+def train(
+    kind: str,
+    files: tuple[ClipFile, ...],
+    folder: Path,
+    training: Training,
+    stop_after: int | None = None,
+    lesson: Lesson | None = None,
+):
     """Train; ``stop_after`` interrupts after a number of dev scorings, like Ctrl-C."""
     network = network_of(kind)
     store = FeatureStore(network.frontend)
@@ -96,6 +105,7 @@ def train(kind: str, files: tuple[ClipFile, ...], folder: Path, training: Traini
         fill=network.fill,
         max_seconds=8.0,
         seed=3,
+        lesson=lesson,
     )
     features = [store.get(file) for file in files]
     scored: list[float] = []
@@ -137,6 +147,49 @@ def test_interrupted_and_resumed_equals_uninterrupted(kind: str, files: tuple[Cl
     assert undisturbed[1].pop("earlier_seconds") == 0
     assert resumed[1].pop("earlier_seconds") > 0
     assert undisturbed[1] == resumed[1]
+
+
+def lesson_of(files: tuple[ClipFile, ...], weight: float) -> Lesson:
+    logits = np.random.default_rng(5).normal(size=(1, len(files), 2)).astype(np.float32)
+    return Lesson(tuple(file.clip for file in files), (View(),), logits, 2.0, weight)
+
+
+@pytest.mark.parametrize("average", [{"ema": 0.8}, {"swa": 3}], ids=str)
+def test_averaged_and_taught_training_resumes_exactly_too(average, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    settings, lesson = replace(SETTINGS, select="last", **average), lesson_of(files, 0.8)
+    undisturbed = train("resnet", files, tmp_path / "a", settings, lesson=lesson)
+
+    with pytest.raises(KeyboardInterrupt):
+        train("resnet", files, tmp_path / "b", settings, stop_after=3, lesson=lesson)
+    resumed = train("resnet", files, tmp_path / "b", settings, lesson=lesson)
+
+    assert undisturbed[1]["epochs"] == resumed[1]["epochs"]
+    states = (each[0].state_dict() for each in (undisturbed, resumed))
+    assert all(torch.equal(one, other) for one, other in zip(*(state.values() for state in states), strict=True))
+    assert not np.array_equal(undisturbed[2], train("resnet", files, tmp_path / "c", SETTINGS, lesson=lesson)[2])
+
+
+@pytest.mark.parametrize("average", [{"ema": 0.5}, {"swa": 2}], ids=str)
+def test_the_averaged_weights_of_the_best_epoch_are_kept(average, files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    training = Training(epochs=4, batch_size=4, learning_rate=3e-3, **average)
+    _, history, logits = train("resnet", files, tmp_path, training)
+    uars = [epoch["dev_uar"] for epoch in history["epochs"]]
+    assert (logits.argmax(axis=1) == np.arange(16) % 2).mean() == pytest.approx(max(uars))
+
+
+def test_a_teacher_of_weight_0_changes_no_bit_and_one_of_weight_1_replaces_the_label(
+    files: tuple[ClipFile, ...], tmp_path: Path
+) -> None:
+    alone = train("resnet", files, tmp_path / "a", SETTINGS)
+    silent = train("resnet", files, tmp_path / "b", SETTINGS, lesson=lesson_of(files, 0.0))
+    np.testing.assert_array_equal(alone[2], silent[2])
+    assert alone[1]["epochs"] == silent[1]["epochs"]
+
+    targets = lesson_of(files, 1.0).logits[0].argmax(axis=1)
+    taught = train("resnet", files, tmp_path / "c", replace(SETTINGS, epochs=12), lesson=lesson_of(files, 1.0))
+    labels = np.array([int(file.clip) % 2 for file in files])
+    agreed = (taught[2].argmax(axis=1) == targets).mean()
+    assert agreed > (taught[2].argmax(axis=1) == labels).mean()
 
 
 def test_a_checkpoint_that_a_kill_left_half_written_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:

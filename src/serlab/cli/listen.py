@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serlab.cli import command, options
+from serlab.cli.ending import INTERRUPTED
 from serlab.core import UserError
 from serlab.core.precision import PRECISIONS
 from serlab.core.progress import say, shown
@@ -76,7 +77,9 @@ class ListenOptions(options.DivisionOptions):
 
 
 def listen(args: ListenOptions) -> None:
-    """Predict the emotion in live sound, from a microphone or a pipe, segment by segment; Ctrl-C ends it.
+    """Predict the emotion in live sound, from a microphone or a pipe, segment by segment.
+
+    Ctrl-C ends it: the last segment still comes, and the exit code is 130.
 
     Examples:
         serlab listen --model MODEL
@@ -107,6 +110,9 @@ def listen(args: ListenOptions) -> None:
                 say(f"{live.name}: {listening.measured()}.")
         except AudioError as error:
             raise UserError(f"{live.name} cannot be used: {error.reason}.") from error
+    if listening.interrupted:
+        # Without the message of other commands, which resume.
+        raise SystemExit(INTERRUPTED)
 
 
 @contextmanager

@@ -198,15 +198,28 @@ class DivisionOptions:
         Last(),
     ] = None
     smoothing: Annotated[
-        int | None,
-        typer.Option(metavar="SEGMENTS", help="Median over this many segments, odd; off if omitted."),
+        str | None,
+        typer.Option(
+            metavar="SEGMENTS",
+            help="Median over this many segments, odd; or `hmm`, which looks 10 segments ahead; off if omitted.",
+        ),
+        Last(),
+    ] = None
+    stay: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="For hmm: probability that the next segment has the same emotion; 0.9 per second of hop.",
+        ),
         Last(),
     ] = None
 
     @property
     def division(self) -> SegmentOptions:
         """The options that were given."""
-        given = {"window": self.window, "hop": self.hop, "vad": self.vad, "smoothing": self.smoothing}
+        size = self.smoothing
+        smoothing = int(size) if size is not None and size.isdecimal() else size
+        given = {"window": self.window, "hop": self.hop, "vad": self.vad, "smoothing": smoothing, "stay": self.stay}
         return cast("SegmentOptions", {name: value for name, value in given.items() if value is not None})
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from serlab.core import UserError
 from serlab.core.files import unwritable
+from serlab.core.progress import say
+
+_SILENT_S = 2.0
 
 
 @contextmanager
@@ -16,8 +19,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
 
     Args:
         path: a file or folder, which need not exist; missing parent folders are made.
-        wait: wait until no other process has the lock. The lock file then stays, because processes
-            wait on it.
+        wait: wait until no other process has the lock; a message says so. The lock file then stays,
+            because processes wait on it.
 
     Raises:
         UserError: another process has the lock, and ``wait`` is False.
@@ -29,9 +32,12 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     lock = FileLock(file)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=_SILENT_S if wait else 0)
     except Timeout:
-        raise UserError(f"another process is working on {path}; wait until it has finished.") from None
+        if not wait:
+            raise UserError(f"another process is working on {path}; wait until it has finished.") from None
+        say(f"waiting for another process, which is working on {path}")
+        lock.acquire()
     except OSError as error:
         raise unwritable(path, error) from error
     try:

@@ -30,8 +30,8 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """Build a value of the annotated type ``kind`` from plain data.
 
     Args:
-        kind: a dataclass, a union of dataclasses, ``tuple[X, ...]``, ``Literal``, ``Mapping`` or a
-            plain type.
+        kind: a dataclass, a union of dataclasses, one type or None, ``tuple[X, ...]``, ``Literal``,
+            ``Mapping`` or a plain type.
         value: the data.
         where: name of the place, for errors.
         recorded: the data is a record of settings; missing fields made by :func:`added` came later.
@@ -41,7 +41,11 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """
     origin = typing.get_origin(kind)
     if origin is types.UnionType:
-        members = {str(member.kind): member for member in typing.get_args(kind)}
+        possible = typing.get_args(kind)
+        if types.NoneType in possible:
+            (inner,) = (member for member in possible if member is not types.NoneType)
+            return None if value is None else build(inner, value, where, recorded=recorded)
+        members = {str(member.kind): member for member in possible}
         if not isinstance(value, dict):
             raise UserError(f"{where} must be a section with keys, including kind, not {_short(value)}.")
         chosen = value.get("kind")

@@ -136,12 +136,12 @@ def needed_text(pair: PairedComparison) -> str:
 
     >>> from types import SimpleNamespace as pair
     >>> needed_text(pair(speakers_needed=90, speakers_needed_low=70, speakers_needed_high=None, seeds_needed=5))
-    '90 (70 to more than 2,000), each recipe trained with 5 seeds'
+    '90 (70 to more than 2,000), each trained with 5 seeds'
     """
     found, low, high = (
         "more than 2,000" if number is None else f"{number:,}"
         for number in (pair.speakers_needed, pair.speakers_needed_low, pair.speakers_needed_high)
     )
     ends = f" ({low} to {high})" if low != found else ""
-    seeds = f", each recipe trained with {pair.seeds_needed} seeds" if pair.seeds_needed else ""
+    seeds = f", each trained with {pair.seeds_needed} seeds" if pair.seeds_needed else ""
     return f"{found}{ends}{seeds}"

@@ -111,7 +111,7 @@ def timeline(segments: Sequence[Span]) -> list[Span]:
     between = [(one + other) / 2 for one, other in pairwise(middles)]
     joined: list[Span] = []
     for span, start, end in zip(segments, [segments[0].start, *between], [*between, segments[-1].end], strict=True):
-        if start > span.end or end < span.start:  # a gap between windows: nothing is said of it
+        if start > span.end or end < span.start:  # a gap between windows, which no segment describes
             start, end = max(start, span.start), min(end, span.end)
         if joined and joined[-1].label == span.label and joined[-1].end == start:
             joined[-1] = Span(joined[-1].start, end, span.label)

@@ -20,7 +20,7 @@ _ROUNDING = 1e-9
 
 
 def chance_of(labels: int) -> float:
-    """Expected UAR of the best guess without listening, with clips of so many labels: 1/K.
+    """Expected UAR of the best guess without listening, if K labels have clips: 1/K.
 
     >>> chance_of(4)
     0.25

@@ -37,7 +37,7 @@ def evaluation_lines(result: Evaluation) -> list[str]:
     if result.learned is not None:
         lines.append(f"UAR is {'above chance' if result.learned else NOT_SHOWN} ({_percent(result.chance)})")
     lines += _scope_lines(result, result.scores["uar"])
-    lines += [f"caution: {caution.text}" for caution in result.cautions]
+    lines += [f"caution: {caution.text} {caution.meaning}".rstrip() for caution in result.cautions]
     lines += ["", f"{'':<{width}}  precision  recall      F1   clips"]
     for row in result.per_class:
         values = f"{_percent(row.precision):>9} {_percent(row.recall):>7}  {_percent(row.f1):>7}"

@@ -80,7 +80,7 @@ def plan(first: SpeakerCounts, second: SpeakerCounts, points: float, *, metric: 
 
 @dataclass(frozen=True)
 class _Design:
-    """The variances of a difference that so many speakers and seeds gave."""
+    """The variances of a difference, and the numbers of speakers and seeds that they come from."""
 
     of_speakers: StandardError
     trainings: Scores

@@ -117,7 +117,7 @@ def prepare_all(
 
 
 def _called(place: int, tables: int) -> str:
-    """The name of a table that is no file."""
+    """The name of a table that is not a file."""
     return "the table" if tables == 1 else f"table {place + 1}"
 
 
@@ -152,7 +152,7 @@ def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
 
 
 def _named_by_file(read: _Read, known: Sequence[str]) -> _Read:
-    """The table with the names of another that has none of its clips, where file names tell clips apart in both."""
+    """The table with the names of another that has none of its clips, if file names are unique in both."""
     own = list(read.table["clip"].unique())
     ours, theirs = ({stem(name): name for name in names} for names in (own, known))
     shared = [name for name in own if stem(name) in theirs]

@@ -122,7 +122,7 @@ def judge_raters(
 
 
 def rater_counts(clips: pd.DataFrame, labels: Sequence[str], modality: str = "voice") -> SpeakerCounts:
-    """Every vote as a prediction of the intended label, to stand beside a model's counts.
+    """Every vote as a prediction of the intended label, to compare with a model's counts.
 
     Args:
         clips: the corpus's table; beside a model, the rows of it whose clips the model is judged

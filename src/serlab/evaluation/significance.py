@@ -1,8 +1,8 @@
 """Tests that respect speakers, and the answer of a comparison.
 
 The answer comes from the interval of :func:`serlab.evaluation.bootstrap.differences`, which includes
-training again if there are several seeds. The swap test and McNemar's stand beside it: they are about
-the trained models at hand, on other speakers.
+training again if there are several seeds. The swap test and McNemar's
+are shown too: they are about the trained models at hand, on other speakers.
 """
 
 from __future__ import annotations

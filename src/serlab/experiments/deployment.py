@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from serlab import approaches
 from serlab.approaches.base import Fixed
@@ -28,6 +30,7 @@ from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.plan import check_seeds
 from serlab.experiments.run import run_on_everyone
 from serlab.experiments.signature import sign
+from serlab.experiments.teachers import choices_of, teach
 from serlab.frontends.store import FeatureStores
 from serlab.model.card import deployment_card
 from serlab.model.folder import save
@@ -119,7 +122,7 @@ def train_on_everyone(
     split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
     context, spec = RunContext(corpus, split, out, FeatureStores(cached=cache)), RunSpec.of(recipe, fold, seed)
     runs = _runs_to_quote(quote, spec, corpus) if quote else None
-    fixed = _fixed(runs) if runs else Fixed()
+    fixed = _fixed([run.signature["training"] for run in runs.runs]) if runs else Fixed()
     if epochs is not None:
         fixed = replace(fixed, epoch=_checked(epochs, recipe))
     quoted = _quote(runs) if runs else None
@@ -131,14 +134,16 @@ def train_on_everyone(
             say(f"{files.model} exists already.")
         else:
             check_usable(corpus, context.exclusions, max_excluded)
-            _train(spec, context, identity, files)
+            taught_by = _fixed(choices_of([run.signature for run in runs.runs])) if runs else Fixed()
+            _train(spec, context, identity, files, taught_by)
     return files.model
 
 
-def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles) -> None:
+def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles, taught_by: Fixed) -> None:
     title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
     started, workspace = ledger.now(), files.open_workspace(identity.data())
-    result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title)
+    taught = teach(spec, context, title, taught_by)
+    result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
     signature = sign(spec, context, result, started, identity).data()
     card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
     save(result.fitted, files.model, signature, card, inputs=result.inputs)
@@ -213,15 +218,14 @@ def _quote(group: RecipeRuns) -> Quote:
     )
 
 
-def _fixed(group: RecipeRuns) -> Fixed:
-    histories = [run.signature["training"] for run in group.runs]
+def _fixed(histories: Sequence[Mapping[str, Any]]) -> Fixed:
     best = [history["best_epoch"] for history in histories if history.get("best_epoch")]
     if best:
         return Fixed(epoch=round(median(best)))
     chosen = Counter(
         (history["chosen"]["layer"], history["chosen"]["C"])
         for history in histories
-        if {"layer", "C"} <= history.get("chosen", {}).keys()
+        if {"layer", "C"} <= (history.get("chosen") or {}).keys()
     )
     if not chosen:
         return Fixed()

@@ -19,11 +19,12 @@ from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
 from serlab.experiments.run import run
 from serlab.experiments.signature import sign
+from serlab.experiments.teachers import teach
 from serlab.leaks import audit
 from serlab.leaks.findings import verdict
 from serlab.model.card import model_card
 from serlab.model.folder import save
-from serlab.recipes import precision_of
+from serlab.recipes import precision_of, teacher_of
 from serlab.tables import ledger
 from serlab.tables.predictions import read_run, write_table
 
@@ -57,7 +58,9 @@ def execute(plan: Plan, *, max_excluded: float = MAX_SHARE, jobs: int = 1) -> No
     elif waiting:
         for spec in waiting:
             # Measures whether bf16 is faster, which busy workers could not.
-            precision_of(spec.recipe)
+            for recipe in (spec.recipe, teacher_of(spec.recipe)):
+                if recipe:
+                    precision_of(recipe)
         spread(_do_once, [(title, (spec, context, title)) for spec, title in zip(waiting, titles, strict=True)], jobs)
 
 
@@ -84,12 +87,14 @@ def _do_once(spec: RunSpec, context: RunContext, title: str) -> None:
 
 def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     files, started = context.files(spec), ledger.now()
+    taught = teach(spec, context, title)
     result = run(
         spec,
         context,
         workspace=files.open_workspace(context.identity(spec).data()),
         before_test=(lambda: ledger.enter(context.out, context.ledger_entry(spec))) if todo is Todo.TEST else None,
         title=title,
+        taught=taught,
     )
     signature = sign(spec, context, result, started).data()
     if context.keep_models:

@@ -66,4 +66,5 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     trained = approaches.get(recipe.model.kind).supports.epochs
     if not trained or recipe.training.epochs == _SMOKE_EPOCHS:
         return recipe
-    return replace(recipe, training=replace(recipe.training, epochs=_SMOKE_EPOCHS), preset=False)
+    training = replace(recipe.training, epochs=_SMOKE_EPOCHS, swa=min(recipe.training.swa, _SMOKE_EPOCHS))
+    return replace(recipe, training=training, preset=False)

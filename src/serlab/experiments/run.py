@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from serlab.core import UserError, argument
 from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.records import Taught, TeacherRecord
 from serlab.frontends.store import FeatureStore
 from serlab.model.distance import Distance
 from serlab.model.inputs import Inputs
@@ -91,6 +92,7 @@ class RunResult:
         training: how it was trained.
         cost: parameters, times and memory.
         inputs: the training clips, if the model is kept.
+        teacher: its teachers; None without any.
     """
 
     fitted: Fitted
@@ -98,10 +100,17 @@ class RunResult:
     training: TrainingRecord
     cost: Cost
     inputs: Inputs | None = None
+    teacher: TeacherRecord | None = None
 
 
 def run(
-    spec: RunSpec, context: RunContext, *, workspace: Path, title: str, before_test: Callable[[], None] | None
+    spec: RunSpec,
+    context: RunContext,
+    *,
+    workspace: Path,
+    title: str,
+    before_test: Callable[[], None] | None,
+    taught: Taught | None = None,
 ) -> RunResult:
     """Train on a fold and predict its dev subset and, unless developing, its test subset.
 
@@ -111,6 +120,7 @@ def run(
         workspace: private folder for checkpoints.
         title: label of progress bars.
         before_test: called right before the test subset is read; None means that it is not read.
+        taught: what the recipe's teachers say about the training clips.
 
     Raises:
         UserError: a subset is empty, or a label has no training clip.
@@ -121,9 +131,9 @@ def run(
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
     train, dev = subsets["training"], subsets["dev"]
-    kept = context.keep_models
     task = FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title)
-    trained = _train(task, kept=kept)
+    kept = context.keep_models
+    trained = _train(task, taught, kept=kept)
 
     def predict(side: str, wanted: NDArray[np.intp]) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
         subset = subsets[side]
@@ -144,10 +154,13 @@ def run(
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
     inputs = _inputs(trained, embeddings, dev.clips["speaker"].iloc[heard].tolist()) if kept else None
-    return RunResult(trained.fitted, pd.concat(tables, ignore_index=True), record, cost, inputs)
+    table = pd.concat(tables, ignore_index=True)
+    return RunResult(trained.fitted, table, record, cost, inputs, taught.record if taught else None)
 
 
-def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str) -> RunResult:
+def run_on_everyone(
+    spec: RunSpec, context: RunContext, fixed: Fixed, *, workspace: Path, title: str, taught: Taught | None = None
+) -> RunResult:
     """Train on all clips of a corpus. Nothing is held out, so nothing can be selected or tested.
 
     Args:
@@ -156,6 +169,7 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
         fixed: choices made on the dev subsets of other runs.
         workspace: private folder for checkpoints.
         title: label of progress bars.
+        taught: what the recipe's teachers say about the training clips.
 
     Returns:
         The result, with a table without rows.
@@ -170,9 +184,10 @@ def run_on_everyone(spec: RunSpec, context: RunContext, fixed: Fixed, *, workspa
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model can learn it.")
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
-    trained = _train(task, kept=True)
+    trained = _train(task, taught, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
-    return RunResult(trained.fitted, pd.DataFrame({"side": []}), record, trained.cost(), _inputs(trained))
+    empty, inputs = pd.DataFrame({"side": []}), _inputs(trained)
+    return RunResult(trained.fitted, empty, record, trained.cost(), inputs, taught.record if taught else None)
 
 
 @dataclass(frozen=True)
@@ -216,7 +231,8 @@ class _Trained:
         )
 
 
-def _train(task: FitTask, *, kept: bool) -> _Trained:
+def _train(task: FitTask, taught: Taught | None, *, kept: bool) -> _Trained:
+    task = replace(task, lesson=taught.lesson if taught else None)
     memory, start = PeakMemory(), time.perf_counter()
     fitted = fit(task)
     end, store = time.perf_counter(), task.stores.of(fitted.frontend)

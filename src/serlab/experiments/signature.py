@@ -21,8 +21,11 @@ from serlab.checkpoints.weights import public_name
 from serlab.core import UserError, argument
 from serlab.core.ranks import world
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.records import TeacherRecord
 from serlab.experiments.run import Cost, RunResult, TrainingRecord
 from serlab.protocols import Split
+from serlab.recipes import teacher_of
+from serlab.recipes.recipe import SELF
 from serlab.tables import ledger
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
@@ -54,6 +57,10 @@ class RecipeRecord:
         if checkpoint:
             # The weights are known by their hash; their path on this disk is private.
             checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
+        if spec.recipe.training.teacher and (teacher := teacher_of(spec.recipe)):
+            # Likewise, the signature names the teacher's hash.
+            own = spec.recipe.training.teacher.recipe == SELF
+            settings["training"]["teacher"]["recipe"] = SELF if own else teacher.name
         return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
 
 
@@ -149,6 +156,9 @@ class Signature:
         sides: the subsets in the prediction table, sorted.
         training: history, selection and training UAR.
         cost: parameters, times and memory.
+        teacher: the teachers; the JSON lacks the key without any.
+        heard: speakers of the ``train`` subset, and of the ``dev`` subset that made choices; None if
+            the corpus does not name them.
         exclusions: clips and other entries of the corpus that were left out.
         versions: of Python and the libraries that matter.
         machine: where it was run.
@@ -167,6 +177,8 @@ class Signature:
     sides: list[str]
     training: TrainingRecord
     cost: Cost
+    teacher: TeacherRecord | None
+    heard: dict[str, list[str] | None]
     exclusions: list[ExclusionRecord]
     versions: dict[str, str]
     machine: Machine
@@ -176,7 +188,8 @@ class Signature:
     def data(self) -> dict[str, Any]:
         """As JSON holds it."""
         parts = {name: getattr(self, name).data() for name in ("identity", "training", "cost")}
-        return asdict(self) | parts
+        data = asdict(self) | parts
+        return data if self.teacher else {name: value for name, value in data.items() if name != "teacher"}
 
 
 def sign(
@@ -205,12 +218,22 @@ def sign(
         sides=sorted(result.table["side"].unique()),
         training=result.training,
         cost=result.cost,
+        teacher=result.teacher,
+        heard=_heard(spec, context),
         exclusions=_exclusions(spec, context),
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         machine=Machine.here(),
         started=started,
         finished=ledger.now(),
     )
+
+
+def _heard(spec: RunSpec, context: RunContext) -> dict[str, list[str] | None]:
+    clips = context.corpus.clips
+    subsets = {"train": spec.fold.train, "dev": spec.fold.dev}
+    if not context.corpus.speakers_known:
+        return dict.fromkeys(subsets)
+    return {name: sorted({*clips.loc[clips["clip"].isin(ids), "speaker"]}) for name, ids in subsets.items()}
 
 
 def _exclusions(spec: RunSpec, context: RunContext) -> list[ExclusionRecord]:

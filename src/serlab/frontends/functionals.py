@@ -17,9 +17,9 @@ from serlab.audio import SAMPLE_RATE
 from serlab.core import MachineError, UserError
 from serlab.frontends.base import Features, Samples
 
-_FLOOR = 1e-10
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_DELTA_WIDTH = 9
+FLOOR = 1e-10
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+DELTA_WIDTH = 9
 _EGEMAPS_SHORTEST = 960  # samples: openSMILE's longest analysis window is 60 ms
 
 
@@ -52,6 +52,17 @@ class MfccStatistics:
         """Everything that changes the output."""
         return {"frontend": "mfcc-statistics", **asdict(self)}
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Name of each value.
+
+        >>> MfccStatistics().feature_names[::50]
+        ('mfcc0_mean', 'mfcc10_q5', 'mfcc0_q75', 'mfcc10_delta_mean', 'mfcc0_delta2_std')
+        """
+        quantiles = [f"q{100 * share:g}" for share in _QUANTILES]
+        parts = ["mean", "std", *quantiles, "delta_mean", "delta_std", "delta2_mean", "delta2_std"]
+        return tuple(f"mfcc{number}_{part}" for part in parts for number in range(self.n_mfcc))
+
     def __call__(self, samples: Samples) -> Features:
         """Describe a clip.
 
@@ -66,7 +77,7 @@ class MfccStatistics:
         """
         static = self.mfcc(samples)
         first, second = _derivative(static, 1), _derivative(static, 2)
-        parts = [static.mean(0), static.std(0), *np.quantile(static, _QUANTILES, axis=0)]
+        parts = [static.mean(0), static.std(0), *np.quantile(static, QUANTILES, axis=0)]
         parts += [first.mean(0), first.std(0), second.mean(0), second.std(0)]
         return np.concatenate(parts).astype(np.float32)
 
@@ -78,9 +89,9 @@ class MfccStatistics:
         half = self.n_fft // 2
         padded = np.pad(samples.astype(np.float64), half)
         frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop]
-        spectrum = np.fft.rfft(frames * _window(self.window, self.n_fft), axis=1)
+        spectrum = np.fft.rfft(frames * window_of(self.window, self.n_fft), axis=1)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        bands = 10 * np.log10(np.maximum(power @ _mel_filters(self.n_fft, self.n_mels), _FLOOR))
+        bands = 10 * np.log10(np.maximum(power @ mel_filters(self.n_fft, self.n_mels), FLOOR))
         bands = np.maximum(bands, bands.max() - self.top_db)
         coefficients: NDArray[np.float64] = dct(bands, axis=1, norm="ortho")[:, : self.n_mfcc]
         return coefficients
@@ -141,18 +152,20 @@ def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     """Local polynomial derivative over time (librosa's ``delta``); edge frames are repeated, so any length works."""
     from scipy.signal import savgol_filter
 
-    slope: NDArray[np.float64] = savgol_filter(frames, _DELTA_WIDTH, order, deriv=order, axis=0, mode="nearest")
+    slope: NDArray[np.float64] = savgol_filter(frames, DELTA_WIDTH, order, deriv=order, axis=0, mode="nearest")
     return slope
 
 
 @cache
-def _window(length: int, n_fft: int) -> NDArray[np.float64]:
+def window_of(length: int, n_fft: int) -> NDArray[np.float64]:
+    """Periodic Hann window of some length, centred in ``n_fft`` samples."""
     left = (n_fft - length) // 2
     return np.pad(np.hanning(length + 1)[:-1], (left, n_fft - length - left))
 
 
 @cache
-def _mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float64]:
+def mel_filters(n_fft: int, n_mels: int) -> NDArray[np.float64]:
+    """Mel filters from 0 Hz to 8 kHz, shape (n_fft // 2 + 1, n_mels)."""
     from transformers.audio_utils import mel_filter_bank
 
     filters: NDArray[np.float64] = mel_filter_bank(

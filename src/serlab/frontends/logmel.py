@@ -70,7 +70,7 @@ class LogMel:
         import torch
 
         s = self.settings
-        window, filters = _constants(s)
+        window, filters = constants(s)
         spectrum = torch.stft(
             torch.from_numpy(samples), s.n_fft, s.hop, window=window, pad_mode="constant", return_complex=True
         )
@@ -81,7 +81,8 @@ class LogMel:
 
 
 @functools.lru_cache(maxsize=8)
-def _constants(settings: LogMelSettings) -> tuple[torch.Tensor, torch.Tensor]:
+def constants(settings: LogMelSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Window, shape (n_fft,), and mel filters, shape (n_fft // 2 + 1, bands)."""
     import torch
     from transformers.audio_utils import mel_filter_bank
 

@@ -60,7 +60,7 @@ class FeatureStore:
             view: the waveform augmentation; the clip as it is by default.
             seed: the run's seed, which keys the view's noise and mask.
         """
-        key = _key(clip, view, seed)
+        key = entry_key(clip, view, seed)
         found = self._find(clip, key)
         return found if found is not None else self._compute(clip, key, _samples(clip, view, seed))
 
@@ -68,13 +68,17 @@ class FeatureStore:
         """Features of many clips without augmentation, with a progress bar; reading overlaps with computing."""
         return list(self.walk(clips, title))
 
-    def walk(self, clips: Sequence[ClipFile], title: str) -> Generator[Features, None, None]:
-        """Like :meth:`many`, but clip by clip to save memory; close the generator to stop early."""
-        return self._walk([(clip, _PLAIN) for clip in clips], 0, title)
+    def walk(
+        self, clips: Sequence[ClipFile], title: str, view: View = _PLAIN, seed: int = 0
+    ) -> Generator[Features, None, None]:
+        """Like :meth:`many`, but clip by clip to save memory, and of any view; close the generator to stop early."""
+        return self._walk([(clip, view) for clip in clips], seed, title)
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
         """Compute the missing features of all views of all clips, with a progress bar."""
-        pairs = [(clip, view) for clip, view in product(clips, views) if not self._has(clip, _key(clip, view, seed))]
+        pairs = [
+            (clip, view) for clip, view in product(clips, views) if not self._has(clip, entry_key(clip, view, seed))
+        ]
         deque(self._walk(pairs, seed, title), maxlen=0)
 
     def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Generator[Features, None, None]:
@@ -90,7 +94,7 @@ class FeatureStore:
             try:
                 while True:
                     for clip, view in rest:
-                        key = _key(clip, view, seed)
+                        key = entry_key(clip, view, seed)
                         waiting.append((clip, key, pool.submit(prepare, clip, view, key)))
                         if len(waiting) >= _AHEAD:
                             break
@@ -150,7 +154,7 @@ def _own_stores(cached: bool) -> FeatureStores:
     return FeatureStores(cached=cached)
 
 
-def _key(clip: ClipFile, view: View, seed: int) -> str:
+def entry_key(clip: ClipFile, view: View, seed: int) -> str:
     """Name of an entry: the recording and, unless plain, the view; a view that draws is keyed by clip and seed."""
     recording = clip.sha256 or f"clip {clip.clip}"
     if view == _PLAIN:

@@ -60,7 +60,7 @@ def predict(
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         abstain: as for :meth:`serlab.Model.predict`.
         calibrated: as for :meth:`serlab.Model.predict`.
-        how: ``window``, ``hop``, ``vad`` and ``smoothing``, as for :meth:`serlab.Model.predict`.
+        how: ``window``, ``hop``, ``vad``, ``smoothing`` and ``stay``, as for :meth:`serlab.Model.predict`.
 
     Returns:
         A prediction per file, and the files that were left out, silent clips among them.

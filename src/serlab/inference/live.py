@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import queue
+import signal
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any, BinaryIO
 
@@ -14,6 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from serlab.audio import AudioError
 from serlab.core import MachineError, UserError, argument
 from serlab.core.progress import clock, say_once
 from serlab.model.segments import Segment
@@ -23,6 +28,7 @@ RAW = {"s16": "<i2", "s32": "<i4", "f32": "<f4", "u8": "u1"}
 """Types of raw samples, all little-endian, as ffmpeg names them."""
 
 _PIECES_PER_SECOND = 10
+_MOST_MEASURED = 1000
 # Writers that cannot go back to the header leave the largest number there, or nearly.
 _UNKNOWN_BYTES = 0x7FFFFF00
 
@@ -175,44 +181,91 @@ def _arriving(arrived: queue.SimpleQueue[NDArray[np.float32]]) -> Pieces:
 
 
 class Listening:
-    """Feeds live sound to a stream, and measures how long that takes."""
+    """Feeds live sound to a stream, and measures how long after its last sample a segment comes.
+
+    Ctrl-C ends the sound, as its end would: it interrupts the wait for more, and never a computation. A second one
+    interrupts whatever there is.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended the sound.
+    """
 
     def __init__(self, live: Live, stream: Stream, seconds: float | None = None) -> None:
         self._live, self._stream, self._seconds = live, stream, seconds
         self._arrived = 0
         self._computing = 0.0
-        self._delays: list[float] = []
+        self._late: deque[float] = deque(maxlen=_MOST_MEASURED)
+        self._waiting = self.interrupted = False
 
     def segments(self) -> Iterator[Segment]:
-        """The segments, each as soon as it is final; ends with the sound, or after ``seconds`` of it.
+        """The segments, each as soon as it is final; ends with the sound, after ``seconds`` of it, or by Ctrl-C.
 
         Raises:
             UserError: the sound cannot be used; after the segments before the fault.
         """
-        rate = self._live.sample_rate
-        for piece in self._live.pieces:
-            self._arrived += len(piece)
-            yield from self._timed(lambda piece=piece: self._stream.feed(piece))  # type: ignore[misc]
-            if self._seconds is not None and self._arrived >= self._seconds * rate:
-                break
-        yield from self._timed(self._stream.flush)
+        rate, pieces = self._live.sample_rate, iter(self._live.pieces)
+        with self._ctrl_c():
+            while (piece := self._next(pieces)) is not None:
+                self._arrived += len(piece)
+                found = self._timed(partial(self._stream.feed, piece))
+                yield from found
+                if self._seconds is not None and self._arrived >= self._seconds * rate:
+                    break
+            try:
+                yield from self._timed(self._stream.flush, last=True)
+            except AudioError:
+                # Less than the shortest clip had arrived.
+                if not self.interrupted:
+                    raise
 
-    def _timed(self, work: Callable[[], list[Segment]]) -> list[Segment]:
+    def _next(self, pieces: Pieces) -> NDArray[Any] | None:
+        """Wait for the next piece; None at the end."""
+        try:
+            self._waiting = True
+            return None if self.interrupted else next(pieces, None)
+        except KeyboardInterrupt:
+            return None
+        finally:
+            self._waiting = False
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def take(_number: int, _frame: object) -> None:
+            again, self.interrupted = self.interrupted, True
+            if self._waiting or again:
+                raise KeyboardInterrupt
+
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, take)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _timed(self, work: Callable[[], list[Segment]], *, last: bool = False) -> list[Segment]:
         begin = time.perf_counter()
         found = work()
         spent = time.perf_counter() - begin
         self._computing += spent
-        if found:
-            self._delays = [*self._delays[-999:], spent]
+        if not last:
+            held = self._arrived / self._live.sample_rate
+            self._late.extend(held - one.end + spent for one in found)
         return found
 
     def measured(self) -> str:
         """How fast it went, in one line."""
-        seconds = self._arrived / self._live.sample_rate
-        if not seconds or not self._delays:
+        if not self._arrived:
             return "no sound arrived"
+        seconds = self._arrived / self._live.sample_rate
+        said = f"{clock(seconds)} of sound; computing took {100 * self._computing / seconds:.1f} % of it"
+        if not self._late:
+            return said
         return (
-            f"{clock(seconds)} of sound; computing took {100 * self._computing / seconds:.1f} % of it; a segment came "
-            f"{1000 * median(self._delays):.0f} ms after its last sample had arrived (median; at most "
-            f"{1000 * max(self._delays):.0f} ms)"
+            f"{said}; a segment came {median(self._late):.2f} s after its last sample (median; at most "
+            f"{max(self._late):.2f} s)"
         )

@@ -223,6 +223,8 @@ def _division(model: Model, options: SegmentOptions) -> dict[str, Any]:
         "hop": how.hop_seconds,
         "vad": detector(how.vad).name,
         "smoothing": how.smoothing,
+        # Absent if it is not used, as in files of older versions.
+        **({} if how.stay is None else {"stay": how.stay}),
         "clips": bool(options),
     }
 
@@ -268,7 +270,7 @@ def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
     if division != wanted and not (wanted is None and division and not division["clips"]):
         if division is None:
             raise UserError(f"{path} has one row per file, not one per segment; write to another file.")
-        names = ("window", "hop", "vad", "smoothing")
+        names = [name for name in division if name != "clips"]
         way = f"with {' '.join(argument(name, division[name]) for name in names)}"
         raise UserError(f"{path} has segments made {way}; do the same, or write to another file.")
     return known

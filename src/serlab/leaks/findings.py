@@ -31,13 +31,13 @@ CODES: dict[str, Code] = {
     "SL001": Code(
         "A speaker in two subsets",
         "A model recognises a voice from training, so scores on training speakers say nothing about new speakers.",
-        "Split by speaker: serlab split writes such a split, and the protocols speaker-<k> keep speakers apart.",
+        "Split by speaker, as serlab's own splits and the protocols speaker-<k> do.",
     ),
     "SL002": Code(
         "The same recording in two subsets",
         "The test contains clips that were memorised in training. Another container, level, sample rate or end does "
         "not change that.",
-        "Keep duplicates in one subset (serlab split does), or remove all but one.",
+        "Keep duplicates in one subset, as serlab's own splits do, or remove all but one.",
     ),
     "SL003": Code(
         "The same recording with two labels",

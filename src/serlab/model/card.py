@@ -124,7 +124,7 @@ def deployment_card(signature: Mapping[str, Any], *, needs_serlab: bool) -> str:
         **_about(signature, needs_serlab),
         clips=signature["corpus"]["clips"] - len(signature["exclusions"]),
         length=f"{epochs} epochs" if epochs else "settings fixed beforehand or chosen on its own training speakers",
-        quoted=_quoted(signature["identity"]["quoted"]),
+        quoted=_quoted(signature["identity"].get("quoted")),
     )
 
 

@@ -135,8 +135,8 @@ class Model:
             device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models
                 always use the processor.
             progress: show a progress bar on standard error, or in the notebook.
-            how: ``window``, ``hop``, ``vad`` and ``smoothing`` as for :meth:`segments`; any of them
-                divides short clips too.
+            how: ``window``, ``hop``, ``vad``, ``smoothing`` and ``stay`` as for :meth:`segments`; any
+                of them divides short clips too.
 
         Returns:
             One prediction per clip, in a list if ``x`` is a list. A silent clip, or a recording
@@ -293,7 +293,9 @@ class Model:
                 window, or 1. ``vad``: how to
                 tell speech, ``silero``, ``energy``, ``none`` (all that is not silent) or ``auto``
                 (default; silero if installed, else energy). ``smoothing``: the median over this
-                many segments, odd (default 1: off).
+                many segments, odd (default 1: off), or ``hmm``, a hidden Markov model in which the
+                emotion lasts from a segment to the next with probability ``stay`` (default 0.9 per
+                second of ``hop``).
 
         Returns:
             A generator of segments in the order of time. The last one ends where the recording

@@ -18,6 +18,7 @@ from serlab.audio import DEFAULT_LIMITS, SAMPLE_RATE, AudioError
 from serlab.audio.gate import is_silent
 from serlab.audio.speech import DETECTORS, FRAME, detector
 from serlab.core import UserError, argument, unknown
+from serlab.model.smoothing import AHEAD, HMM, Average, HiddenMarkov, Median, default_stay
 
 DEFAULT_WINDOW, DEFAULT_HOP = 3.0, 1.0
 _MOST_SMOOTHED = 99
@@ -39,7 +40,8 @@ class SegmentOptions(TypedDict, total=False):
     window: float | None
     hop: float | None
     vad: str
-    smoothing: int
+    smoothing: int | str
+    stay: float | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Segmenting:
         vad: which segments are speech: ``silero``, ``energy``, ``none`` (all that are not silent),
             or ``auto`` (silero if it is installed, else energy).
         smoothing: each probability becomes the median over this many segments, of those with
-            speech; odd, 1 for none.
+            speech; odd, 1 for none. Or ``hmm``: a hidden Markov model (:mod:`serlab.model.smoothing`).
+        stay: for ``hmm``, the probability that the next segment has the same emotion; 0.9 per
+            second of ``hop`` if None.
 
     Raises:
         UserError: an option is out of range.
@@ -80,7 +84,8 @@ class Segmenting:
     window: float | None = None
     hop: float | None = None
     vad: str = "auto"
-    smoothing: int = 1
+    smoothing: int | str = 1
+    stay: float | None = None
 
     def __post_init__(self) -> None:
         low, high = DEFAULT_LIMITS.min_seconds, DEFAULT_LIMITS.max_seconds
@@ -90,8 +95,13 @@ class Segmenting:
             raise UserError(f"{argument('hop', self.hop)} is not above 0 and at most the window of {self.seconds:g} s.")
         if self.vad not in DETECTORS:
             raise unknown("speech detector", self.vad, DETECTORS)
-        if self.smoothing not in range(1, _MOST_SMOOTHED + 1, 2):
-            raise UserError(f"{argument('smoothing', self.smoothing)} is not an odd number from 1 to {_MOST_SMOOTHED}.")
+        if self.smoothing != HMM and self.smoothing not in range(1, _MOST_SMOOTHED + 1, 2):
+            size = f"an odd number from 1 to {_MOST_SMOOTHED}"
+            raise UserError(f"{argument('smoothing', self.smoothing)} is neither {size} nor {HMM}.")
+        if self.stay is not None and self.smoothing != HMM:
+            raise UserError(f"{argument('stay', self.stay)} is for {argument('smoothing', HMM)}; add that, or omit it.")
+        if self.stay is not None and not 0 < self.stay < 1:
+            raise UserError(f"{argument('stay', self.stay)} is not a probability between 0 and 1.")
 
     @classmethod
     def of(cls, options: SegmentOptions) -> Segmenting:
@@ -102,7 +112,9 @@ class Segmenting:
         """
         extra = options.keys() - {field.name for field in fields(cls)}
         if extra:
-            raise UserError(f"there is no option {', '.join(sorted(extra))}; expected window, hop, vad or smoothing.")
+            raise UserError(
+                f"there is no option {', '.join(sorted(extra))}; expected window, hop, vad, smoothing or stay."
+            )
         return cls(**options)
 
     @property
@@ -114,6 +126,18 @@ class Segmenting:
     def hop_seconds(self) -> float:
         """From segment to segment."""
         return min(DEFAULT_HOP, self.seconds) if self.hop is None else self.hop
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which smoothing delays a segment of live sound."""
+        return self.hop_seconds * (AHEAD if isinstance(self.smoothing, str) else self.smoothing // 2)
+
+    def average(self, labels: int) -> Average:
+        """The smoothing, for one recording and this number of labels."""
+        if not isinstance(self.smoothing, str):
+            return Median(self.smoothing)
+        stay = default_stay(self.hop_seconds, labels) if self.stay is None else self.stay
+        return HiddenMarkov(stay, self.hop_seconds / self.seconds)
 
 
 class Segmenter:
@@ -129,7 +153,7 @@ class Segmenter:
     def __init__(self, how: Segmenting, labels: Sequence[str], score: Score, answered: Answered) -> None:
         self._window, self._hop = round(how.seconds * SAMPLE_RATE), round(how.hop_seconds * SAMPLE_RATE)
         self._labels, self._score = labels, score
-        self._smoother = _Smoother(how.smoothing, labels, answered)
+        self._smoother = _Smoother(how.average(len(labels)), labels, answered)
         self._detector = detector(how.vad)
         self._samples = np.zeros(0, np.float32)  # from self._begin on
         self._waiting: list[NDArray[np.float32]] = []
@@ -221,36 +245,28 @@ class _Scored:
 
 
 class _Smoother:
-    """Takes the median over neighbours; a segment is final when the following neighbours exist."""
+    """Holds segments until those after them that smoothing needs have arrived."""
 
-    def __init__(self, size: int, labels: Sequence[str], answered: Answered) -> None:
-        self._reach, self._labels, self._answered = size // 2, labels, answered
+    def __init__(self, average: Average, labels: Sequence[str], answered: Answered) -> None:
+        self._average, self._labels, self._answered = average, labels, answered
         self._held: deque[_Scored] = deque()
-        self._place = 0  # of the first held one that is not final
 
     def feed(self, segments: Sequence[_Scored]) -> list[Segment]:
         found = []
         for segment in segments:
             self._held.append(segment)
-            if self._place + self._reach < len(self._held):
+            if len(self._held) > self._average.ahead:
                 found.append(self._final())
         return found
 
     def flush(self) -> list[Segment]:
-        return [self._final() for _ in range(len(self._held) - self._place)]
+        return [self._final() for _ in range(len(self._held))]
 
     def _final(self) -> Segment:
-        own = self._held[self._place]
-        near = [self._held[place].probabilities for place in range(min(len(self._held), self._place + self._reach + 1))]
-        if self._place < self._reach:
-            self._place += 1
-        else:
-            self._held.popleft()
-        if own.probabilities is None:
+        shares = self._average([one.probabilities for one in self._held])
+        own = self._held.popleft()
+        if shares is None:
             return Segment(own.start, own.end, None, {}, own.speech)
-        shares = np.median([row for row in near if row is not None], axis=0)
-        # Where neighbours have nothing in common, every median may be 0.
-        shares = shares / shares.sum() if shares.any() else own.probabilities
         label, probabilities = labelled(shares, self._labels, self._answered)
         return Segment(own.start, own.end, label, probabilities, own.speech)
 

@@ -14,9 +14,9 @@ class Stream:
     """Sound that is predicted while it arrives; returned by :meth:`serlab.Model.stream`.
 
     The segments are those of :meth:`serlab.Model.segments` on the whole, to 1e-5 in fp32. A segment
-    is final when its last sample has arrived and left the resampler (some milliseconds), with
-    smoothing when those that the median needs have. Several threads may feed one stream; the order
-    of their pieces is up to them.
+    is final when its last sample has arrived and left the resampler (some milliseconds). Smoothing
+    waits for segments after it: half of the median's size, or ten with ``hmm``. Several threads may
+    feed one stream; the order of their pieces is up to them.
 
     Attributes:
         temperature: what scores are divided by, with ``calibrated=True``; else None.

@@ -59,7 +59,7 @@ def speaker_k(corpus: Corpus, k: int) -> tuple[Fold, ...]:
     needed = 4 if k == 2 else k
     if len(counts) < needed:
         raise MisfitError(f"it needs at least {needed} {units.word} and this has {len(counts)}")
-    held_out = [(_hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
+    held_out = [(hold_out(counts.drop(index=test), 5), test) for test in _deal(counts, k)]
     return by_unit(corpus.clips, units.of, held_out)
 
 
@@ -73,8 +73,8 @@ def holdout(corpus: Corpus) -> tuple[Fold, ...]:
     counts = units.counts
     if len(counts) < 3:
         raise MisfitError(f"it needs at least 3 {units.word} and this has {len(counts)}")
-    test = _hold_out(counts, 5)
-    return by_unit(corpus.clips, units.of, [(_hold_out(counts.drop(index=test), 4), test)])
+    test = hold_out(counts, 5)
+    return by_unit(corpus.clips, units.of, [(hold_out(counts.drop(index=test), 4), test)])
 
 
 _known: weakref.WeakKeyDictionary[Corpus, Units] = weakref.WeakKeyDictionary()
@@ -116,7 +116,7 @@ def _deal(counts: pd.DataFrame, parts: int) -> list[list[str]]:
     return dealt
 
 
-def _hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
+def hold_out(counts: pd.DataFrame, parts: int) -> list[str]:
     """Choose one of ``parts`` equal parts of the units; leave a clip of every label if possible.
 
     Args:

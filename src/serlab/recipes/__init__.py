@@ -4,13 +4,21 @@ A recipe contains everything that can change a result except the data, the fold 
 hash identifies it. The hash covers the SHA-256 of pretrained weights, not their path.
 """
 
-from serlab.recipes.loading import load_recipe, load_variant, precision_change, preset_names, recipe_from_signature
-from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Training, identify, precision_of
+from serlab.recipes.loading import (
+    load_recipe,
+    load_variant,
+    precision_change,
+    preset_names,
+    recipe_from_signature,
+    with_changes,
+)
+from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
 
 __all__ = [
     "KINDS",
     "Augmentation",
     "Recipe",
+    "Teacher",
     "Training",
     "identify",
     "load_recipe",
@@ -19,4 +27,6 @@ __all__ = [
     "precision_of",
     "preset_names",
     "recipe_from_signature",
+    "teacher_of",
+    "with_changes",
 ]

@@ -43,6 +43,22 @@ def load_recipe(name: str, overrides: Sequence[str] = (), precision: str | None 
     return load_variant(name, [*map(Change, overrides), *precision_change(precision)])
 
 
+def with_changes(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
+    """Change a loaded recipe; see :func:`load_recipe`.
+
+    Args:
+        recipe: the recipe.
+        changes: what to change.
+
+    Raises:
+        UserError: a key or a value does not exist or does not fit.
+    """
+    data: dict[str, Any] = {"title": recipe.title, **recipe.settings()}
+    apply(data, changes, recipe.name, KINDS)
+    changed = _built({"name": recipe.name, "preset": recipe.preset}, data, recipe.name)
+    return recipe if changed == recipe else replace(changed, preset=False)
+
+
 def precision_change(precision: str | None, option: str = "") -> list[Change]:
     """The change that an explicit precision makes, for recipes that it affects.
 

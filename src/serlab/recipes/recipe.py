@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from serlab import approaches
@@ -25,7 +25,49 @@ else:
     # kind.
     Model = functools.reduce(operator.or_, (approaches.get(name).settings for name in approaches.names()))
 
+SELF = "self"
+"""The teacher's name in a recipe that is its own teacher (born-again networks, Furlanello et al. 2018)."""
+
+_MOST_TEACHERS = 8
+
 SECTIONS = ("model", "training", "augmentation")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Another recipe whose models teach the network (knowledge distillation, Hinton et al. 2015, arXiv:1503.02531).
+
+    The loss is ``weight`` T² KL(teacher || student), both at temperature T, plus (1 - ``weight``)
+    times the loss on the clip's own target.
+
+    Attributes:
+        recipe: the teacher's recipe: a preset's name, the path of a YAML file, or ``self``, the same
+            recipe without a teacher.
+        seeds: seeds of the teacher's models; their logits are averaged, which gives the same
+            targets as the mean of their log-probabilities.
+        temperature: T, by which both models' logits are divided.
+        weight: share of the teacher in the loss.
+        views: the teacher scores the ``clean`` clip for all its augmented views, or the ``same``
+            view as the student hears.
+        crossfit: teach each half of the training speakers by a model of the other half.
+    """
+
+    recipe: str
+    seeds: tuple[int, ...] = (0,)
+    temperature: float = 2.0
+    weight: float = 0.8
+    views: Literal["clean", "same"] = "clean"
+    crossfit: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot teach."""
+        check_positive("training.teacher", self, "temperature")
+        check_at_least("training.teacher", self, 0, "weight")
+        check_at_most("training.teacher", self, 1, "weight")
+        if not self.recipe:
+            raise UserError("training.teacher.recipe is empty; name a preset or a recipe's YAML file.")
+        if not self.seeds or len({*self.seeds}) < len(self.seeds) or min(self.seeds) < 0:
+            raise UserError(f"training.teacher.seeds is {list(self.seeds)}; expected different seeds, at least one.")
 
 
 @dataclass(frozen=True)
@@ -57,6 +99,11 @@ class Training:
             memory.
         targets: training targets: ``hard``, the clip's label; ``soft``, the distribution of votes
             on its voice; ``both``, the mean of the two.
+        ema: decay per step of an exponential moving average of the weights, e.g. 0.999; the
+            averaged weights are scored on dev and kept. 0: none.
+        swa: number of last epochs whose weights are averaged (stochastic weight averaging). 0:
+            none.
+        teacher: models that teach the network; None: it learns from its targets alone.
     """
 
     epochs: int = 10
@@ -78,14 +125,20 @@ class Training:
     batch_seconds: float = added(0.0)
     accumulate: int = added(1)
     targets: Literal["hard", "soft", "both"] = added("hard")
+    ema: float = added(0.0)
+    swa: int = added(0)
+    teacher: Teacher | None = added(None)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
         check_at_least("training", self, 1, "epochs", "batch_size", "accumulate")
-        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay", "batch_seconds")
+        check_at_least("training", self, 0, "patience", "head_learning_rate", "weight_decay", "batch_seconds", "swa")
         check_positive("training", self, "learning_rate", "layer_decay", "max_grad_norm", "max_seconds")
         check_positive("training", self, "schedule_factor")
-        check_share("training", self, "warmup", "label_smoothing")
+        check_share("training", self, "warmup", "label_smoothing", "ema")
+        check_at_most("training", self, self.epochs, "swa")
+        if self.ema and self.swa:
+            raise UserError("training.ema and training.swa both average the weights; set one of them to 0.")
 
 
 @dataclass(frozen=True)
@@ -174,7 +227,9 @@ class Recipe:
     def _sections(self, *, omit_added: bool) -> dict[str, Any]:
         return {section: plain(getattr(self, section), omit_added=omit_added) for section in SECTIONS}
 
-    def hash(self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None) -> str:
+    def hash(
+        self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None, teacher: str | None = None
+    ) -> str:
         """Identity of the recipe: 12 hexadecimal digits.
 
         Args:
@@ -182,10 +237,13 @@ class Recipe:
                 name or path.
             fixed: anything else that affects the result but is not a setting (a front end's
                 configuration, a search grid).
+            teacher: hash of the teacher's recipe, which stands in for its name or path.
         """
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
             settings["model"]["checkpoint"] = weights_sha256 or ""
+        if self.training.teacher:
+            settings["training"]["teacher"]["recipe"] = teacher or ""
         return sha256_json(settings)[:12]
 
     def folder(self, recipe_hash: str) -> str:
@@ -211,7 +269,26 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
         UserError, MachineError: the weights cannot be found.
     """
     identity = approaches.get(recipe.model.kind).identity(recipe.model)
-    return recipe.hash(identity.weights_sha256, identity.fixed), identity.weights_sha256
+    taught_by = teacher_of(recipe)
+    teacher = identify(taught_by)[0] if taught_by else None
+    return recipe.hash(identity.weights_sha256, identity.fixed, teacher), identity.weights_sha256
+
+
+def teacher_of(recipe: Recipe) -> Recipe | None:
+    """The recipe of a recipe's teacher, None without one.
+
+    Raises:
+        UserError: there is no such recipe, or teachers have teachers without end.
+    """
+    from serlab.recipes.loading import load_recipe
+
+    chain = [recipe]
+    while teacher := chain[-1].training.teacher:
+        own = replace(chain[-1], training=replace(chain[-1].training, teacher=None), preset=False)
+        chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
+        if len(chain) > _MOST_TEACHERS:
+            raise UserError(f"the teacher of {recipe.name} has a teacher in turn, and so on; remove one of them.")
+    return chain[1] if len(chain) > 1 else None
 
 
 def precision_of(recipe: Recipe) -> str:

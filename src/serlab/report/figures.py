@@ -69,9 +69,9 @@ def _draw_uar(summary: Report) -> Drawing:
     return drawing_of(
         figure,
         "uar",
-        "UAR of each recipe",
+        f"UAR of each {summary.noun}",
         "Unweighted average recall with its 95 % interval over speakers. A hollow mark: not shown to be above chance.",
-        f"UAR by recipe: {seen}. Chance is {chance:.1f} %.",
+        f"UAR by {summary.noun}: {seen}. Chance is {chance:.1f} %.",
     )
 
 
@@ -99,12 +99,16 @@ def _draw_recalls(summary: Report) -> Drawing:
         for recipe in recipes
     )
     shown = any(found.low is not None for recipe in recipes for found in recipe.recalls.values())
-    alone = " Each interval holds at 95 % on its own; they are of single recipes, not of differences." if shown else ""
+    alone = (
+        f" Each interval holds at 95 % on its own; they are of single {summary.noun}s, not of differences."
+        if shown
+        else ""
+    )
     return drawing_of(
         figure,
         "recalls",
         "Recall of each label",
-        f"The share of each label's clips that a recipe gets right.{alone}",
+        f"The share of each label's clips that a {summary.noun} gets right.{alone}",
         f"Recall by label in %: {seen}.",
     )
 

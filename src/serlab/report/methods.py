@@ -99,22 +99,22 @@ def _scores(summary: Report) -> Iterator[str]:
 
 
 def _pairs(summary: Report) -> Iterator[str]:
-    who = words.people(summary.corpus["name"])
+    who, nouns = words.people(summary.corpus["name"]), f"{summary.noun.capitalize()}s"
     pairs = [pair for pair in summary.pairs if pair.comparison]
     tested = [pair for pair in pairs if pair.comparison and pair.comparison.p is not None]
     if pairs:
         drawn = f", with the same resampled {who}" if tested else ""
-        yield f"Recipes are compared in pairs on the clips that both were tested on{drawn}."
+        yield f"{nouns} are compared in pairs on the clips that both were tested on{drawn}."
     if tested:
         several = f", and are adjusted for {len(tested)} pairs [@holm1979]" if len(tested) > 1 else ""
         yield f"P-values of UAR invert these intervals{several}; a difference is shown at 5 %."
         yield "Accuracy is also compared by McNemar's test for clustered clips [@obuchowski1998]."
         yield (
-            f"Two recipes are called equivalent if the 90 % interval of their difference in UAR lies within "
+            f"Two {summary.noun}s are called equivalent if the 90 % interval of their difference in UAR lies within "
             f"±{words.points(summary.margin)} points [@schuirmann1987]."
         )
     if summary.letters:
-        yield "Recipes that share a letter are not shown to differ after this adjustment [@piepho2004]."
+        yield f"{nouns} that share a letter are not shown to differ after this adjustment [@piepho2004]."
     if tested:
         yield "Differences in the recall of single labels have simultaneous intervals (Bonferroni) [@dunn1961]."
 

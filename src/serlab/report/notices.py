@@ -18,6 +18,7 @@ GRAVITY = {"danger": "Warning.", "warning": "Caution.", "note": "Note."}
 Notice = dict[str, str]
 _Reason = TypeVar("_Reason", bound=Hashable)
 _AT_HEAD = 3
+_NOTES = ("far-speakers", "training-scatter")
 _UNOFFICIAL = ("not the official", "differ from the official")
 
 
@@ -187,12 +188,21 @@ def _about_coverage(
                 "warning" if scope == "other clips" else "note",
                 (f"{listed(of)}: " if len(of) < len(recipes) else "") + scope_text(scope, people(corpus["name"])),
             )
-    for caution, titles in _grouped((caution, r.title) for r in recipes for caution in r.cautions):
-        all_share = all(caution in recipe.cautions for recipe in recipes)
-        yield _notice(caution.code, "warning", caution.text if all_share else f"{titles}: {caution.text}")
+    yield from _about_populations(recipes)
     gaps = [f"{counted(r.uneven_clips, 'clip')} of {r.title}" for r in recipes if r.uneven_clips]
     if gaps:
         yield _notice("uneven-clips", "note", f"Left out, because not every seed judged them: {listed(gaps)}.")
+
+
+def _about_populations(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
+    """What makes intervals less dependable: one notice for each rule, whatever the number of recipes."""
+    for code in dict.fromkeys(caution.code for recipe in recipes for caution in recipe.cautions):
+        of = [(caution, recipe.title) for recipe in recipes for caution in recipe.cautions if caution.code == code]
+        texts = _grouped((caution.text, title) for caution, title in of)
+        alike = len(texts) == 1 and len(of) == len(recipes)
+        parts = [text if alike else f"{titles}: {text}" for text, titles in texts]
+        meanings = dict.fromkeys(caution.meaning for caution, _ in of if caution.meaning)
+        yield _notice(code, "note" if code in _NOTES else "warning", " ".join([*parts, *meanings]))
 
 
 def _about_learning(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:

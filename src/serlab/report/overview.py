@@ -120,7 +120,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = (), 
         UserError: there are no runs, they are of different data, or a fusion fits no protocol.
     """
     if not any(protocols.values()):
-        raise UserError("there are no runs to report on; make some with serlab compare.")
+        raise UserError("there are no runs to report on; compare recipes first.")
     groups = {name: {g.name: g for g in group_runs(runs)} for name, runs in protocols.items() if runs}
     wanted = list(fusions)
     for fusion in wanted:

@@ -53,7 +53,7 @@ def draw_differences(summary: Report) -> list[Drawing]:
         drawing_of(
             figure,
             "differences",
-            "Differences between recipes",
+            f"Differences between {summary.noun}s",
             "Each pair on the same clips and the same resampled speakers, with its 95 % interval. A hollow mark: "
             f"no difference can be shown{' after Holm over all pairs' if len(pairs) > 1 else ''}.",
             f"Paired differences in UAR, in points: {'; '.join(seen)}.",

@@ -97,7 +97,11 @@ class WrongClip:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost per run: sizes as they are, times as means, memory as the largest."""
+    """Cost per run: sizes as they are, times as means, memory as the largest.
+
+    ``teacher_seconds`` is the time to train the run's teachers and to score its training clips by
+    them; None without teachers.
+    """
 
     parameters: float | None
     trained_parameters: float | None
@@ -105,6 +109,7 @@ class Cost:
     predict_seconds: float | None
     real_time_factor: float | None
     peak_memory_mb: float | None
+    teacher_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         runs=runs,
         curves=_curves(recipe),
         worst=worst_confusions(recipe),
-        cost=_cost([run.signature["cost"] for run in recipe.runs]),
+        cost=_cost([run.signature["cost"] | _of_teacher(run.signature) for run in recipe.runs]),
     )
 
 
@@ -297,9 +302,15 @@ def _per_speaker(counts: SpeakerCounts) -> tuple[SpeakerScore, ...]:
 
 def _cost(costs: Sequence[Mapping[str, Any]]) -> Cost:
     mean = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
+    mean += ("teacher_seconds",)
     memory = [cost["peak_memory_mb"] for cost in costs if cost.get("peak_memory_mb") is not None]
     means = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
     return Cost(**means, peak_memory_mb=max(memory, default=None))
+
+
+def _of_teacher(signature: Mapping[str, Any]) -> dict[str, float]:
+    teacher = signature.get("teacher")
+    return {"teacher_seconds": teacher["train_seconds"] + teacher["score_seconds"]} if teacher else {}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

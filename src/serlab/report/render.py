@@ -122,7 +122,7 @@ def build_foreign(
             raises; the folder holds something else, which a report might replace.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
-        raise UserError(f"{folder} holds files but no serlab report; choose a new or empty folder.")
+        raise UserError(f"{folder} contains files but no report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
     summary = summarise(foreign_runs(tables, corpus, side=side), clips=clips, margin=margin)
     return _write(summary, folder, clips, audio, latex=latex)
@@ -159,7 +159,7 @@ def _check_found(folder: Path, recipes: Collection[str], found: Collection[str])
         raise UserError(f"there are no runs of {', '.join(missing)} below {folder}; there are of: {there}.")
     if not found:
         raise UserError(
-            f"there are no runs below {folder}; make some with serlab compare, or name the folder of a protocol."
+            f"there are no runs below {folder}; expected the folder of a protocol in which recipes were compared."
         )
 
 

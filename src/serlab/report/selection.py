@@ -181,7 +181,7 @@ def group_runs(runs: Sequence[Run]) -> list[RecipeRuns]:
 
 
 def _titles(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Titles by name; recipes of one title are told apart by the settings in which they differ, else by their names."""
+    """Titles by name; recipes of one title are distinguished by the settings that differ, else by their names."""
     alike: dict[str, list[str]] = defaultdict(list)
     for name, recipe in recipes.items():
         former = replaced(recipe)

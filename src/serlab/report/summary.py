@@ -115,6 +115,11 @@ class Report:
         return self.ledger is None
 
     @property
+    def noun(self) -> str:
+        """What is compared: recipes, or the models of others' tables."""
+        return "model" if self.foreign else "recipe"
+
+    @property
     def margin_text(self) -> str:
         """What is called equivalent, and why so much."""
         why = f" (the default, {WHY_MARGIN})" if self.margin == MARGIN else ", as chosen for this report"
@@ -147,7 +152,7 @@ def summarise(
         UserError: there are no runs, or they do not belong together.
     """
     if not runs:
-        raise UserError("there are no runs to report on; make some with serlab compare.")
+        raise UserError("there are no runs to report on; compare recipes first.")
     signature = runs[0].signature
     known = all(run.signature["corpus"]["speakers_known"] for run in runs)
     corpus, protocol = signature["corpus"] | {"speakers_known": known}, signature["protocol"]
@@ -170,7 +175,7 @@ def summarise(
     exclusions = _exclusions(runs)
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
-        answer=answer(corpus, protocol, recipes, together),
+        answer=answer(corpus, protocol, recipes, together, noun="model" if is_foreign(signature) else "recipe"),
         notices=tuple(notices(corpus, protocol, recipes, together, exclusions, audit)),
         corpus=corpus,
         protocol=protocol,

@@ -110,7 +110,9 @@ def share_column(key: str, heading: str, digits: int = 1) -> Column:
     return Column(key, heading, lambda value: words.percent(value, digits))
 
 
-RECIPE = words_column("recipe", "Recipe")
+def title_column(summary: Report) -> Column:
+    """A column of the titles of recipes, or of others' models."""
+    return words_column("recipe", summary.noun.capitalize())
 
 
 def comparison_tables(summary: Report) -> list[Table]:
@@ -122,7 +124,7 @@ def comparison_tables(summary: Report) -> list[Table]:
 def _scores(summary: Report) -> Table:
     letters = [words_column("letters", "Letters")] if summary.letters else []
     columns = [
-        *(RECIPE, words_column("name"), *letters, *_metric_columns(3)),
+        *(title_column(summary), words_column("name"), *letters, *_metric_columns(3)),
         *(share_column("train_uar", ""), share_column("dev_uar", ""), words_column("side")),
         *(count_column("speakers", _who(summary).capitalize()), count_column("clips", "Clips")),
         *(words_column("folds"), words_column("seeds")),
@@ -137,7 +139,7 @@ def _scores(summary: Report) -> Table:
         for recipe in summary.recipes
     ]
     shared = (
-        " Recipes that share a letter are not shown to differ in UAR (all pairs, adjusted after Holm)."
+        f" {summary.noun.capitalize()}s that share a letter are not shown to differ in UAR (all pairs, after Holm)."
         if letters
         else ""
     )
@@ -184,7 +186,7 @@ def _differences(summary: Report) -> Table:
 
 def _labels(summary: Report) -> Table:
     columns = (
-        *(RECIPE, words_column("label", "Label"), share_column("precision", "Precision")),
+        *(title_column(summary), words_column("label", "Label"), share_column("precision", "Precision")),
         *(interval_column("recall", "Recall"), share_column("f1", "F1"), count_column("clips", "Clips")),
     )
     rows = [
@@ -217,7 +219,11 @@ def _label_differences(summary: Report) -> Table:
 
 def _confusions(summary: Report) -> Table:
     names = list(summary.corpus["labels"])
-    columns = (RECIPE, words_column("label", "True label"), *(count_column(f"said_{name}", name) for name in names))
+    columns = (
+        title_column(summary),
+        words_column("label", "True label"),
+        *(count_column(f"said_{name}", name) for name in names),
+    )
     rows = [
         (recipe.title, name, *counts)
         for recipe in summary.recipes
@@ -229,7 +235,7 @@ def _confusions(summary: Report) -> Table:
 
 
 def _speakers(summary: Report) -> Table:
-    columns = (RECIPE, words_column("speaker", "Speaker"), share_column("uar", "UAR"))
+    columns = (title_column(summary), words_column("speaker", "Speaker"), share_column("uar", "UAR"))
     rows = [(recipe.title, each.speaker, each.uar) for recipe in summary.recipes for each in recipe.per_speaker]
     return Table("speakers", "UAR of each speaker in per cent, mean over seeds.", columns, tuple(rows))
 
@@ -251,7 +257,12 @@ def _gains(summary: Report) -> Table:
 
 def _runs(summary: Report) -> Table:
     columns = (
-        *(RECIPE, words_column("fold", "Fold"), words_column("seed", "Seed"), count_column("clips", "Clips")),
+        *(
+            title_column(summary),
+            words_column("fold", "Fold"),
+            words_column("seed", "Seed"),
+            count_column("clips", "Clips"),
+        ),
         *(share_column("uar", "UAR"), share_column("wa", "WA"), share_column("train_uar", "UAR in training")),
         *(share_column("dev_uar", "UAR on dev"), words_column("best_epoch", "Kept epoch")),
         *(Column("train_seconds", "Training time", clock), words_column("chosen")),
@@ -269,18 +280,29 @@ def _runs(summary: Report) -> Table:
 
 def _cost(summary: Report) -> Table:
     columns = (
-        *(RECIPE, Column("parameters", "Parameters", words.size), Column("trained_parameters", "Trained", words.size)),
+        *(
+            title_column(summary),
+            Column("parameters", "Parameters", words.size),
+            Column("trained_parameters", "Trained", words.size),
+        ),
         *(Column("train_seconds", "Training time", clock), Column("predict_seconds", "Prediction time", clock)),
         *(Column("real_time_factor", "Real-time factor", "{:.3g}".format),),
-        Column("peak_memory_mb", "Peak memory", "{:,.0f} MB".format),
+        *(Column("peak_memory_mb", "Peak memory", "{:,.0f} MB".format), Column("teacher_seconds", "Teachers", clock)),
     )
     rows = [(recipe.title, *vars(recipe.cost).values()) for recipe in summary.recipes if recipe.cost.parameters]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return Table("cost", "Cost: means over the runs; memory is the largest.", columns, tuple(rows))
 
 
 def _worst(summary: Report) -> Table:
     columns = (
-        *(RECIPE, words_column("clip", "Clip"), words_column("speaker"), words_column("label", "True label")),
+        *(
+            title_column(summary),
+            words_column("clip", "Clip"),
+            words_column("speaker"),
+            words_column("label", "True label"),
+        ),
         *(words_column("predicted", "Predicted"), share_column("probability", "Confidence")),
         *(share_column("probability_of_label", "Of true label"), words_column("fold"), words_column("seed")),
     )

@@ -10,7 +10,6 @@ from serlab.report import words
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
 from serlab.report.tables import (
-    RECIPE,
     Column,
     Table,
     by_recipe,
@@ -18,6 +17,7 @@ from serlab.report.tables import (
     interval_column,
     number_column,
     share_column,
+    title_column,
     words_column,
 )
 
@@ -27,13 +27,13 @@ _Rows = Iterator[tuple[Any, ...]]
 
 def trust_tables(summary: Report) -> list[Table]:
     """Calibration, abstention, sets, groups, tracks, soft labels, sentences and raters; some without rows."""
-    who = words.people(summary.corpus["name"])
+    who, title = words.people(summary.corpus["name"]), title_column(summary)
     return [
         Table(
             "calibration",
             "Calibration before and after a temperature fitted on dev; ECE and debiased RMS error in per cent.",
             (
-                *(RECIPE, words_column("when", "Temperature"), share_column("ece", "ECE")),
+                *(title, words_column("when", "Temperature"), share_column("ece", "ECE")),
                 *(interval_column("rms_error", "Debiased RMS"), interval_column("overconfidence", "Overconfidence")),
                 *(number_column("brier", "Brier", 3), number_column("nll", "NLL", 3)),
             ),
@@ -43,7 +43,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "abstention",
             "Accuracy in per cent of the answers with the highest confidence.",
             (
-                *(RECIPE, share_column("coverage", "Answered", 0), interval_column("accuracy", "Correct")),
+                *(title, share_column("coverage", "Answered", 0), interval_column("accuracy", "Correct")),
                 *(interval_column("aurc", "AURC"), share_column("excess", "Excess")),
             ),
             by_recipe(summary, _abstention),
@@ -52,7 +52,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "prediction-sets",
             f"Prediction sets; coverage in per cent, mean over {who}.",
             (
-                *(RECIPE, share_column("level", "Asked", 0), interval_column("covered", "Covered")),
+                *(title, share_column("level", "Asked", 0), interval_column("covered", "Covered")),
                 *(number_column("labels", "Labels per set", 2), share_column("one_label", "One label", 0)),
             ),
             by_recipe(summary, _sets),
@@ -61,7 +61,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "groups",
             f"UAR in per cent by group of {who}, with the interval over the group's own {who}.",
             (
-                *(RECIPE, words_column("attribute", "Attribute"), words_column("group", "Group")),
+                *(title, words_column("attribute", "Attribute"), words_column("group", "Group")),
                 *(count_column("speakers", who.capitalize()), interval_column("uar", "UAR"), words_column("reason")),
                 *(Column(f"recall_{label}") for label in summary.corpus["labels"]),
             ),
@@ -71,7 +71,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "gaps",
             "Gap in UAR between groups, in points, beside what permuted group names give.",
             (
-                *(RECIPE, words_column("attribute", "Attribute"), words_column("best", "Best")),
+                *(title, words_column("attribute", "Attribute"), words_column("best", "Best")),
                 *(words_column("worst", "Worst"), Column("gap", "Gap", words.points), Column("p", "p", words.p_value)),
                 *(Column("null_median", "By chance", words.points), Column("null_high", "95 %", words.points)),
             ),
@@ -80,14 +80,14 @@ def trust_tables(summary: Report) -> list[Table]:
         Table(
             "tracks",
             "UAR in per cent of the same predictions against other labels of the same clips.",
-            (RECIPE, words_column("labels", "Labels"), count_column("clips", "Clips"), interval_column("uar", "UAR")),
+            (title, words_column("labels", "Labels"), count_column("clips", "Clips"), interval_column("uar", "UAR")),
             by_recipe(summary, _tracks),
         ),
         Table(
             "soft-labels",
             "Soft labels: multi-label macro-F1 in per cent, Jensen-Shannon divergence in bits, cross-entropy in nats.",
             (
-                *(RECIPE, interval_column("macro_f1", "Macro-F1"), number_column("divergence", "Divergence", 3)),
+                *(title, interval_column("macro_f1", "Macro-F1"), number_column("divergence", "Divergence", 3)),
                 number_column("cross_entropy", "Cross-entropy", 3),
             ),
             by_recipe(summary, _soft),
@@ -96,7 +96,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "sentences",
             f"Standard error of UAR in points, over other {who} alone and over other sentences too.",
             (
-                *(RECIPE, count_column("sentences", "Sentences"), Column("speaker_error", "Alone", _ERROR)),
+                *(title, count_column("sentences", "Sentences"), Column("speaker_error", "Alone", _ERROR)),
                 *(Column("error", "Both", _ERROR), share_column("low", "From"), share_column("high", "To")),
             ),
             by_recipe(summary, _sentences),
@@ -105,7 +105,7 @@ def trust_tables(summary: Report) -> list[Table]:
             "raters",
             "Correlation of a model's errors with those of human raters, and clips where only one of them is right.",
             (
-                *(RECIPE, interval_column("pearson", "Pearson", words.CORRELATION)),
+                *(title, interval_column("pearson", "Pearson", words.CORRELATION)),
                 interval_column("spearman", "Spearman", words.CORRELATION),
                 *(count_column("model_fails", "Model fails"), count_column("raters_fail", "Raters fail")),
             ),

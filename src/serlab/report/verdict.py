@@ -37,6 +37,8 @@ def answer(
     protocol: Mapping[str, Any],
     recipes: Sequence[RecipeReport],
     pairs: Sequence[PairReport],
+    *,
+    noun: str = "recipe",
 ) -> Verdict:
     """Say which recipe is ahead.
 
@@ -45,6 +47,7 @@ def answer(
         protocol: the runs' protocol.
         recipes: the described recipes, best first.
         pairs: the paired differences between all recipes.
+        noun: what is compared.
     """
     titles = {recipe.name: recipe.title for recipe in recipes}
     headline = next((p for p in pairs if {p.first, p.second} == {r.name for r in recipes[:2]}), None)
@@ -55,11 +58,13 @@ def answer(
         ground, finding = headline, _compare(titles, headline, headline.comparison)
     else:
         finding = _cannot_compare(titles, headline)
-    about = _about(corpus, protocol, ground, recipes[0].side)
+    about = _about(corpus, protocol, ground, recipes[0].side, noun)
     return Verdict(about, finding, _ranking(recipes) if len(recipes) > 2 else "", f"{about}: {finding}")
 
 
-def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: RecipeReport | PairReport, side: str) -> str:
+def _about(
+    corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: RecipeReport | PairReport, side: str, noun: str
+) -> str:
     """The scope of the finding: speakers, protocol, and whether training may have included the speakers."""
     who = "clips" if ground.speakers is None else people(corpus["name"])
     count = ground.clips if ground.speakers is None else ground.speakers
@@ -75,7 +80,7 @@ def _about(corpus: Mapping[str, Any], protocol: Mapping[str, Any], ground: Recip
         None: _unknown(ground),
     }[protocol["speaker_disjoint"]]
     subject = (
-        f"each recipe trained with {len(ground.seeds)} seeds" if ground.scope == "recipes" else "these trained models"
+        f"each {noun} trained with {len(ground.seeds)} seeds" if ground.scope == "recipes" else "these trained models"
     )
     loud = "A SMOKE RUN, whose figures mean nothing. " if corpus.get("smoke") else ""
     return f"{loud}On the {count:,} {who}{of} ({where}){heard}, {subject}"

@@ -26,6 +26,7 @@ from serlab.core.randomness import keyed
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation
+from serlab.training.lesson import Lesson
 
 _AHEAD = 3
 Batch = dict[str, Any]
@@ -39,6 +40,8 @@ class _Item:
 
 class TrainingBatches:
     """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
+
+    With a lesson, ``taught`` (batch, labels) holds the teachers' probabilities, mixed like targets.
 
     All processes plan the same batches, and each loads its share of every batch. ``clips`` counts
     the whole batch. A process without a clip gets one of another process, with ``weight`` 0, so
@@ -56,6 +59,8 @@ class TrainingBatches:
         max_seconds: longest part of a clip to train on.
         seed: the run's seed.
         share: number of this process, and number of processes.
+        lesson: the teachers' scores of the training clips, if there are teachers.
+        pinned: whether batches are put into memory that a GPU can read while it computes.
     """
 
     def __init__(
@@ -72,9 +77,12 @@ class TrainingBatches:
         max_seconds: float,
         seed: int,
         share: tuple[int, int] = (0, 1),
+        lesson: Lesson | None = None,
+        pinned: bool = False,
     ) -> None:
-        self.store, self.clips, self.share = store, clips, share
-        self.targets = targets
+        self.store, self.clips, self.share, self.pinned = store, clips, share, pinned
+        self.targets, self.lesson = targets, lesson
+        self.taught = lesson.probabilities([clip.clip for clip in clips]) if lesson else None
         self.augmentation, self.batch_size, self.batch_seconds = augmentation, batch_size, batch_seconds
         self.window, self.fill, self.max_seconds = window, fill, max_seconds
         self.seed, self.epoch = seed, 0
@@ -198,7 +206,9 @@ class TrainingBatches:
         rank, world = self.share
         own = np.arange(rank, len(members), world)
         shown = own if len(own) else np.zeros(1, np.intp)
-        meant = self.targets[[item.index for item in members]]
+        meant = {"targets": self.targets[[item.index for item in members]]}
+        if self.lesson and self.taught is not None:
+            meant["taught"] = np.stack([self.taught[self.lesson.row(item.view), item.index] for item in members])
         if self.augmentation.mixup:
             random = keyed(self.seed, epoch, *(self.clips[item.index].clip for item in members), "mixup")
             weights, partner = mix(random, len(members), self.augmentation.mixup)
@@ -206,10 +216,15 @@ class TrainingBatches:
             pieces = self._pieces(members, [*shown, *partner], epoch)
             shares = weights.reshape(-1, *[1] * (pieces.ndim - 1))
             values = shares * pieces[: len(shown)] + (1 - shares) * pieces[len(shown) :]
-            targets = weights[:, None] * meant[shown] + (1 - weights[:, None]) * meant[partner]
+            targets = {
+                name: weights[:, None] * each[shown] + (1 - weights[:, None]) * each[partner]
+                for name, each in meant.items()
+            }
         else:
-            values, targets = self._pieces(members, shown, epoch), meant[shown]
-        tensors = {"features": torch.from_numpy(values), "targets": torch.from_numpy(targets)}
+            values, targets = self._pieces(members, shown, epoch), {name: each[shown] for name, each in meant.items()}
+        tensors = {name: torch.from_numpy(each) for name, each in {"features": values, **targets}.items()}
+        if self.pinned:
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
         return {**tensors, "clips": len(members), "weight": float(len(own) > 0)}
 
     def _pieces(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:

@@ -12,7 +12,7 @@ from serlab import approaches
 from serlab.approaches.base import FitContext, Fitted, Fixed, Subset
 from serlab.approaches.network import FittedNetwork, Network
 from serlab.core import UserError
-from serlab.core.precision import resolve
+from serlab.core.precision import device, resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed_seed
 from serlab.evaluation.metrics import confusion, uar
@@ -20,6 +20,7 @@ from serlab.frontends.store import FeatureStore, FeatureStores
 from serlab.recipes import Recipe, precision_of
 from serlab.training import loop, processes
 from serlab.training.batches import TrainingBatches
+from serlab.training.lesson import Lesson
 from serlab.training.scoring import SubsetScorer
 from serlab.training.targets import targets_of
 
@@ -38,6 +39,7 @@ class FitTask:
         workspace: private folder for checkpoints.
         title: label of progress bars.
         fixed: choices made on the dev subsets of other runs.
+        lesson: what teachers say about the training clips, if the recipe has teachers.
     """
 
     recipe: Recipe
@@ -49,6 +51,7 @@ class FitTask:
     workspace: Path
     title: str
     fixed: Fixed = field(default_factory=Fixed)
+    lesson: Lesson | None = None
 
 
 def fit(task: FitTask) -> Fitted:
@@ -106,6 +109,8 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         max_seconds=min(settings.max_seconds, network.longest),
         seed=task.seed,
         share=(rank, world),
+        lesson=task.lesson,
+        pinned=device().type == "cuda",
     )
     precision = resolve(settings.precision)
     fitted = FittedNetwork(network, task.labels, precision)

@@ -35,11 +35,15 @@ from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar
 from serlab.core.randomness import keyed_seed
 from serlab.recipes import Training
-from serlab.training import processes
+from serlab.training import averaging, processes
+from serlab.training.averaging import Averaged
 from serlab.training.batches import Batch, TrainingBatches
+from serlab.training.lesson import Lesson, distillation
 from serlab.training.memory import freed_memory_kept
 
 _WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+_READ_EVERY = 50
 
 Epoch = dict[str, float]
 """``epoch`` (from 1), ``loss`` and, with a dev split, ``dev_uar``."""
@@ -60,7 +64,8 @@ def fit(
     """Train a network in place.
 
     Args:
-        network: the network, on its device; it ends with the weights of the selected epoch.
+        network: the network, on its device; it ends with the weights of the selected epoch, averaged
+            if the recipe says so.
         batches: the training batches; this process's share of each.
         score: returns the network's UAR on the dev split, the same number in every process. None
             without a dev split; the last epoch is then kept.
@@ -81,9 +86,10 @@ def fit(
         training = replace(training, select="last", patience=0)
     last_epoch = min(last_epoch or training.epochs, training.epochs)
     learner = Learner.of(network, batches, training, precision, seed)
+    averaged = learner.averaged
     checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
     if checkpoint.epochs:
-        checkpoint.restore(folder, network, learner.optimizer)
+        checkpoint.restore(folder, network, learner.optimizer, averaged)
     epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
     done, total = len(epochs) * learner.steps_per_epoch, last_epoch * learner.steps_per_epoch
     with bar(title, total, done) as progress, closing(batches), without_tf32(), freed_memory_kept():
@@ -91,17 +97,24 @@ def fit(
         while len(epochs) < last_epoch and not _ran_out(epochs, training.patience):
             epoch: Epoch = {"epoch": len(epochs) + 1}
             epoch["loss"] = train_epoch(learner, batches, len(epochs), progress, note)
+            if averaged:
+                averaged.after_epoch(len(epochs) + 1)
             if score is not None:
-                epoch["dev_uar"] = validate(network, score)
+                epoch["dev_uar"] = validate(network, score, averaged, len(epochs) + 1)
                 note = f"epoch {len(epochs) + 1}: dev UAR {epoch['dev_uar']:.3f}"
             epochs = [*epochs, epoch]
             if processes.share()[0] == 0:
                 kept = _selected(epochs, training)
-                Checkpoint(epochs, earlier + time.monotonic() - start).save(folder, network, learner.optimizer, kept)
+                seconds = earlier + time.monotonic() - start
+                Checkpoint(epochs, seconds).save(folder, network, learner.optimizer, kept, averaged)
             processes.exchange(None)
     best = _selected(epochs, training)
     if best < len(epochs):
         network.load_state_dict(load_file(_folder_of(folder, best) / _WEIGHTS))
+        if averaged:
+            averaged.load(_folder_of(folder, best))
+    if averaged and averaged.started(best):
+        averaged.apply()
     selection = "best dev UAR" if training.select == "best" else "last epoch"
     return History(selection, epochs, best, earlier_seconds=earlier)
 
@@ -109,31 +122,58 @@ def fit(
 def train_epoch(learner: Learner, batches: TrainingBatches, epoch: int, progress: Bar, note: str) -> float:
     """Train for one epoch (from 0) and return the mean loss per step."""
     batches.set_epoch(epoch)
-    ready, losses, step = iter(batches), [], epoch * learner.steps_per_epoch
+    ready, step = iter(batches), epoch * learner.steps_per_epoch
+    # Reading a loss from a GPU waits for all its work, so it is not done after every step.
+    every = _READ_EVERY if device().type == "cuda" else 1
+    losses: list[float] = []
+    unread: list[Tensor] = []
     while members := list(islice(ready, learner.training.accumulate)):
-        losses.append(_step(learner, members, step))
+        unread.append(_step(learner, members, step))
         step += 1
+        if len(unread) >= every:
+            losses += _read(unread, learner, step)
         progress.advance(note=note)
+    losses += _read(unread, learner, step)
     return math.fsum(losses) / len(losses)
 
 
-def validate(network: Network, score: Callable[[], float]) -> float:
-    """Score the network on the dev split.
+def _read(unread: list[Tensor], learner: Learner, steps: int) -> list[float]:
+    """The losses of the last of a number of steps, each the sum over its batches; ``unread`` is then empty."""
+    losses = [math.fsum(parts.tolist()) for parts in unread]
+    unread.clear()
+    if not all(map(math.isfinite, losses)):
+        raise FindingsError(
+            f"the loss is not finite in epoch {1 + (steps - 1) // learner.steps_per_epoch}: training diverged; lower "
+            f"{setting('training.learning_rate')} or use {argument('precision', 'fp32')}."
+        )
+    return losses
+
+
+def validate(network: Network, score: Callable[[], float], averaged: Averaged | None = None, epochs: int = 0) -> float:
+    """Score the network on the dev split, with its averaged weights if there are any after these ``epochs``.
 
     Running statistics of batch norms differ between processes; all processes use those of the first
     one.
     """
-    for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
-        network.get_buffer(name).copy_(buffer)
-    return score()
+    _share_buffers(network)
+    with averaged.shown() if averaged and averaged.started(epochs) else nullcontext():
+        if averaged:
+            _share_buffers(network)
+        return score()
+
+
+def _share_buffers(network: Network) -> None:
+    if processes.share()[1] > 1:
+        for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
+            network.get_buffer(name).copy_(buffer)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The state that an interrupted training resumes from: epochs and seconds so far, weights, optimiser state.
 
-    ``<folder>/epoch<k>/`` holds two safetensors files and a JSON file. The folder gets this name
-    when it is complete.
+    ``<folder>/epoch<k>/`` holds two safetensors files, a third if weights are averaged, and a JSON
+    file. The folder gets this name when it is complete.
     """
 
     epochs: list[Epoch]
@@ -145,7 +185,14 @@ class Checkpoint:
         newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
         return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
 
-    def save(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer, selected: int) -> None:
+    def save(
+        self,
+        folder: Path,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        selected: int,
+        averaged: Averaged | None = None,
+    ) -> None:
         """Write the checkpoint; remove all others except that of the ``selected`` epoch.
 
         Raises:
@@ -159,6 +206,8 @@ class Checkpoint:
             new.mkdir(parents=True)
             _save(network.state_dict(), new / _WEIGHTS)
             _save(moments, new / _OPTIMIZER)
+            if averaged and averaged.started(len(self.epochs)):
+                _save(averaged.kept, new / averaging.FILE)
             (new / _STATE).write_text(json.dumps(asdict(self)), encoding="utf-8")
             new.replace(target)
         except (OSError, SafetensorError) as error:
@@ -166,10 +215,14 @@ class Checkpoint:
         for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
             shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, folder: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
-        """Load weights and optimiser state."""
+    def restore(
+        self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: Averaged | None = None
+    ) -> None:
+        """Load weights, their average, and the optimiser state."""
         path = _folder_of(folder, len(self.epochs))
         network.load_state_dict(load_file(path / _WEIGHTS))
+        if averaged:
+            averaged.load(path)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in load_file(path / _OPTIMIZER).items():
@@ -199,6 +252,8 @@ class Learner:
         optimizer: AdamW.
         rates: base learning rate of each of the optimiser's groups.
         steps_per_epoch: optimiser steps.
+        averaged: average of the weights; None if the recipe keeps none.
+        lesson: what teachers say about the training clips; None without teachers.
     """
 
     model: nn.Module
@@ -208,6 +263,8 @@ class Learner:
     training: Training
     precision: Precision
     seed: int
+    averaged: Averaged | None
+    lesson: Lesson | None
 
     @classmethod
     def of(
@@ -220,11 +277,12 @@ class Learner:
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = -(-len(batches) // training.accumulate)
         rates = [group["lr"] for group in groups]
-        return cls(processes.parallel(network), optimizer, rates, steps, training, precision, seed)
+        averaged, model = Averaged.of(network, training), processes.parallel(network)
+        return cls(model, optimizer, rates, steps, training, precision, seed, averaged, batches.lesson)
 
 
-def _step(learner: Learner, members: list[Batch], step: int) -> float:
-    """Take one step of the optimiser on the mean loss of all clips of its batches; return the loss."""
+def _step(learner: Learner, members: list[Batch], step: int) -> Tensor:
+    """Take one step of the optimiser on the mean loss of all clips of its batches; return the parts of the loss."""
     clips = sum(batch["clips"] for batch in members)
     model, training = learner.model, learner.training
     _, world = processes.share()
@@ -236,12 +294,10 @@ def _step(learner: Learner, members: list[Batch], step: int) -> float:
         no_sync = getattr(model, "no_sync", nullcontext) if number + 1 < len(members) else nullcontext
         with no_sync():
             part = _loss(learner, batch) / clips
-            losses.append(math.fsum(processes.exchange(part.item())))
-            if not math.isfinite(losses[-1]):
-                raise FindingsError(
-                    f"the loss is not finite in epoch {1 + step // learner.steps_per_epoch}: training diverged; lower "
-                    f"{setting('training.learning_rate')} or use {argument('precision', 'fp32')}."
-                )
+            losses.append(part.detach())
+            if world > 1:
+                losses[-1] = torch.tensor(math.fsum(processes.exchange(part.item())), dtype=torch.float64)
+                _read([losses[-1][None]], learner, step + 1)
             with processes.summing_gradients():
                 # DistributedDataParallel averages over the processes, but this loss is a sum.
                 (world * part).backward()
@@ -251,7 +307,9 @@ def _step(learner: Learner, members: list[Batch], step: int) -> float:
         group["lr"] = rate * factor
     learner.optimizer.step()
     learner.optimizer.zero_grad()
-    return math.fsum(losses)
+    if learner.averaged:
+        learner.averaged.after_step(step + 1)
+    return torch.stack(losses)
 
 
 def _seed_step(seed: int, step: int, batch: int) -> None:
@@ -266,9 +324,13 @@ def _seed_step(seed: int, step: int, batch: int) -> None:
 def _loss(learner: Learner, batch: Batch) -> Tensor:
     """Sum over this process's clips; 0, with a gradient of 0, if it has none."""
     with autocast(learner.precision):
-        logits = learner.model(batch["features"].to(device()))
-    targets, smoothing = batch["targets"].to(device()), learner.training.label_smoothing
-    loss = nn.functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing, reduction="sum")
+        logits = learner.model(batch["features"].to(device(), non_blocking=True)).float()
+    targets, smoothing = batch["targets"].to(device(), non_blocking=True), learner.training.label_smoothing
+    loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+    if learner.lesson:
+        taught = batch["taught"].to(device(), non_blocking=True)
+        share = learner.lesson.weight
+        loss = share * distillation(logits, taught, learner.lesson.temperature) + (1 - share) * loss
     weighted: Tensor = loss * batch["weight"]
     return weighted
 

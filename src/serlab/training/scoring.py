@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted, Scored, Subset
+from serlab.audio.augment import View
 from serlab.core import FindingsError, setting
 from serlab.evaluation.metrics import confusion, uar
 from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
 
 HELD_BYTES = 2**29
+_PLAIN = View()
 
 Chunk = tuple[list[int], list[Features]]
 
@@ -26,10 +28,14 @@ class SubsetScorer:
         store: the source of features.
         files: the clips.
         title: label of the progress bar.
+        view: the waveform augmentation of every clip; the clip as it is by default.
+        seed: the run's seed, which keys the view's noise and mask.
     """
 
-    def __init__(self, store: FeatureStore, files: Sequence[ClipFile], title: str) -> None:
-        self.store, self.files, self.title = store, files, title
+    def __init__(
+        self, store: FeatureStore, files: Sequence[ClipFile], title: str, *, view: View = _PLAIN, seed: int = 0
+    ) -> None:
+        self.store, self.files, self.title, self.view, self.seed = store, files, title, view, seed
         self.held: Chunk | None = None
 
     def hold(self) -> None:
@@ -73,7 +79,8 @@ class SubsetScorer:
         order = sorted(range(len(self.files)), key=lambda place: self.files[place].duration)
         chunk: Chunk = ([], [])
         size = 0
-        with closing(self.store.walk([self.files[place] for place in order], self.title)) as features:
+        files = [self.files[place] for place in order]
+        with closing(self.store.walk(files, self.title, self.view, self.seed)) as features:
             for place, values in zip(order, features, strict=True):
                 chunk[0].append(place)
                 chunk[1].append(values)

@@ -270,7 +270,7 @@ def votes(values: Array, seen: NDArray[np.bool_]) -> Array:
     Returns:
         Votes, shape (n, K), and -10,000 for labels that were not learned.
     """
-    signs = _signs(seen.shape[1])
+    signs = pair_signs(seen.shape[1])
     valid = _valid(seen)
     won = np.where(values >= 0, 1, -1) * valid @ signs
     return np.where(seen, (won + valid @ np.abs(signs)) / 2, _UNSEEN)
@@ -290,13 +290,13 @@ def one_against_rest(values: Array, seen: NDArray[np.bool_]) -> Array:
     Returns:
         Scores, shape (n, K), and -10,000 for labels that were not learned.
     """
-    sums = values * _valid(seen) @ _signs(seen.shape[1])
+    sums = values * _valid(seen) @ pair_signs(seen.shape[1])
     if seen.shape[1] == 2:
         return np.where(seen, sums / 2, _UNSEEN)
     return votes(values, seen) + np.where(seen, sums / (3 * (np.abs(sums) + 1)), 0.0)
 
 
-def _signs(n_labels: int) -> Array:
+def pair_signs(n_labels: int) -> Array:
     """For each pair (rows), 1 at the label (columns) that a positive value favours, -1 at the other."""
     if n_labels == 2:
         return np.array([[-1.0, 1.0]])  # scikit-learn flips the sign if there is one pair.

@@ -1,0 +1,296 @@
+"""Teachers of a run: their models, trained first if they are missing, and their scores of the training clips.
+
+A teacher is a run of another recipe on the same corpus, protocol and fold, so it has heard the
+training speakers alone; it chooses its own epoch or settings on the fold's dev subset. A model
+folder that a comparison kept is used; otherwise the teacher is trained and kept here:
+
+    <out>/<corpus>/<protocol>/teachers/<recipe>/fold<k>-seed<s>/           the model folder
+                                                fold<k>-seed<s>-half<h>/   of one half of the training speakers
+
+Scores are cached with the features, by the teacher's weights, the recording and the view.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serlab.approaches.base import Fixed, Subset
+from serlab.audio.augment import View
+from serlab.core import FindingsError, UserError, argument, setting
+from serlab.core.files import read_json, sha256_file, sha256_json
+from serlab.core.locks import locked
+from serlab.core.precision import PRECISIONS
+from serlab.core.progress import say
+from serlab.core.randomness import keyed
+from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.layout import EVERYONE, RunFiles
+from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
+from serlab.experiments.reduced import smoke_recipe
+from serlab.experiments.run import run, run_on_everyone
+from serlab.experiments.signature import sign
+from serlab.frontends.cache import FeatureCache
+from serlab.frontends.store import FeatureStore, entry_key
+from serlab.model.card import deployment_card, model_card
+from serlab.model.folder import load, save
+from serlab.model.schema import FILE
+from serlab.protocols import Fold
+from serlab.recipes import teacher_of
+from serlab.tables import ledger
+from serlab.training.lesson import Lesson
+from serlab.training.scoring import SubsetScorer
+
+_PLAIN = View()
+_FOLDER = "teachers"
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TeacherIdentity(RunIdentity):
+    """The identity of a teacher's model.
+
+    Attributes:
+        half: the half of the training speakers that it was trained on; None if on all.
+        fixed: choices made on the dev subsets of other runs, for a model of all speakers.
+    """
+
+    half: int | None = None
+    fixed: Fixed | None = None
+
+    def data(self) -> dict[str, Any]:
+        """As in the signature; a run of a comparison has neither half nor fixed choices."""
+        data = {name: value for name, value in super().data().items() if name != "half" or value is not None}
+        return {name: value for name, value in data.items() if name != "fixed"} if self.fixed is None else data
+
+
+@dataclass(frozen=True)
+class Part:
+    """Training clips that the same models teach.
+
+    Attributes:
+        half: the half of the speakers that their models were trained on; None if on all.
+        fold: the fold that the models are trained on.
+        clips: ids of the clips to teach.
+    """
+
+    half: int | None
+    fold: Fold
+    clips: tuple[str, ...]
+
+
+def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = None) -> Taught | None:
+    """Let a run's teachers score its training clips; train those that are missing.
+
+    Args:
+        spec: the run.
+        context: what it shares with other runs.
+        title: label of progress bars.
+        fixed: for a model of all speakers: the teachers' choices on the dev subsets of other runs.
+
+    Returns:
+        The lesson and who teaches it; None if the recipe has no teacher, or its weight is 0.
+
+    Raises:
+        UserError: a teacher cannot be trained on this fold, or its folder has another model.
+        FindingsError: a teacher's training diverged, or its scores are not finite.
+        MachineError: weights, disk or network fail.
+    """
+    recipe, settings = teacher_of(spec.recipe), spec.recipe.training.teacher
+    if recipe is None or settings is None or not settings.weight:
+        return None
+    if context.corpus.smoke:
+        recipe = smoke_recipe(recipe)
+    train = Subset.of(context.corpus, spec.fold.train, context.excluded)
+    views = _views(spec) if settings.views == "same" else (_PLAIN,)
+    place = {clip: number for number, clip in enumerate(train.clips["clip"])}
+    logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
+    models, seconds = [], 0.0
+    for part in _parts(spec.fold, train, crossfit=settings.crossfit):
+        taught = Subset.of(context.corpus, part.clips)
+        rows = [place[clip] for clip in part.clips]
+        for seed in settings.seeds:
+            teacher = RunSpec.of(recipe, part.fold, seed)
+            folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
+            model = _record(folder, seed, part.half)
+            models.append(model)
+            scorer = Scorer(folder, model, context, f"{title}: scores of {recipe.name}")
+            for number, view in enumerate(views):
+                scores, took = scorer.scores(taught, view, spec.seed)
+                logits[number, rows] += scores / len(settings.seeds)
+                seconds += took
+    trained = round(sum(model.train_seconds for model in models), 2)
+    record = TeacherRecord(teacher.folder, recipe.title, teacher.hash, models, trained, round(seconds, 2))
+    clips = tuple(train.clips["clip"])
+    return Taught(Lesson(clips, views, logits, settings.temperature, settings.weight), record)
+
+
+def _views(spec: RunSpec) -> tuple[View, ...]:
+    return spec.recipe.augmentation.views or (_PLAIN,)
+
+
+def _parts(fold: Fold, train: Subset, *, crossfit: bool) -> Iterator[Part]:
+    """All training clips; with ``crossfit``, the clips of each half of the speakers, taught by the other half."""
+    clips = tuple(train.clips["clip"])
+    if not crossfit:
+        yield Part(None, fold, clips)
+        return
+    speaker_of = dict(zip(clips, train.clips["speaker"], strict=True))
+    first = first_half(speaker_of.values())
+    halves = {1: [], 2: []}  # type: dict[int, list[str]]
+    for clip in clips:
+        halves[1 if speaker_of[clip] in first else 2].append(clip)
+    for half, other in ((1, 2), (2, 1)):
+        yield Part(half, replace(fold, train=tuple(halves[half]), test=()), tuple(halves[other]))
+
+
+def first_half(speakers: Any) -> frozenset[str]:
+    """Half of the speakers, drawn by their names alone.
+
+    Raises:
+        UserError: there is only one speaker.
+
+    >>> len(first_half(["a", "b", "c", "a"]))
+    1
+    """
+    names = sorted({*speakers})
+    if len(names) < 2:
+        raise UserError(
+            f"{setting('training.teacher.crossfit')} needs two training speakers or more; the fold has {len(names)}."
+        )
+    order = keyed("crossfit", *names).permutation(len(names))
+    return frozenset(names[place] for place in order[: len(names) // 2])
+
+
+def _model(spec: RunSpec, context: RunContext, half: int | None, title: str, fixed: Fixed | None) -> Path:
+    """The folder of a teacher's model; it is trained if it does not exist."""
+    everyone = context.split.name == EVERYONE
+    own = TeacherIdentity(**vars(context.identity(spec)), half=half, fixed=(fixed or Fixed()) if everyone else None)
+    stem = f"seed{spec.seed}" if everyone else spec.stem
+    kept = context.results.files(spec.folder, stem).model
+    if half is None and _is_there(kept, spec, own):
+        return kept
+    name = stem if half is None else f"{stem}-half{half}"
+    files = context.results.files(f"{_FOLDER}/{spec.folder}", name)
+    with locked(files.model, wait=True):
+        if not _is_there(files.model, spec, own):
+            if files.model.exists():
+                raise UserError(
+                    f"{files.model} has a teacher of another configuration; move it away, or choose another "
+                    f"{argument('out')} folder."
+                )
+            _train(spec, context, own, files, title)
+    return files.model
+
+
+def _train(spec: RunSpec, context: RunContext, identity: TeacherIdentity, files: RunFiles, title: str) -> None:
+    say(f"{title}: it is trained first")
+    started, workspace = ledger.now(), files.open_workspace(identity.data())
+    if identity.fixed is None:
+        taught = teach(spec, context, title)
+        result = run(spec, context, workspace=workspace, title=title, before_test=None, taught=taught)
+    else:
+        taught = teach(spec, context, title, Fixed())
+        result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
+    signature = sign(spec, context, result, started, identity).data()
+    card = model_card if identity.fixed is None else deployment_card
+    save(result.fitted, files.model, signature, card(signature, needs_serlab=result.fitted.needs_serlab))
+    shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _is_there(folder: Path, spec: RunSpec, identity: TeacherIdentity) -> bool:
+    """Whether a folder holds the model of an identity."""
+    if not (folder / FILE).is_file():
+        return False
+    there, wanted = _signature(folder)["identity"], identity.data()
+    free = {"precision"} if spec.recipe.training.precision == "auto" else set()
+    if identity.half is None and there.get("half") is not None:
+        return False
+    return all(there.get(name) == value for name, value in wanted.items() if name not in free)
+
+
+def _signature(folder: Path) -> Mapping[str, Any]:
+    signature: Mapping[str, Any] = read_json(folder / FILE)["signature"]
+    return signature
+
+
+def _record(folder: Path, seed: int, half: int | None) -> TeacherModel:
+    signature = _signature(folder)
+    weights = [[str(path.relative_to(folder)), sha256_file(path)] for path in sorted(folder.rglob("*.safetensors"))]
+    training, cost, own = signature["training"], signature["cost"], signature.get("teacher") or {}
+    heard = signature.get("heard") or {}
+    return TeacherModel(
+        seed=seed,
+        half=half,
+        sha256=sha256_json([signature["recipe"]["hash"], weights]),
+        precision=signature["precision"],
+        speakers=heard.get("train"),
+        parameters=cost["parameters"],
+        train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
+        training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},
+    )
+
+
+class Scorer:
+    """Scores clips by one model of a teacher, or finds its scores in the cache.
+
+    Args:
+        folder: the model folder.
+        model: what its signature says.
+        context: what runs share.
+        title: label of progress bars.
+    """
+
+    def __init__(self, folder: Path, model: TeacherModel, context: RunContext, title: str) -> None:
+        self.folder, self.model, self.title = folder, model, title
+        self.labels = context.corpus.labels
+        self.stores = context.stores
+        config = {"frontend": "teacher", "weights": model.sha256, "precision": model.precision}
+        self.cache = FeatureCache(config) if context.stores.cached else None
+
+    def scores(self, subset: Subset, view: View, seed: int) -> tuple[Scores, float]:
+        """Logits of one view of clips, shape (clips, labels), and the seconds that it took to compute them.
+
+        Scores depend on their batch in the last digits, so either all come from the cache or none:
+        a resumed run has the same scores as an uninterrupted one.
+        """
+        keys = [entry_key(file, view, seed) for file in subset.files]
+        took = f"seconds {sha256_json(keys)}"
+        cache = self.cache if all(file.sha256 for file in subset.files) else None
+        found = [cache.get(key) for key in [*keys, took]] if cache else [None]
+        ready = [each for each in found if each is not None]
+        if len(ready) == len(keys) + 1:
+            return np.stack(ready[:-1]), float(ready[-1][0])
+        start = time.perf_counter()
+        scores = self._compute(subset, view, seed)
+        seconds = time.perf_counter() - start
+        if cache:
+            for key, row in zip(keys, scores, strict=True):
+                cache.put(key, row)
+            cache.put(took, np.array([seconds], np.float32))
+            cache.flush()
+        return scores, seconds
+
+    def _compute(self, subset: Subset, view: View, seed: int) -> Scores:
+        # A classical model has a single precision, which cannot be chosen.
+        fitted = load(self.folder, self.model.precision if self.model.precision in PRECISIONS else "auto")
+        if fitted.labels != self.labels:
+            raise UserError(f"{self.folder} has other labels than the corpus; it cannot teach it.")
+        store: FeatureStore = self.stores.of(fitted.frontend)
+        scores = SubsetScorer(store, subset.files, self.title, view=view, seed=seed).logits(fitted)
+        if not np.isfinite(scores).all():
+            raise FindingsError(f"the scores of the teacher {self.folder} are not finite; it cannot teach.")
+        return scores
+
+
+def choices_of(signatures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What the teachers of runs chose on their dev subsets, one entry per model."""
+    return [
+        model["training"] for signature in signatures for model in (signature.get("teacher") or {}).get("models", [])
+    ]
