@@ -20,6 +20,7 @@ from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.records import Taught, TeacherRecord
+from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
 from serlab.model.distance import Distance
 from serlab.model.inputs import Inputs
@@ -127,6 +128,7 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
+    check_unheard(spec.recipe, corpus, fold)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)

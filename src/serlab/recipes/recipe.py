@@ -14,7 +14,9 @@ from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
 from serlab.frontends.base import FeaturePrecision
+from serlab.recipes import pretraining
 from serlab.recipes.changes import Kinds
+from serlab.recipes.pretraining import Pretraining
 
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
 
@@ -104,6 +106,8 @@ class Training:
         swa: number of last epochs whose weights are averaged (stochastic weight averaging). 0:
             none.
         teacher: models that teach the network; None: it learns from its targets alone.
+        pretraining: first let an encoder from scratch predict the hidden states of a larger one,
+            on the training clips and other speech without labels; None: do not.
     """
 
     epochs: int = 10
@@ -128,6 +132,7 @@ class Training:
     ema: float = added(0.0)
     swa: int = added(0)
     teacher: Teacher | None = added(None)
+    pretraining: Pretraining | None = added(None)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
@@ -219,6 +224,11 @@ class Recipe:
                 used = KINDS.uses(kind, (section, each.name))
                 if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+        if self.training.pretraining and not getattr(self.model, "architecture", ""):
+            raise UserError(
+                f"training.pretraining is for encoders from scratch (model.architecture); {self.name} starts from "
+                "pretrained weights (model.checkpoint)."
+            )
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -244,6 +254,8 @@ class Recipe:
             settings["model"]["checkpoint"] = weights_sha256 or ""
         if self.training.teacher:
             settings["training"]["teacher"]["recipe"] = teacher or ""
+        if "pretraining" in settings["training"]:
+            settings["training"]["pretraining"] = pretraining.without_names(settings["training"]["pretraining"])
         return sha256_json(settings)[:12]
 
     def folder(self, recipe_hash: str) -> str:
@@ -271,7 +283,10 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
     identity = approaches.get(recipe.model.kind).identity(recipe.model)
     taught_by = teacher_of(recipe)
     teacher = identify(taught_by)[0] if taught_by else None
-    return recipe.hash(identity.weights_sha256, identity.fixed, teacher), identity.weights_sha256
+    fixed = dict(identity.fixed or {})
+    if recipe.training.pretraining:
+        fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
+    return recipe.hash(identity.weights_sha256, fixed, teacher), identity.weights_sha256
 
 
 def teacher_of(recipe: Recipe) -> Recipe | None:
