@@ -24,7 +24,8 @@ _BAND_HZ = _BINS * SAMPLE_RATE / FRAME
 # Speech in CREMA-D, at 11,025 Hz, reaches 5.25 kHz or more by this measure; at 8 kHz, 4 kHz.
 _BELOW_LOUDEST_DB = 60.0
 _SPEECH_FRAMES = 3
-_FRAMES_AT_ONCE = 8
+_FRAMES_AT_ONCE = 4
+_LOUD, _FRAMES_BEFORE = 0.1, 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,17 @@ def has_speech(samples: NDArray[np.float32], name: str) -> bool:
     Raises:
         MachineError: the detector is not installed.
     """
-    found, frames, heard = detector(name), _frames(samples), 0
+    frames = _frames(samples)
+    if not len(frames):
+        return False
+    power = np.square(frames, dtype=np.float64).mean(axis=1)
+    # Most clips have speech at their first loud frame, so the silence before is only heard in vain.
+    loud = max(0, int(np.argmax(power >= _LOUD * power.max())) - _FRAMES_BEFORE)
+    return _finds(name, frames[loud:]) or (loud > 0 and _finds(name, frames))
+
+
+def _finds(name: str, frames: NDArray[np.float32]) -> bool:
+    found, heard = detector(name), 0
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
         heard += int((found.feed(frames[start : start + _FRAMES_AT_ONCE]) >= 0.5).sum())
         if heard >= min(_SPEECH_FRAMES, len(frames)):

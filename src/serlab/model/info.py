@@ -132,7 +132,10 @@ _STYLE = (
     "border:1px solid rgba(128,128,128,.35);border-radius:6px;padding:.8em 1em;max-width:44em;"
     "font-family:system-ui,sans-serif;font-size:.92em;line-height:1.45;color:inherit"
 )
-_NAME = "text-align:left;vertical-align:top;padding:.1em 1.2em .1em 0;background:none;opacity:.7;white-space:nowrap"
+_NAME = (
+    "font-weight:normal;text-align:left;vertical-align:top;padding:.1em 1.2em .1em 0;background:none;opacity:.7;"
+    "white-space:nowrap"
+)
 _VALUE = "text-align:left;vertical-align:top;padding:.1em 0;background:none"
 
 
