@@ -267,8 +267,8 @@ def test_precision_is_part_of_the_identity(compare, tiny_recipes):
 def test_dev_only_never_reads_the_test_subset(compare, tiny_corpus, monkeypatch):
     test = split(load_corpus(str(tiny_corpus)), "speaker-2").folds[0].test
     heard = []
-    key = store._key
-    monkeypatch.setattr(store, "_key", lambda clip, *rest: heard.append(clip.clip) or key(clip, *rest))
+    key = store.entry_key
+    monkeypatch.setattr(store, "entry_key", lambda clip, *rest: heard.append(clip.clip) or key(clip, *rest))
     result = compare("mfcc-svm", dev_only=True)
     assert heard
     assert not set(heard) & set(test)

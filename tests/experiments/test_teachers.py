@@ -13,14 +13,17 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from serlab.audio import Audio
 from serlab.core import UserError
 from serlab.corpora import load_corpus
 from serlab.experiments import teachers
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.deployment import train_on_everyone
-from serlab.experiments.teachers import Scorer, choices_of, first_half, teach
+from serlab.experiments.scorer import Scorer
+from serlab.experiments.teachers import choices_of, first_half, teach
 from serlab.frontends.cache import FeatureCache
 from serlab.frontends.store import FeatureStores
+from serlab.model.folder import load
 from serlab.protocols import split
 from serlab.recipes import Recipe, Teacher, identify, load_recipe
 from serlab.training import loop
@@ -163,6 +166,12 @@ def test_crossfitted_teachers_never_hear_the_speakers_that_they_teach(teaching, 
     assert (np.abs(taught.lesson.logits[0]).sum(axis=1) > 0).all()
 
 
+def test_a_teacher_that_chose_by_the_dev_speakers_uses_the_students_dev(teaching, student) -> None:
+    assert not teaching(student()).record.dev_used
+    assert teaching(student(recipe="self")).record.dev_used
+    assert not teaching(student("training.select=last", recipe="self")).record.dev_used
+
+
 def test_halves_depend_on_the_speakers_alone() -> None:
     names = [f"s{number}" for number in range(9)]
     half = first_half(names)
@@ -186,6 +195,68 @@ def test_another_model_in_a_teachers_folder_is_refused(compare, student) -> None
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"fold1-seed0 has a teacher of another configuration"):
         compare(student(temperature=3.0))
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    """A random audio classifier of plain transformers: another order of labels, in capitals, and one more."""
+    import torch
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    torch.manual_seed(0)
+    labels = {0: "SAD", 1: "Bored", 2: "happy", 3: "calm"}
+    config = ASTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_length=64,
+        num_mel_bins=32, id2label=labels, label2id={name: place for place, name in labels.items()},
+    )  # fmt: skip
+    folder = tmp_path / "their classifier"
+    ASTForAudioClassification(config).save_pretrained(folder)
+    ASTFeatureExtractor(num_mel_bins=32, max_length=64).save_pretrained(folder)
+    return folder
+
+
+def test_a_classifier_of_transformers_teaches_with_a_warning(compare, student, classifier, capfd) -> None:
+    recipe = student(recipe="", checkpoint=str(classifier))
+    done = compare(recipe)
+    assert "it is unknown what the teacher their classifier has heard" in capfd.readouterr().err
+    signature = signature_of(done)
+    assert signature["teacher"]["name"] == "their classifier"
+    assert str(classifier.parent) not in json.dumps(signature)
+    assert [each["corpus"] for each in signature["heard"]] == ["tiny", None]
+    assert not (done.folder / "teachers").exists()
+
+    moved = classifier.rename(classifier.with_name("moved"))
+    assert identify(student(recipe="", checkpoint=str(moved)))[0] == signature["recipe"]["hash"]
+
+
+def test_a_checkpoints_labels_are_found_by_name(teaching, student, classifier, tiny_corpus) -> None:
+    taught = teaching(student(recipe="", checkpoint=str(classifier))).lesson
+    fitted = load(classifier)
+    corpus = load_corpus(str(tiny_corpus)).clips.set_index("clip")
+    clip = corpus.loc[taught.clips[0], "path"]
+    raw = fitted.logits([fitted.frontend(Audio.from_file(clip).samples)])[0]
+    np.testing.assert_allclose(taught.logits[0, 0], raw[[3, 2, 0]], atol=1e-4)
+
+    config = json.loads((classifier / "config.json").read_text())
+    config["id2label"]["3"] = "quiet"
+    config["label2id"] = {name: int(place) for place, name in config["id2label"].items()}
+    (classifier / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"does not have the label calm of the corpus; it has SAD, Bored, happy, quiet"):
+        teaching(student(recipe="", checkpoint=str(classifier)), cached=False)
+
+
+def test_a_model_of_another_fold_cannot_teach(compare, student, tiny_models) -> None:
+    recipe = student(recipe="", checkpoint=str(tiny_models["tiny-resnet"]))
+    with pytest.raises(UserError, match=r"SL012 in fold 2 of tiny: the teacher fold1-seed0 was trained on"):
+        compare(recipe, folds=[2])
+
+
+def test_a_teacher_is_either_a_recipe_or_a_checkpoint(student) -> None:
+    for wrong in ({"recipe": ""}, {"checkpoint": "x"}):
+        with pytest.raises(UserError, match=r"training.teacher needs either a recipe or a checkpoint, not both"):
+            student(**wrong)
+    with pytest.raises(UserError, match=r"are for recipes, not a checkpoint"):
+        student(recipe="", checkpoint="x", seeds=(0, 1))
 
 
 def test_identity_holds_the_teacher_and_its_settings(student, tmp_path) -> None:
@@ -243,7 +314,9 @@ def test_a_model_of_all_speakers_has_a_teacher_of_all_speakers(student, tiny_cor
     folder = train_on_everyone(load_corpus(str(tiny_corpus)), student(), out=tmp_path)
     signature = json.loads((folder / "serlab.json").read_text())["signature"]
     (model,) = signature["teacher"]["models"]
-    assert model["speakers"] == signature["heard"]["train"] == [f"s{number}" for number in range(6)]
+    itself, teacher = signature["heard"]
+    assert model["speakers"] == itself["train"] == teacher["train"] == [f"s{number}" for number in range(6)]
+    assert teacher["what"] == "the teacher mfcc-svm (seed 0)"
     assert (tmp_path / "tiny" / "everyone" / "teachers" / "mfcc-svm" / "seed0" / "serlab.json").is_file()
 
 

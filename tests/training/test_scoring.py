@@ -20,7 +20,7 @@ class Store:
     def __init__(self) -> None:
         self.given = 0
 
-    def walk(self, clips: Sequence[ClipFile], title: str) -> Iterator[np.ndarray]:
+    def walk(self, clips: Sequence[ClipFile], title: str, *view: object) -> Iterator[np.ndarray]:
         for clip in clips:
             self.given += 1
             yield np.full((int(clip.duration), 2), float(clip.clip), np.float32)

@@ -16,6 +16,7 @@ from serlab.core.progress import say
 from serlab.corpora.spelling import plain
 from serlab.evaluation.counts import Names, check_labels
 from serlab.evaluation.resampling import Resampling
+from serlab.evaluation.unheard import check_unheard
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
 from serlab.tables.reading import content_of, parse
@@ -113,7 +114,11 @@ def prepare_all(
     reads = _spelt_alike(reads, corpus, labels or ())
     scored = next((labels_of(read.table) for read in reads if labels_of(read.table)), None)
     known = tuple(labels or (corpus.labels if corpus else scored or _said(reads, side)))
-    return _with_speakers([_prepared(read, corpus, clips, known, side) for read in reads])
+    prepared = _with_speakers([_prepared(read, corpus, clips, known, side) for read in reads])
+    for table, each in zip(given, prepared, strict=True):
+        if not isinstance(table, pd.DataFrame):
+            check_unheard(Path(table), each.rows if each.speakers_known else None, side)
+    return prepared
 
 
 def _called(place: int, tables: int) -> str:

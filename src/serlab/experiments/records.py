@@ -14,22 +14,22 @@ class TeacherModel:
     """One model of a teacher.
 
     Attributes:
-        seed: its seed.
+        seed: its seed; None for a checkpoint.
         half: the half of the training speakers that it was trained on; None if on all.
         sha256: identity of its weights.
         precision: of its matrix products.
         speakers: the speakers that it was trained on; None if unknown.
-        parameters: number of parameters.
+        parameters: number of parameters; None for a checkpoint of another program.
         train_seconds: training time, its own teachers' included.
         training: its selected epoch, or the settings that were chosen.
     """
 
-    seed: int
+    seed: int | None
     half: int | None
     sha256: str
     precision: str
     speakers: list[str] | None
-    parameters: int
+    parameters: int | None
     train_seconds: float
     training: Mapping[str, Any]
 
@@ -39,12 +39,13 @@ class TeacherRecord:
     """The teachers of a run.
 
     Attributes:
-        name: name of the recipe's results folder.
+        name: name of the recipe's results folder, or of the checkpoint.
         title: its title.
-        hash: its hash.
+        hash: its hash, or the SHA-256 of the checkpoint's weights.
         models: its models.
         train_seconds: training time of all models.
         score_seconds: time to score the training clips.
+        dev_used: whether one of them chose its settings or epoch by the run's dev subset.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TeacherRecord:
     models: list[TeacherModel]
     train_seconds: float
     score_seconds: float
+    dev_used: bool
 
     def data(self) -> dict[str, Any]:
         """As in the signature."""
@@ -61,7 +63,8 @@ class TeacherRecord:
 
 @dataclass(frozen=True)
 class Taught:
-    """What teachers say about the training clips of a run, and who they are."""
+    """What teachers say about the training clips of a run, who they are, and what they have heard."""
 
     lesson: Lesson
     record: TeacherRecord
+    heard: list[dict[str, Any]]

@@ -18,6 +18,7 @@ from serlab.audio import Audio
 from serlab.core import UserError, argument
 from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
+from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.records import Taught, TeacherRecord
 from serlab.experiments.unheard import check_unheard
@@ -92,16 +93,18 @@ class RunResult:
         table: the prediction table; without rows if nothing is held out.
         training: how it was trained.
         cost: parameters, times and memory.
-        inputs: the training clips, if the model is kept.
         teacher: its teachers; None without any.
+        heard: what it, its teachers and its pretrained weights have heard.
+        inputs: the training clips, if the model is kept.
     """
 
     fitted: Fitted
     table: pd.DataFrame
     training: TrainingRecord
     cost: Cost
-    inputs: Inputs | None = None
     teacher: TeacherRecord | None = None
+    heard: Sequence[dict[str, Any]] = ()
+    inputs: Inputs | None = None
 
 
 def run(
@@ -129,6 +132,8 @@ def run(
     """
     corpus, fold = context.corpus, spec.fold
     check_unheard(spec.recipe, corpus, fold)
+    earlier = heard.before(spec)
+    heard.check(earlier, spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
@@ -145,8 +150,8 @@ def run(
         return table, found.embeddings
 
     nothing = np.zeros(0, np.intp)
-    heard = _drawn(dev, spec.seed) if kept else nothing
-    table, embeddings = predict("dev", heard)
+    drawn = _drawn(dev, spec.seed) if kept else nothing
+    table, embeddings = predict("dev", drawn)
     tables = [table]
     reliance = Reliance.fit(logits_of(table), dev.targets)
     if before_test is not None:
@@ -155,9 +160,11 @@ def run(
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
-    inputs = _inputs(trained, embeddings, dev.clips["speaker"].iloc[heard].tolist()) if kept else None
     table = pd.concat(tables, ignore_index=True)
-    return RunResult(trained.fitted, table, record, cost, inputs, taught.record if taught else None)
+    behind = [heard.own_record(spec, context, trained.history), *earlier]
+    found = trained.result(table, record, cost, taught, behind)
+    speakers = dev.clips["speaker"].iloc[drawn].tolist()
+    return replace(found, inputs=_inputs(trained, embeddings, speakers)) if kept else found
 
 
 def run_on_everyone(
@@ -188,8 +195,9 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
-    empty, inputs = pd.DataFrame({"side": []}), _inputs(trained)
-    return RunResult(trained.fitted, empty, record, trained.cost(), inputs, taught.record if taught else None)
+    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
+    found = trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
+    return replace(found, inputs=_inputs(trained))
 
 
 @dataclass(frozen=True)
@@ -218,6 +226,19 @@ class _Trained:
     memory: PeakMemory
     start: float
     end: float
+
+    def result(
+        self,
+        table: pd.DataFrame,
+        record: TrainingRecord,
+        cost: Cost,
+        taught: Taught | None,
+        behind: Sequence[dict[str, Any]],
+    ) -> RunResult:
+        """The result, with what was heard by the model and everything ``behind`` it."""
+        if taught is None:
+            return RunResult(self.fitted, table, record, cost, None, behind)
+        return RunResult(self.fitted, table, record, cost, taught.record, [*behind, *taught.heard])
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""

@@ -60,10 +60,12 @@ class RecipeRecord:
             checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
         if settings["training"]["pretraining"]:
             settings["training"]["pretraining"] = public(settings["training"]["pretraining"])
-        if spec.recipe.training.teacher and (teacher := teacher_of(spec.recipe)):
-            # Likewise, the signature names the teacher's hash.
-            own = spec.recipe.training.teacher.recipe == SELF
-            settings["training"]["teacher"]["recipe"] = SELF if own else teacher.name
+        if teacher := spec.recipe.training.teacher:
+            # Likewise, the signature has the teacher's hash.
+            taught_by = teacher_of(spec.recipe)
+            name = taught_by.name if taught_by and teacher.recipe != SELF else teacher.recipe
+            names = {"recipe": name, "checkpoint": public_name(teacher.checkpoint) if teacher.checkpoint else ""}
+            settings["training"]["teacher"] |= names
         return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
 
 
@@ -160,8 +162,8 @@ class Signature:
         training: history, selection and training UAR.
         cost: parameters, times and memory.
         teacher: the teachers; the JSON lacks the key without any.
-        heard: speakers of the ``train`` subset, and of the ``dev`` subset that made choices; None if
-            the corpus does not name them.
+        heard: what the model, its teachers and its pretrained weights have heard; see
+            :mod:`serlab.tables.heard`.
         exclusions: clips and other entries of the corpus that were left out.
         versions: of Python and the libraries that matter.
         machine: where it was run.
@@ -181,7 +183,7 @@ class Signature:
     training: TrainingRecord
     cost: Cost
     teacher: TeacherRecord | None
-    heard: dict[str, list[str] | None]
+    heard: list[dict[str, Any]]
     exclusions: list[ExclusionRecord]
     versions: dict[str, str]
     machine: Machine
@@ -222,21 +224,13 @@ def sign(
         training=result.training,
         cost=result.cost,
         teacher=result.teacher,
-        heard=_heard(spec, context),
+        heard=list(result.heard),
         exclusions=_exclusions(spec, context),
         versions={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
         machine=Machine.here(),
         started=started,
         finished=ledger.now(),
     )
-
-
-def _heard(spec: RunSpec, context: RunContext) -> dict[str, list[str] | None]:
-    clips = context.corpus.clips
-    subsets = {"train": spec.fold.train, "dev": spec.fold.dev}
-    if not context.corpus.speakers_known:
-        return dict.fromkeys(subsets)
-    return {name: sorted({*clips.loc[clips["clip"].isin(ids), "speaker"]}) for name, ids in subsets.items()}
 
 
 def _exclusions(spec: RunSpec, context: RunContext) -> list[ExclusionRecord]:

@@ -13,7 +13,6 @@ Scores are cached with the features, by the teacher's weights, the recording and
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,28 +23,28 @@ from numpy.typing import NDArray
 
 from serlab.approaches.base import Fixed, Subset
 from serlab.audio.augment import View
-from serlab.core import FindingsError, UserError, argument, setting
+from serlab.checkpoints.weights import find, identity, public_name
+from serlab.core import UserError, argument, setting
 from serlab.core.files import read_json, sha256_file, sha256_json
 from serlab.core.locks import locked
-from serlab.core.precision import PRECISIONS
+from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
+from serlab.experiments.heard import check, records_of
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
 from serlab.experiments.run import run, run_on_everyone
+from serlab.experiments.scorer import Scorer
 from serlab.experiments.signature import sign
-from serlab.frontends.cache import FeatureCache
-from serlab.frontends.store import FeatureStore, entry_key
 from serlab.model.card import deployment_card, model_card
-from serlab.model.folder import load, save
+from serlab.model.folder import save
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
-from serlab.recipes import teacher_of
+from serlab.recipes import Recipe, Teacher, identify, teacher_of
 from serlab.tables import ledger
 from serlab.training.lesson import Lesson
-from serlab.training.scoring import SubsetScorer
 
 _PLAIN = View()
 _FOLDER = "teachers"
@@ -103,32 +102,80 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         MachineError: weights, disk or network fail.
     """
     recipe, settings = teacher_of(spec.recipe), spec.recipe.training.teacher
-    if recipe is None or settings is None or not settings.weight:
+    if settings is None or not settings.weight:
         return None
-    if context.corpus.smoke:
+    if recipe and context.corpus.smoke:
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
     place = {clip: number for number, clip in enumerate(train.clips["clip"])}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
-    models, seconds = [], 0.0
+    models, seconds, used = [], 0.0, False
+    heard: list[dict[str, Any]] = []
+    for source in _sources(spec, recipe, train, context, title, fixed):
+        records = records_of(source.folder, source.what)
+        used |= any(overlap.allowed for overlap in check(records, spec, context))
+        models.append(source.model)
+        heard += records
+        scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
+        taught, rows = Subset.of(context.corpus, source.clips), [place[clip] for clip in source.clips]
+        for number, view in enumerate(views):
+            scores, took = scorer.scores(taught, view, spec.seed)
+            logits[number, rows] += scores / len(settings.seeds)
+            seconds += took
+    trained = round(sum(model.train_seconds for model in models), 2)
+    record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight)
+    return Taught(lesson, record, heard)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model of a teacher.
+
+    Attributes:
+        what: its name in messages and records.
+        folder: its folder.
+        model: what its signature says.
+        clips: ids of the clips that it teaches.
+    """
+
+    what: str
+    folder: Path
+    model: TeacherModel
+    clips: tuple[str, ...]
+
+
+def _sources(
+    spec: RunSpec, recipe: Recipe | None, train: Subset, context: RunContext, title: str, fixed: Fixed | None
+) -> Iterator[Source]:
+    """The models of a teacher; those of a recipe are trained if they are missing."""
+    settings = spec.recipe.training.teacher
+    assert settings is not None
+    if recipe is None:
+        folder, what = find(settings.checkpoint), f"the teacher {public_name(settings.checkpoint)}"
+        if not (folder / FILE).is_file():
+            say(
+                f"{title}: it is unknown what {what} has heard; if it has heard dev or test speakers of the fold, "
+                "scores on them are too high."
+            )
+        yield Source(what, folder, _record(folder, None, None), tuple(train.clips["clip"]))
+        return
     for part in _parts(spec.fold, train, crossfit=settings.crossfit):
-        taught = Subset.of(context.corpus, part.clips)
-        rows = [place[clip] for clip in part.clips]
         for seed in settings.seeds:
+            what = f"the teacher {recipe.name} (seed {seed})"
             teacher = RunSpec.of(recipe, part.fold, seed)
             folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
-            model = _record(folder, seed, part.half)
-            models.append(model)
-            scorer = Scorer(folder, model, context, f"{title}: scores of {recipe.name}")
-            for number, view in enumerate(views):
-                scores, took = scorer.scores(taught, view, spec.seed)
-                logits[number, rows] += scores / len(settings.seeds)
-                seconds += took
-    trained = round(sum(model.train_seconds for model in models), 2)
-    record = TeacherRecord(teacher.folder, recipe.title, teacher.hash, models, trained, round(seconds, 2))
-    clips = tuple(train.clips["clip"])
-    return Taught(Lesson(clips, views, logits, settings.temperature, settings.weight), record)
+            yield Source(what, folder, _record(folder, seed, part.half), part.clips)
+
+
+def _called(recipe: Recipe | None, settings: Teacher) -> tuple[str, str, str]:
+    """Name, title and hash of a teacher."""
+    if recipe is None:
+        name = public_name(settings.checkpoint)
+        return name, name, identity(find(settings.checkpoint))
+    recipe_hash, _ = identify(recipe)
+    return recipe.folder(recipe_hash), recipe.title, recipe_hash
 
 
 def _views(spec: RunSpec) -> tuple[View, ...]:
@@ -220,73 +267,22 @@ def _signature(folder: Path) -> Mapping[str, Any]:
     return signature
 
 
-def _record(folder: Path, seed: int, half: int | None) -> TeacherModel:
+def _record(folder: Path, seed: int | None, half: int | None) -> TeacherModel:
+    if not (folder / FILE).is_file():
+        return TeacherModel(seed, half, identity(folder), resolve("auto"), None, None, 0.0, {})
     signature = _signature(folder)
     weights = [[str(path.relative_to(folder)), sha256_file(path)] for path in sorted(folder.rglob("*.safetensors"))]
     training, cost, own = signature["training"], signature["cost"], signature.get("teacher") or {}
-    heard = signature.get("heard") or {}
     return TeacherModel(
         seed=seed,
         half=half,
         sha256=sha256_json([signature["recipe"]["hash"], weights]),
         precision=signature["precision"],
-        speakers=heard.get("train"),
+        speakers=signature["heard"][0]["train"] if signature.get("heard") else None,
         parameters=cost["parameters"],
         train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
         training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},
     )
-
-
-class Scorer:
-    """Scores clips by one model of a teacher, or finds its scores in the cache.
-
-    Args:
-        folder: the model folder.
-        model: what its signature says.
-        context: what runs share.
-        title: label of progress bars.
-    """
-
-    def __init__(self, folder: Path, model: TeacherModel, context: RunContext, title: str) -> None:
-        self.folder, self.model, self.title = folder, model, title
-        self.labels = context.corpus.labels
-        self.stores = context.stores
-        config = {"frontend": "teacher", "weights": model.sha256, "precision": model.precision}
-        self.cache = FeatureCache(config) if context.stores.cached else None
-
-    def scores(self, subset: Subset, view: View, seed: int) -> tuple[Scores, float]:
-        """Logits of one view of clips, shape (clips, labels), and the seconds that it took to compute them.
-
-        Scores depend on their batch in the last digits, so either all come from the cache or none:
-        a resumed run has the same scores as an uninterrupted one.
-        """
-        keys = [entry_key(file, view, seed) for file in subset.files]
-        took = f"seconds {sha256_json(keys)}"
-        cache = self.cache if all(file.sha256 for file in subset.files) else None
-        found = [cache.get(key) for key in [*keys, took]] if cache else [None]
-        ready = [each for each in found if each is not None]
-        if len(ready) == len(keys) + 1:
-            return np.stack(ready[:-1]), float(ready[-1][0])
-        start = time.perf_counter()
-        scores = self._compute(subset, view, seed)
-        seconds = time.perf_counter() - start
-        if cache:
-            for key, row in zip(keys, scores, strict=True):
-                cache.put(key, row)
-            cache.put(took, np.array([seconds], np.float32))
-            cache.flush()
-        return scores, seconds
-
-    def _compute(self, subset: Subset, view: View, seed: int) -> Scores:
-        # A classical model has a single precision, which cannot be chosen.
-        fitted = load(self.folder, self.model.precision if self.model.precision in PRECISIONS else "auto")
-        if fitted.labels != self.labels:
-            raise UserError(f"{self.folder} has other labels than the corpus; it cannot teach it.")
-        store: FeatureStore = self.stores.of(fitted.frontend)
-        scores = SubsetScorer(store, subset.files, self.title, view=view, seed=seed).logits(fitted)
-        if not np.isfinite(scores).all():
-            raise FindingsError(f"the scores of the teacher {self.folder} are not finite; it cannot teach.")
-        return scores
 
 
 def choices_of(signatures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -85,6 +85,12 @@ CODES: dict[str, Code] = {
         "These clips are known to be faulty.",
         "Leave them out, or say that they are included.",
     ),
+    "SL012": Code(
+        "A teacher or pretrained weights that have heard a held-out speaker",
+        "The model knows test speakers through its teacher or through the weights that it starts from.",
+        "Use a teacher of the same fold (training.teacher.recipe), or weights that have heard neither dev nor test "
+        "speakers.",
+    ),
 }
 
 

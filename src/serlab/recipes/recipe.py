@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from serlab import approaches
+from serlab.approaches.base import Identity
 from serlab.audio.augment import View
 from serlab.core import UserError
 from serlab.core.files import sha256_json
@@ -52,22 +53,27 @@ class Teacher:
         views: the teacher scores the ``clean`` clip for all its augmented views, or the ``same``
             view as the student hears.
         crossfit: teach each half of the training speakers by a model of the other half.
+        checkpoint: instead of ``recipe``: a model folder of serlab's or a classifier of
+            transformers, by hub name or folder.
     """
 
-    recipe: str
+    recipe: str = ""
     seeds: tuple[int, ...] = (0,)
     temperature: float = 2.0
     weight: float = 0.8
     views: Literal["clean", "same"] = "clean"
     crossfit: bool = False
+    checkpoint: str = added("")
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot teach."""
         check_positive("training.teacher", self, "temperature")
         check_at_least("training.teacher", self, 0, "weight")
         check_at_most("training.teacher", self, 1, "weight")
-        if not self.recipe:
-            raise UserError("training.teacher.recipe is empty; name a preset or a recipe's YAML file.")
+        if bool(self.recipe) == bool(self.checkpoint):
+            raise UserError("training.teacher needs either a recipe or a checkpoint, not both.")
+        if self.checkpoint and (self.crossfit or self.seeds != (0,)):
+            raise UserError("training.teacher.seeds and training.teacher.crossfit are for recipes, not a checkpoint.")
         if not self.seeds or len({*self.seeds}) < len(self.seeds) or min(self.seeds) < 0:
             raise UserError(f"training.teacher.seeds is {list(self.seeds)}; expected different seeds, at least one.")
 
@@ -247,13 +253,15 @@ class Recipe:
                 name or path.
             fixed: anything else that affects the result but is not a setting (a front end's
                 configuration, a search grid).
-            teacher: hash of the teacher's recipe, which stands in for its name or path.
+            teacher: hash of the teacher's recipe, or SHA-256 of its weights, which stands in for its
+                name or path.
         """
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
             settings["model"]["checkpoint"] = weights_sha256 or ""
         if self.training.teacher:
-            settings["training"]["teacher"]["recipe"] = teacher or ""
+            named = "recipe" if self.training.teacher.recipe else "checkpoint"
+            settings["training"]["teacher"][named] = teacher or ""
         if "pretraining" in settings["training"]:
             settings["training"]["pretraining"] = pretraining.without_names(settings["training"]["pretraining"])
         return sha256_json(settings)[:12]
@@ -281,16 +289,17 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
         UserError, MachineError: the weights cannot be found.
     """
     identity = approaches.get(recipe.model.kind).identity(recipe.model)
+    teacher = recipe.training.teacher
     taught_by = teacher_of(recipe)
-    teacher = identify(taught_by)[0] if taught_by else None
+    by = identify(taught_by)[0] if taught_by else Identity.of(teacher.checkpoint).weights_sha256 if teacher else None
     fixed = dict(identity.fixed or {})
     if recipe.training.pretraining:
         fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
-    return recipe.hash(identity.weights_sha256, fixed, teacher), identity.weights_sha256
+    return recipe.hash(identity.weights_sha256, fixed, by), identity.weights_sha256
 
 
 def teacher_of(recipe: Recipe) -> Recipe | None:
-    """The recipe of a recipe's teacher, None without one.
+    """The recipe of a recipe's teacher, None if it has none or its teacher is a checkpoint.
 
     Raises:
         UserError: there is no such recipe, or teachers have teachers without end.
@@ -298,7 +307,7 @@ def teacher_of(recipe: Recipe) -> Recipe | None:
     from serlab.recipes.loading import load_recipe
 
     chain = [recipe]
-    while teacher := chain[-1].training.teacher:
+    while (teacher := chain[-1].training.teacher) and teacher.recipe:
         own = replace(chain[-1], training=replace(chain[-1].training, teacher=None), preset=False)
         chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
         if len(chain) > _MOST_TEACHERS:

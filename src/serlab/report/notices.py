@@ -251,6 +251,12 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
             yield _notice(f"mixed-{what}", "warning", f"Several {name} ({mixed}) are mixed in {titles}.")
     if tied := [f"{r.title} ({ties_text(r.ties)})" for r in recipes if r.ties]:
         yield _notice("ties", "warning", f"Ties of scores: {listed(tied)}.")
+    if used := [recipe.title for recipe in recipes if recipe.dev_used]:
+        yield _notice(
+            "dev-used",
+            "note",
+            f"Teachers of {listed(used)} chose their settings by the dev subsets, so dev scores are not independent.",
+        )
     few = ((sets_text(entry), entry.level, r.title) for r in recipes for entry in (r.confidence.sets or ())[:1])
     for (text, level), titles in _grouped(((text, level), title) for text, level, title in few if text):
         yield _notice("few-dev-speakers", "note", f"Prediction sets of {titles} for {percent(level, 0)} %: {text}.")

@@ -151,6 +151,7 @@ class RecipeReport(Scored):
         cost: of a run.
         trust: how far to trust its answers; None in an overview.
         weights: of a fusion's members, least and most over runs; None for what is not a fusion.
+        dev_used: whether a teacher chose its settings by a run's dev subset; None if not.
     """
 
     name: str
@@ -179,6 +180,7 @@ class RecipeReport(Scored):
     cost: Cost
     trust: Trust | None = None
     weights: dict[str, tuple[float, float]] | None = None
+    dev_used: bool | None = None
 
     @property
     def confidence(self) -> Trust:
@@ -187,8 +189,8 @@ class RecipeReport(Scored):
         return self.trust
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data that JSON can hold, without ``trust`` and ``weights`` if they are None."""
-        optional = ("trust", "weights")
+        """Plain data that JSON can hold, without ``trust``, ``weights`` and ``dev_used`` if they are None."""
+        optional = ("trust", "weights", "dev_used")
         return {key: value for key, value in plain(self).items() if key not in optional or value is not None}
 
 
@@ -232,6 +234,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         runs=runs,
         curves=_curves(recipe),
         worst=worst_confusions(recipe),
+        dev_used=any((run.signature.get("teacher") or {}).get("dev_used") for run in recipe.runs) or None,
         cost=_cost([run.signature["cost"] | _of_teacher(run.signature) for run in recipe.runs]),
     )
 
@@ -301,10 +304,9 @@ def _per_speaker(counts: SpeakerCounts) -> tuple[SpeakerScore, ...]:
 
 
 def _cost(costs: Sequence[Mapping[str, Any]]) -> Cost:
-    mean = ("parameters", "trained_parameters", "train_seconds", "predict_seconds", "real_time_factor")
-    mean += ("teacher_seconds",)
+    sizes, times = ("parameters", "trained_parameters"), ("train_seconds", "predict_seconds", "teacher_seconds")
     memory = [cost["peak_memory_mb"] for cost in costs if cost.get("peak_memory_mb") is not None]
-    means = {name: _mean([cost.get(name) for cost in costs]) for name in mean}
+    means = {name: _mean([cost.get(name) for cost in costs]) for name in (*sizes, *times, "real_time_factor")}
     return Cost(**means, peak_memory_mb=max(memory, default=None))
 
 

@@ -290,9 +290,10 @@ def _cost(summary: Report) -> Table:
         *(Column("peak_memory_mb", "Peak memory", "{:,.0f} MB".format), Column("teacher_seconds", "Teachers", clock)),
     )
     rows = [(recipe.title, *vars(recipe.cost).values()) for recipe in summary.recipes if recipe.cost.parameters]
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return Table("cost", "Cost: means over the runs; memory is the largest.", columns, tuple(rows))
+    # Only recipes with teachers have their time.
+    shown = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
+    cells = tuple(row[:shown] for row in rows)
+    return Table("cost", "Cost: means over the runs; memory is the largest.", columns[:shown], cells)
 
 
 def _worst(summary: Report) -> Table:

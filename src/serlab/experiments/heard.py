@@ -1,0 +1,84 @@
+"""What is behind a run: what its pretrained weights and teachers have heard, and the leaks that follow (SL012)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from serlab.approaches.history import History
+from serlab.checkpoints.weights import find, public_name
+from serlab.core import UserError
+from serlab.experiments.context import RunContext, RunSpec
+from serlab.model.schema import FILE
+from serlab.protocols import Fold
+from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
+
+HEARD = "heard.json"
+
+
+def own_record(spec: RunSpec, context: RunContext, history: History) -> dict[str, Any]:
+    """What a run's own training hears; its dev speakers only if it chose by them."""
+    corpus = context.corpus
+    speakers = speakers_of(spec.fold, context)
+    chose = history.selection == "best dev UAR" or "dev_uar" in (history.chosen or {})
+    dev = speakers["dev"] if chose else []
+    known = corpus.speakers_known
+    return record(ITSELF, corpus.name, corpus.fingerprint, speakers["train"] if known else None, dev if known else None)
+
+
+def speakers_of(fold: Fold, context: RunContext) -> dict[str, list[str]]:
+    """Speakers of a fold's subsets."""
+    clips = context.corpus.clips
+    subsets = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+    return {name: sorted({*clips.loc[clips["clip"].isin(ids), "speaker"]}) for name, ids in subsets.items()}
+
+
+def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
+    """What the model in a folder has heard; for models of other programs it is unknown."""
+    try:
+        if (folder / FILE).is_file():
+            signature = json.loads((folder / FILE).read_text(encoding="utf-8"))["signature"]
+            return behind(what, signature.get("heard") or [_of_older(signature)])
+        if (folder / HEARD).is_file():
+            speech = json.loads((folder / HEARD).read_text(encoding="utf-8"))["speech"]
+            return [record(what, each["name"], None, each["speakers"], []) for each in speech]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} does not say what its model has heard: its record is damaged; restore it."
+        ) from error
+    return [record(what, None, None, None, None)]
+
+
+def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a model from a version that kept none: its corpus is known, its speakers are not."""
+    return record(ITSELF, signature["corpus"]["name"], signature["corpus"]["fingerprint"], None, None)
+
+
+def before(spec: RunSpec) -> list[dict[str, Any]]:
+    """What the pretrained weights of a recipe have heard, as far as their folder says."""
+    checkpoint = getattr(spec.recipe.model, "checkpoint", "")
+    return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}") if checkpoint else []
+
+
+def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:
+    """Refuse records with a speaker that the fold holds out.
+
+    Returns:
+        Choices that were made on the fold's dev subset: they are allowed, but use it.
+
+    Raises:
+        UserError: there is a leak, SL012.
+    """
+    if not context.corpus.speakers_known:
+        return []
+    corpus, sides = context.corpus, speakers_of(spec.fold, context)
+    found = list(overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides))
+    for each in found:
+        if not each.allowed:
+            raise UserError(
+                f"SL012 in fold {spec.fold.number} of {corpus.name}: {each.text[:-1]}, so {spec.recipe.name} cannot be "
+                "tested there; use weights that have not heard the fold's dev and test speakers."
+            )
+    return found
