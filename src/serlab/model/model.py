@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from serlab.model.info import ModelInfo, card
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Scorer, gathered
-from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions
+from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
 from serlab.model.stream import Stream
 
@@ -338,6 +338,18 @@ class Model:
         """
         scorer = self._scorer(abstain, precision, device, how, calibrated=calibrated)
         return Stream(AudioStream(sample_rate), scorer.segmenter(), scorer.temperature)
+
+    def summarise(self, segments: Iterable[Segment], *, abstain: float | None = None) -> Prediction:
+        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it.
+
+        Args:
+            segments: of one recording.
+            abstain: as for :meth:`predict`.
+        """
+        summary, found = Summary(), tuple(segments)
+        for segment in found:
+            summary.add(segment)
+        return Prediction(*summary.of(self.labels, self._answered(abstain, calibrated=False)), segments=found)
 
     def check_reliance(self, abstain: float | None, *, calibrated: bool = False) -> None:
         """Raise a UserError if :meth:`predict` cannot abstain at this level, or has no temperature."""
