@@ -10,6 +10,7 @@ from typing import Any
 from serlab.approaches.history import History
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError
+from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
@@ -57,9 +58,12 @@ def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def before(spec: RunSpec) -> list[dict[str, Any]]:
-    """What the pretrained weights of a recipe have heard, as far as their folder says."""
-    checkpoint = getattr(spec.recipe.model, "checkpoint", "")
-    return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}") if checkpoint else []
+    """What the pretrained weights of a recipe have heard, as far as their folder says, or its encoder will hear."""
+    checkpoint, settings = getattr(spec.recipe.model, "checkpoint", ""), spec.recipe.training.pretraining
+    if checkpoint:
+        return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}")
+    speech = map(find_speech, settings.unlabelled if settings else ())
+    return [record("the pretrained encoder", each.name, None, each.speakers, []) for each in speech]
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:

@@ -1,21 +1,28 @@
-"""Clips that a fold holds out must not be in the speech that an encoder is pretrained on."""
+"""Clips that a fold holds out must not be in the speech that an encoder was or will be pretrained on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
+from serlab.checkpoints.weights import find
 from serlab.core import UserError
+from serlab.core.files import read_json
 from serlab.corpora.base import Corpus
 from serlab.corpora.unlabelled import find_speech
 from serlab.protocols import Fold
 from serlab.recipes import Recipe
+from serlab.training.encoder_folder import HEARD
 
 
 def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
-    """Refuse unlabelled speech with a dev or test clip of the fold.
+    """Refuse unlabelled speech, and a checkpoint, with a dev or test clip of the fold.
 
     A clip is recognised by the SHA-256 of its file, and a clip of a known corpus also by its name,
-    for a copy may have another format.
+    for a copy may have another format. A checkpoint tells in its ``heard.json`` what it has heard;
+    nothing is known about one without that file.
 
     Args:
         recipe: the recipe.
@@ -23,29 +30,68 @@ def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
         fold: the fold of the run.
 
     Raises:
-        UserError: the speech has such a clip, or is the corpus itself.
+        UserError: the speech has such a clip, or is the corpus itself; or the checkpoint has heard
+            such a clip, or a dev or test speaker of the corpus.
     """
+    held = _HeldOut.of(corpus, fold)
     settings = recipe.training.pretraining
-    if settings is None:
-        return
-    section = "training.pretraining.unlabelled"
-    held = corpus.clips[corpus.clips["clip"].isin({*fold.dev, *fold.test})]
-    by_hash = dict(zip(held["sha256"], held["clip"], strict=True))
-    by_name = {} if corpus.description is None else {_stem(clip): clip for clip in held["clip"]}
-    by_hash.pop("", None)
-    for name in settings.unlabelled:
+    for name in settings.unlabelled if settings else ():
         speech = find_speech(name)
+        where = f"training.pretraining.unlabelled names {name}"
         if speech.name == corpus.name and speech.speakers is not None:
+            raise UserError(f"{where}, the corpus of the run, whose training clips are heard anyway; leave it out.")
+        if found := held.among(zip(speech.clips["clip"], speech.clips["sha256"], strict=True)):
             raise UserError(
-                f"{section} names {name}, the corpus of the run, whose training clips are heard anyway; leave it out."
+                f"{where}, whose {found[0]} is the clip {found[1]} that {held.where} holds out; remove it from there, "
+                "because nothing may be trained on it."
             )
-        for clip, sha256 in zip(speech.clips["clip"], speech.clips["sha256"], strict=True):
-            found = by_hash.get(sha256) or by_name.get(_stem(clip))
-            if found:
-                raise UserError(
-                    f"{section} names {name}, whose {clip} is the clip {found} that fold {fold.number} of "
-                    f"{corpus.name} holds out; remove it from there, because nothing may be trained on it."
-                )
+    checkpoint = getattr(recipe.model, "checkpoint", "")
+    path = find(checkpoint) / HEARD if checkpoint else None
+    if path is None or not path.is_file():
+        return
+    instead = "use an encoder that has not, or pretrain one for each fold (training.pretraining)"
+    for source in _sources(read_json(path)):
+        if source["name"] == corpus.name and (known := held.speakers & {*(source["speakers"] or ())}):
+            raise UserError(
+                f"the encoder {checkpoint} has heard the speaker {min(known)} of {corpus.name}, whom {held.where} "
+                f"holds out; {instead}."
+            )
+        if found := held.among(source["sha256"].items()):
+            raise UserError(
+                f"the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds out; "
+                f"{instead}."
+            )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """The clips that a fold holds out: clip by SHA-256 of its file and by name, speakers, and the fold in words."""
+
+    by_hash: Mapping[str, str]
+    by_name: Mapping[str, str]
+    speakers: frozenset[str]
+    where: str
+
+    @classmethod
+    def of(cls, corpus: Corpus, fold: Fold) -> _HeldOut:
+        clips = corpus.clips[corpus.clips["clip"].isin({*fold.dev, *fold.test})]
+        by_hash = dict(zip(clips["sha256"], clips["clip"], strict=True))
+        by_hash.pop("", None)
+        # Names in the user's own corpora, such as 001.wav, also occur elsewhere.
+        by_name = {} if corpus.description is None else {_stem(clip): clip for clip in clips["clip"]}
+        train = {*corpus.clips[corpus.clips["clip"].isin({*fold.train})]["speaker"]}
+        speakers = frozenset({*clips["speaker"]} - train - {""})
+        return cls(by_hash, by_name, speakers, f"fold {fold.number} of {corpus.name}")
+
+    def among(self, clips: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+        """The first held-out clip among pairs of name and SHA-256: its name there, and in the corpus."""
+        pairs = ((name, self.by_hash.get(sha256) or self.by_name.get(_stem(name))) for name, sha256 in clips)
+        return next(((name, clip) for name, clip in pairs if clip), None)
+
+
+def _sources(heard: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = heard["speech"]
+    return found
 
 
 def _stem(name: str) -> str:

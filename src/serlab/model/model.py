@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,7 +25,7 @@ from serlab.model.card import LIMITS
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Scorer
-from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions
+from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
 from serlab.model.stream import Stream
 
@@ -341,6 +341,18 @@ class Model:
                 abstention threshold, or an option is out of range.
         """
         return Stream(AudioStream(sample_rate), self._scorer(abstain, precision, device, how).segmenter())
+
+    def summarise(self, segments: Iterable[Segment], *, abstain: float | None = None) -> Prediction:
+        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it.
+
+        Args:
+            segments: of one recording.
+            abstain: as for :meth:`predict`.
+        """
+        summary, found = Summary(), tuple(segments)
+        for segment in found:
+            summary.add(segment)
+        return Prediction(*summary.of(self.labels, self._answered(abstain)), segments=found)
 
     def check_abstain(self, abstain: float | None) -> None:
         """Raise a UserError if :meth:`predict` cannot abstain at this level."""

@@ -283,6 +283,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "kinds": kinds,
         "span": words.span,
         "people": words.people,
+        "parts": words.parts,
         "corpus_title": words.corpus_title,
         "clock": lambda seconds: "–" if seconds is None else clock(seconds),
         "rate": lambda value: "–" if value is None else f"{value:.3g}",
