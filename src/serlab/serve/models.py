@@ -141,7 +141,7 @@ def _abstains(model: Model) -> list[float]:
     found = []
     for share in _SHARES:
         with suppress(UserError):
-            model.check_abstain(share)
+            model.check_reliance(share)
             found.append(share)
     return found
 
