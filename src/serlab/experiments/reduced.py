@@ -66,5 +66,6 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     trained = approaches.get(recipe.model.kind).supports.epochs
     if not trained or recipe.training.epochs == _SMOKE_EPOCHS:
         return recipe
-    training = replace(recipe.training, epochs=_SMOKE_EPOCHS, swa=min(recipe.training.swa, _SMOKE_EPOCHS))
+    swa = min(recipe.training.swa, _SMOKE_EPOCHS)
+    training = replace(recipe.training, epochs=_SMOKE_EPOCHS, swa=swa, unlabelled=())
     return replace(recipe, training=training, preset=False)

@@ -38,6 +38,7 @@ from serlab.experiments.reduced import smoke_recipe
 from serlab.experiments.run import run, run_on_everyone
 from serlab.experiments.scorer import Scorer
 from serlab.experiments.signature import sign
+from serlab.experiments.speech import unlabelled_of
 from serlab.model.card import deployment_card, model_card
 from serlab.model.folder import save
 from serlab.model.schema import FILE
@@ -108,24 +109,31 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
-    place = {clip: number for number, clip in enumerate(train.clips["clip"])}
+    speech = unlabelled_of(spec, context)
+    heard = [each.record for each in speech]
+    check(heard, spec, context)
+    extra = tuple(file for each in speech for file in each.files)
+    place = {clip: number for number, clip in enumerate([*train.clips["clip"], *(file.clip for file in extra)])}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
     models, seconds, used = [], 0.0, False
-    heard: list[dict[str, Any]] = []
-    for source in _sources(spec, recipe, train, context, title, fixed):
+    sources = [*_sources(spec, recipe, train, context, title, fixed)]
+    for source in sources:
         records = records_of(source.folder, source.what)
         used |= any(overlap.allowed for overlap in check(records, spec, context))
         models.append(source.model)
         heard += records
         scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
-        taught, rows = Subset.of(context.corpus, source.clips), [place[clip] for clip in source.clips]
+        # All models teach the clips without labels, which none has heard.
+        tasks = [(Subset.of(context.corpus, source.clips).files, len(settings.seeds)), (extra, len(sources))]
         for number, view in enumerate(views):
-            scores, took = scorer.scores(taught, view, spec.seed)
-            logits[number, rows] += scores / len(settings.seeds)
-            seconds += took
+            for files, times in tasks:
+                if files:
+                    scores, took = scorer.scores(files, view, spec.seed)
+                    logits[number, [place[file.clip] for file in files]] += scores / times
+                    seconds += took
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
-    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
     return Taught(lesson, record, heard)
 
 

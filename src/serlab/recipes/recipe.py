@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -110,6 +110,8 @@ class Training:
         swa: number of last epochs whose weights are averaged (stochastic weight averaging). 0:
             none.
         teacher: models that teach the network; None: it learns from its targets alone.
+        unlabelled: speech without labels, which only the teacher's scores are learned from: names
+            of known corpora, or folders.
     """
 
     epochs: int = 10
@@ -134,6 +136,7 @@ class Training:
     ema: float = added(0.0)
     swa: int = added(0)
     teacher: Teacher | None = added(None)
+    unlabelled: tuple[str, ...] = added(())
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
@@ -145,6 +148,8 @@ class Training:
         check_at_most("training", self, self.epochs, "swa")
         if self.ema and self.swa:
             raise UserError("training.ema and training.swa both average the weights; set one of them to 0.")
+        if self.unlabelled and not self.teacher:
+            raise UserError("training.unlabelled needs training.teacher, which scores the speech; name a teacher.")
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,11 @@ class Recipe:
         return {section: plain(getattr(self, section), omit_added=omit_added) for section in SECTIONS}
 
     def hash(
-        self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None, teacher: str | None = None
+        self,
+        weights_sha256: str | None,
+        fixed: Mapping[str, Any] | None = None,
+        teacher: str | None = None,
+        unlabelled: str | None = None,
     ) -> str:
         """Identity of the recipe: 12 hexadecimal digits.
 
@@ -245,6 +254,7 @@ class Recipe:
                 configuration, a search grid).
             teacher: hash of the teacher's recipe, or SHA-256 of its weights, which stands in for its
                 name or path.
+            unlabelled: SHA-256 of the speech without labels, which stands in for its names.
         """
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
@@ -252,6 +262,8 @@ class Recipe:
         if self.training.teacher:
             named = "recipe" if self.training.teacher.recipe else "checkpoint"
             settings["training"]["teacher"][named] = teacher or ""
+        if self.training.unlabelled:
+            settings["training"]["unlabelled"] = unlabelled or ""
         return sha256_json(settings)[:12]
 
     def folder(self, recipe_hash: str) -> str:
@@ -280,7 +292,15 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
     teacher = recipe.training.teacher
     taught_by = teacher_of(recipe)
     by = identify(taught_by)[0] if taught_by else Identity.of(teacher.checkpoint).weights_sha256 if teacher else None
-    return recipe.hash(identity.weights_sha256, identity.fixed, by), identity.weights_sha256
+    speech = _digest(recipe.training.unlabelled) if recipe.training.unlabelled else None
+    return recipe.hash(identity.weights_sha256, identity.fixed, by, speech), identity.weights_sha256
+
+
+def _digest(names: Sequence[str]) -> str:
+    """SHA-256 of speech, by the content of its files."""
+    from serlab.corpora.unlabelled import find_speech
+
+    return sha256_json(sorted({sha256 for name in names for sha256 in find_speech(name).clips["sha256"]}))
 
 
 def teacher_of(recipe: Recipe) -> Recipe | None:
@@ -293,7 +313,8 @@ def teacher_of(recipe: Recipe) -> Recipe | None:
 
     chain = [recipe]
     while (teacher := chain[-1].training.teacher) and teacher.recipe:
-        own = replace(chain[-1], training=replace(chain[-1].training, teacher=None), preset=False)
+        alone = replace(chain[-1].training, teacher=None, unlabelled=())
+        own = replace(chain[-1], training=alone, preset=False)
         chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
         if len(chain) > _MOST_TEACHERS:
             raise UserError(f"the teacher of {recipe.name} has a teacher in turn, and so on; remove one of them.")
