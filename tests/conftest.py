@@ -241,6 +241,39 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Whisper of 3 encoder layers, with positions for 2 s."""
+    import torch
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForAudioClassification
+
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        d_model=16, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=32, decoder_layers=1,
+        decoder_attention_heads=2, decoder_ffn_dim=32, num_mel_bins=80, max_source_positions=100, init_std=0.2,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("checkpoints") / "whisper-random"
+    WhisperForAudioClassification(config).save_pretrained(folder)
+    WhisperFeatureExtractor(chunk_length=2).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 20 sounds of 0.5 to 1.5 s, and one of silence."""
+    folder = tmp_path_factory.mktemp("sounds") / "speech"
+    random = np.random.default_rng(0)
+    for number in range(20):
+        time = np.arange(8000 + 800 * number) / 16000
+        pitch = 100 * 1.2**number * (1 + 0.2 * np.sin(2 * np.pi * 3 * time))
+        wave = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch) / 16000) + 0.02 * random.standard_normal(len(time))
+        path = folder / f"s{number % 4}" / f"{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, wave, 16000)
+    soundfile.write(folder / "silence.wav", np.zeros(16000), 16000)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def cremad_root() -> Path:
     """Folder of the development copy of CREMA-D beside the repository."""
     root = Path(__file__).resolve().parents[2] / "shared" / "data" / "crema-d"

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from serlab.frontends.store import ClipFile, FeatureStores
 
 
+REGULARISERS = frozenset(
+    {
+        "activation_dropout", "attention_dropout", "feat_proj_dropout", "final_dropout", "hidden_dropout",
+        "layerdrop", "mask_feature_prob", "mask_time_prob",
+    }
+)  # fmt: skip
+"""Fields of an encoder's configuration that affect training alone, not what a trained encoder computes."""
+
+
 class Settings(Protocol):
     """A recipe's model section: a frozen dataclass whose ``kind`` names the approach."""
 

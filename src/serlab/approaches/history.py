@@ -17,6 +17,7 @@ class History:
         best_epoch: the epoch whose weights were kept.
         chosen: settings that were searched for.
         earlier_seconds: training time of processes that were interrupted.
+        pretraining: how the encoder was pretrained before; None if it was not.
     """
 
     selection: str
@@ -24,8 +25,10 @@ class History:
     best_epoch: int | None = None
     chosen: Mapping[str, Any] | None = None
     earlier_seconds: float = 0.0
+    pretraining: Mapping[str, Any] | None = None
 
     def data(self) -> dict[str, Any]:
         """The history as plain data, as in the signature."""
         found = {"epochs": list(self.epochs), "best_epoch": self.best_epoch, "selection": self.selection}
-        return found if self.chosen is None else {**found, "chosen": dict(self.chosen)}
+        more = {"chosen": self.chosen, "pretraining": self.pretraining}
+        return {**found, **{name: dict(value) for name, value in more.items() if value is not None}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 from serlab.approaches.history import History
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError
+from serlab.core.files import read_json
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.unheard import HeldOut
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
-
-HEARD = "heard.json"
+from serlab.training.encoder_folder import HEARD
 
 
 def own_record(spec: RunSpec, context: RunContext, history: History) -> dict[str, Any]:
@@ -39,12 +39,12 @@ def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
     """What the model in a folder has heard; for models of other programs it is unknown."""
     try:
         if (folder / FILE).is_file():
-            signature = json.loads((folder / FILE).read_text(encoding="utf-8"))["signature"]
+            signature = read_json(folder / FILE)["signature"]
             return behind(what, signature.get("heard") or [_of_older(signature)])
         if (folder / HEARD).is_file():
-            speech = json.loads((folder / HEARD).read_text(encoding="utf-8"))["speech"]
+            speech = read_json(folder / HEARD)["speech"]
             return [record(what, each["name"], None, each["speakers"], []) for each in speech]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not say what its model has heard: its record is damaged; restore it."
         ) from error
@@ -56,10 +56,36 @@ def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
     return record(ITSELF, signature["corpus"]["name"], signature["corpus"]["fingerprint"], None, None)
 
 
-def before(spec: RunSpec) -> list[dict[str, Any]]:
-    """What the pretrained weights of a recipe have heard, as far as their folder says."""
+def before(spec: RunSpec, context: RunContext) -> list[dict[str, Any]]:
+    """What the pretrained weights of a recipe have heard, as far as their folder says.
+
+    Raises:
+        UserError: they have heard a speaker or a recording that the fold holds out, SL012.
+    """
     checkpoint = getattr(spec.recipe.model, "checkpoint", "")
-    return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}") if checkpoint else []
+    if not checkpoint:
+        return []
+    folder, what = find(checkpoint), f"the pretrained weights {public_name(checkpoint)}"
+    records = records_of(folder, what)
+    check(records, spec, context)
+    held = HeldOut(context.corpus, spec.fold)
+    for name, sha256 in _recordings_of(folder):
+        if clip := held.find(name, sha256):
+            raise _leak(spec, context, f"{what} was trained on the clip {clip}, which the fold holds out")
+    return records
+
+
+def _recordings_of(folder: Path) -> list[tuple[str, str]]:
+    """Names and SHA-256 of the recordings that an encoder's record lists."""
+    if (folder / FILE).is_file() or not (folder / HEARD).is_file():
+        return []
+    return [pair for each in read_json(folder / HEARD)["speech"] for pair in (each.get("sha256") or {}).items()]
+
+
+def pretraining_of(history: History) -> list[dict[str, Any]]:
+    """What a run's encoder heard when the run pretrained it."""
+    speech = (history.pretraining or {}).get("speech", [])
+    return [record("its pretraining", each["name"], None, each["speakers"], []) for each in speech]
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:
@@ -77,8 +103,12 @@ def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunConte
     found = list(overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides))
     for each in found:
         if not each.allowed:
-            raise UserError(
-                f"SL012 in fold {spec.fold.number} of {corpus.name}: {each.text[:-1]}, so {spec.recipe.name} cannot be "
-                "tested there; use weights that have not heard the fold's dev and test speakers."
-            )
+            raise _leak(spec, context, each.text[:-1])
     return found
+
+
+def _leak(spec: RunSpec, context: RunContext, what: str) -> UserError:
+    return UserError(
+        f"SL012 in fold {spec.fold.number} of {context.corpus.name}: {what}, so {spec.recipe.name} cannot be tested "
+        "there; use weights that have not heard the fold's dev and test speakers."
+    )

@@ -18,6 +18,7 @@ from serlab.evaluation.reliance import Reliance
 from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.records import Taught, TeacherRecord
+from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
@@ -122,8 +123,8 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
-    earlier = heard.before(spec)
-    heard.check(earlier, spec, context)
+    check_unheard(spec.recipe, corpus, fold)
+    earlier = heard.before(spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
@@ -176,7 +177,7 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught)
     record = TrainingRecord(trained.history, trained.uar)
-    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
+    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec, context)]
     return trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
 
 
@@ -212,9 +213,8 @@ class _Trained:
         behind: Sequence[dict[str, Any]],
     ) -> RunResult:
         """The result, with what was heard by the model and everything ``behind`` it."""
-        if taught is None:
-            return RunResult(self.fitted, table, record, cost, None, behind)
-        return RunResult(self.fitted, table, record, cost, taught.record, [*behind, *taught.heard])
+        behind = [*behind, *heard.pretraining_of(self.history), *(taught.heard if taught else ())]
+        return RunResult(self.fitted, table, record, cost, taught.record if taught else None, behind)
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""

@@ -27,6 +27,7 @@ from serlab.protocols import Split
 from serlab.recipes import teacher_of
 from serlab.recipes.recipe import SELF
 from serlab.tables import ledger
+from serlab.training.speech import public
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn", "soundfile", "soxr")
 
@@ -57,6 +58,8 @@ class RecipeRecord:
         if checkpoint:
             # The weights are known by their hash; their path on this disk is private.
             checkpoint = settings["model"]["checkpoint"] = public_name(checkpoint)
+        if settings["training"]["pretraining"]:
+            settings["training"]["pretraining"] = public(settings["training"]["pretraining"])
         if teacher := spec.recipe.training.teacher:
             # Likewise, the signature has the teacher's hash.
             taught_by = teacher_of(spec.recipe)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import ClipFile
 from serlab.tables.heard import record
 
@@ -30,26 +31,13 @@ class Unlabelled:
 def unlabelled_of(spec: RunSpec, context: RunContext) -> list[Unlabelled]:
     """Find the speech that a recipe names.
 
-    Recordings with the content of a clip of the corpus, or, in a known corpus, with its name, are
-    that clip, also in another format.
-
     Raises:
         UserError: there is no such speech, or it has a dev or test clip of the fold.
     """
-    corpus, fold = context.corpus, spec.fold
-    held = corpus.clips[corpus.clips["clip"].isin({*fold.dev, *fold.test})]
-    known = dict(zip(held["sha256"], held["clip"], strict=True))
-    named = {} if corpus.description is None else {_stem(clip): clip for clip in held["clip"]}
-    known.pop("", None)
+    check_unheard(spec.recipe, context.corpus, spec.fold)
     found = []
     for name in spec.recipe.training.unlabelled:
         speech = find_speech(name)
-        for clip, sha256 in zip(speech.clips["clip"], speech.clips["sha256"], strict=True):
-            if same := known.get(sha256) or named.get(_stem(clip)):
-                raise UserError(
-                    f"training.unlabelled names {name}, whose {clip} is the clip {same} that fold {fold.number} of "
-                    f"{corpus.name} holds out; remove it from there, because nothing may be trained on it."
-                )
         usable = speech.clips[speech.clips["duration"] > 0]
         left_out = len(speech.clips) - len(usable)
         if left_out:
@@ -61,7 +49,3 @@ def unlabelled_of(spec: RunSpec, context: RunContext) -> list[Unlabelled]:
         what = f"the unlabelled speech {Path(speech.name).name}"
         found.append(Unlabelled(files, record(what, speech.name, None, speech.speakers, [])))
     return found
-
-
-def _stem(name: str) -> str:
-    return PurePath(name).name.partition(".")[0].upper()

@@ -13,12 +13,12 @@ from serlab.audio import SAMPLE_RATE
 from serlab.core.precision import Precision, autocast, device
 from serlab.frontends.base import Features, Samples
 
-_VARIANCE_FLOOR = 1e-7
+VARIANCE_FLOOR = 1e-7
 
 
 def normalise(samples: Samples) -> Samples:
     """Zero mean and unit variance over the clip, as ``Wav2Vec2FeatureExtractor`` does."""
-    scaled: Samples = (samples - samples.mean()) / np.sqrt(samples.var() + _VARIANCE_FLOOR)
+    scaled: Samples = (samples - samples.mean()) / np.sqrt(samples.var() + VARIANCE_FLOOR)
     return scaled
 
 

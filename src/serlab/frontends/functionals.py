@@ -59,7 +59,7 @@ class MfccStatistics:
         >>> MfccStatistics().feature_names[::50]
         ('mfcc0_mean', 'mfcc10_q5', 'mfcc0_q75', 'mfcc10_delta_mean', 'mfcc0_delta2_std')
         """
-        quantiles = [f"q{100 * share:g}" for share in _QUANTILES]
+        quantiles = [f"q{100 * share:g}" for share in QUANTILES]
         parts = ["mean", "std", *quantiles, "delta_mean", "delta_std", "delta2_mean", "delta2_std"]
         return tuple(f"mfcc{number}_{part}" for part in parts for number in range(self.n_mfcc))
 

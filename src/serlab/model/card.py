@@ -76,7 +76,7 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "track": corpus["label_track"],
         "seed": signature["seed"],
         "precision": signature["precision"],
-        "origin": origin if recipe["pretrained"] else "Trained from scratch.",
+        "origin": origin if recipe["pretrained"] else _from_scratch(signature["training"].get("pretraining")),
         "settings": _settings(recipe),
         "train_uar": signature["training"]["train_uar"],
         "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
@@ -85,6 +85,18 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "licence": corpus["licence"],
         "citation": corpus["citation"],
     }
+
+
+def _from_scratch(pretraining: Mapping[str, Any] | None) -> str:
+    """Origin of a model that did not start from a checkpoint."""
+    if pretraining is None:
+        return "Trained from scratch."
+    encoder, speech = pretraining["encoder"], pretraining["speech"]
+    heard = ", ".join(f"{source['name']} ({source['clips']:,} recordings)" for source in speech)
+    return (
+        f"Its encoder started from random weights and was distilled from {encoder['name']} (SHA-256 "
+        f"{encoder['sha256']}) on {pretraining['hours']:.1f} h of speech without labels: {heard}."
+    )
 
 
 _DEPLOYED = """---

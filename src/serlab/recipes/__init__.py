@@ -12,11 +12,13 @@ from serlab.recipes.loading import (
     recipe_from_signature,
     with_changes,
 )
+from serlab.recipes.pretraining import Pretraining
 from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
 
 __all__ = [
     "KINDS",
     "Augmentation",
+    "Pretraining",
     "Recipe",
     "Teacher",
     "Training",

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
+from serlab.approaches.base import REGULARISERS
 from serlab.core import UserError, argument, setting, unknown
 from serlab.core.files import absent
 from serlab.core.progress import say
@@ -109,12 +110,25 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
         return _built(identity, data, stem)
     changed = copy.deepcopy(data)
     apply(changed, changes, stem, KINDS)
+    _start_from_checkpoint(changed, stem)
     recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
     idle = _idle(recipe, plain_one, changes)
     if idle:
         return load_variant(name, [change for change in changes if change not in idle])
     # A value equal to the preset's changes nothing, however it is written (0 and 0.0).
     return plain_one if recipe == plain_one else replace(recipe, preset=False)
+
+
+def _start_from_checkpoint(data: dict[str, Any], name: str) -> None:
+    """Let a checkpoint, e.g. from ``serlab pretrain``, replace the architecture and pretraining of a recipe."""
+    model, training = data.get("model"), data.get("training")
+    if not isinstance(model, dict) or not isinstance(training, dict) or not training.get("pretraining"):
+        return
+    if model.get("checkpoint") and model.pop("architecture", ""):
+        if isinstance(model.get("config"), dict):
+            model["config"] = {key: value for key, value in model["config"].items() if key in REGULARISERS}
+        del training["pretraining"]
+        say(f"{name} starts from {model['checkpoint']}, so model.architecture and training.pretraining are left out.")
 
 
 def _idle(recipe: Recipe, plain_one: Recipe, changes: Sequence[Change]) -> list[Change]:

@@ -15,7 +15,9 @@ from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.settings import added, check_at_least, check_at_most, check_positive, check_share, plain
 from serlab.frontends.base import FeaturePrecision
+from serlab.recipes import pretraining
 from serlab.recipes.changes import Kinds
+from serlab.recipes.pretraining import Pretraining
 
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
 
@@ -112,6 +114,8 @@ class Training:
         teacher: models that teach the network; None: it learns from its targets alone.
         unlabelled: speech without labels, which only the teacher's scores are learned from: names
             of known corpora, or folders.
+        pretraining: first let an encoder from scratch predict the hidden states of a larger one,
+            on the training clips and other speech without labels; None: do not.
     """
 
     epochs: int = 10
@@ -137,6 +141,7 @@ class Training:
     swa: int = added(0)
     teacher: Teacher | None = added(None)
     unlabelled: tuple[str, ...] = added(())
+    pretraining: Pretraining | None = added(None)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot train."""
@@ -230,6 +235,11 @@ class Recipe:
                 used = KINDS.uses(kind, (section, each.name))
                 if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+        if self.training.pretraining and not getattr(self.model, "architecture", ""):
+            raise UserError(
+                f"training.pretraining is for encoders from scratch (model.architecture); {self.name} starts from "
+                "pretrained weights (model.checkpoint)."
+            )
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -264,6 +274,8 @@ class Recipe:
             settings["training"]["teacher"][named] = teacher or ""
         if self.training.unlabelled:
             settings["training"]["unlabelled"] = unlabelled or ""
+        if "pretraining" in settings["training"]:
+            settings["training"]["pretraining"] = pretraining.without_names(settings["training"]["pretraining"])
         return sha256_json(settings)[:12]
 
     def folder(self, recipe_hash: str) -> str:
@@ -292,8 +304,11 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
     teacher = recipe.training.teacher
     taught_by = teacher_of(recipe)
     by = identify(taught_by)[0] if taught_by else Identity.of(teacher.checkpoint).weights_sha256 if teacher else None
+    fixed = dict(identity.fixed or {})
+    if recipe.training.pretraining:
+        fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
     speech = _digest(recipe.training.unlabelled) if recipe.training.unlabelled else None
-    return recipe.hash(identity.weights_sha256, identity.fixed, by, speech), identity.weights_sha256
+    return recipe.hash(identity.weights_sha256, fixed, by, speech), identity.weights_sha256
 
 
 def _digest(names: Sequence[str]) -> str:

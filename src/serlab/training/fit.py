@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +97,7 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
             "reads the waveform; leave them out for it."
         )
     rank, world = processes.share()
+    pretraining = _pretrain(task, network, train) if settings.pretraining else None
     store = task.stores.of(network.frontend)
     files, targets = train.files, targets_of(train.clips, task.labels, settings.targets)
     if task.lesson and task.lesson.unlabelled:
@@ -126,7 +128,7 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         # first steps.
         store.fill(files[rank::world], batches.views, task.seed, f"{task.title}: features")
         processes.exchange(None)
-    fitted.history = loop.fit(
+    history = loop.fit(
         network,
         batches,
         None if dev is None else _dev_uar(fitted, store, dev, task.title),
@@ -137,7 +139,22 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         title=task.title,
         last_epoch=task.fixed.epoch,
     )
+    fitted.history = replace(history, pretraining=pretraining)
     return fitted
+
+
+def _pretrain(task: FitTask, network: Network, train: Subset) -> dict[str, Any]:
+    from serlab.training.pretraining import pretrain_network
+
+    return pretrain_network(
+        network,
+        task.recipe,
+        train,
+        cached=task.stores.cached,
+        workspace=task.workspace,
+        precision=resolve(task.recipe.training.precision),
+        title=task.title,
+    )
 
 
 def _dev_uar(fitted: Fitted, store: FeatureStore, dev: Subset, title: str) -> Callable[[], float]:

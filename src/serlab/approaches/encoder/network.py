@@ -9,7 +9,7 @@ over 30 s of mostly silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,18 +221,39 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
 
 def from_scratch(settings: Settings, labels: tuple[str, ...]) -> SpeechEncoder:
     """Build a randomly initialised encoder of ``settings.architecture``."""
+    config = config_of(settings, _head_fields(settings, labels))
+    with _building(settings.architecture):
+        builder: Any = AutoModelForAudioClassification
+        hf = builder.from_config(config, trust_remote_code=False)
+    return SpeechEncoder(hf, preprocessor.standard(settings.architecture), settings.structure, precision="fp32")
+
+
+def config_of(settings: Settings, fields: Mapping[str, Any]) -> Any:
+    """The configuration of an encoder from scratch.
+
+    Args:
+        settings: the recipe's model, with ``architecture``.
+        fields: of the head.
+
+    Raises:
+        UserError: transformers has no such encoder, or does not accept the fields.
+    """
     kind = settings.architecture
     if kind not in TRAINED:
         raise UserError(f"serlab cannot build a {kind!r} encoder; model.architecture is one of {', '.join(TRAINED)}.")
-    try:
+    with _building(kind):
         _check_config(kind, settings)
-        config = AutoConfig.for_model(kind, **_head_fields(settings, labels), **settings.config)
-        builder: Any = AutoModelForAudioClassification
-        hf = builder.from_config(config, trust_remote_code=False)
+        return AutoConfig.for_model(kind, **fields, **settings.config)
+
+
+@contextmanager
+def _building(kind: str) -> Iterator[None]:
+    """Turn transformers' errors about a configuration into one sentence."""
+    try:
+        yield
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         short = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(f"transformers cannot build a {kind!r} encoder: {short}.") from error
-    return SpeechEncoder(hf, preprocessor.standard(kind), settings.structure, precision="fp32")
 
 
 def from_checkpoint(settings: Settings, labels: tuple[str, ...], precision: Precision) -> SpeechEncoder:

@@ -60,7 +60,14 @@ class ResNet18(Pretrained):
     # All layers share one rate, and windows have one length.
     supports = Supports(
         epochs=True,
-        ignored=frozenset({"training.head_learning_rate", "training.layer_decay", "training.batch_seconds"}),
+        ignored=frozenset(
+            {
+                "training.head_learning_rate",
+                "training.layer_decay",
+                "training.batch_seconds",
+                "training.pretraining",
+            }
+        ),
     )
 
     def fit(self, settings: Settings, train: Subset, dev: Subset | None, context: FitContext) -> FittedNetwork:

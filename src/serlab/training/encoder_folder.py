@@ -1,0 +1,147 @@
+"""An encoder folder: a plain transformers encoder, the speech that it has heard, how it was made, and its card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from serlab import __version__
+from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, quiet
+from serlab.core.files import sha256_file, unwritable, write_json, write_text
+from serlab.core.settings import plain
+from serlab.recipes import Pretraining
+from serlab.training.loop import Checkpoint
+from serlab.training.speech import Heard, public
+
+HEARD, MADE = "heard.json", "pretraining.json"
+"""Files of the folder: the speech that was heard, and how the encoder was made."""
+
+_FORMAT = 1
+
+
+def is_complete(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the encoder of this identity, undamaged."""
+    try:
+        made = read(folder)
+        return bool(made["identity"] == wanted and made["weights_sha256"] == sha256_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """How the encoder of a folder was made, as plain data."""
+    made: dict[str, Any] = json.loads((folder / MADE).read_text(encoding="utf-8"))
+    return made
+
+
+def write(
+    folder: Path,
+    base: Any,
+    preprocessor: dict[str, Any],
+    *,
+    wanted: dict[str, Any],
+    settings: Pretraining,
+    heard: Heard,
+    made: Checkpoint,
+) -> None:
+    """Write an encoder folder atomically; an older one is replaced.
+
+    Args:
+        folder: the folder.
+        base: the encoder, a model of transformers.
+        preprocessor: its preprocessor configuration.
+        wanted: its identity.
+        settings: of the pretraining.
+        heard: the speech.
+        made: losses and time.
+
+    Raises:
+        MachineError: the folder cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    teacher = {"name": public_name(settings.checkpoint), "sha256": identity(find(settings.checkpoint))}
+    sources = [source.heard() for source in heard.sources]
+    try:
+        temporary.mkdir(parents=True)
+        with quiet():
+            base.save_pretrained(temporary)
+        write_json(temporary / "preprocessor_config.json", preprocessor)
+        write_json(temporary / HEARD, {"format": _FORMAT, "encoders": [teacher], "speech": sources})
+        content = {
+            "identity": wanted,
+            "weights_sha256": sha256_file(temporary / WEIGHTS),
+            "serlab": __version__,
+            "encoder": teacher,
+            "settings": public(plain(settings)),
+            "parameters": sum(parameter.numel() for parameter in base.parameters()),
+            "hours": round(heard.hours, 3),
+            "epochs": made.epochs,
+            "seconds": round(made.seconds, 1),
+        }
+        write_json(temporary / MADE, content)
+        write_text(temporary / "README.md", _card(type(base).__name__, content, sources))
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+_CARD = """---
+library_name: transformers
+pipeline_tag: feature-extraction
+---
+
+# {kind} architecture, distilled from {encoder} with serlab
+
+A speech encoder of {parameters:,} parameters without a head. serlab {version} trained it from random weights to
+predict the hidden states of layer {layers} of {encoder} on {hours:.1f} h of speech without
+labels (method: DistilHuBERT, Chang et al. 2022). Only its architecture is that of {kind}; it holds
+no weights of any other {kind} model. The weights of {encoder} have the SHA-256
+`{sha256}`.
+
+Mean cosine of predicted and true states in the last of {epochs} epochs, on the speech that it was trained on:
+{cosine:.2f}.
+
+It has heard:
+
+{heard}
+
+`heard.json` names every recording with its SHA-256. Do not test a model that starts from this encoder on these
+speakers.
+
+Use it as a checkpoint, `--set model.checkpoint=THIS_FOLDER`, or in plain transformers:
+`{model}.from_pretrained("THIS_FOLDER")`. Its input is a waveform at 16 kHz with zero mean and unit variance.
+
+{encoder} and the recordings have licences of their own.
+"""
+
+
+def _card(name: str, content: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> str:
+    def line(source: Mapping[str, Any]) -> str:
+        speakers = source["speakers"]
+        who = "" if speakers is None else f", {len(speakers)} speakers: {', '.join(speakers)}"
+        return f"- {source['name']}: {source['clips']:,} recordings, {source['hours']:.2f} h{who}"
+
+    return _CARD.format(
+        kind=name.removesuffix("Model"),
+        model=name,
+        encoder=content["encoder"]["name"],
+        sha256=content["encoder"]["sha256"],
+        parameters=content["parameters"],
+        version=content["serlab"],
+        layers=" and ".join(map(str, content["settings"]["layers"])),
+        hours=content["hours"],
+        epochs=len(content["epochs"]),
+        cosine=content["epochs"][-1]["cosine"],
+        heard="\n".join(map(line, sources)),
+    )
