@@ -188,6 +188,17 @@ def test_a_kept_model_of_a_comparison_teaches(compare, student) -> None:
     assert signature_of(done)["teacher"]["hash"] == signature_of(done, "mfcc-svm")["recipe"]["hash"]
 
 
+def test_a_kept_model_of_an_older_version_teaches_as_its_identity_says(compare, student) -> None:
+    done = compare("mfcc-svm", keep_models=True)
+    path = done.folder / "mfcc-svm" / "fold1-seed0" / "serlab.json"
+    content = json.loads(path.read_text())
+    train = content["signature"].pop("heard")[0]["train"]
+    path.write_text(json.dumps(content))
+    signature = signature_of(compare(student()))
+    assert signature["teacher"]["models"][0]["speakers"] == signature["heard"][1]["train"] == train
+    assert not (done.folder / "teachers").exists()
+
+
 def test_another_model_in_a_teachers_folder_is_refused(compare, student) -> None:
     done = compare(student())
     path = done.folder / "teachers" / "mfcc-svm" / "fold1-seed0" / "serlab.json"

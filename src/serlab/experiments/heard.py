@@ -40,7 +40,8 @@ def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
     try:
         if (folder / FILE).is_file():
             signature = read_json(folder / FILE)["signature"]
-            return behind(what, signature.get("heard") or [_of_older(signature)])
+            heard = signature.get("heard")
+            return behind(what, heard if heard and isinstance(heard, list) else [_of_older(signature)])
         if (folder / HEARD).is_file():
             speech = read_json(folder / HEARD)["speech"]
             return [record(what, each["name"], None, each["speakers"], []) for each in speech]
