@@ -8,8 +8,7 @@ equally good, or a few trainings that scatter. All models of a case are equally 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -23,7 +22,7 @@ from benchmarks.population import Population, counts_of_clips
 from serlab.core.progress import bar
 from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.counts import SpeakerCounts
-from serlab.evaluation.metrics import METRICS, UAR, uar
+from serlab.evaluation.metrics import METRICS, UAR, UAR_SPEAKERS, Metric, uar
 from serlab.evaluation.resampling import LEVEL, Resampling, expanded_percentiles
 from serlab.evaluation.significance import answer_of, holm
 
@@ -51,6 +50,7 @@ class Case:
         seeds: trainings of each.
         folds: number of test folds.
         points: standard deviation of a fold's UAR over trainings, in points.
+        metric: key of the score that is judged.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Case:
     seeds: int = 1
     folds: int = 1
     points: int = 0
+    metric: str = "uar"
 
     def population(self, fitted: Population) -> Population:
         """The fitted population with this case's labels and equally good models."""
@@ -90,10 +91,11 @@ class Case:
         return design, shift
 
     def truth(self, levels: NDArray[np.float64], scatter: float) -> float:
-        """UAR of a model over all clips, speakers and trainings, from its levels, shape (K,)."""
+        """The score of a model over all clips, speakers and trainings, from its levels, shape (K,)."""
         if self.ease:
             normal = ndtri((np.arange(100_000) + 0.5) / 100_000)
-            recalls = np.average(ndtr(levels + self.ease * normal[:, None]), axis=0, weights=_sizes(normal))
+            weights = np.ones(len(normal)) if self.metric == UAR_SPEAKERS.key else _sizes(normal)
+            recalls = np.average(ndtr(levels + self.ease * normal[:, None]), axis=0, weights=weights)
             return float(recalls.mean())
         spread = np.sqrt(1 + scatter**2)
         recalls = (1 - self.hardly) * ndtr(levels / spread) + self.hardly * ndtr((levels + HARDLY) / spread)
@@ -110,6 +112,10 @@ CASES = (
     Case("rare-3-of-20", "one of 6 labels spoken by 3", 20, spoken_by=3),
     *(Case(f"hardly-{size}", "7 % of the speakers hardly recognised", size, hardly=0.07) for size in _PEOPLE),
     *(Case(f"ease-{size}", "clips vary tenfold, easy speakers have more", size, ease=0.5) for size in _PEOPLE),
+    *(
+        Case(f"ease-mean-{size}", "the same, mean over speakers", size, ease=0.5, metric=UAR_SPEAKERS.key)
+        for size in _PEOPLE
+    ),
     *(Case(f"half-{size}", "one speaker has half of the clips", size, half=True) for size in _PEOPLE),
     *(Case(f"models-{models}", f"{models} equal models", 50, models=models) for models in (3, 5, 7)),
     *(
@@ -138,7 +144,7 @@ def measure(case: Case, fitted: Population, trials: range, seed: int = 0) -> dic
 
     Returns:
         ``trials``, their number; ``without``, the share that had no interval; the shares that had one and contain the
-        true UAR of the first model in it (``coverage``, not for families) or call at least one model ahead
+        true score of the first model in it (``coverage``, not for families) or call at least one model ahead
         (``false_alarms``), each ``now`` and, for one training, ``before``: expanded percentiles alone, each pair on
         its own.
     """
@@ -146,10 +152,10 @@ def measure(case: Case, fitted: Population, trials: range, seed: int = 0) -> dic
     scatter = case.points / 100 / float(norm.pdf(population.levels[0]).mean())
     truth = case.truth(population.levels[0], scatter)
     paired = case.models == 2
-    methods = ("now", "before") if case.seeds == 1 else ("now",)
+    methods = ("now", "before") if case.seeds == 1 and case.metric == UAR.key else ("now",)
     counted = {what: dict.fromkeys(methods, 0) for what in (("coverage",) if paired else ()) + ("false_alarms",)}
     without = 0
-    with _uar_alone(), bar(case.name, len(trials)) as done:
+    with bar(case.name, len(trials)) as done:
         for trial in trials:
             random = np.random.default_rng([seed, zlib.crc32(case.name.encode()), trial])
             design, shift = case.design(population.clips, random)
@@ -157,7 +163,7 @@ def measure(case: Case, fitted: Population, trials: range, seed: int = 0) -> dic
                 design, random, seeds=case.seeds, folds=case.folds, scatter=scatter, shift=shift
             )
             models = [counts_of_clips(right[:, place], design, case.folds) for place in range(case.models)]
-            judged = _judged(models, truth, Resampling(replicates=REPLICATES, seed=trial))
+            judged = _judged(models, truth, METRICS[case.metric], Resampling(replicates=REPLICATES, seed=trial))
             without += not judged
             for what, hits in judged.items():
                 for name, hit in hits.items():
@@ -167,21 +173,24 @@ def measure(case: Case, fitted: Population, trials: range, seed: int = 0) -> dic
     return {"trials": len(trials), "without": without / len(trials), **shares}
 
 
-def _judged(models: Sequence[SpeakerCounts], truth: float, resampling: Resampling) -> dict[str, dict[str, bool]]:
+def _judged(
+    models: Sequence[SpeakerCounts], truth: float, metric: Metric, resampling: Resampling
+) -> dict[str, dict[str, bool]]:
     """What one experiment says: whether the first model's interval holds, and whether any model is called ahead."""
     pairs = list(combinations(models, 2))
-    found = [differences(*pair, resampling=resampling)["uar"] for pair in pairs]
+    alone = {metric.key: metric}
+    found = [differences(*pair, metrics=alone, resampling=resampling)[metric.key] for pair in pairs]
     tested = [each.p for each in found if each.p is not None]
     if not tested:
         return {}
     answers = [answer_of(p, None, each.value) for p, each in zip(holm(tested), found, strict=True)]
     alarms = {"now": any(answer != "not shown" for answer in answers)}
     judged = {"false_alarms": alarms}
-    once = len(models[0].seeds) == 1
+    once = len(models[0].seeds) == 1 and metric == UAR
     if once:
         alarms["before"] = any(not _holds(0.0, *percentiles_alone(pair, resampling)) for pair in pairs)
     if len(models) == 2:
-        one = intervals(models[0], resampling=resampling)["uar"]
+        one = intervals(models[0], metrics=alone, resampling=resampling)[metric.key]
         judged["coverage"] = {"now": _holds(truth, one.low, one.high)}
         if once:
             judged["coverage"]["before"] = _holds(truth, *percentiles_alone(models[:1], resampling))
@@ -197,19 +206,6 @@ def percentiles_alone(terms: Sequence[SpeakerCounts], resampling: Resampling) ->
     complete = (drawn[0].sum(axis=-1) > 0.5).all(axis=1)
     scores = [uar(each[complete]) for each in drawn]
     return expanded_percentiles(scores[0] - scores[1] if len(scores) == 2 else scores[0], speakers, LEVEL)
-
-
-@contextmanager
-def _uar_alone() -> Iterator[None]:
-    """Leave other scores out of intervals, to save their time."""
-    every = dict(METRICS)
-    METRICS.clear()
-    METRICS["uar"] = UAR
-    try:
-        yield
-    finally:
-        METRICS.clear()
-        METRICS.update(every)
 
 
 def _sizes(normal: NDArray[np.float64]) -> NDArray[np.int64]:

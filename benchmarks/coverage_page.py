@@ -27,7 +27,7 @@ _LEAST_COVERAGE, _LEAST_COVERAGE_OF_FEW, _FROM = 0.94, 0.93, 50
 _MOST_ALARMS = 0.057
 Row = Mapping[str, Any]
 INTERVALS = {
-    "speakers": "serlab: speakers, expanded percentiles",
+    "speakers": "serlab: speakers, widened to CR2",
     "percentile": "speakers, plain percentiles",
     "clips": "clips, plain percentiles",
     "folds": "five folds, Student's t",

@@ -107,7 +107,7 @@ def fit(data: Data, *, nodes: int = 1) -> Fit:
     free = [place for place, (low, _) in enumerate(bounds) if low is None or estimate[place] > 10 * _DIFFERENCE]
     inverse = np.linalg.inv(_hessian(loss, estimate, free))
     root = _root(estimate[fixed:], effects)
-    return Fit(estimate[:fixed], inverse[:fixed, :fixed], np.sqrt(np.diag(root @ root.T)), -float(found.fun))
+    return Fit(estimate[:fixed], inverse[:fixed, :fixed], np.sqrt(np.sum(root**2, axis=1)), -float(found.fun))
 
 
 def log_likelihood(parameters: Floats, data: Data, nodes: int = 1) -> float:
@@ -283,7 +283,7 @@ def _agreement(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _moved(rows: Sequence[Mapping[str, Any]]) -> float:
-    return max(abs(row["z"]["quadrature"] - row["z"]["slopes"]) for row in rows)
+    return float(max(abs(row["z"]["quadrature"] - row["z"]["slopes"]) for row in rows))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from benchmarks.cases import CASES, Case, measure, percentiles_alone
 from benchmarks.population import Population, counts_of_clips
 
 from serlab.evaluation.bootstrap import intervals
-from serlab.evaluation.metrics import METRICS, UAR
+from serlab.evaluation.metrics import METRICS
 from serlab.evaluation.resampling import Resampling
 
 
@@ -46,6 +46,7 @@ def test_designs_are_as_described(fitted: Population) -> None:
         Case("balanced", "", 4000, labels=3),
         Case("hardly", "", 4000, labels=3, hardly=0.07),
         Case("ease", "", 4000, labels=3, ease=0.5),
+        Case("ease", "", 4000, labels=3, ease=0.5, metric="uar_speakers"),
         Case("seeds", "", 4000, labels=3, seeds=3, folds=400),
     ],
     ids=lambda case: case.name,
@@ -56,7 +57,7 @@ def test_true_value_is_what_many_speakers_give(case: Case, fitted: Population) -
     random = np.random.default_rng(1)
     design, shift = case.design(population.clips, random)
     right = population.draw_clips(design, random, seeds=case.seeds, folds=case.folds, scatter=scatter, shift=shift)
-    found = counts_of_clips(right[:, 0], design, case.folds).scores(UAR).mean()
+    found = counts_of_clips(right[:, 0], design, case.folds).scores(METRICS[case.metric]).mean()
     assert found == pytest.approx(case.truth(population.levels[0], scatter), abs=0.012)
 
 

@@ -44,7 +44,7 @@ def test_what_was_simulated_is_between_the_marks(tmp_path: Path, result: dict[st
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "\nold\n" not in text
-    assert "| Interval of a UAR: serlab: speakers, expanded percentiles | 95.1 | 95.1 |" in text
+    assert "| Interval of a UAR: serlab: speakers, widened to CR2 | 95.1 | 95.1 |" in text
     assert "Interval of a UAR: five folds" not in text
     assert "| False alarms: McNemar over clips | 5.0 | 5.0 |" in text
     assert "the standard error of 95 is 0.2" in text

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, recall_score
 
 from serlab.core import UserError
+from serlab.evaluation import abstention
 from serlab.evaluation.abstention import aurc, excess_aurc, judge_abstention, risk_coverage, threshold_for
 from serlab.evaluation.resampling import Resampling
 
@@ -164,3 +165,22 @@ def test_impossible_thresholds_are_refused():
         threshold_for(*clips_of([0.9], [True]), 1.5)
     with pytest.raises(UserError, match="no dev clip"):
         threshold_for(np.empty((0, 2)), np.empty(0, int), 0.1)
+
+
+def test_many_clips_have_the_interval_of_all_their_levels(monkeypatch):
+    """Above 50,000 clips replicates use levels of confidence; the ends stay the same to five digits."""
+    random = np.random.default_rng(3)
+    clips, speakers = 30_000, 25
+    confidence = np.round(random.uniform(0.5, 1, clips), 5)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    speaker = random.integers(speakers, size=clips)
+    truth = (random.random(clips) > confidence * (0.8 + 0.2 * speaker / speakers)).astype(int)
+    exact = judge_abstention(probabilities, truth, speaker).aurc
+    monkeypatch.setattr(abstention, "_MOST_CLIPS", 10_000)
+    monkeypatch.setattr(abstention, "_MOST_LEVELS", 2_000)
+    merged = judge_abstention(probabilities, truth, speaker).aurc
+    assert merged.value == exact.value
+    assert (merged.low, merged.high) == pytest.approx((exact.low, exact.high), abs=1e-5)
+    assert (merged.low, merged.high) != (exact.low, exact.high)
+    monkeypatch.setattr(abstention, "_MOST_CELLS", 0)
+    assert asdict(judge_abstention(probabilities, truth, speaker).aurc) == pytest.approx(asdict(merged), abs=1e-12)

@@ -71,7 +71,7 @@ def test_a_recording_that_is_a_held_out_clip_is_found_by_its_content(started, co
     sha256 = corpus.clips.set_index("clip").loc[held, "sha256"]
     record = speech(None, "a folder")
     record["speech"][0]["sha256"] = {"x.wav": "0" * 64, "y.wav": sha256}
-    with pytest.raises(UserError, match=rf"SL012 in fold 1 .* the clip {held}, which the fold holds out"):
+    with pytest.raises(UserError, match=rf"SL012: the encoder .* has heard y.wav, the clip {held} that fold 1"):
         compare(started(heard=record))
 
 

@@ -18,6 +18,8 @@ from serlab.evaluation.judge import evaluate, evaluate_pair
 from serlab.evaluation.lines import evaluation_lines
 from serlab.report import build_foreign
 from serlab.report.foreign import foreign_runs
+from serlab.report.methods import methods_of
+from serlab.report.summary import summarise
 
 LABELS = ("angry", "calm")
 CLIPS, SPEAKERS = 48, 12
@@ -290,6 +292,7 @@ def test_each_caution_of_a_population_is_shown_once_everywhere(tmp_path: Path) -
     report, text, page = shown(build_foreign(paths, tmp_path / "judged"))
     texts = {notice["code"]: notice["text"] for notice in report["notices"]}
     assert len(texts) == len(report["notices"])
+    assert texts["few-seeds"].startswith("The intervals are widened by how far the two seeds lie apart")
     codes = ("rare-label", "far-speakers", "training-scatter")
     plain_text, plain_page = (re.sub(r"\\(.)", r"\1", text), unescape(page))
     for code in codes:
@@ -307,3 +310,55 @@ def test_each_caution_of_a_population_is_shown_once_everywhere(tmp_path: Path) -
             assert caution.text in texts[caution.code]
             assert texts[caution.code].endswith(caution.meaning)
             assert sum(f"caution: {caution.text} {caution.meaning}" == line for line in terminal) == 1
+
+
+def test_a_corpus_of_two_speakers_is_promised_no_intervals(tmp_path: Path) -> None:
+    paths = [tmp_path / "mine.csv", tmp_path / "theirs.csv"]
+    for number, path in enumerate(paths):
+        table = predictions(path, 0.9 - 0.2 * number, seed=number)
+        table.assign(speaker=np.where(table["speaker"].isin(["s1", "s2", "s3"]), "a", "b")).to_csv(path, index=False)
+    report, text, page = shown(build_foreign(paths, tmp_path / "judged", latex=True))
+    assert {notice["code"] for notice in report["notices"]} >= {"few-speakers"}
+    assert "few-seeds" not in {notice["code"] for notice in report["notices"]}
+    paper = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "judged" / "paper").glob("*.tex"))
+    for said in (text, page, paper):
+        assert "without intervals: fewer than 10 speakers (2)" in said
+        assert "The intervals" not in said
+        assert not re.search(r"95 (\\\\)?% intervals? over|its 95 (\\\\)?% interval|with 95 (\\\\)?% intervals", said)
+    assert "None: fewer than 10 speakers (2)." in page
+
+
+def test_differences_of_many_labels_are_in_tables_that_a_page_of_paper_can_hold(tmp_path: Path) -> None:
+    labels = [f"emotion{number:02d}" for number in range(20)]
+    random = np.random.default_rng(0)
+    rows = [(f"s{s}-{label}", f"s{s}", label) for s in range(12) for label in labels]
+    clips = pd.DataFrame(rows, columns=["clip", "speaker", "label"])
+    paths = [tmp_path / "mine.csv", tmp_path / "theirs.csv"]
+    for path in paths:
+        said = np.where(random.random(len(clips)) < 0.6, clips["label"], random.choice(labels, len(clips)))
+        clips.assign(predicted=said).to_csv(path, index=False)
+    _, _, page = shown(build_foreign(paths, tmp_path / "judged"))
+    tables = re.findall(r'aria-label="Paired differences by label: [^"]*".*?</table>', page, re.DOTALL)
+    heads = [re.findall(r'<th scope="col">([^<]*)</th>', table)[1:] for table in tables]
+    assert [label for head in heads for label in head] == labels
+    assert [len(head) for head in heads] == [6, 7, 7]
+    assert all(table.count("mine − theirs") + table.count("theirs − mine") == 1 for table in tables)
+
+
+def test_the_methods_of_others_tables_claim_nothing_of_their_training(tiny_corpus: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    predictions(path, 0.9)
+    text = methods_of(summarise(foreign_runs([path]))).plain
+    assert text.startswith(
+        "We evaluated the predictions of mine for 48 clips by 12 speakers, with 2 labels (angry, calm), using serlab "
+    )
+    assert "What the models were trained on is not part of the tables." in text
+    assert not re.search("another's|as predicted:|folds pooled|was trained|was in training", text)
+    corpus = load_corpus(str(tiny_corpus))
+    clips = corpus.clips
+    of_corpus = clips[["clip"]].assign(predicted=clips["label"])
+    of_corpus.to_csv(path, index=False)
+    text = methods_of(summarise(foreign_runs([path], corpus))).plain
+    assert (
+        f"mine for {len(clips):,} clips of {corpus.name} ({corpus.copy}, fingerprint {corpus.fingerprint[:8]})" in text
+    )

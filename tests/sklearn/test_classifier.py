@@ -244,6 +244,13 @@ def silent(speech):
         ({"settings": {"model.Q": 3}}, "paths", "y", None, "Q"),
         ({"recipe": "mfc-svm"}, "paths", "y", None, "did you mean 'mfcc-svm'?"),
         ({"recipe": 3}, "paths", "y", None, "recipe=3 is neither"),
+        (
+            {"recipe": "resnet18", "settings": {"training.teacher": {"recipe": "self"}}},
+            "paths",
+            "y",
+            None,
+            "training.teacher, which needs a comparison",
+        ),
         ({"precision": "fp8"}, "paths", "y", None, "precision=fp8 is not one of"),
         ({"dev_size": 0.7}, "paths", "y", None, "dev_size=0.7 is not between"),
         ({"random_state": None}, "paths", "y", None, "random_state"),

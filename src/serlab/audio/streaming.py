@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -101,12 +102,12 @@ class AudioStream:
 
 
 def blocks(
-    source: str | os.PathLike[str] | Iterable[ArrayLike], *, sample_rate: int | None = None
+    source: str | os.PathLike[str] | BytesIO | Iterable[ArrayLike], *, sample_rate: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Read audio of any length in constant memory.
 
     Args:
-        source: a file, or consecutive arrays, as for :meth:`AudioStream.feed`.
+        source: a file, its content, or consecutive arrays, as for :meth:`AudioStream.feed`.
         sample_rate: of the arrays, in Hz; a file brings its own.
 
     Yields:
@@ -118,13 +119,15 @@ def blocks(
             may raise it only at its end.
         UserError: a sample rate is missing, or given for a file.
     """
-    file = isinstance(source, (str, os.PathLike))
+    file = isinstance(source, (str, os.PathLike, BytesIO))
     if file == (sample_rate is not None):
         raise UserError(
             f"a file brings its own sample rate, but {sample_rate} Hz was given; leave it out."
             if file
             else "arrays do not say their sample rate; give it in Hz."
         )
+    if isinstance(source, BytesIO):
+        return _of_file(source)
     return _of_file(Path(source)) if isinstance(source, (str, os.PathLike)) else _of_arrays(source, sample_rate or 0)
 
 
@@ -138,7 +141,7 @@ def seconds_of(path: Path) -> float:
         return recording.frames / recording.rate
 
 
-def _of_file(path: Path) -> Iterator[NDArray[np.float32]]:
+def _of_file(path: Path | BytesIO) -> Iterator[NDArray[np.float32]]:
     with opened(path) as recording:
         stream = AudioStream(recording.rate)
         for block in recording.blocks():

@@ -84,7 +84,7 @@ def listen(args: ListenOptions) -> None:
     Examples:
         serlab listen --model MODEL
 
-        ffmpeg -i rtsp://camera -f wav - | serlab listen --model MODEL -
+        ffmpeg -i rtsp://camera -flush_packets 1 -f wav - | serlab listen --model MODEL -
 
         arecord -f S16_LE -r 16000 | serlab listen --model MODEL - --raw s16 --rate 16000
     """

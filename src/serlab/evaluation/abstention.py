@@ -12,7 +12,7 @@ in resampling, do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,8 @@ AURC_REPLICATES = 2_000
 
 _CURVE_POINTS = 50
 _CELLS_AT_ONCE = 2**20
+_MOST_CLIPS, _MOST_LEVELS = 50_000, 5_000
+_MOST_CELLS = 50_000_000
 _ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
@@ -145,12 +147,13 @@ def judge_abstention(
         truth: index of each clip's true label, shape (clips,).
         speaker: index of each clip's speaker from 0 on, every index in use, shape (clips,).
         coverages: shares of clips to answer, above 0, at most 1.
-        resampling: how speakers are resampled; for AURC with at most 2,000 replicates.
+        resampling: how speakers are resampled; for AURC with at most 2,000 replicates, and of more than 50,000 clips
+            by 5,000 levels of confidence.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     wrong = (probabilities.argmax(axis=1) != truth)[order]
-    starts = np.flatnonzero(np.diff(confidence[order], prepend=np.inf))
+    starts = _merged(np.flatnonzero(np.diff(confidence[order], prepend=np.inf)), len(truth))
     fewer = replace(resampling, replicates=min(resampling.replicates, AURC_REPLICATES))
     area = fewer.interval(
         aurc(probabilities, truth),
@@ -222,14 +225,47 @@ def _aurc(weights: Floats, speaker: Places, wrong: NDArray[np.bool_], starts: Pl
     most = int(weights.max()) * len(speaker)
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
     areas = np.empty(len(weights))
-    rows = max(1, _CELLS_AT_ONCE // len(speaker))
-    for first in range(0, len(weights), rows):
-        each = weights[first : first + rows, speaker]
-        clips = np.add.reduceat(each, starts, axis=1)
-        errors = np.add.reduceat(each * wrong, starts, axis=1)
+    by_level = len(speaker) > _MOST_CLIPS and len(starts) * weights.shape[1] <= _MOST_CELLS
+    drawn = _drawn_by_level if by_level else _drawn_by_clip
+    for first, clips, errors in drawn(weights, speaker, wrong, starts):
         until, errors_until = np.cumsum(clips, axis=1), np.cumsum(errors, axis=1)
         before = until - clips
         spread = harmonic[until.astype(np.int64)] - harmonic[before.astype(np.int64)]
         lead = errors_until - errors - before * errors / np.maximum(clips, 1)
-        areas[first : first + rows] = ((lead * spread).sum(axis=1) + errors_until[:, -1]) / until[:, -1]
+        areas[first : first + len(clips)] = ((lead * spread).sum(axis=1) + errors_until[:, -1]) / until[:, -1]
     return areas
+
+
+def _drawn_by_clip(
+    weights: Floats, speaker: Places, wrong: NDArray[np.bool_], starts: Places
+) -> Iterator[tuple[int, Floats, Floats]]:
+    """Yield the first replicate of some, and their clips and errors at each level of confidence."""
+    rows = max(1, _CELLS_AT_ONCE // len(speaker))
+    for first in range(0, len(weights), rows):
+        each = weights[first : first + rows, speaker]
+        yield first, np.add.reduceat(each, starts, axis=1), np.add.reduceat(each * wrong, starts, axis=1)
+
+
+def _drawn_by_level(
+    weights: Floats, speaker: Places, wrong: NDArray[np.bool_], starts: Places
+) -> Iterator[tuple[int, Floats, Floats]]:
+    """As :func:`_drawn_by_clip`, for many clips in few levels: one matrix product in place of a sum over clips."""
+    level = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(speaker)))
+    cell, shape = level * weights.shape[1] + speaker, (len(starts), weights.shape[1])
+    clips, errors = (
+        np.bincount(cell, counted, minlength=shape[0] * shape[1]).reshape(shape).T
+        for counted in (np.ones(len(speaker)), wrong)
+    )
+    rows = max(1, _CELLS_AT_ONCE // len(starts))
+    for first in range(0, len(weights), rows):
+        each = weights[first : first + rows]
+        yield first, each @ clips, each @ errors
+
+
+def _merged(starts: Places, clips: int) -> Places:
+    """Levels of confidence for replicates: of many clips about :data:`_MOST_LEVELS`, of equally many clips each."""
+    if clips <= _MOST_CLIPS:
+        return starts
+    wanted = np.arange(_MOST_LEVELS) * clips // _MOST_LEVELS
+    merged: Places = np.unique(starts[np.searchsorted(starts, wanted, side="right") - 1])
+    return merged

@@ -20,7 +20,7 @@ no interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from scipy.special import stdtr, stdtrit
 
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.influence import StandardError, freedom_together, standard_error, training_variances
-from serlab.evaluation.metrics import METRICS, Metric, Scores, whole_matrices
+from serlab.evaluation.metrics import METRICS, Counts, Metric, Scores
 from serlab.evaluation.resampling import (
     LEVEL,
     STANDARD,
@@ -209,14 +209,15 @@ def _sample(
     if reason:
         return values, {}, reason
     weights = resampling.draw(speakers)
-    # Metrics that sum the same statistics share their matrix product.
-    drawn = {
-        metric.statistics: [_drawn(term.of_speakers(metric), weights) for term in terms] for metric in metrics.values()
-    }
-    matrices = drawn.get(whole_matrices)
-    complete = _complete(terms[0].by_seed, matrices[0] if matrices else _drawn(terms[0].by_speaker, weights))
+    clips = terms[0].by_speaker.sum(axis=-1, keepdims=True)
+    complete = _complete(terms[0].by_seed, _drawn(clips, weights))
     if complete.mean() < LEAST_COMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
+    # Metrics that sum the same statistics share their matrix product.
+    drawn: dict[Callable[[Counts], Counts], list[Floats]] = {}
+    for metric in metrics.values():
+        if metric.statistics not in drawn:
+            drawn[metric.statistics] = [_drawn(term.of_speakers(metric), weights)[complete] for term in terms]
     samples = {}
     for key, metric in metrics.items():
         over_speakers = standard_error(terms, metric)
@@ -227,7 +228,7 @@ def _sample(
             value=values[key],
             least=low if len(terms) == 1 else -metric.width,
             most=high if len(terms) == 1 else metric.width,
-            replicates=_signed([metric.score(each[complete]) for each in drawn[metric.statistics]]),
+            replicates=_signed([metric.score(each) for each in drawn[metric.statistics]]),
             speakers=speakers,
             over_speakers=over_speakers,
             trainings=np.concatenate([training_variances(term, metric) for term in terms]),

@@ -122,6 +122,12 @@ def mean_recall(rows: Counts) -> Scores:
     return _mean_over_present(_ratio(rows[..., 0], rows.sum(axis=-1)), rows)
 
 
+def hits_and_errors(matrices: Counts) -> Counts:
+    """Hits of each label and errors on its clips, shape (..., K, 2)."""
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
+    return np.stack([hits, matrices.sum(axis=-1) - hits], axis=-1)
+
+
 def whole_matrices(matrices: Counts) -> Counts:
     """The confusion matrices themselves: the statistics of a score of pooled counts."""
     return matrices
@@ -187,16 +193,19 @@ METRICS = {metric.key: metric for metric in (UAR, WA, MACRO_F1, UAR_SPEAKERS)}
 def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[str, Metric]:
     """The recall of each label as a metric of its own, by label; ``without`` are labels that have no clips.
 
+    Their statistics are :func:`hits_and_errors`, which are smaller than matrices of many labels.
+
     >>> found = recall_metrics(["angry", "sad"])
-    >>> [float(metric.score(np.array([[3, 1], [1, 1]]))) for metric in found.values()]
-    [0.75, 0.5]
+    >>> counts = hits_and_errors(np.array([[3, 1], [1, 2]]))
+    >>> [round(float(metric.score(counts)), 2) for metric in found.values()]
+    [0.75, 0.67]
     """
 
     def of(index: int) -> Callable[[Counts], Scores]:
-        return lambda matrices: _ratio(matrices[..., index, index], matrices[..., index, :].sum(axis=-1))
+        return lambda rows: _ratio(rows[..., index, 0], rows[..., index, :].sum(axis=-1))
 
     return {
-        label: Metric(f"recall of {label}", f"recall of {label}", of(index))
+        label: Metric(f"recall of {label}", f"recall of {label}", of(index), statistics=hits_and_errors)
         for index, label in enumerate(labels)
         if label not in without
     }

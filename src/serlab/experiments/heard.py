@@ -10,8 +10,8 @@ from serlab.approaches.history import History
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError
 from serlab.core.files import read_json
+from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
-from serlab.experiments.unheard import HeldOut
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
@@ -57,36 +57,13 @@ def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
     return record(ITSELF, signature["corpus"]["name"], signature["corpus"]["fingerprint"], None, None)
 
 
-def before(spec: RunSpec, context: RunContext) -> list[dict[str, Any]]:
-    """What the pretrained weights of a recipe have heard, as far as their folder says.
-
-    Raises:
-        UserError: they have heard a speaker or a recording that the fold holds out, SL012.
-    """
-    checkpoint = getattr(spec.recipe.model, "checkpoint", "")
-    if not checkpoint:
-        return []
-    folder, what = find(checkpoint), f"the pretrained weights {public_name(checkpoint)}"
-    records = records_of(folder, what)
-    check(records, spec, context)
-    held = HeldOut(context.corpus, spec.fold)
-    for name, sha256 in _recordings_of(folder):
-        if clip := held.find(name, sha256):
-            raise _leak(spec, context, f"{what} was trained on the clip {clip}, which the fold holds out")
-    return records
-
-
-def _recordings_of(folder: Path) -> list[tuple[str, str]]:
-    """Names and SHA-256 of the recordings that an encoder's record lists."""
-    if (folder / FILE).is_file() or not (folder / HEARD).is_file():
-        return []
-    return [pair for each in read_json(folder / HEARD)["speech"] for pair in (each.get("sha256") or {}).items()]
-
-
-def pretraining_of(history: History) -> list[dict[str, Any]]:
-    """What a run's encoder heard when the run pretrained it."""
-    speech = (history.pretraining or {}).get("speech", [])
-    return [record("its pretraining", each["name"], None, each["speakers"], []) for each in speech]
+def before(spec: RunSpec) -> list[dict[str, Any]]:
+    """What the pretrained weights of a recipe have heard, as far as their folder says, or its encoder will hear."""
+    checkpoint, settings = getattr(spec.recipe.model, "checkpoint", ""), spec.recipe.training.pretraining
+    if checkpoint:
+        return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}")
+    speech = map(find_speech, settings.unlabelled if settings else ())
+    return [record("the pretrained encoder", each.name, None, each.speakers, []) for each in speech]
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:

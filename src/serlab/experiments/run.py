@@ -124,7 +124,8 @@ def run(
     """
     corpus, fold = context.corpus, spec.fold
     check_unheard(spec.recipe, corpus, fold)
-    earlier = heard.before(spec, context)
+    earlier = heard.before(spec)
+    heard.check(earlier, spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
     subsets = {name: Subset.of(corpus, clips, context.excluded) for name, clips in names.items()}
     _check(subsets, spec, context)
@@ -177,7 +178,7 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught)
     record = TrainingRecord(trained.history, trained.uar)
-    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec, context)]
+    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
     return trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
 
 
@@ -213,7 +214,7 @@ class _Trained:
         behind: Sequence[dict[str, Any]],
     ) -> RunResult:
         """The result, with what was heard by the model and everything ``behind`` it."""
-        behind = [*behind, *heard.pretraining_of(self.history), *(taught.heard if taught else ())]
+        behind = [*behind, *(taught.heard if taught else ())]
         return RunResult(self.fitted, table, record, cost, taught.record if taught else None, behind)
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:

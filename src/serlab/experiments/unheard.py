@@ -1,36 +1,28 @@
-"""Clips that a fold holds out must not be in speech without labels: of pretraining, or scored by teachers."""
+"""Clips that a fold holds out must not be in speech that is learned from without labels, now or in pretraining."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
+from serlab.checkpoints.weights import find
 from serlab.core import UserError
+from serlab.core.files import read_json
 from serlab.corpora.base import Corpus
 from serlab.corpora.unlabelled import find_speech
 from serlab.protocols import Fold
 from serlab.recipes import Recipe
-
-
-class HeldOut:
-    """The dev and test clips of a fold, to recognise them among other recordings.
-
-    A clip is recognised by the SHA-256 of its file, and a clip of a known corpus also by its name,
-    for a copy may have another format.
-    """
-
-    def __init__(self, corpus: Corpus, fold: Fold) -> None:
-        held = corpus.clips[corpus.clips["clip"].isin({*fold.dev, *fold.test})]
-        self.by_hash = dict(zip(held["sha256"], held["clip"], strict=True))
-        self.by_name = {} if corpus.description is None else {_stem(clip): clip for clip in held["clip"]}
-        self.by_hash.pop("", None)
-
-    def find(self, name: str, sha256: str) -> str | None:
-        """The clip that a recording is, None if it is not one of them."""
-        return self.by_hash.get(sha256) or self.by_name.get(_stem(name))
+from serlab.training.encoder_folder import HEARD
 
 
 def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
-    """Refuse unlabelled speech with a dev or test clip of the fold.
+    """Refuse unlabelled speech, and a checkpoint, with a dev or test clip of the fold.
+
+    A clip is recognised by the SHA-256 of its file, and a clip of a known corpus also by its name,
+    for a copy may have another format. A checkpoint tells in its ``heard.json`` what it has heard;
+    nothing is known about one without that file.
 
     Args:
         recipe: the recipe.
@@ -38,28 +30,63 @@ def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
         fold: the fold of the run.
 
     Raises:
-        UserError: the speech has such a clip, or is the corpus itself.
+        UserError: the speech has such a clip, or is the corpus itself; or the checkpoint has heard
+            such a clip. Speakers are checked with those of teachers, in ``heard``.
     """
+    held = _HeldOut.of(corpus, fold)
     training = recipe.training
     named = {
         "training.pretraining.unlabelled": training.pretraining.unlabelled if training.pretraining else (),
         "training.unlabelled": training.unlabelled,
     }
-    if not any(named.values()):
-        return
-    held = HeldOut(corpus, fold)
-    for section, name in ((section, name) for section, names in named.items() for name in names):
-        speech = find_speech(name)
+    for setting, name in ((setting, name) for setting, names in named.items() for name in names):
+        speech, where = find_speech(name), f"{setting} names {name}"
         if speech.name == corpus.name and speech.speakers is not None:
+            raise UserError(f"{where}, the corpus of the run, whose training clips are heard anyway; leave it out.")
+        if found := held.among(zip(speech.clips["clip"], speech.clips["sha256"], strict=True)):
             raise UserError(
-                f"{section} names {name}, the corpus of the run, whose training clips are heard anyway; leave it out."
+                f"{where}, whose {found[0]} is the clip {found[1]} that {held.where} holds out; remove it from there, "
+                "because nothing may be trained on it."
             )
-        for clip, sha256 in zip(speech.clips["clip"], speech.clips["sha256"], strict=True):
-            if found := held.find(clip, sha256):
-                raise UserError(
-                    f"{section} names {name}, whose {clip} is the clip {found} that fold {fold.number} of "
-                    f"{corpus.name} holds out; remove it from there, because nothing may be trained on it."
-                )
+    checkpoint = getattr(recipe.model, "checkpoint", "")
+    path = find(checkpoint) / HEARD if checkpoint else None
+    if path is None or not path.is_file():
+        return
+    instead = "use an encoder that has not, or pretrain one for each fold (training.pretraining)"
+    for source in _sources(read_json(path)):
+        if found := held.among(source["sha256"].items()):
+            raise UserError(
+                f"SL012: the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds "
+                f"out; {instead}."
+            )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """The clips that a fold holds out: clip by SHA-256 of its file and by name, and the fold in words."""
+
+    by_hash: Mapping[str, str]
+    by_name: Mapping[str, str]
+    where: str
+
+    @classmethod
+    def of(cls, corpus: Corpus, fold: Fold) -> _HeldOut:
+        clips = corpus.clips[corpus.clips["clip"].isin({*fold.dev, *fold.test})]
+        by_hash = dict(zip(clips["sha256"], clips["clip"], strict=True))
+        by_hash.pop("", None)
+        # Names in the user's own corpora, such as 001.wav, also occur elsewhere.
+        by_name = {} if corpus.description is None else {_stem(clip): clip for clip in clips["clip"]}
+        return cls(by_hash, by_name, f"fold {fold.number} of {corpus.name}")
+
+    def among(self, clips: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+        """The first held-out clip among pairs of name and SHA-256: its name there, and in the corpus."""
+        pairs = ((name, self.by_hash.get(sha256) or self.by_name.get(_stem(name))) for name, sha256 in clips)
+        return next(((name, clip) for name, clip in pairs if clip), None)
+
+
+def _sources(heard: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = heard["speech"]
+    return found
 
 
 def _stem(name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -14,7 +15,7 @@ from serlab.core import Exclusion, UserError
 from serlab.core.progress import bar
 from serlab.model.model import Model, load_model
 from serlab.model.prediction import Prediction, to_frame
-from serlab.model.segments import SegmentOptions
+from serlab.model.segments import SegmentOptions, watcher
 from serlab.model.sounds import NATURAL_SECONDS
 
 if TYPE_CHECKING:
@@ -92,25 +93,71 @@ def stream(
     Yields:
         In chunks, what became of each file, in the order of ``files``.
     """
-    start, count, names = time.monotonic(), 0, iter(files)
-    with (
-        bar("predicting", done + len(files), done) as progress,
-        closing(model.results(files, abstain=abstain, **how)) as chunks,
-    ):
+    chunks = model.results(files, abstain=abstain, **how)
+    watch = _in_seconds(files) if how or any_long(files) else _in_files(done, len(files))
+    with watch as advance, closing(chunks):
+        names = iter(files)
         for chunk in chunks:
             results = [_result(name, found) for found, name in zip(chunk, names, strict=False)]
-            count += len(results)
             yield results
-            progress.advance(len(results), f"{count / (time.monotonic() - start):,.1f} clips/s")
+            advance(len(results))
+
+
+@contextmanager
+def _in_files(done: int, left: int) -> Iterator[Callable[[int], None]]:
+    """Progress by number of files."""
+    start, count = time.monotonic(), 0
+    with bar("predicting", done + left, done) as progress:
+
+        def advance(files: int) -> None:
+            nonlocal count
+            count += files
+            progress.advance(files, f"{count / (time.monotonic() - start):,.1f} clips/s")
+
+        yield advance
+
+
+@contextmanager
+def _in_seconds(files: Sequence[str]) -> Iterator[Callable[[int], None]]:
+    """Progress by seconds of audio, also within a long recording."""
+    start, lengths = time.monotonic(), [_seconds(file) for file in files]
+    ends = [0.0, *accumulate(lengths)]
+    place, shown_as_done = 0, 0
+    with bar("predicting seconds of audio", round(ends[-1])) as progress:
+
+        def to(seconds: float) -> None:
+            nonlocal shown_as_done
+            steps = int(seconds) - shown_as_done
+            if steps > 0:
+                shown_as_done += steps
+                progress.advance(steps, f"{seconds / (time.monotonic() - start):,.1f} times real time")
+
+        def advance(count: int) -> None:
+            nonlocal place
+            place += count
+            to(ends[place])
+
+        # Files before this one may be predicted, and their results not yet there.
+        def within(seconds: float) -> None:
+            to(min(ends[place] + seconds, ends[-1]))
+
+        watcher.set(within)
+        try:
+            yield advance
+        finally:
+            watcher.set(None)
+
+
+def _seconds(file: str) -> float:
+    """Length by the headers; 0 if they cannot be read."""
+    with suppress(AudioError):
+        return seconds_of(Path(file))
+    return 0.0
 
 
 def any_long(files: Iterable[str]) -> bool:
     """Whether any file is long enough to be divided into segments, by its headers."""
-    for file in files:
-        with suppress(AudioError):
-            if seconds_of(Path(file)) > NATURAL_SECONDS:
-                return True
-    return False
+    return any(_seconds(file) > NATURAL_SECONDS for file in files)
 
 
 def _result(file: str, found: Prediction | UserError) -> Prediction | Exclusion:

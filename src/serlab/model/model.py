@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
 from serlab.audio import AudioStream
+from serlab.checkpoints.hub import located
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.evaluation.reliance import Reliance
@@ -24,7 +25,7 @@ from serlab.model.card import LIMITS
 from serlab.model.prediction import Prediction
 from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Scorer
-from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions
+from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
 from serlab.model.stream import Stream
 
@@ -341,6 +342,18 @@ class Model:
         """
         return Stream(AudioStream(sample_rate), self._scorer(abstain, precision, device, how).segmenter())
 
+    def summarise(self, segments: Iterable[Segment], *, abstain: float | None = None) -> Prediction:
+        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it.
+
+        Args:
+            segments: of one recording.
+            abstain: as for :meth:`predict`.
+        """
+        summary, found = Summary(), tuple(segments)
+        for segment in found:
+            summary.add(segment)
+        return Prediction(*summary.of(self.labels, self._answered(abstain)), segments=found)
+
     def check_abstain(self, abstain: float | None) -> None:
         """Raise a UserError if :meth:`predict` cannot abstain at this level."""
         self._answered(abstain)
@@ -373,13 +386,14 @@ def load_model(folder: Path | str, *, precision: str = "auto", device: str | Non
 
     Args:
         folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio
-            classification checkpoint of transformers.
+            classification checkpoint of transformers; or ``owner/name`` or ``owner/name@revision``
+            on the Hugging Face hub, if there is no local folder ``owner``.
         precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders)
             ``int8``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None means CUDA if available, else ``cpu``.
 
     Raises:
-        SerlabError: the folder is not a model or is damaged, or the precision or device is not
-            available.
+        SerlabError: the folder is not a model or is damaged, the hub does not have it or cannot be
+            reached, or the precision or device is not available.
     """
-    return Model(folder, precision=precision, device=device)
+    return Model(located(folder), precision=precision, device=device)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import TypedDict
 
@@ -32,6 +33,10 @@ Score = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float64] | Non
 
 Answered = Callable[[NDArray[np.float64]], bool]
 """Whether a clip with these logits, shape (labels,), gets a label."""
+
+
+watcher: ContextVar[Callable[[float], None] | None] = ContextVar("watcher", default=None)
+"""Called with the seconds of a recording that have been divided so far; set by a caller that shows progress."""
 
 
 class SegmentOptions(TypedDict, total=False):
@@ -169,6 +174,8 @@ class Segmenter:
             self._received += len(piece)
             if self._received >= self._next + self._window:
                 found += self._smoother.feed(self._ready())
+            if (watch := watcher.get()) is not None:
+                watch(self._received / SAMPLE_RATE)
         return found
 
     def flush(self) -> list[Segment]:

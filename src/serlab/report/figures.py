@@ -70,7 +70,8 @@ def _draw_uar(summary: Report) -> Drawing:
         figure,
         "uar",
         f"UAR of each {summary.noun}",
-        "Unweighted average recall with its 95 % interval over speakers. A hollow mark: not shown to be above chance.",
+        f"Unweighted average recall, {summary.intervals_text}."
+        + (" A hollow mark: not shown to be above chance." if summary.has_intervals else ""),
         f"UAR by {summary.noun}: {seen}. Chance is {chance:.1f} %.",
     )
 
@@ -217,6 +218,8 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
     small = min(10.0, 72 / len(labels)) if counted else 6.0
     for row, column in np.ndindex(counts.shape):
         share = float(shares[row, column])
+        if not counted and not share:
+            continue
         axes.add_patch(
             Rectangle(
                 (column - 0.48, row - 0.47), 0.96, 0.94, facecolor=SERIES[0], alpha=_STRONGEST_FILL * share, linewidth=0
@@ -224,8 +227,7 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
         )
         weight = "bold" if row == column else "normal"
         if not counted:
-            text = f"{100 * share:.0f}" if counts[row, column] else ""
-            axes.text(column, row, text, ha="center", va="center", fontsize=small, weight=weight)
+            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=small, weight=weight)
             continue
         axes.text(column, row - 0.02, f"{100 * share:.0f}", ha="center", va="bottom", fontsize=small, weight=weight)
         axes.text(

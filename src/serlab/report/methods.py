@@ -56,33 +56,47 @@ def _sentences(summary: Report) -> Iterator[str]:
 def _what(summary: Report) -> Iterator[str]:
     corpus, protocol, recipes = summary.corpus, summary.protocol, summary.recipes
     who, labels = words.people(corpus["name"]), corpus["labels"]
-    titles = words.listed(f"{r.title} (from {r.pretrained})" if r.pretrained else r.title for r in recipes)
     cite = " [@corpus]" if _citable(corpus) else ""
     fingerprint = f", fingerprint {corpus['fingerprint'][:8]}" if corpus["fingerprint"] else ""
+    of = f"{words.corpus_title(corpus['name'])}{cite} ({corpus['copy']}{fingerprint})"
     speakers = [recipe.speakers for recipe in recipes if recipe.speakers is not None]
     spoken = f" by {words.counted(max(speakers), who.removesuffix('s'), who)}" if speakers else ""
-    yield (
-        f"We evaluated {titles} on {words.corpus_title(corpus['name'])}{cite} ({corpus['copy']}{fingerprint}) with "
-        f"serlab {words.listed(summary.serlab)} [@serlab]: {max(r.clips for r in recipes):,} clips{spoken}, "
-        f"{len(labels)} {corpus['label_track']} labels ({', '.join(labels)})."
-    )
+    clips, version = f"{max(r.clips for r in recipes):,} clips", f"serlab {words.listed(summary.serlab)} [@serlab]"
+    # Without a corpus, clips and labels are the tables' own.
+    known = bool(corpus["fingerprint"])
+    track = f"{corpus['label_track']} " if known else ""
+    named = f"{len(labels)} {track}labels ({', '.join(labels)})"
+    if summary.foreign:
+        titles = words.listed(recipe.title for recipe in recipes)
+        whose = f"{clips}{f' of {of}' if known else ''}{spoken}"
+        yield f"We evaluated the predictions of {titles} for {whose}, with {named}, using {version}."
+        yield "What the models were trained on is not part of the tables."
+        yield from _seeds(summary, "There are predictions of", " of each")
+        return
+    titles = words.listed(f"{r.title} (from {r.pretrained})" if r.pretrained else r.title for r in recipes)
+    yield f"We evaluated {titles} on {of} with {version}: {clips}{spoken}, {named}."
     yield f"Protocol {protocol['name']}: {protocol['definition'].rstrip('.')}."
     yield {
         True: f"No test {who.removesuffix('s')} was in training.",
         False: f"Test {who} may also be in training.",
         None: f"Whether test {who} were in training is not known.",
     }[protocol["speaker_disjoint"]]
-    seeds = {len(recipe.seeds) for recipe in recipes}
+    yield from _seeds(summary, "Each was trained with", " per fold")
+
+
+def _seeds(summary: Report, before: str, after: str) -> Iterator[str]:
+    seeds = {len(recipe.seeds) for recipe in summary.recipes}
     if seeds != {0}:
         least, most = min(seeds), max(seeds)
         number = str(least) if least == most else f"{least} to {most}"
-        yield f"Each was trained with {number} seed{'s' * (most > 1)} per fold."
+        yield f"{before} {number} seed{'s' * (most > 1)}{after}."
 
 
 def _scores(summary: Report) -> Iterator[str]:
     who = words.people(summary.corpus["name"])
     titles = words.listed(metric.title for metric in METRICS.values())
-    yield f"Scores are {titles}, with all folds pooled; UAR is the mean of the labels' recalls, WA is accuracy."
+    pooled = ", with all folds pooled" if any(recipe.folds for recipe in summary.recipes) else ""
+    yield f"Scores are {titles}{pooled}; UAR is the mean of the labels' recalls, WA is accuracy."
     if any(len(recipe.seeds) > 1 for recipe in summary.recipes):
         yield "Seeds are scored one by one and averaged."
     if any(recipe.scores["uar"].low is not None for recipe in summary.recipes):

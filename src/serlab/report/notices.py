@@ -181,7 +181,7 @@ def _about_coverage(
             f"Fewer than {FEWEST_SPEAKERS} {people(corpus['name'])} are evaluated: too few for an interval.",
         )
     for scope in get_args(Scope):
-        of = [recipe.title for recipe in recipes if recipe.scope == scope]
+        of = [recipe.title for recipe in recipes if recipe.scope == scope and recipe.scores["uar"].low is not None]
         if of and scope != "recipes":
             yield _notice(
                 "uneven-seeds" if scope == "other clips" else "few-seeds",

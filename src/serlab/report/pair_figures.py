@@ -55,7 +55,9 @@ def draw_differences(summary: Report) -> list[Drawing]:
             "differences",
             f"Differences between {summary.noun}s",
             "Each pair on the same clips and the same resampled speakers, with its 95 % interval. A hollow mark: "
-            f"no difference can be shown{' after Holm over all pairs' if len(pairs) > 1 else ''}.",
+            f"no difference can be shown{' after Holm over all pairs' if len(pairs) > 1 else ''}."
+            if summary.tests_pairs
+            else "Each pair on the same clips, without intervals. A hollow mark: no difference can be shown.",
             f"Paired differences in UAR, in points: {'; '.join(seen)}.",
         )
     ]

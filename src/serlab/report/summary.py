@@ -22,7 +22,7 @@ from serlab.report.pairs import PairReport, compare_pair, judged_together
 from serlab.report.recipe import Exclusion, RecipeReport, describe, describe_trust
 from serlab.report.selection import RecipeRuns, group_runs, is_foreign, recipe_of
 from serlab.report.verdict import Verdict, answer
-from serlab.report.words import points, signature_line
+from serlab.report.words import people, points, signature_line
 from serlab.tables.predictions import Run
 
 
@@ -118,6 +118,23 @@ class Report:
     def noun(self) -> str:
         """What is compared: recipes, or the models of others' tables."""
         return "model" if self.foreign else "recipe"
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any score has an interval."""
+        return any(recipe.scores["uar"].low is not None for recipe in self.recipes)
+
+    @property
+    def intervals_text(self) -> str:
+        """What the scores are shown with, as the end of a sentence."""
+        if self.has_intervals:
+            return f"with 95 % intervals over {people(self.corpus['name'])}"
+        return f"without intervals: {self.recipes[0].scores['uar'].reason}"
+
+    @property
+    def tests_pairs(self) -> bool:
+        """Whether any pair has an interval and a p."""
+        return any(pair.comparison is not None and pair.comparison.p is not None for pair in self.pairs)
 
     @property
     def margin_text(self) -> str:

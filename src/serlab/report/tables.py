@@ -143,7 +143,7 @@ def _scores(summary: Report) -> Table:
         if letters
         else ""
     )
-    caption = f"Scores in per cent with 95 % intervals over {_who(summary)}; chance is {words.percent(summary.chance)}."
+    caption = f"Scores in per cent, {summary.intervals_text}; chance is {words.percent(summary.chance)}."
     return Table("scores", caption + shared, tuple(columns), tuple(rows))
 
 
@@ -177,9 +177,12 @@ def _differences(summary: Report) -> Table:
     ]
     caption = (
         f"First less second in points with 95 % intervals, on the same clips and the same resampled {_who(summary)}; "
-        f"answers and p of UAR are adjusted for the number of pairs (Holm). Wins: share of {_who(summary)} for whom "
-        "the first has the higher UAR, equal ones counted half. Effect size: mean of their gains over the standard "
-        "deviation."
+        "answers and p of UAR are adjusted for the number of pairs (Holm)."
+        if summary.tests_pairs
+        else "First less second in points, on the same clips, without intervals."
+    ) + (
+        f" Wins: share of {_who(summary)} for whom the first has the higher UAR, equal ones counted half. Effect "
+        "size: mean of their gains over the standard deviation."
     )
     return Table("differences", caption, tuple(columns), tuple(rows))
 

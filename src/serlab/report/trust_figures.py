@@ -70,7 +70,8 @@ def _draw_reliability(summary: Report) -> Drawing:
         figure,
         "reliability",
         "Confidence and accuracy",
-        f"Bins of about equally many clips{tempered}; intervals over speakers. Below the dashed line: overconfident.",
+        f"Bins of about equally many clips{tempered}{'; intervals over speakers' if summary.has_intervals else ''}. "
+        "Below the dashed line: overconfident.",
         f"Expected calibration error in %: {'; '.join(seen)}.",
     )
 

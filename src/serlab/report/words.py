@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from serlab.corpora import describe, descriptions
@@ -191,6 +192,17 @@ def chosen_text(chosen: Mapping[str, Any]) -> str:
         for name, value in chosen.items()
     ]
     return ", ".join(parts) or "–"
+
+
+def parts(items: Sequence[str], most: int) -> list[Sequence[str]]:
+    """Items in as few parts as possible of at most ``most``, about equally long.
+
+    >>> [len(part) for part in parts("abcdefghij", 8)], parts([], 8)
+    ([5, 5], [])
+    """
+    number = -(-len(items) // most)
+    ends = [len(items) * place // number for place in range(number + 1)] if number else [0]
+    return [items[start:end] for start, end in pairwise(ends)]
 
 
 def weights_text(weights: Mapping[str, Sequence[float]]) -> str:

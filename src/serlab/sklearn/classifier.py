@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from serlab import approaches
 from serlab.checkpoints.checks import check_labels
-from serlab.core import SerlabError, UserError, argument
+from serlab.core import SerlabError, UserError, argument, setting
 from serlab.core.settings import plain
 from serlab.corpora.base import Corpus
 from serlab.model.model import Model
@@ -202,9 +202,11 @@ class SpeechEmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
             raise UserError(f"{argument('recipe', self.recipe)} is neither the name of a recipe nor a Recipe.")
         changes = [Change(f"{path}={_text(value)}") for path, value in (self.settings or {}).items()]
         changes += precision_change(self.precision)
-        if isinstance(self.recipe, Recipe):
-            return with_changes(self.recipe, changes)
-        return load_variant(self.recipe, changes)
+        given = self.recipe
+        recipe = with_changes(given, changes) if isinstance(given, Recipe) else load_variant(given, changes)
+        if recipe.training.teacher:
+            raise UserError(f"{recipe.name} has {setting('training.teacher')}, which needs a comparison; omit it here.")
+        return recipe
 
     def _checked(self, X: Any, y: ArrayLike, groups: ArrayLike | None) -> NDArray[Any]:
         """The labels, after checking parameters and shapes."""

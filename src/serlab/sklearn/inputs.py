@@ -59,7 +59,7 @@ def clips_of(x: Any, sample_rate: int | None) -> list[Any]:
     if any(files) and not all(files):
         raise InputError("X mixes files and arrays; give clips of one kind.")
     for place, clip in enumerate(clips):
-        if not files[0] and np.ndim(clip) == 0:
+        if not files[0] and not hasattr(clip, "__len__") and np.ndim(clip) == 0:
             expected = "expected a path or an array of samples"
             more = "; for a single clip, give [X]" if isinstance(clip, (float, np.number)) else ""
             raise InputError(f"X[{place}] is of type {type(clip).__name__}; {expected}{more}.")

@@ -83,6 +83,8 @@ def _text(value: Any, name: object, source: str) -> str:
     if isinstance(value, str):
         if len(value) > _LONGEST_TEXT:
             raise UserError(f"the column {name!r} of {source} has a cell of {len(value):,} characters; shorten it.")
+        if value.isascii() and value[:1] > " " and value[-1:] > " ":
+            return value  # the usual case, without three copies
         # JSON may hold lone surrogates (file names that are not UTF-8); tables and terminals can't.
         return stripped(value).encode("utf-8", "backslashreplace").decode()
     if missing(value):
