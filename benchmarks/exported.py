@@ -37,8 +37,7 @@ def main(folder: Path, sounds: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         for precision in ("fp32", "int8"):
             exported = export(model, Path(place) / f"{precision}.onnx", int8=precision == "int8", clips=[sounds])
-            session = _session(exported.path)
-            found, seconds = _measured(precision, lambda clip, run=session: run(clip), clips)
+            found, seconds = _measured(precision, _session(exported.path), clips)
             rows.append(_row(f"ONNX {precision}", exported.size, seconds, found, exact))
     name = _name(model)
     for row in rows:

@@ -30,7 +30,7 @@ from serlab.tables.predictions import Run, read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"
-FUSIONS = ("resnet18+whisper-base", "resnet18+whisper-base@dev")
+FUSIONS = ("resnet18+whisper-base", "resnet18+whisper-base@dev", "resnet18-distilled+whisper-base-long")
 FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", "people")
 
 

@@ -95,6 +95,16 @@ def test_a_long_recording_has_segments_on_request(served, tiny_models, tmp_path)
     close(plain["probabilities"], load_model(tiny_models["mfcc-svm"]).predict(path).probabilities)
 
 
+def test_abstaining_is_the_library_s(served, tiny_models, files, named):
+    model, name = load_model(tiny_models[named], precision="fp32"), served.names[named]
+    (about,) = (one for one in served.client.get("/v1/models").json()["models"] if one["name"] == name)
+    assert about["abstains"] or named == "tiny-resnet"  # Its dev answers are hardly better than chance.
+    for share in about["abstains"]:
+        expected = model.predict(files[:3], abstain=share)
+        answers = [served.post(clip, params={"model": name, "abstain": share}).json() for clip in CLIPS[:3]]
+        assert [answer["label"] for answer in answers] == [one.label for one in expected]
+
+
 def test_the_mean_of_segments_summarises_as_predict_does(tiny_models, tmp_path):
     model, path = load_model(tiny_models["mfcc-svm"]), tmp_path / "a.wav"
     path.write_bytes(sound(33))

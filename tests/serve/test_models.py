@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from serlab.model.prediction import Prediction
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
 from serlab.serve.limits import Limits
@@ -32,7 +34,12 @@ def decoded(samples=SPEECH, rate=16000, channels=1):
     ],
 )
 def test_warnings(recording, expected):
-    assert warnings_of(recording) == expected
+    assert warnings_of(recording, Prediction("sad", {"sad": 1.0})) == expected
+
+
+def test_a_model_s_own_warnings_come_first():
+    said = SimpleNamespace(warnings=[SimpleNamespace(message="it lasts 9 s")])
+    assert warnings_of(decoded(SPEECH[:8000]), said) == ["It lasts 9 s."]
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,7 @@ class PredictOptions(options.DivisionOptions):
     """Options of ``serlab predict``."""
 
     paths: Annotated[list[Path], typer.Argument(help="Audio files and folders.", show_default=False)]
-    model: Annotated[
-        Path, typer.Option(help="Model folder: serlab's, or a transformers audio-classification checkpoint.")
-    ]
+    model: options.Model = None
     form: Annotated[
         str | None, typer.Option("--format", help=f"`table` (the default) or one of {', '.join(FORMATS[1:])}.")
     ] = None
@@ -74,13 +72,12 @@ class PredictOptions(options.DivisionOptions):
             help="Answer `can't tell` if the model would be wrong more often than this, according to its dev subset.",
         ),
     ] = None
+    calibrated: options.Calibrated = False
 
     @property
     def how(self) -> SegmentOptions:
         """How recordings are divided; what is drawn is divided in any case."""
-        from serlab.model.segments import DEFAULT_WINDOW
-
-        return self.division or ({} if self.plot is None else {"window": DEFAULT_WINDOW})
+        return self.division or ({} if self.plot is None else {"vad": "auto"})
 
     def check_plot(self) -> None:
         """Refuse, before hours of work, what cannot be drawn."""
@@ -101,8 +98,8 @@ class PredictOptions(options.DivisionOptions):
         from serlab.audio import find_audio
         from serlab.model.model import load_model
 
-        found, model = find_audio(self.paths), load_model(self.model, precision=self.precision)
-        model.check_abstain(self.abstain)
+        found, model = find_audio(self.paths), load_model(options.model_of(self.model), precision=self.precision)
+        model.check_reliance(self.abstain, calibrated=self.calibrated)
         return found, model
 
 
@@ -202,6 +199,7 @@ def _whole(args: PredictOptions, out: Path, form: str, kept: _Kept) -> int:
         except OSError as error:
             raise unwritable(out, error) from error
         options.say_left_out(result.excluded)
+        options.say_warnings(result.predictions)
         return len(result.excluded)
     left_out, text = _of_one(args, form, kept)
     write_text(out, text)
@@ -211,10 +209,10 @@ def _whole(args: PredictOptions, out: Path, form: str, kept: _Kept) -> int:
 def _of_one(args: PredictOptions, form: str, kept: _Kept) -> tuple[int, str]:
     """Write the segments of the only recording; one that is short is divided too."""
     from serlab.inference.export import WRITERS
-    from serlab.model.segments import DEFAULT_WINDOW
 
-    result = _run(args, args.division or {"window": DEFAULT_WINDOW}, kept)
+    result = _run(args, args.division or {"vad": "auto"}, kept)
     options.say_left_out(result.excluded)
+    options.say_warnings(result.predictions)
     if len(result.predictions) != 1:
         raise UserError(f"the format {form} is for one recording, not {len(result.predictions)}; give one file.")
     return len(result.excluded), WRITERS[form](result.predictions[0])
@@ -227,16 +225,18 @@ def _growing(args: PredictOptions, out: Path, kept: _Kept) -> int:
     found, model = args.load()
     files = found.files
     how = args.how
-    with opened(out, model, args.abstain, segments=how if how or any_long(files) else None) as file:
+    segments = how if how or any_long(files) else None
+    with opened(out, model, args.abstain, segments=segments, calibrated=args.calibrated) as file:
         rest = file.left(files)
         file.add([entry for entry in found.excluded if entry.path not in file.excluded])
         done = len(files) - len(rest)
         if done:
             say(f"{out}: {done:,} of {len(files):,} files are done already.")
-        with closing(stream(model, rest, done=done, abstain=args.abstain, **how)) as chunks:
+        with closing(stream(model, rest, done=done, abstain=args.abstain, calibrated=args.calibrated, **how)) as chunks:
             for chunk in chunks:
                 file.add(chunk)
                 kept.add(args, model.labels, chunk)
+                options.say_warnings(chunk)
         left_out = sum(name in file.excluded for name in files) + len(found.excluded)
     if left_out:
         say(f"left out: {left_out:,} of {len(files) + len(found.excluded):,} files; {file.excluded_path} says why.")
@@ -251,18 +251,21 @@ def _as_they_come(args: PredictOptions, form: str, kept: _Kept) -> int:
 
     found, model = args.load()
     how = args.how
-    columns = column_names(model.labels, segments=bool(how) or any_long(found.files))
+    segments = bool(how) or any_long(found.files)
+    columns = column_names(model.labels, segments=segments, calibrated=args.calibrated)
     if form == "csv":
         sys.stdout.write(as_csv([columns]))
     options.say_left_out(found.excluded)
     left_out = len(found.excluded)
-    with closing(stream(model, found.files, abstain=args.abstain, **how)) as chunks:
+    with closing(stream(model, found.files, abstain=args.abstain, calibrated=args.calibrated, **how)) as chunks:
         for chunk in chunks:
             sys.stdout.write(lines((result for result in chunk if isinstance(result, Prediction)), form, columns))
             sys.stdout.flush()
             kept.add(args, model.labels, chunk)
             excluded = [result for result in chunk if isinstance(result, Exclusion)]
             options.say_left_out(excluded)
+            if form == "csv":
+                options.say_warnings(chunk)
             left_out += len(excluded)
     return left_out
 
@@ -277,13 +280,21 @@ def _at_the_end(args: PredictOptions, kept: _Kept) -> int:
         if args.form is not None or args.plot is None:
             _print_table(result)
         options.say_left_out(result.excluded)
+        options.say_warnings(result.predictions)
     return len(result.excluded)
 
 
 def _run(args: PredictOptions, how: SegmentOptions, kept: _Kept) -> Predictions:
     from serlab.inference.files import predict as run
 
-    result = run(args.model, args.paths, precision=args.precision, abstain=args.abstain, **how)
+    result = run(
+        options.model_of(args.model),
+        args.paths,
+        precision=args.precision,
+        abstain=args.abstain,
+        calibrated=args.calibrated,
+        **how,
+    )
     kept.add(args, result.labels, result.predictions)
     return result
 

@@ -146,7 +146,7 @@ def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files
     result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
     signature = sign(spec, context, result, started, identity).data()
     card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
-    save(result.fitted, files.model, signature, card)
+    save(result.fitted, files.model, signature, card, inputs=result.inputs)
     shutil.rmtree(workspace, ignore_errors=True)
     uar = f"training UAR {result.training.train_uar:.3f}"
     say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")

@@ -49,15 +49,18 @@ def predict(
     *,
     precision: str = "auto",
     abstain: float | None = None,
+    calibrated: bool = False,
     **how: Unpack[SegmentOptions],
 ) -> Predictions:
     """Predict the emotion in audio files; recordings over 30 seconds are divided into segments.
 
     Args:
-        model: a model folder, serlab's or a plain transformers audio-classification checkpoint.
+        model: a model folder, serlab's or a plain transformers audio-classification checkpoint; the
+            text ``box`` is the shipped model.
         paths: files and folders (searched with their subfolders).
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         abstain: as for :meth:`serlab.Model.predict`.
+        calibrated: as for :meth:`serlab.Model.predict`.
         how: ``window``, ``hop``, ``vad``, ``smoothing`` and ``stay``, as for :meth:`serlab.Model.predict`.
 
     Returns:
@@ -71,7 +74,7 @@ def predict(
     loaded = load_model(model, precision=precision)
     predictions: list[Prediction] = []
     excluded = list(found.excluded)
-    with closing(stream(loaded, found.files, abstain=abstain, **how)) as chunks:
+    with closing(stream(loaded, found.files, abstain=abstain, calibrated=calibrated, **how)) as chunks:
         for chunk in chunks:
             predictions += [result for result in chunk if isinstance(result, Prediction)]
             excluded += [result for result in chunk if isinstance(result, Exclusion)]
@@ -79,7 +82,13 @@ def predict(
 
 
 def stream(
-    model: Model, files: Sequence[str], *, done: int = 0, abstain: float | None = None, **how: Unpack[SegmentOptions]
+    model: Model,
+    files: Sequence[str],
+    *,
+    done: int = 0,
+    abstain: float | None = None,
+    calibrated: bool = False,
+    **how: Unpack[SegmentOptions],
 ) -> Generator[list[Prediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 
@@ -88,12 +97,13 @@ def stream(
         files: the audio files.
         done: files that an earlier process has predicted already, for the bar.
         abstain: as for :meth:`serlab.Model.predict`.
+        calibrated: as for :meth:`serlab.Model.predict`.
         how: as for :func:`predict`.
 
     Yields:
         In chunks, what became of each file, in the order of ``files``.
     """
-    chunks = model.results(files, abstain=abstain, **how)
+    chunks = model.results(files, abstain=abstain, calibrated=calibrated, **how)
     watch = _in_seconds(files) if how or any_long(files) else _in_files(done, len(files))
     with watch as advance, closing(chunks):
         names = iter(files)

@@ -141,7 +141,7 @@ def _abstains(model: Model) -> list[float]:
     found = []
     for share in _SHARES:
         with suppress(UserError):
-            model.check_abstain(share)
+            model.check_reliance(share)
             found.append(share)
     return found
 
@@ -164,8 +164,13 @@ def _about(name: str, model: Model, abstains: list[float]) -> dict[str, Any]:
     }
 
 
-def warnings_of(decoded: Decoded) -> list[str]:
-    """What makes a recording unlike the speech that models are trained on, one sentence each."""
+def warnings_of(decoded: Decoded, prediction: Prediction) -> list[str]:
+    """What makes a recording unlike the training clips, one sentence each; in general terms if the model has none."""
+    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in getattr(prediction, "warnings", ())]
+    return found or _general_warnings(decoded)
+
+
+def _general_warnings(decoded: Decoded) -> list[str]:
     found = []
     if decoded.seconds < _SHORT_S:
         found.append(f"The recording is short ({decoded.seconds:.1f} s); a sentence of 2 to 5 s works best.")

@@ -104,7 +104,7 @@ class Service:
                 prediction = await served.predict(decoded, abstain, how)
         except TimeoutError:
             raise RefusedError(504, f"the answer takes more than {self.limits.timeout:g} s.", 10) from None
-        warnings = warnings_of(decoded)
+        warnings = warnings_of(decoded, prediction)
         if prediction.segments and not prediction.probabilities:
             warnings.append("No speech was found.")
         answer = {
