@@ -54,7 +54,7 @@ def test_what_was_published_is_found_by_its_name(serlab, hub, token, tested, tin
 
 
 def test_the_card_has_metrics_licence_and_limits(tested) -> None:
-    chosen = publication(tested, "me/small", licence="cc-by-4.0")
+    chosen = publication(load_model(tested), "me/small", licence="cc-by-4.0")
     _, front, body = chosen.card.split("---\n", 2)
     data = yaml.safe_load(front)
     assert data["license"] == "cc-by-4.0"
@@ -71,7 +71,7 @@ def test_the_card_has_metrics_licence_and_limits(tested) -> None:
 
 
 def test_a_model_without_a_tested_score_claims_none(tiny_models) -> None:
-    data = yaml.safe_load(publication(tiny_models["mfcc-svm"], "me/svm").card.split("---\n", 2)[1])
+    data = yaml.safe_load(publication(load_model(tiny_models["mfcc-svm"]), "me/svm").card.split("---\n", 2)[1])
     assert "model-index" not in data
     assert (data["license"], data["license_name"]) == ("other", "see-model-card")
 
@@ -122,10 +122,10 @@ def test_an_upload_that_breaks_is_the_network_s_fault(serlab, hub, token, monkey
 @pytest.mark.parametrize("name", ["small", "me/small@v1", "me/sm all", "a/b/c"])
 def test_a_name_that_the_hub_cannot_have(tiny_models, name) -> None:
     with pytest.raises(UserError, match=r"is not a name on the hub; expected owner/name\."):
-        publication(tiny_models["mfcc-svm"], name)
+        publication(load_model(tiny_models["mfcc-svm"]), name)
 
 
 def test_a_licence_that_is_no_identifier(tiny_models) -> None:
     with pytest.raises(UserError) as found:
-        publication(tiny_models["mfcc-svm"], "me/small", licence="My: licence")
+        publication(load_model(tiny_models["mfcc-svm"]), "me/small", licence="My: licence")
     assert as_options(found.value) == "--licence My: licence is not an identifier of the hub, such as mit or cc-by-4.0."

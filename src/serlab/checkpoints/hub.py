@@ -36,8 +36,8 @@ def parsed(text: str) -> tuple[str, str | None] | None:
     return None if found is None else (found["name"], found["revision"])
 
 
-def located(folder: Path | str) -> Path:
-    """A model folder: as given, or downloaded if it is ``owner/name`` on the hub and not a local path.
+def located(folder: Path | str) -> Path | str:
+    """A model as given, or the folder in the hub's cache if it is ``owner/name`` on the hub and not a local path.
 
     Args:
         folder: a folder, or ``owner/name`` or ``owner/name@revision`` on the hub. If there is a folder ``owner``, the
@@ -49,7 +49,7 @@ def located(folder: Path | str) -> Path:
     path = Path(folder)
     name = os.fspath(folder) if isinstance(folder, str) else path.as_posix()
     if os.path.lexists(path) or path.parent.is_dir() or parsed(name) is None:
-        return path
+        return folder
     return download(name, MODEL_FILES)
 
 

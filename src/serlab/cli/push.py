@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ def register(app: typer.Typer) -> None:
 class PushOptions:
     """Options of ``serlab push``."""
 
-    model: Annotated[Path, typer.Argument(help="Model folder.", show_default=False)]
+    model: Annotated[str, typer.Argument(help="Model folder.", show_default=False)]
     repository: Annotated[str, typer.Argument(help="`owner/name` on the hub.", show_default=False)]
     licence: Annotated[
         str | None, typer.Option(metavar="ID", help="The model's licence on the hub, e.g. cc-by-4.0; other if omitted.")
@@ -39,8 +38,9 @@ def push(args: PushOptions) -> None:
         serlab push runs/my-model me/my-model --licence cc-by-4.0
     """
     from serlab.export import hub
+    from serlab.model.model import load_model
 
-    chosen = hub.publication(args.model, args.repository, licence=args.licence)
+    chosen = hub.publication(load_model(args.model, precision="fp32"), args.repository, licence=args.licence)
     for name in chosen.left_out:
         say(f"left out: {name} (not a file of a model)")
     if not args.dry_run:

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serlab.approaches.base import Fitted
 from serlab.checkpoints.hub import LOGIN, REFUSED, of_the_hub, parsed, quietly, status_of
 from serlab.core import MachineError, SerlabError, UserError, argument
 from serlab.core.files import read_json
 from serlab.core.progress import say
-from serlab.model import folder as folders
-from serlab.model.model import ModelInfo
-from serlab.model.schema import FILE, Content
+from serlab.model.model import Model
+from serlab.model.schema import FILE
 
 _PUBLISHED = re.compile(
     r"(encoder/)?(config|preprocessor_config|processor_config|model\.safetensors\.index)\.json"
-    r"|(encoder/)?model(-\d+-of-\d+)?\.safetensors|serlab\.json"
+    r"|(encoder/)?model(-\d+-of-\d+)?\.safetensors|inputs\.safetensors|serlab\.json"
 )
 _LOCAL = re.compile(r"^(?:/|~|[A-Za-z]:[\\/])")
 _CARD = "README.md"
@@ -52,24 +50,24 @@ class Publication:
     left_out: tuple[str, ...]
 
 
-def publication(folder: Path, repository: str, *, licence: str | None = None) -> Publication:
+def publication(model: Model, repository: str, *, licence: str | None = None) -> Publication:
     """Gather what :func:`push` publishes, without the network.
 
     Args:
-        folder: a model folder.
+        model: the model; the files are those of its folder.
         repository: ``owner/name`` on the hub.
         licence: the model's licence, an identifier of the hub such as ``cc-by-4.0``; if None, the card says ``other``
             and gives the corpus's licence.
 
     Raises:
-        UserError: the name is not possible, or the folder is not a model or is damaged.
+        UserError: the name is not possible, or the folder is damaged.
     """
     found = parsed(repository)
     if found is None or found[1] is not None:
         raise UserError(f"{repository} is not a name on the hub; expected owner/name.")
     if licence is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
         raise UserError(f"{argument('licence', licence)} is not an identifier of the hub, such as mit or cc-by-4.0.")
-    fitted = folders.load(folder, "fp32")
+    folder = model.folder
     there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     files: dict[str, Path | bytes] = {name: folder / name for name in there if _PUBLISHED.fullmatch(name)}
     if "pytorch_model.bin" in there and not any(name.endswith(".safetensors") for name in files):
@@ -77,7 +75,7 @@ def publication(folder: Path, repository: str, *, licence: str | None = None) ->
     if FILE in files:
         content = _without_paths(read_json(folder / FILE))
         files[FILE] = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
-    card = _card(folder, repository, licence, fitted)
+    card = _card(model, repository, licence)
     left_out = tuple(name for name in there if name not in files and name != _CARD)
     return Publication(repository, {**files, _CARD: card.encode()}, card, left_out)
 
@@ -141,16 +139,16 @@ def _without_paths(value: Any) -> Any:
     return value
 
 
-def _card(folder: Path, repository: str, licence: str | None, fitted: Fitted) -> str:
+def _card(model: Model, repository: str, licence: str | None) -> str:
     """The folder's card with the hub's metadata, which list the tested UAR."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = repository.partition("/")[2]
-    signature = Content.read(folder).signature if (folder / FILE).is_file() else None
-    info = ModelInfo.of(signature) if signature else ModelInfo()
+    name, folder, info = repository.partition("/")[2], model.folder, model.info
+    own = read_json(folder / FILE) if (folder / FILE).is_file() else {}
     results = []
     if info.uar is not None and info.corpus is not None:
         seen = "unseen speakers" if info.uar.speaker_disjoint else "other clips"
+        whose = "" if getattr(info.uar, "own", False) else " of models with this recipe,"
         results.append(
             EvalResult(
                 task_type="audio-classification",
@@ -158,12 +156,12 @@ def _card(folder: Path, repository: str, licence: str | None, fitted: Fitted) ->
                 dataset_type=info.corpus,
                 dataset_name=f"{info.corpus}, protocol {info.uar.protocol}",
                 metric_type="recall",
-                metric_name=f"UAR of models with this recipe, on {seen}",
+                metric_name=f"UAR{whose} on {seen}",
                 metric_value=round(info.uar.value, 4),
             )
         )
     data = ModelCardData(
-        library_name="serlab" if fitted.needs_serlab else "transformers",
+        library_name="serlab" if own.get("needs_serlab") else "transformers",
         pipeline_tag="audio-classification",
         tags=["speech-emotion-recognition", "serlab"],
         model_name=name if results else None,
@@ -173,7 +171,7 @@ def _card(folder: Path, repository: str, licence: str | None, fitted: Fitted) ->
     )
     text = (folder / _CARD).read_text("utf-8") if (folder / _CARD).is_file() else ""
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
-    if signature is None and not body.strip():
-        body = _PLAIN.format(name=name, labels=", ".join(fitted.labels), repository=repository, limits=info.limits)
+    if not own and not body.strip():
+        body = _PLAIN.format(name=name, labels=", ".join(model.labels), repository=repository, limits=info.limits)
     body = body.replace("THIS_FOLDER", repository)
     return f"---\n{data.to_yaml()}\n---\n{body}"
