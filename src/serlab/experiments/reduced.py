@@ -70,6 +70,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         recipe.training,
         epochs=_SMOKE_EPOCHS,
         swa=min(recipe.training.swa, _SMOKE_EPOCHS),
+        unlabelled=(),
         pretraining=before and replace(before, epochs=_SMOKE_EPOCHS),
     )
     return recipe if training == recipe.training else replace(recipe, training=training, preset=False)

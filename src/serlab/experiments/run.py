@@ -236,9 +236,8 @@ class _Trained:
         behind: Sequence[dict[str, Any]],
     ) -> RunResult:
         """The result, with what was heard by the model and everything ``behind`` it."""
-        if taught is None:
-            return RunResult(self.fitted, table, record, cost, None, behind)
-        return RunResult(self.fitted, table, record, cost, taught.record, [*behind, *taught.heard])
+        behind = [*behind, *(taught.heard if taught else ())]
+        return RunResult(self.fitted, table, record, cost, taught.record if taught else None, behind)
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""

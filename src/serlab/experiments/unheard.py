@@ -1,4 +1,4 @@
-"""Clips that a fold holds out must not be in the speech that an encoder was or will be pretrained on."""
+"""Clips that a fold holds out must not be in speech that is learned from without labels, now or in pretraining."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
 
     Raises:
         UserError: the speech has such a clip, or is the corpus itself; or the checkpoint has heard
-            such a clip, or a dev or test speaker of the corpus.
+            such a clip. Speakers are checked with those of teachers, in ``heard``.
     """
     held = _HeldOut.of(corpus, fold)
-    settings = recipe.training.pretraining
-    for name in settings.unlabelled if settings else ():
-        speech = find_speech(name)
-        where = f"training.pretraining.unlabelled names {name}"
+    training = recipe.training
+    named = {
+        "training.pretraining.unlabelled": training.pretraining.unlabelled if training.pretraining else (),
+        "training.unlabelled": training.unlabelled,
+    }
+    for setting, name in ((setting, name) for setting, names in named.items() for name in names):
+        speech, where = find_speech(name), f"{setting} names {name}"
         if speech.name == corpus.name and speech.speakers is not None:
             raise UserError(f"{where}, the corpus of the run, whose training clips are heard anyway; leave it out.")
         if found := held.among(zip(speech.clips["clip"], speech.clips["sha256"], strict=True)):
@@ -51,25 +54,19 @@ def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
         return
     instead = "use an encoder that has not, or pretrain one for each fold (training.pretraining)"
     for source in _sources(read_json(path)):
-        if source["name"] == corpus.name and (known := held.speakers & {*(source["speakers"] or ())}):
-            raise UserError(
-                f"the encoder {checkpoint} has heard the speaker {min(known)} of {corpus.name}, whom {held.where} "
-                f"holds out; {instead}."
-            )
         if found := held.among(source["sha256"].items()):
             raise UserError(
-                f"the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds out; "
-                f"{instead}."
+                f"SL012: the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds "
+                f"out; {instead}."
             )
 
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """The clips that a fold holds out: clip by SHA-256 of its file and by name, speakers, and the fold in words."""
+    """The clips that a fold holds out: clip by SHA-256 of its file and by name, and the fold in words."""
 
     by_hash: Mapping[str, str]
     by_name: Mapping[str, str]
-    speakers: frozenset[str]
     where: str
 
     @classmethod
@@ -79,9 +76,7 @@ class _HeldOut:
         by_hash.pop("", None)
         # Names in the user's own corpora, such as 001.wav, also occur elsewhere.
         by_name = {} if corpus.description is None else {_stem(clip): clip for clip in clips["clip"]}
-        train = {*corpus.clips[corpus.clips["clip"].isin({*fold.train})]["speaker"]}
-        speakers = frozenset({*clips["speaker"]} - train - {""})
-        return cls(by_hash, by_name, speakers, f"fold {fold.number} of {corpus.name}")
+        return cls(by_hash, by_name, f"fold {fold.number} of {corpus.name}")
 
     def among(self, clips: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
         """The first held-out clip among pairs of name and SHA-256: its name there, and in the corpus."""
