@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
@@ -38,7 +38,7 @@ def test_warnings(recording, expected):
 
 
 def test_a_model_s_own_warnings_come_first():
-    said = SimpleNamespace(warnings=[SimpleNamespace(message="it lasts 9 s")])
+    said = Prediction("sad", {"sad": 1.0}, warnings=(InputWarning("long", "it lasts 9 s"),))
     assert warnings_of(decoded(SPEECH[:8000]), said) == ["It lasts 9 s."]
 
 

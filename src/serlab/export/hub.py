@@ -148,7 +148,7 @@ def _card(model: Model, repository: str, licence: str | None) -> str:
     results = []
     if info.uar is not None and info.corpus is not None:
         seen = "unseen speakers" if info.uar.speaker_disjoint else "other clips"
-        whose = "" if getattr(info.uar, "own", False) else " of models with this recipe,"
+        whose = "" if info.uar.own else " of models with this recipe,"
         results.append(
             EvalResult(
                 task_type="audio-classification",

@@ -166,7 +166,7 @@ def _about(name: str, model: Model, abstains: list[float]) -> dict[str, Any]:
 
 def warnings_of(decoded: Decoded, prediction: Prediction) -> list[str]:
     """What makes a recording unlike the training clips, one sentence each; in general terms if the model has none."""
-    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in getattr(prediction, "warnings", ())]
+    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in prediction.warnings]
     return found or _general_warnings(decoded)
 
 
