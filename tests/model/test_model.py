@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import soxr
@@ -279,7 +280,15 @@ def test_what_is_known_of_a_model(tiny_models, tmp_path):
     assert info.recipe == signature["recipe"]["name"]
     assert info.recipe_hash == signature["recipe"]["hash"]
     assert (info.corpus, info.protocol, info.fold, info.seed) == ("tiny", "speaker-2", 1, 0)
-    assert (info.trained_in, info.uar, info.serlab) == ("fp32", None, signature["serlab"])
+    assert (info.trained_in, info.serlab, info.sample_rate) == ("fp32", signature["serlab"], RATE)
+    assert (info.labels, info.clips, info.speakers) == (model.labels, 18, 2)
+    assert info.clip_seconds == pytest.approx(0.4)
+    assert info.temperature == signature["training"]["reliance"]["temperature"]
+    table = pd.read_parquet(model.folder.with_suffix(".parquet")).query("side == 'test'")
+    scores = table.filter(like="logit_").to_numpy()
+    right = np.array(model.labels)[scores.argmax(axis=1)] == table["label"]
+    assert info.uar.value == pytest.approx(right.groupby(table["label"]).mean().mean())
+    assert (info.uar.clips, info.uar.low, info.uar.own) == (len(table), None, True)
     assert "Acted speech is not spontaneous speech" in info.limits
     assert repr(model) == f"Model({str(model.folder)!r}, labels=calm, happy, sad, precision={model.precision})"
     plain = tmp_path / "plain"
