@@ -7,6 +7,7 @@ A corpus is loaded by :func:`load_corpus`. Known corpora are described by YAML f
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +16,22 @@ from serlab.core.files import absent
 from serlab.corpora.base import Columns, Corpus
 from serlab.corpora.description import Description, describe, descriptions
 
-__all__ = ["Columns", "Corpus", "describe", "descriptions", "load_corpus"]
+__all__ = ["Columns", "Corpus", "Folders", "describe", "descriptions", "load_corpus"]
 
 
-def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns | None = None) -> Corpus:
+Folders = Path | str | Mapping[str, Path | str] | None
+"""Folder of a known corpus, or folders by name."""
+
+
+def load_corpus(name: str, *, data: Folders = None, columns: Columns | None = None) -> Corpus:
     """Load a corpus.
 
     Args:
         name: a name of :func:`descriptions`, or the path of a folder (``label/clip.wav``) or of a
             CSV or Parquet table with the columns path, label and speaker. Write ``./crema-d`` for a
             folder with the name of a known corpus.
-        data: the folder of a known corpus; by default, see :mod:`serlab.corpora.locate`.
+        data: the folder of a known corpus, or folders by name; by default, see
+            :mod:`serlab.corpora.locate`.
         columns: the names of a table's columns.
 
     Returns:
@@ -39,6 +45,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
     Traceback (most recent call last):
     serlab.core.errors.UserError: unknown corpus 'ravdes'; did you mean 'ravdess'? Known: crema-d, ravdess, synthetic.
     """
+    data = data.get(name) if isinstance(data, Mapping) else data
     known = descriptions().get(name)
     if known is not None:
         if columns is not None:
