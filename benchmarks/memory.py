@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -42,7 +43,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
         for count in _COUNTS_TOY if size.tiny else _COUNTS:
             clips = place / f"clips-{count}"
             _link(place, clips, count)
-            peak, spent = _predict(model, clips, place / f"{count}.csv")
+            peak, spent, _ = predict(model, clips, place / f"{count}.csv")
             say(f"{count} clips: peak of {peak:.0f} MiB in {spent:.0f} s")
             peaks.append(peak)
             timings[f"serlab, {count} clips"] = [Timing(spent, count)]
@@ -68,16 +69,21 @@ def _link(place: Path, folder: Path, count: int) -> None:
         os.link(sources[number % _SOURCES], folder / f"{number:06d}.wav")
 
 
-def _predict(model: Path, clips: Path, table: Path) -> tuple[float, float]:
-    """Return peak resident memory in MiB and seconds of a process that predicts a folder."""
+def predict(model: Path, sounds: Path, table: Path, *options: str) -> tuple[float, float, float]:
+    """Predict a file or folder in a separate process.
+
+    Returns:
+        Peak resident memory in MiB, seconds, and seconds of processor time.
+    """
     told, log = table.with_suffix(".peak"), table.with_suffix(".log")
     command = [sys.executable, "-c", _PROGRAM, str(told), "predict", "--model", str(model)]
-    command += ["--out", str(table), str(clips)]
-    start = time.perf_counter()
+    command += ["--out", str(table), str(sounds), *options]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("wb") as stream:
         code = subprocess.run(command, stdout=stream, stderr=stream, check=False).returncode
-    spent = time.perf_counter() - start
+    spent, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if code not in (0, 1):
         lines = log.read_text(encoding="utf-8").strip().splitlines()
         raise Skipped(f"serlab predict ended with {code}: {lines[-1] if lines else 'no message'}")
-    return float(told.read_text()), spent
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return float(told.read_text()), spent, processor

@@ -107,7 +107,9 @@ def fit(data: Data, *, nodes: int = 1) -> Fit:
     free = [place for place, (low, _) in enumerate(bounds) if low is None or estimate[place] > 10 * _DIFFERENCE]
     inverse = np.linalg.inv(_hessian(loss, estimate, free))
     root = _root(estimate[fixed:], effects)
-    return Fit(estimate[:fixed], inverse[:fixed, :fixed], np.sqrt(np.sum(root**2, axis=1)), -float(found.fun))
+    deviations: Floats = np.sqrt(np.sum(root**2, axis=1))
+    covariance: Floats = inverse[:fixed, :fixed].astype(np.float64)
+    return Fit(estimate[:fixed], covariance, deviations, -float(found.fun))
 
 
 def log_likelihood(parameters: Floats, data: Data, nodes: int = 1) -> float:

@@ -124,6 +124,34 @@ _ROWS = (
         (Goal("memory", 1.1),),
         full_only=True,
     ),
+    Row(
+        "predict-array",
+        "prediction of one clip in memory after the other, wav2vec2-base, fp32",
+        "transformers' pipeline in fp32, one clip at a time",
+        "benchmarks.using:arrays",
+        _speed(1.0),
+    ),
+    Row(
+        "predict-long",
+        "segments of a long recording, wav2vec2-base, Silero VAD",
+        "real time",
+        "benchmarks.using:recording",
+        _speed(1.0),
+    ),
+    Row(
+        "stream",
+        "live sound, from a segment's last sample to the segment, wav2vec2-base, Silero VAD",
+        "none",
+        "benchmarks.using:live",
+        (Goal("seconds", 1),),
+    ),
+    Row(
+        "long-memory",
+        "peak memory of serlab predict on one hour",
+        "the same on one minute",
+        "benchmarks.using:memory",
+        (Goal("memory", 1.1),),
+    ),
     Row("growth", "cost a clip as clips get more and longer", "itself", "benchmarks.growth:measure"),
 )
 

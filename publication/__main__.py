@@ -30,7 +30,7 @@ from serlab.tables.predictions import Run, read_protocols
 
 HOME = Path(__file__).resolve().parent.parent
 RESULTS = HOME / "results" / "crema-d"
-FUSIONS = ("resnet18+whisper-base", "resnet18+whisper-base@dev")
+FUSIONS = ("resnet18+whisper-base", "resnet18+whisper-base@dev", "resnet18-distilled+whisper-base-long")
 FIGURES = ("uar", "recalls", "speakers", "curves", "reliability", "abstention", "people")
 
 
@@ -48,6 +48,7 @@ def main() -> None:
     overview, report = tables.without(overview, former), tables.without(report, former)
     main_runs = runs[tables.MAIN]
     bodies |= {
+        "short": tables.short(overview),
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
         "differences": tables.differences(report),
         "premiums": tables.premiums(overview),

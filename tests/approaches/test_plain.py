@@ -136,6 +136,12 @@ def test_probabilities_are_those_of_transformers_pipeline(case: str, save: Save)
 
     np.testing.assert_allclose(ours, by_pipeline(folder, samples), atol=1e-4)
     assert np.ptp(ours, axis=0).max() > 1e-3
+    classifier = load(folder, "fp32")
+    found = classifier.scored([classifier.frontend(clip) for clip in samples])
+    hf = classifier.network.hf
+    with torch.no_grad():
+        projected = getattr(hf, "projector", torch.nn.Identity())(torch.from_numpy(found.embeddings))
+        np.testing.assert_allclose(hf.classifier(projected), found.logits, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,6 +5,7 @@ import os
 import pickle
 import time
 import tracemalloc
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serlab import audio
-from serlab.audio import Audio, AudioError, Limits
+from serlab.audio import Audio, AudioError, Limits, blocks
 from serlab.audio.decoding import SoundFiles
 from serlab.audio.source import Source
 
@@ -304,3 +305,15 @@ def test_the_error_survives_a_process_boundary(tmp_path):
     error = pickle.loads(pickle.dumps(AudioError(tmp_path / "a.wav", "silent")))
     assert (error.path, error.reason, error.exit_code) == (tmp_path / "a.wav", "silent", 2)
     assert str(error) == f"{tmp_path / 'a.wav'} cannot be used: silent."
+
+
+@pytest.mark.parametrize(("name", "how"), [("a.wav", {}), ("a.flac", {"format": "FLAC"}), ("a.ogg", {"format": "OGG"})])
+def test_a_file_in_memory_is_read_as_on_disk(make_tone, tmp_path, name, how):
+    path = make_tone(tmp_path / name, rate=22050, channels=2, **how)
+    content = path.read_bytes()
+    found = Audio.from_file(BytesIO(content))
+    np.testing.assert_array_equal(found.samples, Audio.from_file(path).samples)
+    np.testing.assert_array_equal(np.concatenate(list(blocks(BytesIO(content)))), found.samples)
+    assert found.path is None
+    with pytest.raises(AudioError, match=r"^the array cannot be used: "):
+        Audio.from_file(BytesIO(content[: len(content) // 2]))

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import soundfile
 
+from serlab.evaluation.spans import read_reference
+
 RATE = 16000
 
 
@@ -28,8 +30,9 @@ def long(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def energy(monkeypatch):
-    """Tones are not speech for silero."""
+    """Tones are not speech for silero, and the tiny clips are too short to be windows."""
     monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)
+    monkeypatch.setattr("serlab.model.inputs.Inputs.window", 3.0)
 
 
 @pytest.fixture
@@ -112,9 +115,29 @@ def test_players_and_annotation_tools(predict, long, short, tmp_path):
     grid = (tmp_path / "a.TextGrid").read_text()
     assert f"intervals: size = {len(labels)}" in grid
     assert grid.count("xmin") == len(labels) + 2
+    (spans,) = read_reference(tmp_path / "a.TextGrid").values()
+    assert [(f"{one.start:.6f}", f"{one.end:.6f}", one.label or "no speech") for one in spans] == [
+        tuple(label) for label in labels
+    ]
     ended = predict(long, short, "--format", "vtt")
     assert (ended.code, ended.sentence) == (2, "the format vtt is for one recording, not 2; give one file.")
     assert predict(short, "--format", "audacity").out.startswith("0.000000\t")
+
+
+def test_a_recording_is_drawn_alone_or_beside_its_output(predict, long, short, tmp_path):
+    page, picture, table = tmp_path / "a.html", tmp_path / "a.png", tmp_path / "a.csv"
+    assert predict(long, "--plot", page).out == f"{page}\n"
+    assert predict(long, "--plot", picture, "--out", table).out == f"{table}\n{picture}\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert len(table.read_text().splitlines()) == 1 + 29
+    ended = predict(short, "--plot", page, "--format", "jsonl", "--audio", "embed")
+    assert [json.loads(line)["start"] for line in ended.out.splitlines()] == [0]
+    assert f"the plot is in {page}" in ended.err
+    assert "data:audio/x-wav;base64," in page.read_text()
+    page.unlink()
+    ended = predict(long, "--plot", page, "--out", table)
+    assert (ended.code, page.exists()) == (0, False)
+    assert f"{page} is not written, because nothing was predicted." in ended.err
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
@@ -149,12 +172,20 @@ def test_a_file_of_segments_is_resumed(predict, long, short, tmp_path, ending):
         (["--stay", "0.9"], "--stay 0.9 is for --smoothing hmm; add that, or omit it"),
         (["--out", "a.mp4"], "--out a.mp4 must end in .csv, .jsonl, .parquet, .vtt, .textgrid or .txt"),
         (["--out", "a.vtt", "--format", "csv"], "contradicts the ending"),
+        (["--plot", "a.pdf"], "--plot a.pdf must end in .html or .png"),
+        (["--plot", "a.html", "--audio", "copy"], "--audio copy is not one of link, embed, none"),
+        (["--audio", "none"], "--audio none is for the page of --plot"),
     ],
 )
 def test_options_that_cannot_be(predict, short, arguments, phrase):
     ended = predict(short, *arguments)
     assert ended.code == 2
     assert phrase in ended.sentence
+
+
+def test_one_recording_is_drawn_and_not_several(predict, short, long):
+    ended = predict(short, long, "--plot", "a.html")
+    assert (ended.code, ended.sentence) == (2, "--plot draws one recording, not 2; give one file.")
 
 
 def test_a_recording_that_is_cut_off_is_left_out(predict, tmp_path, make_tone):

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from serlab.core import UserError
+from serlab.corpora import load_corpus
+from serlab.protocols import split
 from serlab.recipes import load_recipe
 from serlab.tables.heard import ITSELF
 
@@ -61,6 +63,21 @@ def test_a_planted_speaker_is_found_before_training(side, started, compare, tiny
 def test_speech_of_this_corpus_without_speakers_is_refused(started, compare) -> None:
     with pytest.raises(UserError, match=r"SL012 .* does not say on which speakers"):
         compare(started(heard=speech(None)))
+
+
+def test_a_recording_that_is_a_held_out_clip_is_found_by_its_content(started, compare, tiny_corpus) -> None:
+    corpus = load_corpus(str(tiny_corpus))
+    held = split(corpus, "speaker-2").folds[0].test[0]
+    sha256 = corpus.clips.set_index("clip").loc[held, "sha256"]
+    record = speech(None, "a folder")
+    record["speech"][0]["sha256"] = {"x.wav": "0" * 64, "y.wav": sha256}
+    with pytest.raises(UserError, match=rf"SL012: the encoder .* has heard y.wav, the clip {held} that fold 1"):
+        compare(started(heard=record))
+
+
+def test_a_damaged_record_is_one_sentence(started, compare) -> None:
+    with pytest.raises(UserError, match=r"does not say what its encoder has heard: its heard.json is damaged"):
+        compare(started(heard={"format": 1, "speech": [{"name": "x"}]}))
 
 
 def test_other_speech_is_recorded_and_so_is_that_nobody_knows(started, compare, tiny_recipes) -> None:

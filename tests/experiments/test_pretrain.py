@@ -8,14 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from fuzz.materials import RECIPES
 
 from serlab.checkpoints.weights import identity as weights_identity
 from serlab.core import UserError
+from serlab.corpora import descriptions
+from serlab.corpora.base import Corpus
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.pretrain import pretrain
+from serlab.protocols import Fold
 from serlab.recipes import Recipe, identify, load_recipe, recipe_from_signature
-from serlab.training import pretraining
+from serlab.recipes.variants import changed_settings
+from serlab.training import encoder_folder, pretraining
 
 if TYPE_CHECKING:
     from serlab.experiments.compare import Comparison
@@ -65,7 +71,10 @@ def test_seeds_share_an_encoder_and_folds_do_not(
 ) -> None:
     done = compare(recipe(), folds=[1, 2], seeds=[0, 1])
     assert len(makes) == 2
-    assert len([*(empty_cache / "encoders").glob("*/heard.json")]) == 2
+    assert len([*(empty_cache / "encoders").glob("*/heard.json")]) == len(encoder_folder.kept()) == 2
+    assert encoder_folder.clear(unused_days=1) == 0
+    assert encoder_folder.clear() > 10_000
+    assert not encoder_folder.kept()
     signed = [signature_of(done, f"fold{fold}-seed{seed}") for fold in (1, 2) for seed in (0, 1)]
     assert len({each["training"]["pretraining"]["speech_sha256"] for each in signed}) == 2
 
@@ -90,6 +99,10 @@ def test_only_training_clips_and_unlabelled_speech_are_heard(
     assert signed["recipe"]["config"]["training"]["pretraining"]["unlabelled"] == ["speech"]
     assert signed["training"]["pretraining"]["encoder"]["name"] == "whisper-random"
     assert recipe_from_signature(signed).training.pretraining.layers == (2,)
+    heard = {each["what"]: each for each in signed["heard"]}
+    assert heard["the pretrained encoder"]["corpus"] == "speech"
+    (described,) = json.loads(done.report.with_name("report.json").read_text("utf-8"))["recipes"]
+    assert described["pretrained"] == "whisper-random, by distillation"
 
 
 @pytest.mark.parametrize("side", ["dev", "test"])
@@ -109,6 +122,41 @@ def test_a_planted_clip_of_dev_or_test_is_an_error(
         compare(recipe(f"unlabelled=[{folder}]"), dev_only=True)
 
 
+@pytest.mark.parametrize("side", ["dev", "test"])
+def test_a_checkpoint_that_has_heard_a_clip_of_dev_or_test_is_an_error(
+    compare: Compare, recipe: Callable[..., Recipe], speech: Path, tiny_corpus: Path, tmp_path: Path, side: str
+) -> None:
+    from serlab.corpora import load_corpus
+    from serlab.protocols import split
+
+    corpus = load_corpus(str(tiny_corpus))
+    fold = split(corpus, "speaker-2").folds[0]
+    planted = getattr(fold, side)[-1]
+    (tmp_path / "leaky").mkdir()
+    shutil.copy(corpus.clips.set_index("clip").loc[planted, "path"], tmp_path / "leaky" / "renamed.wav")
+    folder = pretrain(recipe(), [str(speech), str(tmp_path / "leaky")], out=tmp_path / "encoder")
+    started = load_recipe(str(tmp_path / "tiny.yaml"), ["training.pretraining.epochs=1", f"model.checkpoint={folder}"])
+    with pytest.raises(UserError, match=rf"has heard renamed\.wav, the clip {planted} that fold 1"):
+        compare(started, dev_only=True)
+
+
+def test_a_copy_of_a_known_corpus_in_another_format_is_recognised_by_its_names(
+    recipe: Callable[..., Recipe], speech: Path, tmp_path: Path
+) -> None:
+    clips = pd.DataFrame(
+        {"clip": ["1001_DFA_ANG_XX", "1002_DFA_ANG_XX"], "sha256": ["", "a"], "speaker": ["1001", "1002"]}
+    )
+    corpus = Corpus("crema-d", clips, ("angry",), "", "", "", "", description=descriptions()["crema-d"])
+    fold = Fold(3, ("1002_DFA_ANG_XX",), (), ("1001_DFA_ANG_XX",))
+    folder = tmp_path / "speech"
+    shutil.copytree(speech, folder)
+    check_held_out(recipe(f"unlabelled=[{folder}]"), corpus, fold)
+    (folder / "0" / "1001_dfa_ang_xx.16k.wav").parent.mkdir()
+    shutil.copy(folder / "s0" / "0.wav", folder / "0" / "1001_dfa_ang_xx.16k.wav")
+    with pytest.raises(UserError, match="is the clip 1001_DFA_ANG_XX that fold 3 of crema-d holds out"):
+        check_held_out(recipe(f"unlabelled=[{folder}]"), corpus, fold)
+
+
 def test_the_speech_and_the_encoder_are_part_of_the_hash(
     recipe: Callable[..., Recipe], speech: Path, tiny_whisper: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +174,13 @@ def test_the_speech_and_the_encoder_are_part_of_the_hash(
 
 def test_a_recipe_without_pretraining_keeps_its_hash() -> None:
     assert identify(load_recipe("wav2vec2-tiny"))[0] == "5a10f72725fd"
+
+
+def test_a_variant_names_its_changes() -> None:
+    changed = load_recipe("wav2vec2-small", ["training.pretraining.epochs=3"])
+    config = changed.settings()
+    found = changed_settings({"name": "wav2vec2-small-abcdef", "title": changed.title, "config": config})
+    assert found == {"training.pretraining.epochs": 3}
 
 
 def test_the_encoder_starts_a_recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,8 @@ def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
 
     def make(*changes: str, **teacher: Any) -> Recipe:
         recipe = load_recipe(tiny_recipes["tiny-resnet"], [*STUDENT, *changes])
-        teacher = {"recipe": "mfcc-svm", **teacher}
-        return replace(recipe, training=replace(recipe.training, teacher=Teacher(**teacher)))
+        given = Teacher(**{"recipe": "mfcc-svm", **teacher})
+        return replace(recipe, training=replace(recipe.training, teacher=given))
 
     return make
 
@@ -187,6 +188,17 @@ def test_a_kept_model_of_a_comparison_teaches(compare, student) -> None:
     assert signature_of(done)["teacher"]["hash"] == signature_of(done, "mfcc-svm")["recipe"]["hash"]
 
 
+def test_a_kept_model_of_an_older_version_teaches_as_its_identity_says(compare, student) -> None:
+    done = compare("mfcc-svm", keep_models=True)
+    path = done.folder / "mfcc-svm" / "fold1-seed0" / "serlab.json"
+    content = json.loads(path.read_text())
+    train = content["signature"].pop("heard")[0]["train"]
+    path.write_text(json.dumps(content))
+    signature = signature_of(compare(student()))
+    assert signature["teacher"]["models"][0]["speakers"] == signature["heard"][1]["train"] == train
+    assert not (done.folder / "teachers").exists()
+
+
 def test_another_model_in_a_teachers_folder_is_refused(compare, student) -> None:
     done = compare(student())
     path = done.folder / "teachers" / "mfcc-svm" / "fold1-seed0" / "serlab.json"
@@ -257,6 +269,47 @@ def test_a_teacher_is_either_a_recipe_or_a_checkpoint(student) -> None:
             student(**wrong)
     with pytest.raises(UserError, match=r"are for recipes, not a checkpoint"):
         student(recipe="", checkpoint="x", seeds=(0, 1))
+
+
+@pytest.fixture
+def speech(tmp_path: Path, make_tone) -> Path:
+    """A folder of three recordings without labels, and one that cannot be read."""
+    for number, hertz in enumerate((180, 600, 1700)):
+        make_tone(tmp_path / "speech" / f"{number}.wav", hz=hertz)
+    (tmp_path / "speech" / "broken.wav").write_bytes(b"RIFF")
+    return tmp_path / "speech"
+
+
+def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teaching, student, speech, capfd) -> None:
+    recipe = student(f"training={{epochs: 2, unlabelled: [{speech}], teacher: {{recipe: mfcc-svm}}}}")
+    lesson = teaching(recipe).lesson
+    assert [file.clip for file in lesson.unlabelled] == ["speech: 0.wav", "speech: 1.wav", "speech: 2.wav"]
+    assert lesson.clips[-3:] == tuple(file.clip for file in lesson.unlabelled)
+    np.testing.assert_array_equal(lesson.logits[:, :-3], teaching(student()).lesson.logits)
+    assert np.abs(lesson.logits[:, -3:]).sum(axis=2).all()
+    assert "1 of 4 recordings cannot be read and will not be used" in capfd.readouterr().err
+
+    heard = signature_of(compare(recipe))["heard"]
+    assert ["the unlabelled speech speech", "speech", None] in [
+        [each["what"], each["corpus"], each["train"]] for each in heard
+    ]
+    before = identify(recipe)
+    moved = speech.rename(speech.with_name("elsewhere"))
+    again = replace(recipe, training=replace(recipe.training, unlabelled=(str(moved),)))
+    assert identify(again) == before != identify(student())
+
+
+def test_speech_with_a_held_out_clip_is_refused(teaching, student, speech, tiny_corpus) -> None:
+    corpus = load_corpus(str(tiny_corpus))
+    held = split(corpus, "speaker-2").folds[0].test[0]
+    shutil.copy(corpus.clips.set_index("clip").loc[held, "path"], speech / "copy.wav")
+    with pytest.raises(UserError, match=rf"whose copy.wav is the clip {held} that fold 1 of tiny holds out"):
+        teaching(student(f"training={{unlabelled: [{speech}], teacher: {{recipe: mfcc-svm}}}}"))
+
+
+def test_speech_without_labels_needs_a_teacher(tiny_recipes) -> None:
+    with pytest.raises(UserError, match=r"training.unlabelled needs training.teacher"):
+        load_recipe(tiny_recipes["tiny-resnet"], ["training.unlabelled=[speech]"])
 
 
 def test_identity_holds_the_teacher_and_its_settings(student, tmp_path) -> None:

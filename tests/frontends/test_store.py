@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,20 @@ def test_rounding_belongs_to_the_front_end(clips: list[ClipFile]) -> None:
     assert half.frontend.config["rounded"] == "fp16"
     np.testing.assert_array_equal(b, a.astype(np.float16).astype(np.float32))
     assert not np.array_equal(a, b)
+
+
+def test_processes_that_fill_one_cache_begin_at_different_places(
+    clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firsts = set()
+    for process in range(8):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        front = Counting()
+        store = FeatureStore(front, cached=False)
+        store.fill(clips, (View(),), 0, "")
+        assert front.calls == 6
+        firsts.add(next(iter(store.kept)))
+    assert len(firsts) > 2
 
 
 def test_a_failure_while_filling_names_itself_and_keeps_what_was_done(clips: list[ClipFile], tmp_path: Path) -> None:

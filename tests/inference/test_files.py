@@ -14,6 +14,7 @@ import soundfile
 import serlab
 from serlab.core import Exclusion, UserError
 from serlab.inference.files import stream
+from serlab.model.segments import watcher
 
 NAMES = ("tiny-resnet", "tiny-wav2vec2", "mfcc-svm")
 
@@ -129,3 +130,28 @@ def test_long_clips_are_scored_to_their_end(tiny_models, tmp_path, make_tone):
 def test_nothing_is_loaded_for_files_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match=r"absent\.wav"):
         serlab.predict(tmp_path / "no-model", tmp_path / "absent.wav")
+
+
+def test_progress_moves_within_a_long_recording(tiny_models, clips, tmp_path, make_tone, monkeypatch):
+    said: list[tuple[int, str]] = []
+    titles = []
+
+    @contextmanager
+    def bar(title, total, done=0):
+        titles.append((title, total, done))
+        yield SimpleNamespace(advance=lambda steps, note="": said.append((steps, note)))
+
+    monkeypatch.setattr("serlab.inference.files.bar", bar)
+    long = make_tone(tmp_path / "long.wav", seconds=65)
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    model = serlab.load_model(tiny_models["mfcc-svm"])
+    files = [str(clips[0]), str(long), str(broken), str(clips[1])]
+    results = [one for chunk in stream(model, files, vad="none") for one in chunk]
+    assert [isinstance(one, Exclusion) for one in results] == [False, False, True, False]
+    whole = round(65 + sum(soundfile.info(clip).duration for clip in clips[:2]))
+    assert titles == [("predicting seconds of audio", whole, 0)]
+    assert len(said) >= 6
+    assert sum(steps for steps, _ in said) in (whole - 1, whole)
+    assert all(re.fullmatch(r"[\d,]+\.\d times real time", note) for _, note in said)
+    assert watcher.get() is None

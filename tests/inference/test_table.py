@@ -11,7 +11,7 @@ import pytest
 from serlab.core import Exclusion, MachineError, UserError
 from serlab.inference.table import opened
 from serlab.model.prediction import Prediction
-from serlab.model.segments import Segment
+from serlab.model.segments import Segment, Segmenting
 
 LABELS = ("calm", "sad")
 NAMES = [
@@ -35,7 +35,7 @@ def model(tmp_path) -> Path:
 
 
 def loaded(folder: Path, precision: str = "fp32") -> SimpleNamespace:
-    return SimpleNamespace(folder=folder, labels=LABELS, precision=precision)
+    return SimpleNamespace(folder=folder, labels=LABELS, precision=precision, segmenting=Segmenting.of)
 
 
 @pytest.fixture

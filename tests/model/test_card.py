@@ -38,6 +38,15 @@ def test_card_says_what_it_started_from_and_that_it_needs_serlab(signature):
     assert "plain transformers" not in card
 
 
+def test_card_says_who_taught_the_model(signature):
+    assert "Taught by" not in model_card(signature, needs_serlab=True)
+    teacher = {"name": "whisper-base-probe", "title": "Whisper-base probe", "hash": "a" * 64, "models": [{}, {}]}
+    card = model_card({**signature, "teacher": teacher}, needs_serlab=True)
+    assert (
+        "Trained from scratch. Taught by 2 models of Whisper-base probe (`whisper-base-probe`, aaaaaaaaaaaa)." in card
+    )
+
+
 @pytest.mark.parametrize(("disjoint", "words"), [(False, "NO, the subsets share speakers"), (None, "unknown")])
 def test_card_hides_no_leak(signature, disjoint, words):
     signature["protocol"]["speaker_disjoint"] = disjoint

@@ -255,4 +255,4 @@ def test_a_damaged_reliance_is_none(tiny_models, tmp_path, reliance):
     content["signature"]["training"]["reliance"] = reliance
     (folder / "serlab.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="does not say when to abstain"):
-        load_reliance(folder)
+        load_reliance(folder, "abstain")

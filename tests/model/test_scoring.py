@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from serlab import Prediction
+from serlab.approaches.base import Scored
 from serlab.audio import SAMPLE_RATE, Audio
 from serlab.core import UserError
 from serlab.model.scoring import Scorer
+from serlab.model.segments import Segmenting
 
 
 def stream(fake, files):
-    return Scorer(fake, None, lambda _: True).results(files)
+    return Scorer(fitted=fake, device=None, answered=lambda _: True, segmenting=Segmenting()).results(files)
 
 
 LIMITS = {"ahead._THREADS": 2, "ahead._MOST": 10, "scoring._FIRST_CHUNK": 2, "scoring._CHUNK_CLIPS": 5}
@@ -42,8 +44,8 @@ class Fake:
         self.threads.add(threading.current_thread().name)
         return self.compute(samples)
 
-    def logits(self, features):
-        return self.give(features)
+    def scored(self, features):
+        return Scored(self.give(features), None)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ PUBLISHED = {path.parent: path for path in sorted(RESULTS.glob("*/*/*/fold*-seed
 
 
 def hash_of(recipe: Recipe, signature: dict[str, Any]) -> str:
-    """The recipe's hash, with the weights of the published run, which need not be on this machine."""
-    weights = signature["weights_sha256"]
-    return recipe.hash(weights) if weights else identify(recipe)[0]
+    """The recipe's hash, with the weights and teacher of the published run, which need not be on this machine."""
+    weights, teacher = signature["weights_sha256"], (signature.get("teacher") or {}).get("hash")
+    return recipe.hash(weights, teacher=teacher) if weights or teacher else identify(recipe)[0]
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: f"{folder.parent.name}/{folder.name}")

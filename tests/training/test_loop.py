@@ -26,8 +26,8 @@ from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation, Training
 from serlab.training import loop
 from serlab.training.batches import TrainingBatches
-from serlab.training.lesson import Lesson
-from serlab.training.loop import Checkpoint, fit, own_randomness, parameter_groups
+from serlab.training.lesson import Lesson, distillation
+from serlab.training.loop import Checkpoint, Learner, fit, own_randomness, parameter_groups
 
 LABELS = ("high", "low")
 SMALL = ResNetModel(
@@ -190,6 +190,31 @@ def test_a_teacher_of_weight_0_changes_no_bit_and_one_of_weight_1_replaces_the_l
     labels = np.array([int(file.clip) % 2 for file in files])
     agreed = (taught[2].argmax(axis=1) == targets).mean()
     assert agreed > (taught[2].argmax(axis=1) == labels).mean()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_clip_without_a_label_is_learned_from_the_teacher_alone(smoothing: float, files, tmp_path: Path) -> None:
+    network = network_of("resnet").eval()
+    lesson = replace(lesson_of(files[:4], 0.8), unlabelled=files[2:4])
+    targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 0]]
+    targets[2:] = 0
+    store = FeatureStore(network.frontend)
+    batches = TrainingBatches(
+        store, files[:4], targets, augmentation=Augmentation(), batch_size=4, window=24, fill=0.0, max_seconds=8.0,
+        seed=3, lesson=lesson,
+    )  # fmt: skip
+    learner = Learner.of(network, batches, Training(label_smoothing=smoothing), "fp32", 3)
+    (batch,) = batches
+    found = loop._loss(learner, batch).item()
+
+    logits = network(batch["features"])
+    labelled = batch["targets"].sum(dim=1) > 0
+    ce = torch.nn.functional.cross_entropy(
+        logits[labelled], batch["targets"][labelled], label_smoothing=smoothing, reduction="sum"
+    )
+    wanted = 0.8 * distillation(logits, batch["taught"], 2.0) + 0.2 * ce
+    assert labelled.sum() == 2
+    assert found == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_a_checkpoint_that_a_kill_left_half_written_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:

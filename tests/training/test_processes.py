@@ -268,6 +268,25 @@ def test_two_processes_train_what_one_does(torchrun: Torchrun, tiny_corpus: Path
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
+def test_two_processes_average_and_learn_from_a_teacher_as_one_does(
+    torchrun: Torchrun, tiny_corpus: Path, still: str, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load(Path(still).read_text("utf-8"))
+    recipe["training"] |= {"ema": 0.8, "teacher": {"recipe": "mfcc-svm"}}
+    taught, alone, together = tmp_path / "taught.yaml", tmp_path / "alone", tmp_path / "together"
+    taught.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    comparison.compare(str(tiny_corpus), [str(taught)], protocol="speaker-2", folds=[1], out=alone, keep_models=True)
+
+    command = ("train", tiny_corpus, "--recipe", taught, "--protocol", "speaker-2", "--out", together)
+    ended = torchrun("-m", "serlab", *command)
+
+    assert ended.returncode == 0, ended.stderr
+    assert len([line for line in ended.stderr.splitlines() if "it is trained first" in line]) == 1
+    check_equal(alone, together, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_failure_in_one_process_stops_training_which_resumes_later(
     torchrun: Torchrun, tiny_corpus: Path, still: str, tmp_path: Path
 ) -> None:

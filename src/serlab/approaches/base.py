@@ -126,6 +126,20 @@ class Fixed:
     penalty: float | None = None
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What one pass over clips gives.
+
+    Attributes:
+        logits: natural-log scores, shape (clips, labels).
+        embeddings: the pooled features that the classifier reads, shape (clips, dims); None if the
+            approach has none.
+    """
+
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32] | None
+
+
 class Fitted(Protocol):
     """A fitted model.
 
@@ -151,6 +165,9 @@ class Fitted(Protocol):
 
     def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
         """Natural-log scores, shape (clips, labels)."""
+
+    def scored(self, features: Sequence[Features]) -> Scored:
+        """Logits and the embeddings below them, in one pass."""
 
     def save(self, folder: Path) -> None:
         """Write weights and configuration into an existing folder."""

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import cached
 
+from serlab.approaches.base import Scored
 from serlab.approaches.history import History
 from serlab.approaches.int8 import quantise
 from serlab.checkpoints.weights import quiet
@@ -38,6 +39,7 @@ class Network(nn.Module):
         needs_serlab: whether the saved folder cannot be used by plain transformers.
         most_values: maximum size of a batch in numbers, to limit memory.
         layers: transformer layers, lowest first, whose matrix products int8 replaces.
+        reader: the module whose input, averaged over frames if it has any, is the embedding.
     """
 
     frontend: FrontEnd
@@ -47,6 +49,11 @@ class Network(nn.Module):
     needs_serlab: bool = True
     most_values: int = 4_000_000
     layers: tuple[nn.Module, ...] = ()
+
+    @property
+    def reader(self) -> nn.Module | None:
+        """The module that reads the embedding; None if there is no embedding."""
+        return None
 
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""
@@ -93,6 +100,10 @@ class FittedNetwork:
         """Score clips in batches of one length."""
         return score(self.network, features, self.precision)
 
+    def scored(self, features: Sequence[Features]) -> Scored:
+        """Score clips in batches of one length; the embeddings are what the network's ``reader`` reads."""
+        return scored(self.network, features, self.precision)
+
     def save(self, folder: Path) -> None:
         """Write a transformers folder (or serlab's format, if the network is not transformers' own)."""
         with quiet():
@@ -120,7 +131,12 @@ def windows(features: Features, length: int, fill: float) -> list[Features]:
 
 
 def score(network: Network, clips: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
-    """Logits of clips.
+    """Logits of clips, shape (clips, labels); see :func:`scored`."""
+    return scored(network, clips, precision).logits
+
+
+def scored(network: Network, clips: Sequence[Features], precision: Precision) -> Scored:
+    """Logits and embeddings of clips.
 
     Args:
         network: the network; it is put into evaluation mode.
@@ -128,14 +144,14 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
         precision: of the matrix products.
 
     Returns:
-        Array of shape (clips, labels), in the order of ``clips``.
+        Scores in the order of ``clips``; those of pieces of a clip are averaged.
     """
     network.eval()
     pieces = [(owner, piece) for owner, clip in enumerate(clips) for piece in network.segments(clip)]
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, (_, piece) in enumerate(pieces):
         by_shape[piece.shape].append(index)
-    rows: dict[int, NDArray[np.float32]] = {}
+    rows: dict[int, tuple[NDArray[np.float32], ...]] = {}
     # Weight norms (of wav2vec2's positional convolution) are computed once, not in every forward
     # pass.
     with cached():
@@ -143,17 +159,41 @@ def score(network: Network, clips: Sequence[Features], precision: Precision) -> 
             size = max(1, min(_MAX_BATCH, network.most_values // int(np.prod(shape))))
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
-                rows.update(zip(batch, _forward(network, [pieces[i][1] for i in batch], precision), strict=True))
-    sums = np.zeros((len(clips), next(iter(rows.values())).shape[0] if rows else 0), np.float64)
-    counts = np.zeros((len(clips), 1))
-    for index, (owner, _) in enumerate(pieces):
-        sums[owner] += rows[index]
+                found = _forward(network, [pieces[i][1] for i in batch], precision)
+                rows.update(zip(batch, zip(*found, strict=True), strict=True))
+    if not pieces:
+        return Scored(np.zeros((len(clips), 0), np.float32), None)
+    owners = [owner for owner, _ in pieces]
+    logits, *read = (list(part) for part in zip(*(rows[index] for index in range(len(pieces))), strict=True))
+    embeddings = [_means(part, owners, len(clips)) for part in read]
+    return Scored(_means(logits, owners, len(clips)), embeddings[0] if embeddings else None)
+
+
+def _means(rows: Sequence[NDArray[np.float32]], owners: Sequence[int], count: int) -> NDArray[np.float32]:
+    """Average the rows of each owner; shape (count, columns)."""
+    sums = np.zeros((count, rows[0].shape[0]), np.float64)
+    counts = np.zeros((count, 1))
+    for owner, row in zip(owners, rows, strict=True):
+        sums[owner] += row
         counts[owner] += 1
     return (sums / counts).astype(np.float32)
 
 
-def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> NDArray[np.float32]:
+def _forward(network: Network, batch: Sequence[Features], precision: Precision) -> tuple[NDArray[np.float32], ...]:
+    """Logits of features of one shape and, if the network has any, their embeddings."""
     values = torch.from_numpy(np.stack(batch)).to(device())
-    with torch.inference_mode(), autocast(precision):
-        logits: NDArray[np.float32] = network(values).float().cpu().numpy()
-    return logits
+    found: list[Tensor] = []
+    reader = network.reader
+    hook = reader and reader.register_forward_pre_hook(lambda _, given: found.append(_pooled(given[0])))
+    try:
+        with torch.inference_mode(), autocast(precision):
+            found.insert(0, network(values))
+    finally:
+        if hook:
+            hook.remove()
+    return tuple(part.float().cpu().numpy() for part in found)
+
+
+def _pooled(values: Tensor) -> Tensor:
+    """Average frames (batch, frames, dim); flatten the maps of a pooled image; fp32."""
+    return values.float().mean(dim=1) if values.dim() == 3 else values.float().flatten(start_dim=1)

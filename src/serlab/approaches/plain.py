@@ -86,6 +86,12 @@ class PlainClassifier(Network):
         # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(next(part for part in stacks if isinstance(part, nn.ModuleList)))
 
+    @property
+    def reader(self) -> nn.Module:
+        """The projection, or else the classifier."""
+        found: nn.Module = getattr(self.hf, "projector", None) or self.hf.classifier
+        return found
+
     def forward(self, features: Tensor) -> Tensor:
         """Score a batch of one shape."""
         logits: Tensor = self.hf(features).logits

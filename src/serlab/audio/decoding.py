@@ -47,7 +47,7 @@ class _Stream(soundfile.SoundFile):  # type: ignore[misc]
 class SoundFiles:
     """A recording of parts that libsndfile decodes one after the other; see :class:`Recording`."""
 
-    def __init__(self, path: Path, source: Source, parts: tuple[Part, ...]) -> None:
+    def __init__(self, path: Path | None, source: Source, parts: tuple[Part, ...]) -> None:
         self._path, self._source, self._parts = path, source, parts
         self._kept: _Stream | None = None
         self.frames = self.rate = self.channels = 0
@@ -78,10 +78,10 @@ class SoundFiles:
 
     def _open(self, part: Part) -> _Stream:
         # soundfile reads a file named .raw as samples without a header, whatever it contains.
-        headerless = self._path.suffix.lower() == ".raw"
-        if part.start == 0 and part.end == self._source.size and not part.prefix and not headerless:
+        path = None if self._path is None or self._path.suffix.lower() == ".raw" else self._path
+        if path is not None and part.start == 0 and part.end == self._source.size and not part.prefix:
             # Opening by name is faster; bytes, because soundfile refuses names that are not UTF-8.
-            return _Stream(os.fsencode(self._path))
+            return _Stream(os.fsencode(path))
         stream = PartStream(self._source, part)
         try:
             return _Stream(stream)

@@ -12,6 +12,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,13 @@ class Audio:
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, allow_silence: bool = False
+        cls, path: str | os.PathLike[str] | BytesIO, *, limits: Limits = DEFAULT_LIMITS, allow_silence: bool = False
     ) -> Audio:
         """Decode a file. The same file gives the same samples, to the bit.
 
         Args:
             path: WAV, FLAC, MP3, Ogg Vorbis, Opus and others, with 1 to 8 channels at 8 to 192 kHz.
-                The content counts, not the name.
+                The content counts, not the name. Or an ``io.BytesIO`` of a file's content.
             limits: minimum and maximum length of the clip. A longer file is not decoded to its end.
             allow_silence: return silent audio with ``silent=True`` instead of raising.
 
@@ -84,9 +85,10 @@ class Audio:
             AudioError: the file cannot be read whole, or is silent, too short, too long or not
                 finite.
         """
-        path = Path(path)
+        source = path if isinstance(path, BytesIO) else Path(path)
+        named = None if isinstance(source, BytesIO) else source
         blocks: list[NDArray[np.float32]] = []
-        with opened(path) as recording:
+        with opened(source) as recording:
             longest, held = limits.max_seconds * recording.rate, 0
             if recording.frames <= longest:
                 for block in recording.blocks():
@@ -97,7 +99,7 @@ class Audio:
             if max(held, recording.frames) > longest:
                 raise FaultError(_too_long(limits))
         samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.empty(0, np.float32)])
-        return cls._checked(samples, recording.rate, recording.channels, path, limits, allow_silence)
+        return cls._checked(samples, recording.rate, recording.channels, named, limits, allow_silence)
 
     @classmethod
     def from_array(

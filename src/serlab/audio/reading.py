@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 import soundfile
@@ -74,34 +74,35 @@ def info(path: Path) -> Info:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Recording]:
+def opened(path: Path | BytesIO) -> Iterator[Recording]:
     """Open a recording whose container is complete.
+
+    Args:
+        path: a file, or the content of one.
 
     Raises:
         AudioError: anything is wrong with the file, also within the block.
     """
-    with _guarded(path) as stream, _recording(path, stream) as recording:
-        yield recording
+    if isinstance(path, BytesIO):
+        with _faults(None), _examined(None, Source(path, len(path.getbuffer()))) as recording:
+            yield recording
+    else:
+        with _guarded(path) as stream, _recording(path, stream) as recording:
+            yield recording
 
 
 @contextmanager
 def _guarded(path: Path) -> Iterator[BufferedReader]:
     """Open a file so that every error within the block is an :class:`AudioError` of this file."""
     try:
-        _check_kind(path.stat().st_mode)
-        with path.open("rb") as stream:
-            before = os.fstat(stream.fileno())
-            yield stream
-            after = os.fstat(stream.fileno())
-            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                raise FaultError("changed while it was read")
-    except FaultError as fault:
-        raise AudioError(path, str(fault)) from fault
-    except soundfile.LibsndfileError as error:
-        why = error.error_string.rstrip(".")
-        if "SF_INFO" in why:  # libsndfile's own words for a header that says 0.
-            why = "its header has no sample rate or no channels"
-        raise AudioError(path, f"damaged: {why}") from error
+        with _faults(path):
+            _check_kind(path.stat().st_mode)
+            with path.open("rb") as stream:
+                before = os.fstat(stream.fileno())
+                yield stream
+                after = os.fstat(stream.fileno())
+                if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                    raise FaultError("changed while it was read")
     except OSError as error:
         raise AudioError(path, _why_closed(path, error)) from error
     except ValueError as error:
@@ -111,11 +112,29 @@ def _guarded(path: Path) -> Iterator[BufferedReader]:
 
 
 @contextmanager
+def _faults(path: Path | None) -> Iterator[None]:
+    """Name the file in what parsers and decoders raise."""
+    try:
+        yield
+    except FaultError as fault:
+        raise AudioError(path, str(fault)) from fault
+    except soundfile.LibsndfileError as error:
+        why = error.error_string.rstrip(".")
+        if "SF_INFO" in why:  # libsndfile's own words for a header that says 0.
+            why = "its header has no sample rate or no channels"
+        raise AudioError(path, f"damaged: {why}") from error
+
+
+@contextmanager
 def _recording(path: Path, stream: BufferedReader) -> Iterator[Recording]:
-    size = os.fstat(stream.fileno()).st_size
-    if not size:
+    with _examined(path, Source(stream, os.fstat(stream.fileno()).st_size)) as recording:
+        yield recording
+
+
+@contextmanager
+def _examined(path: Path | None, source: Source) -> Iterator[Recording]:
+    if not source.size:
         raise FaultError("empty file")
-    source = Source(stream, size)
     container = examine(source)
     if container.media:
         from serlab.audio.media import MediaFile

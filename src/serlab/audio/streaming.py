@@ -8,7 +8,8 @@ bit.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ from serlab.audio.reading import MOST_CHANNELS, AudioError, opened
 from serlab.audio.source import FaultError
 from serlab.core import UserError
 
+Tap = Callable[[NDArray[np.float32]], None]
+"""Takes mono samples at their original rate."""
+
 _EMPTY = np.zeros(0, np.float32)
 
 
@@ -28,6 +32,7 @@ class AudioStream:
 
     Args:
         sample_rate: of the pieces, in Hz, 8,000 to 192,000.
+        tap: called with each piece after its channels were averaged, before it is resampled.
 
     Raises:
         AudioError: the sample rate is not possible.
@@ -38,7 +43,7 @@ class AudioStream:
     16000
     """
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, tap: Tap | None = None) -> None:
         try:
             self.sample_rate = whole_rate(sample_rate)
         except FaultError as fault:
@@ -47,6 +52,7 @@ class AudioStream:
         self._resampler = (
             None if same else soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY)
         )
+        self._tap = tap
         self._channels = 0
         self._ended = False
 
@@ -97,17 +103,23 @@ class AudioStream:
         averaged = mono(frames)
         check_samples(averaged)
         self._channels = frames.shape[1]
+        if self._tap is not None:
+            self._tap(averaged)
         return averaged if self._resampler is None else self._resampler.resample_chunk(averaged)
 
 
 def blocks(
-    source: str | os.PathLike[str] | Iterable[ArrayLike], *, sample_rate: int | None = None
+    source: str | os.PathLike[str] | BytesIO | Iterable[ArrayLike],
+    *,
+    sample_rate: int | None = None,
+    tap: Tap | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Read audio of any length in constant memory.
 
     Args:
-        source: a file, or consecutive arrays, as for :meth:`AudioStream.feed`.
+        source: a file, its content, or consecutive arrays, as for :meth:`AudioStream.feed`.
         sample_rate: of the arrays, in Hz; a file brings its own.
+        tap: as for :class:`AudioStream`.
 
     Yields:
         Samples at 16 kHz, mono, shape ``(samples,)``, in blocks of varying length. Silence and any
@@ -118,14 +130,18 @@ def blocks(
             may raise it only at its end.
         UserError: a sample rate is missing, or given for a file.
     """
-    file = isinstance(source, (str, os.PathLike))
+    file = isinstance(source, (str, os.PathLike, BytesIO))
     if file == (sample_rate is not None):
         raise UserError(
             f"a file brings its own sample rate, but {sample_rate} Hz was given; leave it out."
             if file
             else "arrays do not say their sample rate; give it in Hz."
         )
-    return _of_file(Path(source)) if isinstance(source, (str, os.PathLike)) else _of_arrays(source, sample_rate or 0)
+    if isinstance(source, BytesIO):
+        return _of_file(source, tap)
+    if isinstance(source, (str, os.PathLike)):
+        return _of_file(Path(source), tap)
+    return _of_arrays(source, sample_rate or 0, tap)
 
 
 def seconds_of(path: Path) -> float:
@@ -138,16 +154,16 @@ def seconds_of(path: Path) -> float:
         return recording.frames / recording.rate
 
 
-def _of_file(path: Path) -> Iterator[NDArray[np.float32]]:
+def _of_file(path: Path | BytesIO, tap: Tap | None) -> Iterator[NDArray[np.float32]]:
     with opened(path) as recording:
-        stream = AudioStream(recording.rate)
+        stream = AudioStream(recording.rate, tap)
         for block in recording.blocks():
             yield from _any(stream._resampled(block))
         yield from _any(stream.flush())
 
 
-def _of_arrays(pieces: Iterable[ArrayLike], sample_rate: int) -> Iterator[NDArray[np.float32]]:
-    stream, held = AudioStream(sample_rate), 0
+def _of_arrays(pieces: Iterable[ArrayLike], sample_rate: int, tap: Tap | None) -> Iterator[NDArray[np.float32]]:
+    stream, held = AudioStream(sample_rate, tap), 0
     for piece in pieces:
         for samples in _any(stream.feed(piece)):
             held += len(samples)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
+from serlab.checkpoints import hub
 from serlab.core import MachineError, SerlabError, UserError, setting
 from serlab.core.files import sha256_file
 
@@ -74,16 +75,9 @@ def public_name(checkpoint: str) -> str:
 
 
 def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
     try:
-        return _checked(Path(snapshot_download(checkpoint, allow_patterns=_WANTED, local_files_only=offline)))
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise UserError(
-            f"the hub has no model {checkpoint}; {_nearby(name) or 'check the name, or give a local folder'}."
-        ) from error
-    except (OSError, ValueError) as error:
+        folder = hub.download(checkpoint, _WANTED, offline=offline)
+    except hub.UnreachableError as error:
         ways = _nearby(name) or (
             f"go online, or put the checkpoint's folder at ${VARIABLE}/{name}, or give its path with "
             f"{setting('model.checkpoint', 'FOLDER')}"
@@ -91,6 +85,11 @@ def _fetch(checkpoint: str, name: str, *, offline: bool) -> Path:
         raise MachineError(
             f"the weights {checkpoint} are not in {VARIABLE}, and the hub cannot be reached: {ways}."
         ) from error
+    except UserError as error:
+        if (near := _nearby(name)) is None:
+            raise
+        raise UserError(f"{str(error).rstrip('.')}; {near}.") from error
+    return _checked(folder)
 
 
 def _nearby(name: str) -> str | None:

@@ -34,6 +34,7 @@ def show() -> None:
 
     from serlab.core.progress import clock, shown
     from serlab.frontends.cache import features_folder, holdings, limit_bytes
+    from serlab.training import encoder_folder
 
     held = holdings()
     table = Table("front end", "entries", "size", "last used", box=None)
@@ -44,14 +45,16 @@ def show() -> None:
         Console().print(table)
     total = sum(holding.bytes for holding in held)
     output.lines([f"{_size(total)} of {_size(limit_bytes())} in {features_folder()}"])
+    encoders = encoder_folder.kept()
+    if encoders:
+        size = sum(each for _, each in encoders)
+        output.lines([f"pretrained encoders: {len(encoders)}, {_size(size)} in {encoder_folder.home()}"])
 
 
 def clear(
-    unused_days: Annotated[
-        float, typer.Option(min=0, help="Only features that were not used for this many days.")
-    ] = 0.0,
+    unused_days: Annotated[float, typer.Option(min=0, help="Only what was not used for this many days.")] = 0.0,
 ) -> None:
-    """Remove cached features; they are computed again when they are needed.
+    """Remove cached features and the encoders that runs have pretrained; they are made again when they are needed.
 
     Examples:
         serlab cache clear
@@ -59,8 +62,9 @@ def clear(
         serlab cache clear --unused-days 30
     """
     from serlab.frontends import cache
+    from serlab.training import encoder_folder
 
-    print(f"{_size(cache.clear(unused_days))} freed")
+    print(f"{_size(cache.clear(unused_days) + encoder_folder.clear(unused_days))} freed")
 
 
 def _name(frontend: dict[str, object]) -> str:

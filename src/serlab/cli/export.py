@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 class ExportOptions:
     """Options of ``serlab export``."""
 
-    model: Annotated[Path, typer.Argument(help="Model folder, as for `serlab predict`.", show_default=False)]
+    model: Annotated[str, typer.Argument(help="Model folder, as for `serlab predict`.", show_default=False)]
     file: Annotated[Path, typer.Argument(help="The file to write, ending in .onnx.", show_default=False)]
     int8: Annotated[bool, typer.Option("--int8", help="Round weights and activations to 8 bits; needs --clips.")] = (
         False

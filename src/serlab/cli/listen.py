@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,7 +41,7 @@ class ListenOptions(options.DivisionOptions):
     source: Annotated[
         str | None, typer.Argument(metavar="[-]", help="`-` for standard input; the microphone if omitted.")
     ] = None
-    model: Annotated[Path, typer.Option(help="Model folder, as for `serlab predict`.")]
+    model: options.Model = None
     form: Annotated[
         str | None, typer.Option("--format", help="`live` (on a terminal) or `jsonl` (elsewhere): what is printed.")
     ] = None
@@ -57,6 +56,7 @@ class ListenOptions(options.DivisionOptions):
     seconds: Annotated[float | None, typer.Option(help="Stop after so much sound.")] = None
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "auto"
     abstain: Annotated[float | None, typer.Option(metavar="SHARE", help="As for `serlab predict`.")] = None
+    calibrated: options.Calibrated = False
 
     def live(self) -> AbstractContextManager[Live]:
         """Open the source of sound."""
@@ -84,7 +84,7 @@ def listen(args: ListenOptions) -> None:
     Examples:
         serlab listen --model MODEL
 
-        ffmpeg -i rtsp://camera -f wav - | serlab listen --model MODEL -
+        ffmpeg -i rtsp://camera -flush_packets 1 -f wav - | serlab listen --model MODEL -
 
         arecord -f S16_LE -r 16000 | serlab listen --model MODEL - --raw s16 --rate 16000
     """
@@ -95,12 +95,12 @@ def listen(args: ListenOptions) -> None:
     from serlab.inference.live import Listening
     from serlab.model.model import load_model
 
-    model = load_model(args.model, precision=args.precision)
-    model.check_abstain(args.abstain)
+    model = load_model(options.model_of(args.model), precision=args.precision)
+    model.check_reliance(args.abstain, calibrated=args.calibrated)
     form = args.form or ("live" if sys.stdout.isatty() else "jsonl")
     with args.live() as live:
         try:
-            stream = model.stream(live.sample_rate, abstain=args.abstain, **args.division)
+            stream = model.stream(live.sample_rate, abstain=args.abstain, calibrated=args.calibrated, **args.division)
             listening = Listening(live, stream, args.seconds)
             try:
                 with _printer(form) as show:

@@ -13,7 +13,7 @@ from serlab.cli.command import After, Last
 from serlab.core import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from serlab.core import Exclusion
     from serlab.corpora.base import Columns, Corpus
@@ -57,6 +57,19 @@ Settings = Annotated[
     ),
 ]
 
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Model folder: serlab's, or a transformers audio-classification checkpoint. The model that serlab ships, "
+        "also called `box`, if omitted.",
+        show_default=False,
+    ),
+]
+Calibrated = Annotated[
+    bool,
+    typer.Option("--calibrated", help="Divide scores by the temperature that was fitted on the model's dev subset."),
+]
 
 AUDIO = ("link", "embed", "none")
 FORMATS = ("table", "json")
@@ -123,6 +136,27 @@ def say_left_out(excluded: Sequence[Exclusion]) -> None:
 
     for entry in excluded:
         say(f"left out: {entry.path or entry.clip} ({entry.reason})")
+
+
+def say_warnings(results: Iterable[object]) -> None:
+    """List on standard error in which ways files are unlike the training clips."""
+    from serlab.core.progress import say
+    from serlab.model.prediction import Prediction
+
+    for found in results:
+        if isinstance(found, Prediction):
+            for warning in found.warnings:
+                say(f"warning: {found.path} ({warning.code}): {warning.message}.")
+
+
+def model_of(name: str | None) -> str:
+    """The model that a command names; the shipped one, with a message, if it names none."""
+    from serlab.core.progress import say_once
+    from serlab.model.box import BOX
+
+    if name is None:
+        say_once("no --model given: using the model that serlab ships.")
+    return BOX if name is None else name
 
 
 def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:

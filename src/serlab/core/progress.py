@@ -101,18 +101,19 @@ def say_once(message: str) -> None:
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+def bar(title: str, total: int, done: int = 0, *, asked: bool = False) -> Iterator[Bar]:
     """Show the progress of a task of ``total`` steps while the block runs.
 
     Args:
         title: label of the task.
         total: number of steps.
         done: steps that an interrupted process did earlier.
+        asked: show a live bar even if the program does not print messages.
 
     Yields:
         A :class:`Bar`.
     """
-    if _PRINTER in LOGGER.handlers and sys.stderr.isatty() and rank() == 0:
+    if asked or (_PRINTER in LOGGER.handlers and sys.stderr.isatty() and rank() == 0):
         with _live(title, total, done) as live:
             yield live
     else:

@@ -7,7 +7,6 @@ unchanged corpus is not decoded again for screening, audits or the search for du
 from __future__ import annotations
 
 import base64
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from serlab.audio import Audio, AudioError
 from serlab.audio.fingerprints import RATE, Print, fingerprint
+from serlab.audio.measures import LOWEST_DB, clipped_samples, decibel
 from serlab.corpora.base import Corpus
 from serlab.corpora.remembered import home_of, recall, remember
 from serlab.corpora.scan import in_threads
@@ -30,9 +30,6 @@ _KIND = "measures"
 _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
 _FLOOR_SHARE = 0.05
-_LOWEST_DB = -120.0
-# A clipped waveform stays at its maximum; a clean one only touches it.
-_CLIPPED_PEAK, _CLIPPED_RUN = 0.98, 3
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,10 @@ def _measure(path: Path) -> ClipMeasures:
     speech = np.flatnonzero(levels >= levels.max() - _SPEECH_BELOW_PEAK_DB)
     return ClipMeasures(
         print=base64.b64encode(fingerprint(sound.at(RATE)).tobytes()).decode(),
-        level=_decibel(float(np.mean(np.square(samples, dtype=np.float64)))),
+        level=decibel(float(np.mean(np.square(samples, dtype=np.float64)))),
         floor=float(np.quantile(levels, _FLOOR_SHARE)),
         leading=float(speech[0]) * _FRAME_S,
-        clipped=_clipped(samples),
+        clipped=clipped_samples(samples) / len(samples),
     )
 
 
@@ -115,20 +112,5 @@ def _levels(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     size = max(1, round(_FRAME_S * rate))
     whole = samples[: len(samples) // size * size] if len(samples) >= size else samples
     frames = whole.reshape(-1, min(size, len(whole))).astype(np.float64)
-    levels: NDArray[np.float64] = 10 * np.log10(np.maximum((frames**2).mean(axis=1), 10 ** (_LOWEST_DB / 10)))
+    levels: NDArray[np.float64] = 10 * np.log10(np.maximum((frames**2).mean(axis=1), 10 ** (LOWEST_DB / 10)))
     return levels
-
-
-def _clipped(samples: NDArray[np.float32]) -> float:
-    size = np.abs(samples)
-    peak = float(size.max())
-    if peak < _CLIPPED_PEAK:
-        return 0.0
-    top = (size >= peak - 1e-4).astype(np.int8)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], top, [0]]).astype(np.int8)))
-    runs = edges[1::2] - edges[::2]
-    return float(runs[runs >= _CLIPPED_RUN].sum() / len(samples))
-
-
-def _decibel(power: float) -> float:
-    return max(_LOWEST_DB, 10 * math.log10(power)) if power > 0 else _LOWEST_DB

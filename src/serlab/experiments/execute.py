@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
+
+import pandas as pd
 
 from serlab.core.files import write_json
 from serlab.core.locks import locked
 from serlab.core.progress import say
 from serlab.corpora.screening import MAX_SHARE, check_usable
+from serlab.evaluation.bootstrap import intervals
+from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.resampling import Resampling
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.jobs import spread
 from serlab.experiments.plan import Plan, Todo, todo_of
@@ -20,7 +26,7 @@ from serlab.model.card import model_card
 from serlab.model.folder import save
 from serlab.recipes import precision_of, teacher_of
 from serlab.tables import ledger
-from serlab.tables.predictions import write_table
+from serlab.tables.predictions import read_run, write_table
 
 _MOST_NAMED = 20
 
@@ -93,7 +99,9 @@ def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
     signature = sign(spec, context, result, started).data()
     if context.keep_models:
         card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
-        save(result.fitted, files.model, signature, card)
+        table = read_run(files.table).table if todo is Todo.MODEL else result.table
+        tested = _tested(table, context)
+        save(result.fitted, files.model, signature, card, inputs=result.inputs, tested=tested)
     if todo is not Todo.MODEL:
         # The table is written last, because it marks a run as complete.
         files.table.unlink(missing_ok=True)
@@ -101,3 +109,21 @@ def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
         write_table(files.table, result.table)
     shutil.rmtree(files.workspace, ignore_errors=True)
     say(f"{title}: done, training UAR {result.training.train_uar:.3f}")
+
+
+def _tested(table: pd.DataFrame, context: RunContext) -> dict[str, Any] | None:
+    """UAR on the test subset with its interval, for the model folder; None if it was not predicted."""
+    rows, corpus, split = table[table["side"] == "test"], context.corpus, context.split
+    if rows.empty:
+        return None
+    counts = count_by_speaker(rows, corpus.labels)
+    score = intervals(counts, resampling=Resampling(known=corpus.speakers_known))["uar"]
+    return {
+        "uar": score.value,
+        "low": score.low,
+        "high": score.high,
+        "clips": len(rows),
+        "speakers": len(counts.speakers) if corpus.speakers_known else None,
+        "protocol": split.name,
+        "speaker_disjoint": split.speaker_disjoint,
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 from serlab.approaches.history import History
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError
+from serlab.core.files import read_json
+from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
-
-HEARD = "heard.json"
+from serlab.training.encoder_folder import heard_by
 
 
 def own_record(spec: RunSpec, context: RunContext, history: History) -> dict[str, Any]:
@@ -39,16 +39,17 @@ def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
     """What the model in a folder has heard; for models of other programs it is unknown."""
     try:
         if (folder / FILE).is_file():
-            signature = json.loads((folder / FILE).read_text(encoding="utf-8"))["signature"]
-            return behind(what, signature.get("heard") or [_of_older(signature)])
-        if (folder / HEARD).is_file():
-            speech = json.loads((folder / HEARD).read_text(encoding="utf-8"))["speech"]
-            return [record(what, each["name"], None, each["speakers"], []) for each in speech]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            signature = read_json(folder / FILE)["signature"]
+            heard = signature.get("heard")
+            return behind(what, heard if heard and isinstance(heard, list) else [_of_older(signature)])
+    except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} does not say what its model has heard: its record is damaged; restore it."
+            f"{folder} does not say what its model has heard: its {FILE} is damaged; copy the whole folder again."
         ) from error
-    return [record(what, None, None, None, None)]
+    speech = heard_by(folder)
+    if speech is None:
+        return [record(what, None, None, None, None)]
+    return [record(what, each["name"], None, each["speakers"], []) for each in speech]
 
 
 def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,9 +58,12 @@ def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def before(spec: RunSpec) -> list[dict[str, Any]]:
-    """What the pretrained weights of a recipe have heard, as far as their folder says."""
-    checkpoint = getattr(spec.recipe.model, "checkpoint", "")
-    return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}") if checkpoint else []
+    """What the pretrained weights of a recipe have heard, as far as their folder says, or its encoder will hear."""
+    checkpoint, settings = getattr(spec.recipe.model, "checkpoint", ""), spec.recipe.training.pretraining
+    if checkpoint:
+        return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}")
+    speech = map(find_speech, settings.unlabelled if settings else ())
+    return [record("the pretrained encoder", each.name, None, each.speakers, []) for each in speech]
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:
@@ -77,8 +81,12 @@ def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunConte
     found = list(overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides))
     for each in found:
         if not each.allowed:
-            raise UserError(
-                f"SL012 in fold {spec.fold.number} of {corpus.name}: {each.text[:-1]}, so {spec.recipe.name} cannot be "
-                "tested there; use weights that have not heard the fold's dev and test speakers."
-            )
+            raise _leak(spec, context, each.text[:-1])
     return found
+
+
+def _leak(spec: RunSpec, context: RunContext, what: str) -> UserError:
+    return UserError(
+        f"SL012 in fold {spec.fold.number} of {context.corpus.name}: {what}, so {spec.recipe.name} cannot be tested "
+        "there; use weights that have not heard the fold's dev and test speakers."
+    )

@@ -62,9 +62,15 @@ def smoke_limit(corpus: Corpus) -> int:
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """The recipe of a smoke run: a network is trained for one epoch."""
-    trained = approaches.get(recipe.model.kind).supports.epochs
-    if not trained or recipe.training.epochs == _SMOKE_EPOCHS:
+    """The recipe of a smoke run: a network is trained, and pretrained, for one epoch."""
+    if not approaches.get(recipe.model.kind).supports.epochs:
         return recipe
-    training = replace(recipe.training, epochs=_SMOKE_EPOCHS, swa=min(recipe.training.swa, _SMOKE_EPOCHS))
-    return replace(recipe, training=training, preset=False)
+    before = recipe.training.pretraining
+    training = replace(
+        recipe.training,
+        epochs=_SMOKE_EPOCHS,
+        swa=min(recipe.training.swa, _SMOKE_EPOCHS),
+        unlabelled=(),
+        pretraining=before and replace(before, epochs=_SMOKE_EPOCHS),
+    )
+    return recipe if training == recipe.training else replace(recipe, training=training, preset=False)

@@ -8,24 +8,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted, Fixed, Subset
 from serlab.approaches.history import History
 from serlab.audio import Audio
 from serlab.core import UserError, argument
+from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.records import Taught, TeacherRecord
-from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
+from serlab.model.distance import Distance
+from serlab.model.inputs import Inputs
 from serlab.tables.predictions import logits_of, make_table
 from serlab.training.fit import FitTask, fit
 from serlab.training.memory import PeakMemory
-from serlab.training.scoring import SubsetScorer, training_uar
+from serlab.training.scoring import SubsetScorer, training_scores
 
 _TIMED_CLIPS = 24
+_EMBEDDED_CLIPS = 10_000
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class RunResult:
         cost: parameters, times and memory.
         teacher: its teachers; None without any.
         heard: what it, its teachers and its pretrained weights have heard.
+        inputs: the training clips, if the model is kept.
     """
 
     fitted: Fitted
@@ -97,6 +104,7 @@ class RunResult:
     cost: Cost
     teacher: TeacherRecord | None = None
     heard: Sequence[dict[str, Any]] = ()
+    inputs: Inputs | None = None
 
 
 def run(
@@ -123,7 +131,7 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
-    check_unheard(spec.recipe, corpus, fold)
+    check_held_out(spec.recipe, corpus, fold)
     earlier = heard.before(spec)
     heard.check(earlier, spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})
@@ -131,23 +139,32 @@ def run(
     _check(subsets, spec, context)
     train, dev = subsets["training"], subsets["dev"]
     task = FitTask(spec.recipe, corpus.labels, train, dev, spec.seed, context.stores, workspace, title)
-    trained = _train(task, taught)
+    kept = context.keep_models
+    trained = _train(task, taught, kept=kept)
 
-    def predict(side: str) -> pd.DataFrame:
+    def predict(side: str, wanted: NDArray[np.intp]) -> tuple[pd.DataFrame, NDArray[np.float32] | None]:
         subset = subsets[side]
-        logits = SubsetScorer(trained.store, subset.files, f"{title}: predicting {side}").logits(trained.fitted)
-        return make_table(subset.clips, logits, trained.fitted.labels, side=side, fold=fold.number, seed=spec.seed)
+        scorer = SubsetScorer(trained.store, subset.files, f"{title}: predicting {side}")
+        found, labels = scorer.scored(trained.fitted, wanted), trained.fitted.labels
+        table = make_table(subset.clips, found.logits, labels, side=side, fold=fold.number, seed=spec.seed)
+        return table, found.embeddings
 
-    tables = [predict("dev")]
-    reliance = Reliance.fit(logits_of(tables[0]), dev.targets)
+    nothing = np.zeros(0, np.intp)
+    drawn = _drawn(dev, spec.seed) if kept else nothing
+    table, embeddings = predict("dev", drawn)
+    tables = [table]
+    reliance = Reliance.fit(logits_of(table), dev.targets)
     if before_test is not None:
         before_test()
-        tables.append(predict("test"))
+        tables.append(predict("test", nothing)[0])
     seconds = round(time.perf_counter() - trained.end, 2)
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
     table = pd.concat(tables, ignore_index=True)
-    return trained.result(table, record, cost, taught, [heard.own_record(spec, context, trained.history), *earlier])
+    behind = [heard.own_record(spec, context, trained.history), *earlier]
+    found = trained.result(table, record, cost, taught, behind)
+    speakers = dev.clips["speaker"].iloc[drawn].tolist()
+    return replace(found, inputs=_inputs(trained, embeddings, speakers)) if kept else found
 
 
 def run_on_everyone(
@@ -176,10 +193,11 @@ def run_on_everyone(
     if lost:
         raise UserError(f"no clip of the label {lost[0]} of {corpus.name} can be used, so no model can learn it.")
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
-    trained = _train(task, taught)
+    trained = _train(task, taught, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
     behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
-    return trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
+    found = trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
+    return replace(found, inputs=_inputs(trained))
 
 
 @dataclass(frozen=True)
@@ -192,6 +210,8 @@ class _Trained:
         history: how it was fitted.
         store: features of its front end.
         uar: UAR on the train subset.
+        wanted: positions of training clips whose embeddings were kept.
+        embeddings: these, shape (wanted, dims); None without any.
         memory: peak memory since the start.
         start, end: of fitting, from :func:`time.perf_counter`.
     """
@@ -201,6 +221,8 @@ class _Trained:
     history: History
     store: FeatureStore
     uar: float
+    wanted: NDArray[np.intp]
+    embeddings: NDArray[np.float32] | None
     memory: PeakMemory
     start: float
     end: float
@@ -214,9 +236,8 @@ class _Trained:
         behind: Sequence[dict[str, Any]],
     ) -> RunResult:
         """The result, with what was heard by the model and everything ``behind`` it."""
-        if taught is None:
-            return RunResult(self.fitted, table, record, cost, None, behind)
-        return RunResult(self.fitted, table, record, cost, taught.record, [*behind, *taught.heard])
+        behind = [*behind, *(taught.heard if taught else ())]
+        return RunResult(self.fitted, table, record, cost, taught.record if taught else None, behind)
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""
@@ -232,13 +253,30 @@ class _Trained:
         )
 
 
-def _train(task: FitTask, taught: Taught | None) -> _Trained:
+def _train(task: FitTask, taught: Taught | None, *, kept: bool) -> _Trained:
     task = replace(task, lesson=taught.lesson if taught else None)
     memory, start = PeakMemory(), time.perf_counter()
     fitted = fit(task)
     end, store = time.perf_counter(), task.stores.of(fitted.frontend)
-    uar = training_uar(fitted, store, task.train, task.title)
-    return _Trained(task, fitted, fitted.history or History(""), store, uar, memory, start, end)
+    wanted = _drawn(task.train, task.seed) if kept else np.zeros(0, np.intp)
+    uar, embeddings = training_scores(fitted, store, task.train, task.title, wanted)
+    history = fitted.history or History("")
+    return _Trained(task, fitted, history, store, uar, wanted, embeddings, memory, start, end)
+
+
+def _drawn(subset: Subset, seed: int) -> NDArray[np.intp]:
+    """Positions of the clips whose embeddings are kept: all, or as many as memory allows, in order."""
+    drawn = keyed(seed, "embeddings").permutation(len(subset.files))[:_EMBEDDED_CLIPS]
+    return np.sort(drawn).astype(np.intp)
+
+
+def _inputs(trained: _Trained, dev: NDArray[np.float32] | None = None, dev_speakers: Sequence[str] = ()) -> Inputs:
+    """Describe the training clips for the model folder; without dev, from held-out training speakers."""
+    train, distance = trained.task.train, None
+    if trained.embeddings is not None:
+        speakers = train.clips["speaker"].iloc[trained.wanted].tolist()
+        distance = Distance.fit(trained.embeddings, speakers, dev, dev_speakers)
+    return Inputs.fit(train, distance, seed=trained.task.seed)
 
 
 def _real_time_factor(fitted: Fitted, subset: Subset) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Subset
 from serlab.audio.augment import View
 from serlab.core import FindingsError, UserError
 from serlab.core.files import sha256_json
@@ -17,7 +17,7 @@ from serlab.corpora.spelling import plain
 from serlab.experiments.context import RunContext
 from serlab.experiments.records import TeacherModel
 from serlab.frontends.cache import FeatureCache
-from serlab.frontends.store import FeatureStore, entry_key
+from serlab.frontends.store import ClipFile, FeatureStore, entry_key
 from serlab.model.folder import load
 from serlab.training.scoring import SubsetScorer
 
@@ -41,21 +41,21 @@ class Scorer:
         config = {"frontend": "teacher", "weights": model.sha256, "precision": model.precision}
         self.cache = FeatureCache(config) if context.stores.cached else None
 
-    def scores(self, subset: Subset, view: View, seed: int) -> tuple[Scores, float]:
+    def scores(self, files: Sequence[ClipFile], view: View, seed: int) -> tuple[Scores, float]:
         """Logits of one view of clips, shape (clips, labels), and the seconds that it took to compute them.
 
         Scores depend on their batch in the last digits, so either all come from the cache or none:
         a resumed run has the same scores as an uninterrupted one.
         """
-        keys = [entry_key(file, view, seed) for file in subset.files]
+        keys = [entry_key(file, view, seed) for file in files]
         took = f"seconds {sha256_json(keys)}"
-        cache = self.cache if all(file.sha256 for file in subset.files) else None
+        cache = self.cache if all(file.sha256 for file in files) else None
         found = [cache.get(key) for key in [*keys, took]] if cache else [None]
         ready = [each for each in found if each is not None]
         if len(ready) == len(keys) + 1:
             return np.stack(ready[:-1]), float(ready[-1][0])
         start = time.perf_counter()
-        scores = self._compute(subset, view, seed)
+        scores = self._compute(files, view, seed)
         seconds = time.perf_counter() - start
         if cache:
             for key, row in zip(keys, scores, strict=True):
@@ -64,7 +64,7 @@ class Scorer:
             cache.flush()
         return scores, seconds
 
-    def _compute(self, subset: Subset, view: View, seed: int) -> Scores:
+    def _compute(self, files: Sequence[ClipFile], view: View, seed: int) -> Scores:
         # A classical model has a single precision, which cannot be chosen.
         fitted = load(self.folder, self.model.precision if self.model.precision in PRECISIONS else "auto")
         place = {plain(label).casefold(): number for number, label in enumerate(fitted.labels)}
@@ -75,7 +75,7 @@ class Scorer:
                 f"{', '.join(fitted.labels)}."
             )
         store: FeatureStore = self.stores.of(fitted.frontend)
-        scores = SubsetScorer(store, subset.files, self.title, view=view, seed=seed).logits(fitted)
+        scores = SubsetScorer(store, files, self.title, view=view, seed=seed).logits(fitted)
         if not np.isfinite(scores).all():
             raise FindingsError(f"the scores of the teacher {self.folder} are not finite; it cannot teach.")
         return scores[:, [place[plain(label).casefold()] for label in self.labels]]

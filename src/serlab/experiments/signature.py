@@ -66,6 +66,7 @@ class RecipeRecord:
             name = taught_by.name if taught_by and teacher.recipe != SELF else teacher.recipe
             names = {"recipe": name, "checkpoint": public_name(teacher.checkpoint) if teacher.checkpoint else ""}
             settings["training"]["teacher"] |= names
+            settings["training"]["unlabelled"] = [Path(name).name for name in settings["training"]["unlabelled"]]
         return cls(spec.folder, spec.recipe.title, spec.hash, checkpoint or None, settings)
 
 

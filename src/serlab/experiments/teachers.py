@@ -31,13 +31,14 @@ from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.heard import check, records_of
+from serlab.experiments.heard import check, records_of, speakers_of
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
 from serlab.experiments.run import run, run_on_everyone
 from serlab.experiments.scorer import Scorer
 from serlab.experiments.signature import sign
+from serlab.experiments.speech import unlabelled_of
 from serlab.model.card import deployment_card, model_card
 from serlab.model.folder import save
 from serlab.model.schema import FILE
@@ -108,24 +109,30 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
-    place = {clip: number for number, clip in enumerate(train.clips["clip"])}
+    speech = unlabelled_of(spec, context)
+    heard = [each.record for each in speech]
+    check(heard, spec, context)
+    extra = tuple(file for each in speech for file in each.files)
+    place = {clip: number for number, clip in enumerate([*train.clips["clip"], *(file.clip for file in extra)])}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
     models, seconds, used = [], 0.0, False
-    heard: list[dict[str, Any]] = []
-    for source in _sources(spec, recipe, train, context, title, fixed):
-        records = records_of(source.folder, source.what)
-        used |= any(overlap.allowed for overlap in check(records, spec, context))
+    sources = [*_sources(spec, recipe, train, context, title, fixed)]
+    for source in sources:
+        used |= any(overlap.allowed for overlap in check(source.heard, spec, context))
         models.append(source.model)
-        heard += records
+        heard += source.heard
         scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
-        taught, rows = Subset.of(context.corpus, source.clips), [place[clip] for clip in source.clips]
+        # All models teach the clips without labels, which none has heard.
+        tasks = [(Subset.of(context.corpus, source.clips).files, len(settings.seeds)), (extra, len(sources))]
         for number, view in enumerate(views):
-            scores, took = scorer.scores(taught, view, spec.seed)
-            logits[number, rows] += scores / len(settings.seeds)
-            seconds += took
+            for files, times in tasks:
+                if files:
+                    scores, took = scorer.scores(files, view, spec.seed)
+                    logits[number, [place[file.clip] for file in files]] += scores / times
+                    seconds += took
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
-    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
     return Taught(lesson, record, heard)
 
 
@@ -137,12 +144,14 @@ class Source:
         what: its name in messages and records.
         folder: its folder.
         model: what its signature says.
+        heard: what it has heard.
         clips: ids of the clips that it teaches.
     """
 
     what: str
     folder: Path
     model: TeacherModel
+    heard: list[dict[str, Any]]
     clips: tuple[str, ...]
 
 
@@ -159,14 +168,20 @@ def _sources(
                 f"{title}: it is unknown what {what} has heard; if it has heard dev or test speakers of the fold, "
                 "scores on them are too high."
             )
-        yield Source(what, folder, _record(folder, None, None), tuple(train.clips["clip"]))
+        heard = records_of(folder, what)
+        yield Source(what, folder, _record(folder, None, None, heard), heard, tuple(train.clips["clip"]))
         return
     for part in _parts(spec.fold, train, crossfit=settings.crossfit):
         for seed in settings.seeds:
             what = f"the teacher {recipe.name} (seed {seed})"
             teacher = RunSpec.of(recipe, part.fold, seed)
             folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
-            yield Source(what, folder, _record(folder, seed, part.half), part.clips)
+            heard = records_of(folder, what)
+            if heard[0]["train"] is None and context.corpus.speakers_known:
+                # A model of an older version kept no record, but its identity is that of this fold.
+                speakers = speakers_of(part.fold, context)
+                heard[0] |= {"train": speakers["train"], "dev": speakers["dev"]}
+            yield Source(what, folder, _record(folder, seed, part.half, heard), heard, part.clips)
 
 
 def _called(recipe: Recipe | None, settings: Teacher) -> tuple[str, str, str]:
@@ -267,7 +282,7 @@ def _signature(folder: Path) -> Mapping[str, Any]:
     return signature
 
 
-def _record(folder: Path, seed: int | None, half: int | None) -> TeacherModel:
+def _record(folder: Path, seed: int | None, half: int | None, heard: Sequence[Mapping[str, Any]]) -> TeacherModel:
     if not (folder / FILE).is_file():
         return TeacherModel(seed, half, identity(folder), resolve("auto"), None, None, 0.0, {})
     signature = _signature(folder)
@@ -278,7 +293,7 @@ def _record(folder: Path, seed: int | None, half: int | None) -> TeacherModel:
         half=half,
         sha256=sha256_json([signature["recipe"]["hash"], weights]),
         precision=signature["precision"],
-        speakers=signature["heard"][0]["train"] if signature.get("heard") else None,
+        speakers=heard[0]["train"],
         parameters=cost["parameters"],
         train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
         training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},

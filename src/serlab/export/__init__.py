@@ -1,1 +1,1 @@
-"""Export of models to ONNX: from samples to probabilities in one file, without serlab or torch at run time."""
+"""Models for others: ONNX files that run without serlab and torch, and publication on the Hugging Face hub."""

@@ -7,6 +7,7 @@ recipe with the same front end. The features are the same with or without the ca
 from __future__ import annotations
 
 import functools
+import os
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import Any
 from serlab.audio import Audio
 from serlab.audio.augment import VERSION, View, apply
 from serlab.core.progress import bar
-from serlab.core.randomness import keyed
+from serlab.core.randomness import keyed, keyed_seed
 from serlab.frontends.base import Features, FrontEnd, Samples
 from serlab.frontends.cache import FeatureCache
 
@@ -79,7 +80,10 @@ class FeatureStore:
         pairs = [
             (clip, view) for clip, view in product(clips, views) if not self._has(clip, entry_key(clip, view, seed))
         ]
-        deque(self._walk(pairs, seed, title), maxlen=0)
+        # Processes that fill one cache begin at different places, so each finds what others have
+        # computed.
+        start = keyed_seed("fill", os.getpid()) % max(1, len(pairs))
+        deque(self._walk([*pairs[start:], *pairs[:start]], seed, title), maxlen=0)
 
     def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Generator[Features, None, None]:
         """Features of clips and views in order: files are read ahead in threads, the front end runs here."""

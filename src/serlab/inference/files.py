@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -14,7 +15,7 @@ from serlab.core import Exclusion, UserError
 from serlab.core.progress import bar
 from serlab.model.model import Model, load_model
 from serlab.model.prediction import Prediction, to_frame
-from serlab.model.segments import SegmentOptions
+from serlab.model.segments import SegmentOptions, watcher
 from serlab.model.sounds import NATURAL_SECONDS
 
 if TYPE_CHECKING:
@@ -48,15 +49,18 @@ def predict(
     *,
     precision: str = "auto",
     abstain: float | None = None,
+    calibrated: bool = False,
     **how: Unpack[SegmentOptions],
 ) -> Predictions:
     """Predict the emotion in audio files; recordings over 30 seconds are divided into segments.
 
     Args:
-        model: a model folder, serlab's or a plain transformers audio-classification checkpoint.
+        model: a model folder, serlab's or a plain transformers audio-classification checkpoint; the
+            text ``box`` is the shipped model.
         paths: files and folders (searched with their subfolders).
         precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         abstain: as for :meth:`serlab.Model.predict`.
+        calibrated: as for :meth:`serlab.Model.predict`.
         how: ``window``, ``hop``, ``vad``, ``smoothing`` and ``stay``, as for :meth:`serlab.Model.predict`.
 
     Returns:
@@ -70,7 +74,7 @@ def predict(
     loaded = load_model(model, precision=precision)
     predictions: list[Prediction] = []
     excluded = list(found.excluded)
-    with closing(stream(loaded, found.files, abstain=abstain, **how)) as chunks:
+    with closing(stream(loaded, found.files, abstain=abstain, calibrated=calibrated, **how)) as chunks:
         for chunk in chunks:
             predictions += [result for result in chunk if isinstance(result, Prediction)]
             excluded += [result for result in chunk if isinstance(result, Exclusion)]
@@ -78,7 +82,13 @@ def predict(
 
 
 def stream(
-    model: Model, files: Sequence[str], *, done: int = 0, abstain: float | None = None, **how: Unpack[SegmentOptions]
+    model: Model,
+    files: Sequence[str],
+    *,
+    done: int = 0,
+    abstain: float | None = None,
+    calibrated: bool = False,
+    **how: Unpack[SegmentOptions],
 ) -> Generator[list[Prediction | Exclusion], None, None]:
     """Predict files as they come, with a progress bar; close the generator to stop before the end.
 
@@ -87,30 +97,77 @@ def stream(
         files: the audio files.
         done: files that an earlier process has predicted already, for the bar.
         abstain: as for :meth:`serlab.Model.predict`.
+        calibrated: as for :meth:`serlab.Model.predict`.
         how: as for :func:`predict`.
 
     Yields:
         In chunks, what became of each file, in the order of ``files``.
     """
-    start, count, names = time.monotonic(), 0, iter(files)
-    with (
-        bar("predicting", done + len(files), done) as progress,
-        closing(model.results(files, abstain=abstain, **how)) as chunks,
-    ):
+    chunks = model.results(files, abstain=abstain, calibrated=calibrated, **how)
+    watch = _in_seconds(files) if how or any_long(files) else _in_files(done, len(files))
+    with watch as advance, closing(chunks):
+        names = iter(files)
         for chunk in chunks:
             results = [_result(name, found) for found, name in zip(chunk, names, strict=False)]
-            count += len(results)
             yield results
-            progress.advance(len(results), f"{count / (time.monotonic() - start):,.1f} clips/s")
+            advance(len(results))
+
+
+@contextmanager
+def _in_files(done: int, left: int) -> Iterator[Callable[[int], None]]:
+    """Progress by number of files."""
+    start, count = time.monotonic(), 0
+    with bar("predicting", done + left, done) as progress:
+
+        def advance(files: int) -> None:
+            nonlocal count
+            count += files
+            progress.advance(files, f"{count / (time.monotonic() - start):,.1f} clips/s")
+
+        yield advance
+
+
+@contextmanager
+def _in_seconds(files: Sequence[str]) -> Iterator[Callable[[int], None]]:
+    """Progress by seconds of audio, also within a long recording."""
+    start, lengths = time.monotonic(), [_seconds(file) for file in files]
+    ends = [0.0, *accumulate(lengths)]
+    place, shown_as_done = 0, 0
+    with bar("predicting seconds of audio", round(ends[-1])) as progress:
+
+        def to(seconds: float) -> None:
+            nonlocal shown_as_done
+            steps = int(seconds) - shown_as_done
+            if steps > 0:
+                shown_as_done += steps
+                progress.advance(steps, f"{seconds / (time.monotonic() - start):,.1f} times real time")
+
+        def advance(count: int) -> None:
+            nonlocal place
+            place += count
+            to(ends[place])
+
+        # Files before this one may be predicted, and their results not yet there.
+        def within(seconds: float) -> None:
+            to(min(ends[place] + seconds, ends[-1]))
+
+        watcher.set(within)
+        try:
+            yield advance
+        finally:
+            watcher.set(None)
+
+
+def _seconds(file: str) -> float:
+    """Length by the headers; 0 if they cannot be read."""
+    with suppress(AudioError):
+        return seconds_of(Path(file))
+    return 0.0
 
 
 def any_long(files: Iterable[str]) -> bool:
     """Whether any file is long enough to be divided into segments, by its headers."""
-    for file in files:
-        with suppress(AudioError):
-            if seconds_of(Path(file)) > NATURAL_SECONDS:
-                return True
-    return False
+    return any(_seconds(file) > NATURAL_SECONDS for file in files)
 
 
 def _result(file: str, found: Prediction | UserError) -> Prediction | Exclusion:

@@ -29,7 +29,7 @@ from serlab.core.files import sha256_file, sha256_json, unwritable, write_json
 from serlab.core.locks import locked
 from serlab.model.model import Model
 from serlab.model.prediction import Prediction, column_names
-from serlab.model.segments import Segmenting, SegmentOptions
+from serlab.model.segments import SegmentOptions
 
 ENDINGS = (".csv", ".jsonl")
 
@@ -87,7 +87,8 @@ class PredictionFile:
     def __init__(self, path: Path, labels: Sequence[str], source: dict[str, Any]) -> None:
         self.path = path
         self.form = path.suffix.lower()[1:]
-        self.header = column_names(labels, segments=source["segments"] is not None)
+        calibrated = source.get("temperature") is not None
+        self.header = column_names(labels, segments=source["segments"] is not None, calibrated=calibrated)
         self._source = source
         self.excluded_path = path.with_suffix(f".excluded{path.suffix}")
         self.excluded: set[str] = set()
@@ -167,7 +168,12 @@ def side_of(path: Path) -> Path:
 
 @contextmanager
 def opened(
-    path: Path, model: Model, abstain: float | None = None, *, segments: SegmentOptions | None = None
+    path: Path,
+    model: Model,
+    abstain: float | None = None,
+    *,
+    segments: SegmentOptions | None = None,
+    calibrated: bool = False,
 ) -> Iterator[PredictionFile]:
     """Start a file of predictions, or continue one.
 
@@ -177,6 +183,7 @@ def opened(
         abstain: as for :meth:`serlab.Model.predict`.
         segments: how recordings are divided, for one row per segment; without options, only those over 30 seconds. None
             for one row per file.
+        calibrated: as for :meth:`serlab.Model.predict`.
 
     Yields:
         The file; no other process can open it until the block ends.
@@ -191,7 +198,10 @@ def opened(
             path.open("ab").close()
         except OSError as error:
             raise unwritable(path, error) from error
-        source = _source(model) | {"abstain": abstain, "segments": None if segments is None else _division(segments)}
+        source = _source(model) | {"abstain": abstain}
+        source["segments"] = None if segments is None else _division(model, segments)
+        if calibrated:
+            source["temperature"] = model.info.temperature
         known = _known(path, source) if path.stat().st_size else None
         if known is not None:
             source["segments"] = known.get("segments")
@@ -205,9 +215,9 @@ def opened(
         yield file
 
 
-def _division(options: SegmentOptions) -> dict[str, Any]:
+def _division(model: Model, options: SegmentOptions) -> dict[str, Any]:
     """How recordings are divided, with all that decides it."""
-    how = Segmenting.of(options)
+    how = model.segmenting(options)
     return {
         "window": how.seconds,
         "hop": how.hop_seconds,
@@ -253,6 +263,9 @@ def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
     if (abstain := known.get("abstain")) != source["abstain"]:
         way = "without abstention" if abstain is None else f"with {argument('abstain', abstain)}"
         raise UserError(f"{path} was written {way}; do the same, or write to another file.")
+    if (temperature := known.get("temperature")) != source.get("temperature"):
+        way = "without" if temperature is None else "with"
+        raise UserError(f"{path} was written {way} {argument('calibrated')}; do the same, or write to another file.")
     division, wanted = known.get("segments"), source["segments"]
     if division != wanted and not (wanted is None and division and not division["clips"]):
         if division is None:

@@ -76,7 +76,8 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "track": corpus["label_track"],
         "seed": signature["seed"],
         "precision": signature["precision"],
-        "origin": origin if recipe["pretrained"] else _from_scratch(signature["training"].get("pretraining")),
+        "origin": (origin if recipe["pretrained"] else _from_scratch(signature["training"].get("pretraining")))
+        + _taught(signature.get("teacher")),
         "settings": _settings(recipe),
         "train_uar": signature["training"]["train_uar"],
         "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
@@ -85,6 +86,15 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "licence": corpus["licence"],
         "citation": corpus["citation"],
     }
+
+
+def _taught(teacher: Mapping[str, Any] | None) -> str:
+    """Who taught a model, as a sentence to append."""
+    if teacher is None:
+        return ""
+    models = len(teacher["models"])
+    several = f"{models} models" if models > 1 else "one model"
+    return f" Taught by {several} of {teacher['title']} (`{teacher['name']}`, {teacher['hash'][:12]})."
 
 
 def _from_scratch(pretraining: Mapping[str, Any] | None) -> str:
@@ -154,5 +164,5 @@ def _quoted(found: Mapping[str, Any] | None) -> str:
     return (
         f"Other models with the same recipe, each trained on a part of the same corpus, were tested: UAR "
         f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{seen} (protocol `{found['protocol']}`, "
-        f"{found['where']})."
+        f"{found['where']}). Temperature and abstention thresholds come from their dev subsets."
     )

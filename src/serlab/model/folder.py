@@ -24,10 +24,20 @@ from serlab.core import UserError, argument
 from serlab.core.files import read_json, unwritable, write_json, write_text
 from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
+from serlab.model.inputs import FILE as ARRAYS
+from serlab.model.inputs import Inputs
 from serlab.model.schema import FILE, FORMAT, Content
 
 
-def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> None:
+def save(
+    fitted: Fitted,
+    folder: Path,
+    signature: dict[str, Any],
+    card: str,
+    *,
+    inputs: Inputs | None = None,
+    tested: dict[str, Any] | None = None,
+) -> None:
     """Write a model folder atomically.
 
     Args:
@@ -35,6 +45,8 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
         folder: the model folder; an older one is replaced.
         signature: the run's signature, which contains the recipe.
         card: the model card, in Markdown.
+        inputs: the training clips.
+        tested: the model's own tested UAR.
     """
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -47,6 +59,10 @@ def save(fitted: Fitted, folder: Path, signature: dict[str, Any], card: str) -> 
             "needs_serlab": fitted.needs_serlab,
             "signature": signature,
         }
+        content |= {"tested": tested} if tested else {}
+        if inputs is not None:
+            inputs.save(temporary)
+            content["inputs"] = inputs.data()
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
         for path in temporary.rglob("*.*"):
@@ -117,8 +133,12 @@ def _try_out(fitted: Fitted, folder: Path) -> None:
     check_scores(folder, scores, len(fitted.labels))
 
 
-def load_reliance(folder: Path) -> Reliance:
-    """Abstention thresholds of the model in a folder.
+def load_reliance(folder: Path, wanted: str) -> Reliance:
+    """Temperature and abstention thresholds of the model in a folder.
+
+    Args:
+        folder: the folder.
+        wanted: the argument that needs them, for errors.
 
     Raises:
         UserError: the folder has none, or is damaged.
@@ -127,7 +147,26 @@ def load_reliance(folder: Path) -> Reliance:
         content = read_json(folder / FILE) if (folder / FILE).is_file() else {}
         return Reliance.of(content["signature"]["training"]["reliance"])
     except (ValueError, KeyError, TypeError) as error:
+        lacks = "does not say when to abstain" if wanted == "abstain" else "has no temperature"
         raise UserError(
-            f"{folder} does not say when to abstain; train the model with this version of serlab, or omit "
-            f"{argument('abstain')}."
+            f"{folder} {lacks}, which training finds on a dev subset; use a model that this version of serlab trained "
+            f"on a fold, or omit {argument(wanted)}."
+        ) from error
+
+
+def load_inputs(folder: Path) -> Inputs | None:
+    """What is stored about the training clips of the model in a folder; None in folders of older versions.
+
+    Raises:
+        UserError: the folder is damaged.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    found = Content.read(folder).inputs
+    try:
+        return None if found is None else Inputs.read(folder, found)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder} is damaged: what it says about its training clips is incomplete ({FILE}, {ARRAYS}); copy the "
+            "whole folder again."
         ) from error

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -16,94 +13,19 @@ from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
 from serlab.audio import AudioStream
+from serlab.checkpoints.checks import trial_sound
+from serlab.checkpoints.hub import located
 from serlab.core import UserError
 from serlab.core.precision import on_device
-from serlab.evaluation.reliance import Reliance
 from serlab.model import folder as folders
-from serlab.model.card import LIMITS
+from serlab.model.box import BOX, folder_of
+from serlab.model.certainty import Certainty
+from serlab.model.info import ModelInfo, card
 from serlab.model.prediction import Prediction
-from serlab.model.schema import FILE, Content
-from serlab.model.scoring import Scorer
-from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions
+from serlab.model.scoring import Scorer, gathered
+from serlab.model.segments import Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
 from serlab.model.stream import Stream
-
-
-@dataclass(frozen=True)
-class QuotedUar:
-    """Unweighted average recall of models with the same recipe, each tested on clips that it was not trained on.
-
-    Attributes:
-        value: the UAR, 0 to 1.
-        low, high: 95 % interval; None if there are too few speakers.
-        clips, speakers: what it was measured on; speakers are None if unknown.
-        protocol: how the corpus was split.
-        speaker_disjoint: whether the speakers of the test clips were unseen in training; None if
-            unknown.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    clips: int
-    speakers: int | None
-    protocol: str
-    speaker_disjoint: bool | None
-
-    @classmethod
-    def of(cls, quoted: dict[str, Any]) -> QuotedUar:
-        """Create it from the quotation in a signature."""
-        others = ("low", "high", "clips", "speakers", "protocol", "speaker_disjoint")
-        return cls(value=quoted["uar"], **{name: quoted[name] for name in others})
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """Information about a model; only ``limits`` for a checkpoint that serlab did not train.
-
-    Attributes:
-        recipe, recipe_hash: the recipe.
-        corpus: the corpus it was trained on.
-        protocol: how the corpus was split; ``everyone`` if the model was trained on all clips.
-        fold, seed: of the training run; no fold for ``everyone``.
-        trained_in: precision of training.
-        uar: tested UAR, if the folder quotes one.
-        licence, citation: of the corpus.
-        limits: what the model must not be used for.
-        serlab: version that trained the model.
-    """
-
-    recipe: str | None = None
-    recipe_hash: str | None = None
-    corpus: str | None = None
-    protocol: str | None = None
-    fold: int | None = None
-    seed: int | None = None
-    trained_in: str | None = None
-    uar: QuotedUar | None = None
-    licence: str | None = None
-    citation: str | None = None
-    limits: str = LIMITS
-    serlab: str | None = None
-
-    @classmethod
-    def of(cls, signature: dict[str, Any]) -> ModelInfo:
-        """Gather it from the signature of the training run."""
-        recipe, corpus, protocol = signature["recipe"], signature["corpus"], signature["protocol"]["name"]
-        quoted = signature["identity"].get("quoted")
-        return cls(
-            recipe=recipe["name"],
-            recipe_hash=recipe["hash"],
-            corpus=corpus["name"],
-            protocol=protocol,
-            fold=None if "fixed" in signature["identity"] else signature["fold"],
-            seed=signature["seed"],
-            trained_in=signature["precision"],
-            uar=None if quoted is None else QuotedUar.of(quoted),
-            licence=corpus["licence"],
-            citation=corpus["citation"],
-            serlab=signature["serlab"],
-        )
 
 
 class Model:
@@ -119,12 +41,14 @@ class Model:
     """
 
     def __init__(self, folder: Path | str, *, precision: str = "auto", device: str | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = folder_of(folder)
         self._precision, self._device = precision, device
         self._loading = threading.Lock()
         self._loaded: dict[tuple[str, str | None], Fitted] = {}
+        self._certainty = Certainty(self.folder)
         fitted = self._fitted(precision, device)
         self.labels, self.precision = fitted.labels, fitted.precision
+        self._inputs = folders.load_inputs(self.folder)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -133,15 +57,14 @@ class Model:
         Raises:
             UserError: the folder is damaged.
         """
-        if not (self.folder / FILE).is_file():
-            return ModelInfo()
-        try:
-            return ModelInfo.of(Content.read(self.folder).signature)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.folder} is damaged: its {FILE} is incomplete.") from error
+        return ModelInfo.read(self.folder) or ModelInfo(labels=self.labels)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, labels={', '.join(self.labels)}, precision={self.precision})"
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks."""
+        return card(self.folder.name, self.labels, self.precision, self.info)
 
     @overload
     def predict(
@@ -150,8 +73,10 @@ class Model:
         sample_rate: int | None = None,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
+        progress: bool = False,
         **how: Unpack[SegmentOptions],
     ) -> list[Prediction]: ...
 
@@ -162,8 +87,10 @@ class Model:
         sample_rate: int | None = None,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
+        progress: bool = False,
         **how: Unpack[SegmentOptions],
     ) -> Prediction: ...
 
@@ -173,8 +100,10 @@ class Model:
         sample_rate: int | None = None,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
+        progress: bool = False,
         **how: Unpack[SegmentOptions],
     ) -> Prediction | list[Prediction]:
         """Predict the emotion of one clip, or of each clip in a list.
@@ -192,42 +121,51 @@ class Model:
             abstain: the maximum share of wrong labels, .01 to .5. Clips whose probability is below
                 the threshold that met this share on the model's dev subset get no label. On new
                 speakers, more labels may be wrong. None labels every clip.
+            calibrated: divide the scores by the temperature that was fitted on the model's dev
+                subset, so that probabilities are nearer to the share of right labels. A clip's
+                label stays the same.
             precision: ``auto``, ``fp32``, ``bf16`` or ``int8``; the model's own if None. The first
                 call with another precision or device loads the model once more.
             device: ``cpu``, ``cuda`` or ``cuda:N``; the model's own if None. Classical models
                 always use the processor.
+            progress: show a progress bar on standard error, or in the notebook.
             how: ``window``, ``hop``, ``vad``, ``smoothing`` and ``stay`` as for :meth:`segments`; any
                 of them divides short clips too.
 
         Returns:
             One prediction per clip, in a list if ``x`` is a list. A silent clip, or a recording
-            without speech, has no label and no probabilities.
+            without speech, has no label and no probabilities. ``warnings`` says in which ways the
+            sound is unlike the training clips, and ``temperature`` whether it was calibrated.
 
         Raises:
             SerlabError: a clip cannot be used (the error names an item of a list), or the model has
-                no such precision, device or abstention threshold, or an option is out of range.
+                no such precision, device, abstention threshold or temperature, or an option is out
+                of range.
         """
         several = isinstance(x, (list, tuple))
-        found: list[Prediction] = []
-        listed = x if several else [x]
-        chunks = self.results(listed, sample_rate, abstain=abstain, precision=precision, device=device, **how)
-        with closing(chunks):
-            for result in chain.from_iterable(chunks):
-                if isinstance(result, UserError):
-                    raise UserError(f"x[{len(found)}]: {result}") if several else result
-                found.append(result)
+        scorer = self._scorer(abstain, precision, device, how, calibrated=calibrated)
+        found = gathered(scorer.results, x, sample_rate, "predicting" if progress else "")
         return found if several else found[0]
 
     def predict_proba(
-        self, x: Any, sample_rate: int | None = None, *, precision: str | None = None, device: str | None = None
+        self,
+        x: Any,
+        sample_rate: int | None = None,
+        *,
+        calibrated: bool = False,
+        precision: str | None = None,
+        device: str | None = None,
+        progress: bool = False,
     ) -> NDArray[np.float64]:
         """Probabilities of one clip, or of each clip in a list.
 
         Args:
             x: as for :meth:`predict`.
             sample_rate: of arrays, in Hz.
+            calibrated: as for :meth:`predict`.
             precision: the model's own if None.
             device: the model's own if None.
+            progress: as for :meth:`predict`.
 
         Returns:
             Array of shape (labels,), or (clips, labels) if ``x`` is a list, in the order of
@@ -237,7 +175,8 @@ class Model:
         Raises:
             SerlabError: as for :meth:`predict`.
         """
-        found = self.predict(x, sample_rate, precision=precision, device=device)
+        options: dict[str, Any] = {"precision": precision, "device": device, "progress": progress}
+        found = self.predict(x, sample_rate, calibrated=calibrated, **options)
         rows = [
             list(one.probabilities.values()) or [np.nan] * len(self.labels)
             for one in (found if isinstance(found, list) else [found])
@@ -245,12 +184,51 @@ class Model:
         values = np.array(rows, np.float64).reshape(len(rows), len(self.labels))
         return values if isinstance(found, list) else values[0]
 
+    def embed(
+        self,
+        x: Any,
+        sample_rate: int | None = None,
+        *,
+        precision: str | None = None,
+        device: str | None = None,
+        progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Embeddings: the pooled features that the model's classifier reads.
+
+        They are hidden states of a speech encoder, averaged over time or as its head pools them; the
+        vector before the last layer of a ResNet; what a probe reads of its encoder's chosen layer; the
+        functionals of a support vector machine.
+
+        Args:
+            x: as for :meth:`predict`.
+            sample_rate: of arrays, in Hz.
+            precision: the model's own if None.
+            device: the model's own if None.
+            progress: as for :meth:`predict`.
+
+        Returns:
+            Array of shape (dims,), or (clips, dims) if ``x`` is a list. The row of a silent clip is
+            NaN; that of a recording over 30 seconds is the mean over its segments with speech.
+
+        Raises:
+            SerlabError: as for :meth:`predict`, or the model has no embeddings.
+        """
+        scorer = self._scorer(None, precision, device, {})
+        dims = scorer.dims(trial_sound())
+        if dims is None:
+            raise UserError(f"{self.folder} has no embeddings: nothing pools its features before the classifier.")
+        found = gathered(scorer.embeddings, x, sample_rate, "embedding" if progress else "")
+        nothing = np.full(dims, np.nan, np.float32)
+        rows = np.array([nothing if row is None else row for row in found], np.float32).reshape(len(found), dims)
+        return rows if isinstance(x, (list, tuple)) else rows[0]
+
     def results(
         self,
         sounds: Sequence[Sound],
         sample_rate: int | None = None,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
         **how: Unpack[SegmentOptions],
@@ -261,6 +239,7 @@ class Model:
             sounds: the clips.
             sample_rate: of arrays, in Hz.
             abstain: as for :meth:`predict`.
+            calibrated: as for :meth:`predict`.
             precision: the model's own if None.
             device: the model's own if None.
             how: as for :meth:`predict`.
@@ -273,7 +252,7 @@ class Model:
             SerlabError: the model has no such precision, device or abstention threshold, or an
                 option is out of range.
         """
-        return self._scorer(abstain, precision, device, how).results(sounds, sample_rate)
+        return self._scorer(abstain, precision, device, how, calibrated=calibrated).results(sounds, sample_rate)
 
     def segments(
         self,
@@ -281,6 +260,7 @@ class Model:
         sample_rate: int | None = None,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
         **how: Unpack[SegmentOptions],
@@ -292,10 +272,13 @@ class Model:
                 of shape (samples,) or (samples, channels) that follow each other.
             sample_rate: of arrays, in Hz.
             abstain: as for :meth:`predict`; segments that the model is too unsure of have no label.
+            calibrated: as for :meth:`predict`.
             precision: the model's own if None.
             device: the model's own if None.
-            how: ``window``: length of a segment in seconds, 0.1 to 60 (default 3). ``hop``: from
-                the start of a segment to the next, at most the window (default 1). ``vad``: how to
+            how: ``window``: length of a segment in seconds, 0.1 to 60; by default the median
+                length of the training clips, from 1 to 10 (3 if unknown). ``hop``: from the start
+                of a segment to the next, at most the window; by default a third of the default
+                window, or 1. ``vad``: how to
                 tell speech, ``silero``, ``energy``, ``none`` (all that is not silent) or ``auto``
                 (default; silero if installed, else energy). ``smoothing``: the median over this
                 many segments, odd (default 1: off), or ``hmm``, a hidden Markov model in which the
@@ -312,13 +295,14 @@ class Model:
                 end; the model has no such precision, device or abstention threshold; or an option
                 is out of range.
         """
-        return self._scorer(abstain, precision, device, how).segments(x, sample_rate)
+        return self._scorer(abstain, precision, device, how, calibrated=calibrated).segments(x, sample_rate)
 
     def stream(
         self,
         sample_rate: int,
         *,
         abstain: float | None = None,
+        calibrated: bool = False,
         precision: str | None = None,
         device: str | None = None,
         **how: Unpack[SegmentOptions],
@@ -328,6 +312,7 @@ class Model:
         Args:
             sample_rate: of the pieces, in Hz, 8,000 to 192,000.
             abstain: as for :meth:`predict`.
+            calibrated: as for :meth:`predict`.
             precision: the model's own if None.
             device: the model's own if None.
             how: as for :meth:`segments`.
@@ -339,17 +324,65 @@ class Model:
             SerlabError: the sample rate is not possible, the model has no such precision, device or
                 abstention threshold, or an option is out of range.
         """
-        return Stream(AudioStream(sample_rate), self._scorer(abstain, precision, device, how).segmenter())
+        scorer = self._scorer(abstain, precision, device, how, calibrated=calibrated)
+        return Stream(AudioStream(sample_rate), scorer.segmenter(), scorer.temperature)
 
-    def check_abstain(self, abstain: float | None) -> None:
-        """Raise a UserError if :meth:`predict` cannot abstain at this level."""
-        self._answered(abstain)
+    def summarise(
+        self, segments: Iterable[Segment], *, abstain: float | None = None, calibrated: bool = False
+    ) -> Prediction:
+        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it, but without warnings.
 
-    def _scorer(self, abstain: float | None, precision: str | None, device: str | None, how: SegmentOptions) -> Scorer:
-        answered, segmenting = self._answered(abstain), Segmenting.of(how) if how else None
+        Args:
+            segments: of one recording.
+            abstain: as for :meth:`predict`.
+            calibrated: whether the segments are calibrated.
+
+        Raises:
+            UserError: the model has no such abstention threshold or no temperature.
+        """
+        summary, found = Summary(), tuple(segments)
+        for segment in found:
+            summary.add(segment)
+        label, probabilities = summary.of(self.labels, self._certainty.answered(abstain, calibrated=calibrated))
+        temperature = self._certainty.temperature(calibrated=calibrated and bool(probabilities))
+        return Prediction(label, probabilities, None, found, temperature)
+
+    def check_reliance(self, abstain: float | None, *, calibrated: bool = False) -> None:
+        """Raise a UserError if :meth:`predict` cannot abstain at this level, or has no temperature."""
+        self._certainty.answered(abstain, calibrated=calibrated)
+        self._certainty.temperature(calibrated=calibrated)
+
+    def segmenting(self, how: SegmentOptions) -> Segmenting:
+        """How recordings are divided, with the model's own window and hop where ``how`` has none.
+
+        Args:
+            how: as for :meth:`segments`.
+
+        Raises:
+            UserError: there is no such option, or it is out of range.
+        """
+        return Segmenting.of(how, None if self._inputs is None else self._inputs.window)
+
+    def _scorer(
+        self,
+        abstain: float | None,
+        precision: str | None,
+        device: str | None,
+        how: SegmentOptions,
+        *,
+        calibrated: bool = False,
+    ) -> Scorer:
         precision = self._precision if precision in (None, self.precision) else precision
         device = self._device if device is None else device
-        return Scorer(self._fitted(precision, device), device, answered, segmenting)
+        return Scorer(
+            fitted=self._fitted(precision, device),
+            device=device,
+            answered=self._certainty.answered(abstain, calibrated=calibrated),
+            segmenting=self.segmenting(how),
+            divide=bool(how),
+            temperature=self._certainty.temperature(calibrated=calibrated),
+            inputs=self._inputs,
+        )
 
     def _fitted(self, precision: str, device: str | None) -> Fitted:
         key = (precision, device)
@@ -358,28 +391,21 @@ class Model:
                 self._loaded[key] = folders.load(self.folder, precision)
             return self._loaded[key]
 
-    def _answered(self, abstain: float | None) -> Answered:
-        if abstain is None:
-            return lambda _: True
-        return partial(self._reliance.answers, threshold=self._reliance.threshold(abstain))
 
-    @cached_property
-    def _reliance(self) -> Reliance:
-        return folders.load_reliance(self.folder)
-
-
-def load_model(folder: Path | str, *, precision: str = "auto", device: str | None = None) -> Model:
-    """Load a model folder.
+def load_model(folder: Path | str = BOX, *, precision: str = "auto", device: str | None = None) -> Model:
+    """Load a model folder, or the model that serlab ships.
 
     Args:
         folder: a folder that ``serlab train`` or :func:`serlab.train` wrote, or one with an audio
-            classification checkpoint of transformers.
+            classification checkpoint of transformers; or ``owner/name`` or ``owner/name@revision``
+            on the Hugging Face hub, if there is no local folder ``owner``. The text ``box`` is the
+            shipped model; a folder of that name is ``./box``.
         precision: ``auto`` (bf16 if it is faster), ``fp32``, ``bf16`` or (speech encoders)
             ``int8``.
         device: ``cpu``, ``cuda`` or ``cuda:N``; None means CUDA if available, else ``cpu``.
 
     Raises:
-        SerlabError: the folder is not a model or is damaged, or the precision or device is not
-            available.
+        SerlabError: the folder is not a model or is damaged, the hub does not have it or cannot be
+            reached, the precision or device is not available, or this installation ships no model.
     """
-    return Model(folder, precision=precision, device=device)
+    return Model(folder if folder == BOX else located(folder), precision=precision, device=device)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from serlab.model.inputs import InputWarning
 from serlab.model.segments import Segment
 
 if TYPE_CHECKING:
@@ -25,33 +26,46 @@ class Prediction:
             divided recording, the mean over its segments with speech; empty without any.
         path: the file; None for an array.
         segments: of a divided recording, in the order of time; empty for a clip.
+        temperature: what the scores were divided by, with ``calibrated=True``; else None.
+        warnings: in which ways the sound is unlike the training clips; empty without probabilities.
     """
 
     label: str | None
     probabilities: dict[str, float]
     path: str | None = None
     segments: tuple[Segment, ...] = ()
+    temperature: float | None = None
+    warnings: tuple[InputWarning, ...] = ()
 
     def data(self) -> dict[str, Any]:
-        """The prediction as JSON-able data; a divided recording has the key ``segments`` too.
+        """The prediction as JSON-able data.
+
+        The keys ``segments``, ``temperature`` and ``warnings`` are there only if they have a value.
 
         >>> Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav").data()
         {'path': 'a.wav', 'label': 'sad', 'probabilities': {'calm': 0.25, 'sad': 0.75}}
         """
         found = {"path": self.path, "label": self.label, "probabilities": self.probabilities}
-        return found | {"segments": [asdict(segment) for segment in self.segments]} if self.segments else found
+        rest = {
+            "segments": [asdict(segment) for segment in self.segments],
+            "temperature": self.temperature,
+            "warnings": [asdict(warning) for warning in self.warnings],
+        }
+        return found | {name: value for name, value in rest.items() if value}
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per segment as JSON-able data: ``path``, ``start``, ``end``, ``label`` and so on.
 
-        A clip is one row without start and end.
+        A clip is one row without start and end. Rows of calibrated probabilities have a
+        ``temperature``.
 
         >>> Prediction("sad", {"sad": 1.0}, "a.wav").rows()
         [{'path': 'a.wav', 'start': None, 'end': None, 'label': 'sad', 'probabilities': {'sad': 1.0}, 'speech': True}]
         """
         whole = {"start": None, "end": None, "label": self.label, "probabilities": self.probabilities}
         parts = [asdict(segment) for segment in self.segments] or [whole | {"speech": bool(self.probabilities)}]
-        return [{"path": self.path, **part} for part in parts]
+        rest = {} if self.temperature is None else {"temperature": self.temperature}
+        return [{"path": self.path, **part, **rest} for part in parts]
 
 
 def word_of(found: Prediction | Segment) -> str:
@@ -63,14 +77,15 @@ def word_of(found: Prediction | Segment) -> str:
     return found.label or ("can't tell" if found.probabilities else NO_SPEECH)
 
 
-def column_names(labels: Iterable[str], *, segments: bool = False) -> tuple[str, ...]:
+def column_names(labels: Iterable[str], *, segments: bool = False, calibrated: bool = False) -> tuple[str, ...]:
     """Columns of a table of predictions, with one row per clip or per segment.
 
     >>> column_names(["calm", "sad"])
     ('path', 'predicted', 'prob_calm', 'prob_sad')
     """
     times = ("start", "end", "speech") if segments else ()
-    return "path", *times, "predicted", *(f"prob_{label}" for label in labels)
+    rest = ("temperature",) if calibrated else ()
+    return "path", *times, "predicted", *(f"prob_{label}" for label in labels), *rest
 
 
 def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
@@ -82,7 +97,8 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
     Returns:
         One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a
         recording was divided, one row per segment, with the columns ``start``, ``end`` and
-        ``speech`` too. Missing values are NaN.
+        ``speech`` too. Calibrated probabilities have the column ``temperature``. Missing values are
+        NaN.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad
@@ -100,4 +116,6 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         columns["speech"] = [row["speech"] for row in rows]
     columns["predicted"] = [row["label"] for row in rows]
     columns |= {f"prob_{label}": [row["probabilities"].get(label, math.nan) for row in rows] for label in labels}
+    if any(one.temperature is not None for one in found):
+        columns["temperature"] = [row.get("temperature", math.nan) for row in rows]
     return pd.DataFrame(columns)

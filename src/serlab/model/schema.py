@@ -25,11 +25,15 @@ class Content:
         recipe: the recipe.
         labels: names of the classes, in the order of the scores.
         signature: of the run.
+        tested: the model's own tested UAR; None if unknown.
+        inputs: what is stored about its training clips; None in folders of older versions.
     """
 
     recipe: Recipe
     labels: tuple[str, ...]
     signature: dict[str, Any]
+    tested: dict[str, Any] | None = None
+    inputs: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -56,7 +60,8 @@ class Content:
             _part(path, recipe, name, kind)
         if not isinstance(signature.get("weights_sha256") or "", str):
             raise UserError(f"{path}: weights_sha256 is {shown(signature['weights_sha256'])}; expected text.")
-        return cls(recipe_from_signature(signature), labels, signature)
+        tested, inputs = (_part(path, data, name, dict) if name in data else None for name in ("tested", "inputs"))
+        return cls(recipe_from_signature(signature), labels, signature, tested, inputs)
 
 
 def _part(path: Path, data: Mapping[str, Any], name: str, kind: type[Any]) -> Any:

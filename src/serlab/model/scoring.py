@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
 from serlab.audio import SAMPLE_RATE, AudioError
+from serlab.audio.measures import Meter
 from serlab.core import UserError
 from serlab.core.precision import on_device
+from serlab.core.progress import bar
 from serlab.model.ahead import ahead
+from serlab.model.inputs import Heard, Inputs, InputWarning
 from serlab.model.prediction import Prediction
-from serlab.model.segments import Answered, Segment, Segmenter, Segmenting, Summary
+from serlab.model.segments import Answered, Score, Segment, Segmenter, Segmenting, Summary, labelled
 from serlab.model.sounds import Sound, audio_of, blocks_of, path_of
 
 # A chunk is scored and yielded together. In a larger chunk, more clips of equal length share a
@@ -38,22 +41,31 @@ _CHUNK_BYTES = 256 * 2**20
 # torch's cache of parametrised weights belongs to the process, not to a thread or a model.
 _COMPUTING = threading.Lock()
 
+Found = TypeVar("Found")
+_Row = tuple[NDArray[np.float64] | None, NDArray[np.float32] | None]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Scorer:
     """Scores clips with one loaded model.
 
     Attributes:
         fitted: the model, loaded on ``device``.
         device: as for :func:`serlab.core.precision.on_device`.
-        answered: which clips get a label.
-        segmenting: how every clip is divided; None divides only long ones, in the standard way.
+        answered: which clips get a label, by their scores after the division by ``temperature``.
+        segmenting: how recordings are divided.
+        divide: whether every clip is divided, not only long ones.
+        temperature: what scores are divided by; None leaves them.
+        inputs: the training clips, for warnings.
     """
 
     fitted: Fitted
     device: str | None
     answered: Answered
-    segmenting: Segmenting | None = None
+    segmenting: Segmenting
+    divide: bool = False
+    temperature: float | None = None
+    inputs: Inputs | None = None
 
     def results(
         self, sounds: Sequence[Sound], sample_rate: int | None = None
@@ -68,17 +80,18 @@ class Scorer:
             In chunks, the prediction of each clip, or the error if it cannot be used, in the order
             of ``sounds``.
         """
-        read = partial(_Clip.of, sample_rate=sample_rate, divide=self.segmenting is not None)
-        if len(sounds) == 1:
-            yield self._score([self._features(read(sounds[0]))])
-            return
-        # A front end with a precision is a network, which uses all cores itself.
-        in_threads = "precision" not in self.fitted.frontend.config
-        prepare = (lambda sound: self._features(read(sound))) if in_threads else read
-        with closing(ahead(sounds, prepare)) as clips:
-            ready = clips if in_threads else map(self._features, clips)
-            # A loop over the chunks would hold one while the next is gathered.
-            yield from map(self._score, _chunks(ready))
+        return self._each(self._predicted, sounds, sample_rate)
+
+    def embeddings(
+        self, sounds: Sequence[Sound], sample_rate: int | None = None
+    ) -> Generator[list[NDArray[np.float32] | UserError | None], None, None]:
+        """Like :meth:`results` for embeddings, shape (dims,); None for a clip that is silent or without speech."""
+        return self._each(self._embedded, sounds, sample_rate)
+
+    def dims(self, samples: NDArray[np.float32]) -> int | None:
+        """Length of an embedding, found with a second of sound; None if the model has none."""
+        (_, row), *_ = self._scored_windows([samples])
+        return None if row is None else len(row)
 
     def segments(
         self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None = None
@@ -89,18 +102,41 @@ class Scorer:
             AudioError: the recording cannot be used; perhaps only after its first segments.
             UserError: as for :func:`serlab.model.sounds.audio_of`.
         """
-        segmenter = self.segmenter()
+        yield from self._segments(sound, sample_rate, self._windows, None)
+
+    def segmenter(self, score: Score | None = None) -> Segmenter:
+        """A segmenter for one recording."""
+        return Segmenter(self.segmenting, self.fitted.labels, score or self._windows, self.answered)
+
+    def _segments(
+        self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None, score: Score, meter: Meter | None
+    ) -> Generator[Segment, None, None]:
+        segmenter = self.segmenter(score)
         try:
-            for block in blocks_of(sound, sample_rate):
+            for block in blocks_of(sound, sample_rate, None if meter is None else meter.hear):
+                if meter is not None:
+                    meter.see(block)
                 yield from segmenter.feed(block)
             yield from segmenter.flush()
         except AudioError as error:
             path = path_of(sound)
             raise error if path is None or error.path else AudioError(Path(path), error.reason) from error
 
-    def segmenter(self) -> Segmenter:
-        """A segmenter for one recording."""
-        return Segmenter(self.segmenting or Segmenting(), self.fitted.labels, self._windows, self.answered)
+    def _each(
+        self, work: Callable[[Sequence[_Clip]], list[Found]], sounds: Sequence[Sound], sample_rate: int | None
+    ) -> Generator[list[Found], None, None]:
+        """Read clips and compute their features ahead of ``work``, which takes them in chunks."""
+        read = partial(_Clip.of, sample_rate=sample_rate, divide=self.divide, inputs=self.inputs)
+        if len(sounds) == 1:
+            yield work([self._features(read(sounds[0]))])
+            return
+        # A front end with a precision is a network, which uses all cores itself.
+        in_threads = "precision" not in self.fitted.frontend.config
+        prepare = (lambda sound: self._features(read(sound))) if in_threads else read
+        with closing(ahead(sounds, prepare)) as clips:
+            ready = clips if in_threads else map(self._features, clips)
+            # A loop over the chunks would hold one while the next is gathered.
+            yield from map(work, _chunks(ready))
 
     def _features(self, clip: _Clip) -> _Clip:
         frontend = self.fitted.frontend
@@ -108,48 +144,133 @@ class Scorer:
             return clip
         try:
             if "precision" not in frontend.config:
-                return clip.holding(frontend(clip.values))
+                return replace(clip, values=frontend(clip.values))
             with _COMPUTING, on_device(self.device):
-                return clip.holding(frontend(clip.values))
+                return replace(clip, values=frontend(clip.values))
         except UserError as error:
             return _Clip(clip.path, fault=error)
 
-    def _score(self, clips: Sequence[_Clip]) -> list[Prediction | UserError]:
-        return [self._said(clip, logits) for clip, logits in zip(clips, self._logits(clips), strict=True)]
+    def _predicted(self, clips: Sequence[_Clip]) -> list[Prediction | UserError]:
+        return [self._said(clip, *found) for clip, found in zip(clips, self._scored(clips), strict=True)]
+
+    def _embedded(self, clips: Sequence[_Clip]) -> list[NDArray[np.float32] | UserError | None]:
+        rows = self._scored(clips)
+        return [self._embedding(clip, row) for clip, (_, row) in zip(clips, rows, strict=True)]
+
+    def _embedding(self, clip: _Clip, row: NDArray[np.float32] | None) -> NDArray[np.float32] | UserError | None:
+        if clip.divided is None:
+            return clip.fault or row
+        total, count = np.zeros(1), 0
+
+        def score(windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
+            nonlocal total, count
+            for _, found in self._scored_windows(windows):
+                if found is not None:
+                    total, count = total + found, count + 1
+            return [None] * len(windows)
+
+        try:
+            for _ in self._segments(*clip.divided, score, None):
+                pass
+        except UserError as error:
+            return error
+        return (total / count).astype(np.float32) if count else None
 
     def _windows(self, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
-        rows = self._logits([self._features(_Clip(None, values=window)) for window in windows])
-        return [None if row is None or not np.isfinite(row).all() else _softmax(row) for row in rows]
+        return [self._shares(row) for row, _ in self._scored_windows(windows)]
 
-    def _logits(self, clips: Sequence[_Clip]) -> list[NDArray[np.float64] | None]:
-        """Scores of clips, shape (labels,) each; None for one without features."""
+    def _scored_windows(self, windows: Sequence[NDArray[np.float32]]) -> list[_Row]:
+        return self._scored([self._features(_Clip(None, values=window)) for window in windows])
+
+    def _scored(self, clips: Sequence[_Clip]) -> list[_Row]:
+        """Scores of clips, shape (labels,) each, and embeddings if there are any; None for one without features."""
         features = [clip.values for clip in clips if clip.values is not None]
-        rows: Iterator[NDArray[np.float64]] = iter(())
+        rows: Iterator[_Row] = iter(())
         if features:
             with _COMPUTING, on_device(self.device):
-                rows = iter(self.fitted.logits(features).astype(np.float64))
-        return [None if clip.values is None else next(rows) for clip in clips]
+                found = self.fitted.scored(features)
+            embeddings = [None] * len(features) if found.embeddings is None else found.embeddings
+            rows = zip(found.logits.astype(np.float64), embeddings, strict=True)
+        return [(None, None) if clip.values is None else next(rows) for clip in clips]
 
-    def _said(self, clip: _Clip, logits: NDArray[np.float64] | None) -> Prediction | UserError:
+    def _said(
+        self, clip: _Clip, logits: NDArray[np.float64] | None, embedding: NDArray[np.float32] | None
+    ) -> Prediction | UserError:
         if clip.divided is not None:
             return self._divided(clip.path, *clip.divided)
         if logits is None:
             return clip.fault or Prediction(None, {}, clip.path)
-        if not np.isfinite(logits).all():
+        shares = self._shares(logits)
+        if shares is None:
             return UserError("the model's scores of this clip are not finite.")
-        shares, labels = _softmax(logits), self.fitted.labels
-        label = labels[int(shares.argmax())] if self.answered(logits) else None
-        return Prediction(label, dict(zip(labels, map(float, shares), strict=True)), clip.path)
+        label, probabilities = labelled(shares, self.fitted.labels, self.answered)
+        warnings = clip.warnings
+        if self.inputs is not None and self.inputs.distance is not None and embedding is not None:
+            far = self.inputs.distance.far(embedding[np.newaxis])
+            warnings = (*warnings, *self.inputs.about_distance(float(far[0])))
+        return Prediction(label, probabilities, clip.path, (), self.temperature, warnings)
 
     def _divided(self, path: str | None, sound: Sound, sample_rate: int | None) -> Prediction | UserError:
         summary, found = Summary(), []
+        heard = None if self.inputs is None else Heard(self.inputs)
+
+        def score(windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
+            rows = self._scored_windows(windows)
+            if heard is not None:
+                for window, (_, embedding) in zip(windows, rows, strict=True):
+                    heard.window(window, embedding)
+            return [self._shares(row) for row, _ in rows]
+
         try:
-            for segment in self.segments(sound, sample_rate):
+            for segment in self._segments(sound, sample_rate, score, None if heard is None else heard.meter):
                 summary.add(segment)
                 found.append(segment)
         except UserError as error:
             return error
-        return Prediction(*summary.of(self.fitted.labels, self.answered), path, tuple(found))
+        label, probabilities = summary.of(self.fitted.labels, self.answered)
+        warnings = heard.warnings() if heard is not None and probabilities else ()
+        temperature = self.temperature if probabilities else None
+        return Prediction(label, probabilities, path, tuple(found), temperature, warnings)
+
+    def _shares(self, logits: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Probabilities; None where the scores are not finite."""
+        if logits is None or not np.isfinite(logits).all():
+            return None
+        return _softmax(logits / (self.temperature or 1.0))
+
+
+def gathered(
+    work: Callable[[Sequence[Sound], int | None], Generator[list[Found | UserError], None, None]],
+    x: Any,
+    sample_rate: int | None,
+    title: str,
+) -> list[Found]:
+    """All results of one sound or of several.
+
+    Args:
+        work: gives them in chunks.
+        x: a sound, or a list or tuple of sounds.
+        sample_rate: of arrays.
+        title: of a progress bar; none if empty.
+
+    Raises:
+        UserError: a sound cannot be used.
+    """
+    several = isinstance(x, (list, tuple))
+    listed = x if several else [x]
+    found: list[Found] = []
+    with (
+        bar(title, len(listed), asked=True) if title else nullcontext() as progress,
+        closing(work(listed, sample_rate)) as chunks,
+    ):
+        for chunk in chunks:
+            for result in chunk:
+                if isinstance(result, UserError):
+                    raise UserError(f"x[{len(found)}]: {result}") if several else result
+                found.append(result)
+            if progress is not None:
+                progress.advance(len(chunk))
+    return found
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,9 +290,10 @@ class _Clip:
     values: NDArray[np.float32] | None = None
     fault: UserError | None = None
     divided: tuple[Sound, int | None] | None = None
+    warnings: tuple[InputWarning, ...] = ()
 
     @classmethod
-    def of(cls, sound: Sound, *, sample_rate: int | None, divide: bool) -> _Clip:
+    def of(cls, sound: Sound, *, sample_rate: int | None, divide: bool, inputs: Inputs | None) -> _Clip:
         path = path_of(sound)
         try:
             audio = None if divide else audio_of(sound, sample_rate)
@@ -180,10 +302,10 @@ class _Clip:
         if audio is None:
             # A chunk of its own, because its segments may need as much memory as a chunk of clips.
             return cls(path, math.inf, divided=(sound, sample_rate))
-        return cls(path) if audio.silent else cls(path, len(audio.samples) / SAMPLE_RATE, audio.samples)
-
-    def holding(self, features: NDArray[np.float32]) -> _Clip:
-        return _Clip(self.path, self.seconds, features)
+        if audio.silent:
+            return cls(path)
+        warnings = () if inputs is None else tuple(inputs.about_clip(audio))
+        return cls(path, len(audio.samples) / SAMPLE_RATE, audio.samples, warnings=warnings)
 
     @property
     def nbytes(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import TypedDict
 
@@ -32,6 +33,10 @@ Score = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float64] | Non
 
 Answered = Callable[[NDArray[np.float64]], bool]
 """Whether a clip with these logits, shape (labels,), gets a label."""
+
+
+watcher: ContextVar[Callable[[float], None] | None] = ContextVar("watcher", default=None)
+"""Called with the seconds of a recording that have been divided so far; set by a caller that shows progress."""
 
 
 class SegmentOptions(TypedDict, total=False):
@@ -104,8 +109,12 @@ class Segmenting:
             raise UserError(f"{argument('stay', self.stay)} is not a probability between 0 and 1.")
 
     @classmethod
-    def of(cls, options: SegmentOptions) -> Segmenting:
+    def of(cls, options: SegmentOptions, usual: float | None = None) -> Segmenting:
         """From the options of a call.
+
+        Args:
+            options: of the call.
+            usual: the window if the call has none; the hop is then a third of it.
 
         Raises:
             UserError: there is no such option, or it is out of range.
@@ -115,7 +124,11 @@ class Segmenting:
             raise UserError(
                 f"there is no option {', '.join(sorted(extra))}; expected window, hop, vad, smoothing or stay."
             )
-        return cls(**options)
+        if usual is None or options.get("window") is not None:
+            return cls(**options)
+        hop = options.get("hop")
+        filled: SegmentOptions = {**options, "window": usual, "hop": round(usual / 3, 2) if hop is None else hop}
+        return cls(**filled)
 
     @property
     def seconds(self) -> float:
@@ -169,6 +182,8 @@ class Segmenter:
             self._received += len(piece)
             if self._received >= self._next + self._window:
                 found += self._smoother.feed(self._ready())
+            if (watch := watcher.get()) is not None:
+                watch(self._received / SAMPLE_RATE)
         return found
 
     def flush(self) -> list[Segment]:

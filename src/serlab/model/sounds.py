@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from serlab.audio import Audio, AudioError, Limits, blocks, seconds_of
 from serlab.audio.gate import frames_of
 from serlab.audio.source import FaultError
+from serlab.audio.streaming import Tap
 from serlab.core import UserError, argument
 
 NATURAL_SECONDS = 30.0
@@ -59,12 +60,15 @@ def audio_of(sound: Sound, sample_rate: int | None) -> Audio | None:
         raise
 
 
-def blocks_of(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) -> Iterator[NDArray[np.float32]]:
+def blocks_of(
+    sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None, tap: Tap | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Read a recording of any length as samples at 16 kHz, mono, in blocks of varying length.
 
     Args:
         sound: the recording, or consecutive arrays.
         sample_rate: in Hz; required for arrays, and not allowed otherwise.
+        tap: called with the samples before they are resampled.
 
     Raises:
         AudioError: a block cannot be used.
@@ -72,13 +76,15 @@ def blocks_of(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) ->
     """
     rate = _checked_rate(sound, sample_rate)
     if isinstance(sound, Audio):
+        if tap is not None:
+            tap(sound.original)
         return iter([sound.samples])
     if isinstance(sound, (str, os.PathLike)):
-        return blocks(sound)
+        return blocks(sound, tap=tap)
     if isinstance(sound, Iterator):
-        return blocks(sound, sample_rate=rate)
+        return blocks(sound, sample_rate=rate, tap=tap)
     frames = _frames(sound)
-    return blocks((frames[at : at + _PIECE] for at in range(0, len(frames), _PIECE)), sample_rate=rate)
+    return blocks((frames[at : at + _PIECE] for at in range(0, len(frames), _PIECE)), sample_rate=rate, tap=tap)
 
 
 def _checked_rate(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) -> int:

@@ -17,10 +17,14 @@ class Stream:
     is final when its last sample has arrived and left the resampler (some milliseconds). Smoothing
     waits for segments after it: half of the median's size, or ten with ``hmm``. Several threads may
     feed one stream; the order of their pieces is up to them.
+
+    Attributes:
+        temperature: what scores are divided by, with ``calibrated=True``; else None.
     """
 
-    def __init__(self, audio: AudioStream, segmenter: Segmenter) -> None:
+    def __init__(self, audio: AudioStream, segmenter: Segmenter, temperature: float | None = None) -> None:
         self._audio, self._segmenter = audio, segmenter
+        self.temperature = temperature
         self._lock = threading.Lock()
 
     @property

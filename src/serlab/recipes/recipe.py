@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,6 +112,8 @@ class Training:
         swa: number of last epochs whose weights are averaged (stochastic weight averaging). 0:
             none.
         teacher: models that teach the network; None: it learns from its targets alone.
+        unlabelled: speech without labels, which only the teacher's scores are learned from: names
+            of known corpora, or folders.
         pretraining: first let an encoder from scratch predict the hidden states of a larger one,
             on the training clips and other speech without labels; None: do not.
     """
@@ -138,6 +140,7 @@ class Training:
     ema: float = added(0.0)
     swa: int = added(0)
     teacher: Teacher | None = added(None)
+    unlabelled: tuple[str, ...] = added(())
     pretraining: Pretraining | None = added(None)
 
     def __post_init__(self) -> None:
@@ -150,6 +153,8 @@ class Training:
         check_at_most("training", self, self.epochs, "swa")
         if self.ema and self.swa:
             raise UserError("training.ema and training.swa both average the weights; set one of them to 0.")
+        if self.unlabelled and not self.teacher:
+            raise UserError("training.unlabelled needs training.teacher, which scores the speech; name a teacher.")
 
 
 @dataclass(frozen=True)
@@ -244,7 +249,11 @@ class Recipe:
         return {section: plain(getattr(self, section), omit_added=omit_added) for section in SECTIONS}
 
     def hash(
-        self, weights_sha256: str | None, fixed: Mapping[str, Any] | None = None, teacher: str | None = None
+        self,
+        weights_sha256: str | None,
+        fixed: Mapping[str, Any] | None = None,
+        teacher: str | None = None,
+        unlabelled: str | None = None,
     ) -> str:
         """Identity of the recipe: 12 hexadecimal digits.
 
@@ -255,6 +264,7 @@ class Recipe:
                 configuration, a search grid).
             teacher: hash of the teacher's recipe, or SHA-256 of its weights, which stands in for its
                 name or path.
+            unlabelled: SHA-256 of the speech without labels, which stands in for its names.
         """
         settings = self._sections(omit_added=True) | ({"fixed": dict(fixed)} if fixed else {})
         if "checkpoint" in settings["model"]:
@@ -262,6 +272,8 @@ class Recipe:
         if self.training.teacher:
             named = "recipe" if self.training.teacher.recipe else "checkpoint"
             settings["training"]["teacher"][named] = teacher or ""
+        if self.training.unlabelled:
+            settings["training"]["unlabelled"] = unlabelled or ""
         if "pretraining" in settings["training"]:
             settings["training"]["pretraining"] = pretraining.without_names(settings["training"]["pretraining"])
         return sha256_json(settings)[:12]
@@ -295,7 +307,15 @@ def identify(recipe: Recipe) -> tuple[str, str | None]:
     fixed = dict(identity.fixed or {})
     if recipe.training.pretraining:
         fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
-    return recipe.hash(identity.weights_sha256, fixed, by), identity.weights_sha256
+    speech = _digest(recipe.training.unlabelled) if recipe.training.unlabelled else None
+    return recipe.hash(identity.weights_sha256, fixed, by, speech), identity.weights_sha256
+
+
+def _digest(names: Sequence[str]) -> str:
+    """SHA-256 of speech, by the content of its files."""
+    from serlab.corpora.unlabelled import find_speech
+
+    return sha256_json(sorted({sha256 for name in names for sha256 in find_speech(name).clips["sha256"]}))
 
 
 def teacher_of(recipe: Recipe) -> Recipe | None:
@@ -308,7 +328,8 @@ def teacher_of(recipe: Recipe) -> Recipe | None:
 
     chain = [recipe]
     while (teacher := chain[-1].training.teacher) and teacher.recipe:
-        own = replace(chain[-1], training=replace(chain[-1].training, teacher=None), preset=False)
+        alone = replace(chain[-1].training, teacher=None, unlabelled=())
+        own = replace(chain[-1], training=alone, preset=False)
         chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
         if len(chain) > _MOST_TEACHERS:
             raise UserError(f"the teacher of {recipe.name} has a teacher in turn, and so on; remove one of them.")

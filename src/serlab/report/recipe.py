@@ -128,7 +128,8 @@ class RecipeReport(Scored):
         name: the recipe's folder name.
         title: unique within the report.
         hash: of its configuration.
-        pretrained: name of the weights it starts from.
+        pretrained: name of the weights that it starts from, or whose states its encoder learned to
+            predict.
         weights_sha256: their hash.
         changed: settings that differ from the preset, None if they are not known.
         precision: of all its runs.
@@ -214,7 +215,7 @@ def describe(recipe: RecipeRuns) -> RecipeReport:
         name=recipe.name,
         title=recipe.title,
         hash=recorded["hash"],
-        pretrained=recorded["pretrained"],
+        pretrained=recorded["pretrained"] or _distilled(recorded["config"]),
         weights_sha256=recipe.signature.get("weights_sha256"),
         changed=changed_settings(recorded),
         precision=tuple(sorted({str(run.signature["precision"]) for run in recipe.runs})),
@@ -244,6 +245,12 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
     table = recipe.table
     known = describe_corpus(recipe.signature["corpus"]["name"])
     return trust(table, count_by_speaker(table.rows, table.labels), clips, tracks=known.tracks if known else None)
+
+
+def _distilled(config: Mapping[str, Any]) -> str | None:
+    """Name of the encoder whose states a recipe's encoder first learned to predict; None if it did not."""
+    pretraining = config.get("training", {}).get("pretraining")
+    return f"{pretraining['checkpoint']}, by distillation" if pretraining else None
 
 
 def _at_chance(score: Interval, labels: int) -> str:

@@ -327,18 +327,24 @@ def _sounds(summary: Report, paths: Mapping[str, str], target: Path, audio: Audi
     listed |= {
         entry["clip"] for raters in beside for each in (raters.model_fails, raters.people_fail) for entry in each.first
     }
-    address = _embedded if audio == "embed" else lambda path: _relative(path, target)
+    address = embedded if audio == "embed" else lambda path: link_to(path, target)
     return {clip: address(Path(paths[clip])) for clip in sorted(listed) if paths.get(clip)}
 
 
-def _relative(path: Path, start: Path) -> str:
+def link_to(path: Path, start: Path) -> str:
+    """Address of a file, relative to a page in the folder ``start``."""
     try:
         return quote(Path(os.path.relpath(path.resolve(), start.resolve())).as_posix())
     except ValueError:  # another drive
         return path.resolve().as_uri()
 
 
-def _embedded(path: Path) -> str:
+def embedded(path: Path) -> str:
+    """A sound file as an address that contains it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

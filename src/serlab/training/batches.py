@@ -50,7 +50,8 @@ class TrainingBatches:
     Args:
         store: features of the training clips.
         clips: the training clips.
-        targets: share of every label per clip, shape (clips, labels).
+        targets: share of every label per clip, shape (clips, labels); zeros for a clip without a
+            label.
         augmentation: of the recipe.
         batch_size: clips per batch.
         batch_seconds: if above 0, maximum seconds of audio per batch, instead of ``batch_size``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from safetensors import SafetensorError
 
 from serlab import __version__
 from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, quiet
-from serlab.core.files import sha256_file, unwritable, write_json, write_text
+from serlab.core import UserError
+from serlab.core.files import cache_folder, read_json, sha256_file, unwritable, write_json, write_text
 from serlab.core.settings import plain
 from serlab.recipes import Pretraining
 from serlab.training.loop import Checkpoint
@@ -22,6 +24,27 @@ HEARD, MADE = "heard.json", "pretraining.json"
 """Files of the folder: the speech that was heard, and how the encoder was made."""
 
 _FORMAT = 1
+
+
+def home() -> Path:
+    """The folder of the encoders that runs have pretrained, below the cache folder."""
+    return cache_folder() / "encoders"
+
+
+def kept() -> list[tuple[Path, int]]:
+    """Folder and size in bytes of each encoder that runs have pretrained."""
+    folders = sorted(path.parent for path in home().glob(f"[0-9a-f]*/{MADE}"))
+    return [(folder, sum(path.stat().st_size for path in folder.iterdir())) for folder in folders]
+
+
+def clear(unused_days: float = 0.0) -> int:
+    """Remove encoders that no run used for some days, all by default; return the number of freed bytes."""
+    freed = 0
+    for folder, size in kept():
+        if time.time() - (folder / MADE).stat().st_mtime >= unused_days * 86400:
+            shutil.rmtree(folder, ignore_errors=True)
+            freed += size
+    return freed
 
 
 def is_complete(folder: Path, wanted: Mapping[str, Any]) -> bool:
@@ -37,6 +60,26 @@ def read(folder: Path) -> dict[str, Any]:
     """How the encoder of a folder was made, as plain data."""
     made: dict[str, Any] = json.loads((folder / MADE).read_text(encoding="utf-8"))
     return made
+
+
+def heard_by(folder: Path) -> list[dict[str, Any]] | None:
+    """What the encoder of a folder has heard, by source: ``name``, ``speakers`` (None: unknown) and ``sha256`` by clip.
+
+    Returns:
+        None if the folder has no record.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    if not (folder / HEARD).is_file():
+        return None
+    try:
+        sources: list[dict[str, Any]] = read_json(folder / HEARD)["speech"]
+        return [{"name": one["name"], "speakers": one["speakers"], "sha256": {**one["sha256"]}} for one in sources]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} does not say what its encoder has heard: its {HEARD} is damaged; copy the whole folder again."
+        ) from error
 
 
 def write(
@@ -109,7 +152,7 @@ labels (method: DistilHuBERT, Chang et al. 2022). Only its architecture is that 
 no weights of any other {kind} model. The weights of {encoder} have the SHA-256
 `{sha256}`.
 
-Mean cosine of predicted and true states in the last of {epochs} epochs, on the speech that it was trained on:
+Epochs: {epochs}. Mean cosine of predicted and true states in the last one, on the speech that it was trained on:
 {cosine:.2f}.
 
 It has heard:

@@ -99,10 +99,14 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     rank, world = processes.share()
     pretraining = _pretrain(task, network, train) if settings.pretraining else None
     store = task.stores.of(network.frontend)
+    files, targets = train.files, targets_of(train.clips, task.labels, settings.targets)
+    if task.lesson and task.lesson.unlabelled:
+        files = (*files, *task.lesson.unlabelled)
+        targets = np.concatenate([targets, np.zeros((len(files) - len(targets), targets.shape[1]), np.float32)])
     batches = TrainingBatches(
         store,
-        train.files,
-        targets_of(train.clips, task.labels, settings.targets),
+        files,
+        targets,
         augmentation=recipe.augmentation,
         batch_size=settings.batch_size,
         batch_seconds=settings.batch_seconds,
@@ -122,7 +126,7 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     if every_view:
         # All are needed, so compute them first; the remaining time can then be estimated from the
         # first steps.
-        store.fill(train.files[rank::world], batches.views, task.seed, f"{task.title}: features")
+        store.fill(files[rank::world], batches.views, task.seed, f"{task.title}: features")
         processes.exchange(None)
     history = loop.fit(
         network,

@@ -16,6 +16,7 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from serlab.audio.augment import View
+from serlab.frontends.store import ClipFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +24,12 @@ class Lesson:
     """The teachers' scores of the training clips.
 
     Attributes:
-        clips: ids of the clips.
+        clips: ids of the clips, those of ``unlabelled`` at the end.
         views: the views that were scored; a single one stands for all.
         logits: mean over the teachers, shape (views, clips, labels).
         temperature: T.
         weight: share w of the teacher in the loss.
+        unlabelled: clips without labels, which only the teachers' scores are learned from.
     """
 
     clips: tuple[str, ...]
@@ -35,6 +37,7 @@ class Lesson:
     logits: NDArray[np.float32]
     temperature: float
     weight: float
+    unlabelled: tuple[ClipFile, ...] = ()
 
     def probabilities(self, clips: Sequence[str]) -> NDArray[np.float32]:
         """The teachers' probabilities at temperature T, shape (views, clips, labels), for some of the clips."""

@@ -326,7 +326,12 @@ def _loss(learner: Learner, batch: Batch) -> Tensor:
     with autocast(learner.precision):
         logits = learner.model(batch["features"].to(device(), non_blocking=True)).float()
     targets, smoothing = batch["targets"].to(device(), non_blocking=True), learner.training.label_smoothing
-    loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+    if learner.lesson and learner.lesson.unlabelled:
+        # Smoothing would give clips without a label one.
+        each = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        loss = (each * targets.sum(dim=1)).sum() if smoothing else each.sum()
+    else:
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
     if learner.lesson:
         taught = batch["taught"].to(device(), non_blocking=True)
         share = learner.lesson.weight

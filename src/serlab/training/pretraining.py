@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -32,7 +33,7 @@ from serlab.approaches.encoder.network import SpeechEncoder, config_of
 from serlab.approaches.network import Network
 from serlab.checkpoints.weights import WEIGHTS, find, identity
 from serlab.core import FindingsError, argument, setting
-from serlab.core.files import cache_folder, sha256_json, write_json
+from serlab.core.files import sha256_json, write_json
 from serlab.core.locks import locked
 from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar, say
@@ -90,24 +91,26 @@ class Task:
         }
 
 
-def pretrain(task: Task, folder: Path, *, max_excluded: float = 0.05) -> Path:
+def pretrain(task: Task, folder: Path, *, max_excluded: float = 0.05, wait: bool = False) -> Path:
     """Make an encoder folder, unless it is there already.
 
     Args:
         task: the encoder.
         folder: the folder to write; until it is complete, checkpoints are kept beside it.
         max_excluded: share of recordings that may be left out.
+        wait: wait for another process that is making it.
 
     Returns:
         ``folder``.
 
     Raises:
-        UserError: settings and encoders do not fit, or there is no speech.
+        UserError: settings and encoders do not fit, there is no speech, or another process is
+            making the folder.
         FindingsError: too many recordings cannot be used, or training diverged.
         MachineError: weights, disk or network fail.
     """
     wanted = task.identity()
-    with locked(folder, wait=True):
+    with locked(folder, wait=wait):
         if not encoder_folder.is_complete(folder, wanted):
             _pretrain(task, wanted, folder, max_excluded)
     return folder
@@ -304,9 +307,11 @@ def pretrain_network(
     if processes.share()[0] == 0:
         sources = (Speech.of("training clips", train.clips), *map(find_speech, settings.unlabelled))
         task = Task(recipe.model, settings, sources, precision, f"{title}: pretraining")
-        home = cache_folder() / "encoders" if cached else workspace / "encoder"
-        folder = pretrain(task, home / sha256_json(task.identity())[:16])
+        home = encoder_folder.home() if cached else workspace / "encoder"
+        folder = pretrain(task, home / sha256_json(task.identity())[:16], wait=True)
         made = encoder_folder.read(folder)
+        with suppress(OSError):
+            os.utime(folder / encoder_folder.MADE)  # It was used now.
         kept = ("encoder", "weights_sha256", "parameters", "hours", "epochs", "seconds")
         speech = [source.heard() | {"sha256": None} for source in sources]
         record = {**{name: made[name] for name in kept}, "speech": speech, "speech_sha256": made["identity"]["speech"]}

@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Fitted, Subset
+from serlab.approaches.base import Fitted, Scored, Subset
 from serlab.audio.augment import View
 from serlab.core import FindingsError, setting
 from serlab.evaluation.metrics import confusion, uar
@@ -50,6 +50,27 @@ class SubsetScorer:
             scores[places] = fitted.logits(features)
         return scores
 
+    def scored(self, fitted: Fitted, wanted: NDArray[np.intp]) -> Scored:
+        """Logits of all clips, and the embeddings of some.
+
+        Args:
+            fitted: the model.
+            wanted: positions of clips.
+
+        Returns:
+            Logits of shape (clips, labels) and embeddings of shape (wanted, dims), in the order of
+            the files.
+        """
+        logits = np.empty((len(self.files), len(fitted.labels)), np.float32)
+        rows: dict[int, NDArray[np.float32]] = {}
+        kept = set(wanted.tolist())
+        for places, features in self._chunks():
+            found = fitted.scored(features)
+            logits[places] = found.logits
+            if found.embeddings is not None:
+                rows.update((place, row) for place, row in zip(places, found.embeddings, strict=True) if place in kept)
+        return Scored(logits, np.stack([rows[place] for place in sorted(rows)]) if rows else None)
+
     def _chunks(self) -> Iterator[Chunk]:
         """Positions and features of clips, sorted by length to fill the network's batches."""
         if self.held is not None:
@@ -73,15 +94,18 @@ class SubsetScorer:
             yield chunk
 
 
-def training_uar(fitted: Fitted, store: FeatureStore, train: Subset, title: str) -> float:
-    """UAR of a model on the clips that it was trained on.
+def training_scores(
+    fitted: Fitted, store: FeatureStore, train: Subset, title: str, wanted: NDArray[np.intp]
+) -> tuple[float, NDArray[np.float32] | None]:
+    """UAR of a model on the clips that it was trained on, and the embeddings of ``wanted`` ones.
 
     Raises:
         FindingsError: its scores are not finite.
     """
-    logits = SubsetScorer(store, train.files, f"{title}: train subset").logits(fitted)
-    if not np.isfinite(logits).all():
+    found = SubsetScorer(store, train.files, f"{title}: train subset").scored(fitted, wanted)
+    if not np.isfinite(found.logits).all():
         raise FindingsError(
             f"{title}: the trained model's scores are not finite; lower {setting('training.learning_rate')}."
         )
-    return float(uar(confusion(train.targets, logits.argmax(axis=1), len(fitted.labels))))
+    score = uar(confusion(train.targets, found.logits.argmax(axis=1), len(fitted.labels)))
+    return float(score), found.embeddings

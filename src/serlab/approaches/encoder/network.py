@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from huggingface_hub.errors import StrictDataclassError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForAudioClassification
 
 from serlab.approaches import dropout
@@ -76,6 +76,11 @@ class SpeechEncoder(Network):
         """Names of the classes, in the order of the logits."""
         names = self.hf.config.id2label
         return tuple(names[index] for index in sorted(names))
+
+    @property
+    def reader(self) -> nn.Module:
+        """Transformers' projection, whose input is the hidden states; of a pooled head, its classifier."""
+        return self.hf.get_submodule("projector") if self.head is None else self.head.classifier
 
     @property
     def base(self) -> Any:

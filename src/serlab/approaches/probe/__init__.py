@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Pretrained, Saved, Scored, Subset, Supports
 from serlab.approaches.history import History
 from serlab.core import UserError, argument
 
@@ -56,7 +56,12 @@ class FittedProbe:
 
     def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
         """Score pooled features."""
-        return self.probe.logits(np.stack(features)).astype(np.float32)
+        return self.scored(features).logits
+
+    def scored(self, features: Sequence[Features]) -> Scored:
+        """Score pooled features; the embeddings are those of the chosen layer."""
+        stacked = np.stack(features)
+        return Scored(self.probe.logits(stacked).astype(np.float32), stacked[:, int(self.probe.layer)])
 
     def save(self, folder: Path) -> None:
         """Write the probe's arrays, and its encoder into a subfolder."""

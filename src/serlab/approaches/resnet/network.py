@@ -72,6 +72,11 @@ class ResNet(Network):
         self.net: nn.Module = net.to(memory_format=torch.channels_last)
         self.config = config
 
+    @property
+    def reader(self) -> nn.Module:
+        """The classifier; its input is pooled over time and frequency."""
+        return self.net.get_submodule("classifier")
+
     def forward(self, features: Tensor) -> Tensor:
         """Score windows of log-mel in dB, shape (batch, frames, bands)."""
         image = ((features - self.mean) / self.std).transpose(1, 2).unsqueeze(1)

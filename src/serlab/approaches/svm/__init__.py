@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Approach, FitContext, Identity, Saved, Subset, Supports
+from serlab.approaches.base import Approach, FitContext, Identity, Saved, Scored, Subset, Supports
 from serlab.approaches.history import History
 from serlab.core import UserError
 from serlab.core.settings import added
@@ -66,7 +66,12 @@ class FittedMachine:
 
     def logits(self, features: Sequence[Features]) -> NDArray[np.float32]:
         """Score functionals."""
-        return self.machine.logits(np.stack(features)).astype(np.float32)
+        return self.scored(features).logits
+
+    def scored(self, features: Sequence[Features]) -> Scored:
+        """Score functionals, which are the embeddings."""
+        stacked = np.stack(features)
+        return Scored(self.machine.logits(stacked).astype(np.float32), stacked.astype(np.float32))
 
     def save(self, folder: Path) -> None:
         """Write the machine's arrays."""

@@ -1,0 +1,312 @@
+"""The application: its routes, and what they say about themselves in OpenAPI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from serlab import __version__
+from serlab.serve import stream
+from serlab.serve.body import files_of
+from serlab.serve.faults import RefusedError
+from serlab.serve.guard import Guard, drain
+from serlab.serve.service import Service, finite
+
+STATIC = Path(__file__).parent / "static"
+"""The page's files."""
+
+_CODES = {
+    400: "The request or the recording cannot be read.",
+    401: "The token is missing or wrong.",
+    403: "The request comes from a page of another site, or asks for a host name that is not this machine's.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large, or the recording too long.",
+    422: "The recording has no usable sound: it is silent or too short.",
+    429: "Too many requests at the same time; see Retry-After.",
+    503: "The server's queue or memory is full; see Retry-After.",
+    504: "The answer took too long.",
+}
+_ROUTES = ("/", "/v1/predict", "/v1/predict:batch", "/v1/models", "/v1/stream", "/healthz", "/readyz", "/metrics",
+           "/docs", "/openapi.json")  # fmt: skip
+
+
+class Error(BaseModel):
+    """Why a request was not answered, in one sentence."""
+
+    error: str
+
+
+class SegmentAnswer(BaseModel):
+    """A section of a recording; times in seconds."""
+
+    start: float
+    end: float
+    label: str | None
+    probabilities: dict[str, float]
+    speech: bool
+
+
+class Answer(BaseModel):
+    """The prediction for a recording."""
+
+    label: str | None = Field(description="The most probable label; null for no speech, or if the model abstains.")
+    probabilities: dict[str, float] = Field(description="Of each label; empty without speech.")
+    model: str
+    seconds: float = Field(description="Length of the recording.")
+    warnings: list[str] = Field(description="What makes the recording unlike the speech of the training.")
+    segments: list[SegmentAnswer] = Field(default=[], description="With ?segments=true.")
+
+
+class Refused(BaseModel):
+    """A recording of a batch that was not answered."""
+
+    error: str
+    status: int
+
+
+class Batch(BaseModel):
+    """Answers in the order of the files."""
+
+    results: list[Answer | Refused]
+
+
+class Quoted(BaseModel):
+    """Unweighted average recall on speakers or clips that the model was not trained on."""
+
+    value: float
+    low: float | None
+    high: float | None
+    clips: int
+    speakers: int | None
+    protocol: str
+    speaker_disjoint: bool | None
+
+
+class About(BaseModel):
+    """A model."""
+
+    name: str
+    labels: list[str]
+    recipe: str | None
+    corpus: str | None
+    protocol: str | None
+    precision: str
+    uar: Quoted | None
+    licence: str | None
+    citation: str | None
+    limits: str
+    abstains: list[float] = Field(description="Values of abstain that were tried on this model's dev subset.")
+
+
+class Models(BaseModel):
+    """The models; the first one answers if a request names none."""
+
+    models: list[About]
+    max_mb: float
+    max_seconds: float
+    batch_files: int
+
+
+class Ready(BaseModel):
+    """The server's state."""
+
+    status: str
+
+
+def _body(many: bool) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
+    schema = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"file": {"type": "array", "items": file, "minItems": 1} if many else file},
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _codes(*codes: int) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": Error, "description": _CODES[code]} for code in codes}
+
+
+_REFUSALS = _codes(400, 401, 403, 408, 413, 422, 429, 503, 504)
+
+ModelName = Annotated[str | None, Query(description="One of /v1/models; the first one if omitted.")]
+Segments = Annotated[bool, Query(description="Divide the recording, and tell its segments.")]
+Abstain = Annotated[
+    float | None,
+    Query(ge=0.01, le=0.5, description="No label if the model would be wrong more often, by its dev subset."),
+]
+Window = Annotated[float | None, Query(ge=0.1, le=60, description="Length of a segment in seconds.")]
+Hop = Annotated[float | None, Query(gt=0, le=60, description="From segment to segment in seconds.")]
+Smoothing = Annotated[int | None, Query(ge=1, le=99, description="Median over so many segments; odd.")]
+
+
+def create(service: Service) -> ASGIApp:
+    """The application of a service, which it starts and stops."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="serlab", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
+        description="Emotion in acted speech. A label says how a voice resembles actors, not what a person feels.",
+    )  # fmt: skip
+    _add_predictions(app, service)
+    _add_state(app, service)
+    _add_page(app)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
+    guard = Guard(app, settings=service.settings, metrics=service.metrics, route_of=_route_of)
+    service.metrics.watch(lambda: (guard.in_flight, *service.now()))
+    return guard
+
+
+def _add_predictions(app: FastAPI, service: Service) -> None:
+    limits = service.limits
+
+    def options(window: float | None, hop: float | None, smoothing: int | None) -> dict[str, Any]:
+        given = {"window": finite(window), "hop": finite(hop), "smoothing": smoothing}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @app.post("/v1/predict", response_model=Answer, response_model_exclude_unset=True, responses=_REFUSALS,
+              openapi_extra=_body(False))  # fmt: skip
+    async def predict(
+        request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
+        window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
+    ) -> Answer:  # fmt: skip
+        """Predict the emotion in one recording, the multipart field file."""
+        served, how = service.pick(model), options(window, hop, smoothing)
+        with service.memory.share() as share:
+            (file,) = await files_of(request, limits, share, most=1)
+            found = await service.answer(
+                file.content,
+                share,
+                served,
+                segments=segments,
+                abstain=finite(abstain),
+                how=how,  # type: ignore[arg-type]
+            )
+        return Answer(**found)
+
+    @app.post("/v1/predict:batch", response_model=Batch, response_model_exclude_unset=True, responses=_REFUSALS,
+              openapi_extra=_body(True))  # fmt: skip
+    async def predict_batch(
+        request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
+        window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
+    ) -> Batch:  # fmt: skip
+        """Predict several recordings, each a field file; one that cannot be answered has an error in its place."""
+        served, how = service.pick(model), options(window, hop, smoothing)
+
+        async def one(content: bytes) -> Answer | Refused:
+            try:
+                found = await service.answer(
+                    content,
+                    share,
+                    served,
+                    segments=segments,
+                    abstain=abstain,
+                    how=how,  # type: ignore[arg-type]
+                )
+            except RefusedError as refused:
+                if refused.retry_after:
+                    raise
+                return Refused(error=refused.sentence, status=refused.code)
+            return Answer(**found)
+
+        with service.memory.share() as share:
+            files = await files_of(request, limits, share, most=limits.batch_files)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(one(file.content)) for file in files]
+            except BaseExceptionGroup as errors:
+                raise next((error for error in errors.exceptions if isinstance(error, RefusedError)), errors) from None
+        return Batch(results=[task.result() for task in tasks])
+
+    @app.websocket("/v1/stream")
+    async def live(socket: WebSocket) -> None:
+        await stream.answer(socket, service)
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    limits = service.limits
+
+    @app.get("/v1/models", response_model=Models, responses=_codes(401, 403))
+    async def models() -> Models:
+        """List the models, with what they were trained on, their tested recall, and their limits."""
+        found = [About(**served.about) for served in service.models.values()]
+        return Models(
+            models=found, max_mb=limits.max_mb, max_seconds=limits.max_seconds, batch_files=limits.batch_files
+        )
+
+    @app.get("/healthz", response_model=Ready, responses=_codes(403))
+    async def alive() -> Ready:
+        """Whether the process answers."""
+        return Ready(status="ok")
+
+    @app.get("/readyz", response_model=Ready, responses=_codes(403, 503))
+    async def ready() -> Ready:
+        """Whether the server takes requests now."""
+        if not service.decoders.pids:
+            raise RefusedError(503, "no decoder is running.", 1)
+        return Ready(status="ready")
+
+    @app.get("/metrics", response_class=Response, responses=_codes(401, 403))
+    async def metrics() -> Response:
+        """Numbers for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(STATIC / "docs.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusedError)
+    await drain(request.receive)
+    headers = {"retry-after": str(error.retry_after)} if error.retry_after else None
+    return JSONResponse({"error": error.sentence}, error.code, headers)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1])
+    return JSONResponse({"error": f"{name} cannot be used: {str(first['msg']).lower()}."}, 400)
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    sentences = {404: "there is no such address.", 405: "the address does not take this method."}
+    sentence = sentences.get(error.status_code, "the request cannot be answered.")
+    return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+async def _failed(_: Request, __: Exception) -> JSONResponse:
+    return JSONResponse({"error": "the server failed; its operator can find the reason in its log."}, 500)
+
+
+def _route_of(path: str) -> str:
+    return path if path in _ROUTES else "/static" if path.startswith("/static/") else "other"

@@ -1,0 +1,84 @@
+"""Names of models, and warnings about recordings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+
+from serlab.model.inputs import InputWarning
+from serlab.model.prediction import Prediction
+from serlab.serve.decoders import Decoded
+from serlab.serve.faults import RefusedError
+from serlab.serve.limits import Limits
+from serlab.serve.models import load, warnings_of
+
+SPEECH = 0.1 * np.sin(np.arange(32000) / 10).astype(np.float32)
+
+
+def decoded(samples=SPEECH, rate=16000, channels=1):
+    return Decoded(samples, len(samples) / 16000, rate, channels)
+
+
+@pytest.mark.parametrize(
+    ("recording", "expected"),
+    [
+        (decoded(), []),
+        (decoded(SPEECH[:8000]), ["The recording is short (0.5 s); a sentence of 2 to 5 s works best."]),
+        (decoded(rate=8000), ["The sample rate is 8000 Hz, so there is no sound above 4 kHz."]),
+        (decoded(0.01 * SPEECH), ["The recording is quiet (63 dB below full scale on average)."]),
+        (decoded(np.clip(20 * SPEECH, -1, 1)), ["The recording is clipped: it was recorded too loud."]),
+        (decoded(channels=2), ["The 2 channels were averaged."]),
+    ],
+)
+def test_warnings(recording, expected):
+    assert warnings_of(recording, Prediction("sad", {"sad": 1.0})) == expected
+
+
+def test_a_model_s_own_warnings_come_first():
+    said = Prediction("sad", {"sad": 1.0}, warnings=(InputWarning("long", "it lasts 9 s"),))
+    assert warnings_of(decoded(SPEECH[:8000]), said) == ["It lasts 9 s."]
+
+
+@pytest.fixture(scope="module")
+def twice(tiny_models):
+    folder = str(tiny_models["mfcc-svm"])
+    found = load([folder, folder], "auto", Limits(), lambda _: None)
+    yield found
+    for served in found.values():
+        served.stop()
+
+
+def test_a_model_given_twice_has_two_names(twice):
+    assert list(twice) == ["mfcc-svm", "mfcc-svm-2"]
+
+
+def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):
+    served = twice["mfcc-svm"]
+    served.abstains.clear()
+    with pytest.raises(RefusedError) as refused:
+        asyncio.run(served.predict(decoded(), 0.1, {}))
+    assert refused.value.sentence == "the model mfcc-svm has no thresholds for abstaining; omit abstain."
+
+
+def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkeypatch):
+    served, heard = twice["mfcc-svm"], []
+
+    def segments(blocks, rate, **how):
+        for block in blocks:
+            heard.append(len(block))
+            time.sleep(0.2)
+            yield from ()
+
+    monkeypatch.setattr(served.model, "segments", segments)
+
+    async def ask():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await served.predict(decoded(np.tile(SPEECH, 60)), None, {})
+        await asyncio.sleep(0.5)
+
+    asyncio.run(ask())
+    assert 1 <= len(heard) <= 3

@@ -1,0 +1,100 @@
+"""The WebSocket stream gives the segments of the whole recording, and refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+import soundfile
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from serlab.model.model import load_model
+
+from .conftest import sound
+
+
+@pytest.fixture
+def talk(served):
+    """Send messages; return what comes back, and the code at the end."""
+
+    def call(*messages):
+        found = []
+        with connect(f"{served.url.replace('http', 'ws')}/v1/stream") as socket:
+            try:
+                for message in messages:
+                    socket.send(message if isinstance(message, bytes) else json.dumps(message))
+                while True:
+                    found.append(json.loads(socket.recv(timeout=20)))
+            except ConnectionClosed as closed:
+                while True:
+                    try:
+                        found.append(json.loads(socket.recv(timeout=1)))
+                    except ConnectionClosed:
+                        return found, closed.rcvd.code
+
+    return call
+
+
+@pytest.mark.parametrize(("rate", "kind", "dtype"), [(16000, "s16", "int16"), (44100, "f32", "float32")])
+def test_segments_are_those_of_the_recording(talk, served, tiny_models, tmp_path, rate, kind, dtype):
+    content = sound(6.5, rate, subtype="PCM_16")
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    model = load_model(tiny_models["mfcc-svm"])
+    expected = list(model.segments(path, window=2))
+    samples = soundfile.read(BytesIO(content), dtype=dtype)[0].tobytes()
+    pieces = [samples[at : at + 9999] for at in range(0, len(samples), 9999)]
+    found, code = talk({"rate": rate, "format": kind, "window": 2}, *pieces, {"end": True})
+    assert code == 1000
+    *segments, end = found
+    assert [(s["start"], s["end"], s["label"]) for s in segments] == [(s.start, s.end, s.label) for s in expected]
+    for segment, other in zip(segments, expected, strict=True):
+        assert list(segment["probabilities"].values()) == pytest.approx(list(other.probabilities.values()), abs=1e-4)
+    whole = model.summarise(expected)
+    assert (end["end"], end["label"], end["seconds"]) == (True, whole.label, 6.5)
+    assert list(end["probabilities"].values()) == pytest.approx(list(whole.probabilities.values()), abs=1e-4)
+
+
+START = {"rate": 16000, "format": "f32"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([b"samples"], "the first message is not a JSON object with rate and format."),
+        ([[1]], "the first message is not a JSON object with rate and format."),
+        ([{"format": "s16"}], "rate is missing or no whole number; give the sample rate in Hz."),
+        ([{"rate": 16000}], "format is missing or unknown; expected s16, s32, f32, u8."),
+        ([{**START, "channels": 9}], "channels is not between 1 and 8."),
+        ([{**START, "rate": 5}], "the sound cannot be used: a sample rate of 5 Hz, not within 8000 to 192000 Hz."),
+        ([{**START, "model": "x"}], "unknown model 'x'. Known: "),
+        ([{**START, "window": "x"}], "an option of the first message has the wrong type."),
+        ([{**START, "window": 99}], "window=99 is not between 0.1 and 60 seconds."),
+        ([START, {"end": False}], 'expected samples, or {"end": true}.'),
+        ([START, b"123", {"end": True}], "the stream ends in the middle of a sample (3 bytes too many)."),
+        ([START, {"end": True}], "the sound cannot be used: no samples."),
+        ([START, np.full(10, np.nan, "<f4").tobytes()], "the sound cannot be used: non-finite samples."),
+    ],
+)
+def test_a_stream_that_cannot_be_used_ends_with_one_sentence(talk, messages, sentence):
+    found, code = talk(*messages)
+    assert found[-1]["error"].startswith(sentence)
+    assert code == 1008
+
+
+def test_a_sender_that_leaves_frees_its_place(served):
+    for _ in range(served.service.limits.streams + 2):
+        with connect(f"{served.url.replace('http', 'ws')}/v1/stream") as socket:
+            socket.send(json.dumps(START))
+            socket.send(np.zeros(1000, "<f4").tobytes())
+    with connect(f"{served.url.replace('http', 'ws')}/v1/stream") as socket:
+        socket.send(json.dumps({**START, "rate": 0}))
+        assert "sample rate" in socket.recv(timeout=20)
+
+
+def test_other_sites_cannot_open_a_stream(served):
+    with pytest.raises(Exception, match="403"):
+        connect(f"{served.url.replace('http', 'ws')}/v1/stream", additional_headers={"Sec-Fetch-Site": "cross-site"})
