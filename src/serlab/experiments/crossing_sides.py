@@ -29,7 +29,7 @@ from serlab.recordings.duplicates import find_duplicates
 from serlab.recordings.units import units_of
 
 DEV = 5
-"""One in so many speakers of a source is for development."""
+"""One in five speakers of a source is for development."""
 Pairs = Sequence[tuple[str, str]]
 
 
