@@ -61,8 +61,8 @@ Settings = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Model folder: serlab's, or a transformers audio-classification checkpoint. The model that serlab ships, "
-        "also called `box`, if omitted.",
+        help="Model folder, serlab's or a transformers audio-classification checkpoint, or `owner/name` on the hub. The "
+        "model that serlab ships, also called `box`, if omitted.",
         show_default=False,
     ),
 ]
@@ -222,10 +222,14 @@ class DivisionOptions:
     """How recordings are divided into segments."""
 
     window: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; 3 if omitted."), Last()
+        float | None,
+        typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; of a training clip if omitted."),
+        Last(),
     ] = None
     hop: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="From segment to segment; 1 if omitted."), Last()
+        float | None,
+        typer.Option(metavar="SECONDS", help="From segment to segment; a third of that if omitted."),
+        Last(),
     ] = None
     vad: Annotated[
         str | None,
