@@ -74,6 +74,15 @@ def librosa_mfcc(samples, **settings):
         ).T
 
 
+def test_constants_are_scipys():
+    dct = pytest.importorskip("scipy.fft").dct
+    savgol = pytest.importorskip("scipy.signal").savgol_coeffs
+    np.testing.assert_allclose(functionals.cosines(40, 20), dct(np.eye(40), axis=1, norm="ortho")[:, :20], atol=1e-15)
+    for order in (1, 2):
+        theirs = savgol(functionals.DELTA_WIDTH, order, deriv=order)[::-1]
+        np.testing.assert_allclose(functionals.SLOPES[order], theirs, atol=1e-16)
+
+
 @pytest.mark.parametrize("samples", [speechlike(), speechlike(0.31) * 1e-3, np.zeros(4000, np.float32)])
 def test_mfcc_equals_librosa(samples):
     expected = librosa_mfcc(samples.astype(np.float64), n_mfcc=20, n_mels=40)

@@ -10,6 +10,7 @@ import pytest
 
 from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
+from serlab.model.segments import Segmenter
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
 from serlab.serve.limits import Limits
@@ -64,15 +65,16 @@ def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):
 
 
 def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkeypatch):
-    served, heard = twice["mfcc-svm"], []
+    served, heard, feed = twice["mfcc-svm"], [], Segmenter.feed
+    piece = 10 * 16000
 
-    def segments(blocks, rate, **how):
-        for block in blocks:
-            heard.append(len(block))
+    def slowly(segmenter, samples):
+        for start in range(0, len(samples), piece):
+            heard.append(start)
             time.sleep(0.2)
-            yield from ()
+            yield from feed(segmenter, samples[start : start + piece])
 
-    monkeypatch.setattr(served.model, "segments", segments)
+    monkeypatch.setattr(Segmenter, "feed", slowly)
 
     async def ask():
         with pytest.raises(TimeoutError):

@@ -7,6 +7,7 @@ A corpus is loaded by :func:`load_corpus`. Known corpora are described by YAML f
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +17,25 @@ from serlab.corpora.base import Columns, Corpus
 from serlab.corpora.description import Description
 from serlab.corpora.reading import describe, descriptions, read_own
 
-__all__ = ["Columns", "Corpus", "describe", "descriptions", "load_corpus"]
+__all__ = ["Columns", "Corpus", "Folders", "describe", "descriptions", "load_corpus"]
 
 _DESCRIPTIONS = (".yaml", ".yml")
 
 
-def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns | None = None) -> Corpus:
+Folders = Path | str | Mapping[str, Path | str] | None
+"""Folder of a known corpus, or folders by name."""
+
+
+def load_corpus(name: str, *, data: Folders = None, columns: Columns | None = None) -> Corpus:
     """Load a corpus.
 
     Args:
         name: a name of :func:`descriptions`, or the path of a folder (``label/clip.wav``), of a
             CSV or Parquet table with the columns path, label and speaker, or of a description
             (YAML). Write ``./crema-d`` for a folder with the name of a known corpus.
-        data: the folder of a known corpus, by default as in :mod:`serlab.corpora.locate`; or of a
-            description, by default the folder that contains it.
+        data: the folder of a known corpus, or folders by name, by default as in
+            :mod:`serlab.corpora.locate`; or of a description, by default the folder that contains
+            it.
         columns: the names of a table's columns.
 
     Returns:
@@ -43,6 +49,7 @@ def load_corpus(name: str, *, data: Path | str | None = None, columns: Columns |
     Traceback (most recent call last):
     serlab.core.errors.UserError: unknown corpus 'ravdes'; did you mean 'ravdess'? Known: ased, ...
     """
+    data = data.get(name) if isinstance(data, Mapping) else data
     known = descriptions().get(name)
     if known is not None:
         if columns is not None:

@@ -24,8 +24,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
 from serlab.core import UserError
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
@@ -122,6 +120,10 @@ def fit_temperature(logits: Floats, truth: Places) -> float:
     Raises:
         UserError: there is no clip, or a logit is not finite.
     """
+    # Imported late, here and below: scipy costs more than a prediction, which imports this module.
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     if not len(truth):
         raise UserError("there is no dev clip to fit a temperature to; the fold needs a dev subset.")
     if not np.isfinite(logits).all():
@@ -139,6 +141,8 @@ def fit_temperature(logits: Floats, truth: Places) -> float:
 
 def at_temperature(logits: Floats, temperature: float) -> Floats:
     """Probabilities softmax(logits / temperature), shape (clips, K)."""
+    from scipy.special import softmax
+
     probabilities: Floats = softmax(logits / temperature, axis=1)
     return probabilities
 

@@ -19,7 +19,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 REPLICATES = 10_000
 LEVEL = 0.95
@@ -110,6 +109,8 @@ def draw_speakers(speakers: int, replicates: int = REPLICATES, seed: int = 0) ->
 
 def expanded_percentiles(sample: Floats, speakers: int, level: float) -> tuple[float, float]:
     """The ends of the interval of a resampled statistic, shape (replicates,)."""
+    from scipy.special import ndtr, stdtrit
+
     tail = ndtr(np.sqrt(speakers / (speakers - 1)) * stdtrit(speakers - 1, (1 - level) / 2))
     low, high = np.quantile(sample, (tail, 1 - tail))
     return float(low), float(high)

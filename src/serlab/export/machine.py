@@ -20,7 +20,16 @@ from serlab.approaches.svm.machine import (
 )
 from serlab.core import UserError
 from serlab.export.inputs import EXPORTED
-from serlab.frontends.functionals import DELTA_WIDTH, FLOOR, QUANTILES, MfccStatistics, mel_filters, window_of
+from serlab.frontends.functionals import (
+    DELTA_WIDTH,
+    FLOOR,
+    QUANTILES,
+    SLOPES,
+    MfccStatistics,
+    cosines,
+    mel_filters,
+    window_of,
+)
 
 
 class MfccInput(nn.Module):
@@ -34,18 +43,14 @@ class MfccInput(nn.Module):
         super().__init__()
         if not isinstance(frontend, MfccStatistics):
             raise UserError(f"serlab cannot export the input of this model (openSMILE); {EXPORTED}.")
-        from scipy.fft import dct
-        from scipy.signal import savgol_coeffs
-
         length = frontend.n_fft
         turns = np.outer(np.arange(length), np.arange(length // 2 + 1)) % length / length
         waves = np.concatenate([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], axis=1)
         filters = mel_filters(length, frontend.n_mels)
-        cosines = dct(np.eye(frontend.n_mels), axis=1, norm="ortho")[:, : frontend.n_mfcc]
         self.length, self.hop, self.top_db = length, frontend.hop, frontend.top_db
         self.waves = _constant(waves * window_of(frontend.window, length)[:, None])
-        self.filters, self.cosines = _constant(filters), _constant(cosines)
-        self.slopes = [_constant(savgol_coeffs(DELTA_WIDTH, order, deriv=order)[::-1]) for order in (1, 2)]
+        self.filters, self.cosines = _constant(filters), _constant(cosines(frontend.n_mels, frontend.n_mfcc))
+        self.slopes = [_constant(SLOPES[order]) for order in (1, 2)]
 
     def forward(self, samples: Tensor) -> Tensor:
         """(batch, samples) to (batch, 11 n_mfcc)."""

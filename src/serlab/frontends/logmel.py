@@ -15,6 +15,7 @@ from serlab.audio import SAMPLE_RATE
 from serlab.core import UserError
 from serlab.core.settings import check_at_least, check_at_most
 from serlab.frontends.base import Features, Samples
+from serlab.frontends.mel import filter_bank
 
 if TYPE_CHECKING:
     import torch
@@ -84,15 +85,6 @@ class LogMel:
 def constants(settings: LogMelSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """Window, shape (n_fft,), and mel filters, shape (n_fft // 2 + 1, bands)."""
     import torch
-    from transformers.audio_utils import mel_filter_bank
 
-    filters = mel_filter_bank(
-        num_frequency_bins=settings.n_fft // 2 + 1,
-        num_mel_filters=settings.bands,
-        min_frequency=settings.low,
-        max_frequency=settings.high,
-        sampling_rate=SAMPLE_RATE,
-        norm="slaney",
-        mel_scale="slaney",
-    )
+    filters = filter_bank(settings.n_fft, settings.bands, settings.low, settings.high)
     return torch.hann_window(settings.n_fft), torch.from_numpy(filters).float()
