@@ -25,10 +25,10 @@ from serlab.evaluation.relabel import relabelled, relabelled_logits
 from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.crossing_sides import Source, context_of, target_fold
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.layout import RunFiles
 from serlab.experiments.run import RunResult, run
 from serlab.experiments.signature import StoredSignature, sign
-from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStores
 from serlab.protocols import Split
 from serlab.recipes import Recipe
@@ -132,7 +132,7 @@ def heard_by(recipe: Recipe, target: Mapped) -> str:
         )
     fold = target_fold(target)
     try:
-        check_unheard(recipe, target.original, fold)
+        check_held_out(recipe, target.original, fold)
     except UserError as error:
         return str(error).removesuffix(".")
     return overlap(heard.before(RunSpec(recipe, "", None, fold, 0)), target)
