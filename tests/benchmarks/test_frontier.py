@@ -14,9 +14,8 @@ def test_the_picture_names_all_recipes(tmp_path, monkeypatch):
     (tmp_path / "report.json").write_text(json.dumps(report))
     monkeypatch.setattr(frontier, "RESULTS", tmp_path / "report.json")
     monkeypatch.setattr(frontier, "PICTURE", tmp_path / "frontier.svg")
-    frontier.draw(
-        [frontier.Point("box", "fp32", 1, 5.0, 10.0), frontier.Point("resnet18-distilled", "int8", 1, 9.0, 20.0)]
-    )
+    points = [("box", "fp32"), ("resnet18-distilled", "fp32"), ("resnet18-distilled", "int8")]
+    frontier.draw([frontier.Point(name, precision, 1, 5.0, 10.0) for name, precision in points])
     drawn = (tmp_path / "frontier.svg").read_text()
     for text in ("box", "resnet18-distilled", "fp32", "int8"):
         assert text in drawn

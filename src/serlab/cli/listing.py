@@ -100,7 +100,7 @@ def verify(
     options.check_choice(form, options.FORMATS, "--format")
     from serlab.corpora.verify import verify as check
 
-    result = check(corpus, data)
+    result = check(corpus, options.folder_of(data, corpus))
     if form == "json":
         print(json.dumps(result.as_dict(), indent=1))
     else:

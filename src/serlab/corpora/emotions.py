@@ -36,7 +36,7 @@ class Table:
     """The shipped table.
 
     Attributes:
-        names: emotion of each name, by its key (see :func:`key`); None for a label that is no emotion.
+        names: emotion of each name, by its key (see :func:`key`); None for a label that is not an emotion.
         emotions: the emotions, in alphabetical order.
         conventions: changes to choose by name.
     """

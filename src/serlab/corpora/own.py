@@ -70,7 +70,7 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         _warn_speakers_unknown(path)
     _warn_of_people(path, labels, tuple(clips["speaker"]) == tuple(clips["label"]))
     return Corpus(
-        name=_safe_name(path),
+        name=safe_name(path),
         clips=clips,
         labels=labels,
         licence="not stated (the user's own corpus)",
@@ -197,7 +197,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _safe_name(path: Path) -> str:
+def safe_name(path: Path) -> str:
     """Name of a folder that results can be written to."""
     stem = path.absolute().name if path.is_dir() else path.stem
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "own"

@@ -37,7 +37,7 @@ _SHORT_S, _QUIET_DB, _CLIPPED_SHARE = 1.0, -45.0, 0.001
 
 
 class _GivenUpError(Exception):
-    """Nobody waits for the answer any more."""
+    """No request waits for the answer any more."""
 
 
 class Served:
