@@ -87,6 +87,13 @@ def test_the_file_says_what_it_is_and_needs(wav2vec2, exported) -> None:
     assert (probabilities.name, probabilities.shape) == ("probabilities", ["batch", 3])
 
 
+def test_its_temperature_gives_calibrated_probabilities(wav2vec2, exported) -> None:
+    samples = (0.1 * np.random.default_rng(3).standard_normal((1, 8000))).astype(np.float32)
+    powers = run(exported.path, samples)[0] ** (1 / float(metadata(exported.path)["temperature"]))
+    wanted = wav2vec2.predict_proba(samples[0], 16000, calibrated=True)
+    np.testing.assert_allclose(powers / powers.sum(), wanted, rtol=0, atol=1e-4)
+
+
 def _inputs(session):
     return session.get_inputs()
 

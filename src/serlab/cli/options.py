@@ -61,8 +61,8 @@ Settings = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Model folder, serlab's or a transformers audio-classification checkpoint, or `owner/name` on the hub. The "
-        "model that serlab ships, also called `box`, if omitted.",
+        help="Model folder: serlab's, or a transformers audio-classification checkpoint; or `owner/name` on the hub. "
+        "The model that serlab ships, also called `box`, if omitted.",
         show_default=False,
     ),
 ]
