@@ -84,3 +84,12 @@ def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkey
 
     asyncio.run(ask())
     assert 1 <= len(heard) <= 3
+
+
+def test_the_shipped_model_says_that_its_recall_is_of_other_models():
+    found = load(["box"], "fp32", Limits(), lambda _: None)
+    (served,) = found.values()
+    try:
+        assert served.about["uar"]["own"] is False
+    finally:
+        served.stop()

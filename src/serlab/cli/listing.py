@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(protocols)
     data = typer.Typer(help="Check corpora.", no_args_is_help=True)
     data.command()(verify)
+    data.command()(describe)
     app.add_typer(data, name="data")
 
 
@@ -35,7 +37,12 @@ def corpora() -> None:
     from serlab.corpora import descriptions
 
     _columns((name, known.summary) for name, known in descriptions().items())
-    output.lines(["or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker"])
+    output.lines(
+        [
+            "or the path of a folder label/clip.wav, of a table (CSV, Parquet) with path, label and speaker, or of a",
+            "description (YAML; serlab data describe drafts one)",
+        ]
+    )
 
 
 def recipes(
@@ -122,6 +129,19 @@ def verify(
         output.lines(["no problems found" if result.ok else "problems found: see above"])
     if not result.ok:
         raise typer.Exit(1)
+
+
+def describe(folder: Annotated[Path, typer.Argument(help="A folder of audio files.", show_default=False)]) -> None:
+    """Draft a description (YAML) of a corpus from the names of its files.
+
+    Examples:
+        serlab data describe FOLDER > my-corpus.yaml
+
+        serlab compare my-corpus.yaml --data FOLDER
+    """
+    from serlab.corpora.drafting import draft
+
+    print(draft(folder).text, end="")
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> None:

@@ -85,7 +85,10 @@ class Batch(BaseModel):
 
 
 class Quoted(BaseModel):
-    """Unweighted average recall on speakers or clips that the model was not trained on."""
+    """Unweighted average recall on clips that the tested model was not trained on.
+
+    ``own`` is false if it was measured on other models with the same recipe, each trained on a part of the corpus.
+    """
 
     value: float
     low: float | None
@@ -94,6 +97,7 @@ class Quoted(BaseModel):
     speakers: int | None
     protocol: str
     speaker_disjoint: bool | None
+    own: bool
 
 
 class About(BaseModel):

@@ -36,10 +36,13 @@ function bars(answer) {
 
 function tested(about) {
   if (!about?.uar) return "Its recall on unseen speakers is not known.";
-  const { value, low, high, speakers, speaker_disjoint: disjoint } = about.uar;
+  const { value, low, high, speakers, speaker_disjoint: disjoint, own } = about.uar;
   const range = low === null ? "" : ` (95 % interval ${percent(low)} to ${percent(high)})`;
   const whom = disjoint ? `${speakers ?? ""} unseen speakers`.trim() : "clips that it was not trained on";
-  return `Tested on ${whom} of ${about.corpus ?? "its corpus"}: it names ${percent(value)} of the clips of an average emotion${range}.`;
+  const corpus = about.corpus ?? "its corpus";
+  const named = `${percent(value)} of the clips of an average emotion${range}.`;
+  if (own) return `Tested on ${whom} of ${corpus}: it names ${named}`;
+  return `Other models with this recipe, trained on a part of ${corpus} and tested on ${whom}, name ${named}`;
 }
 
 function timeline(answer, labels, play) {
