@@ -145,9 +145,12 @@ def microphone(name: str | None = None) -> Iterator[Live]:
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing.
+    except ImportError as error:
+        raise MachineError("a microphone needs sounddevice; install it with: pip install 'serlab[listen]'.") from error
+    except OSError as error:  # On Linux, sounddevice comes without PortAudio.
         raise MachineError(
-            f"a microphone needs sounddevice and PortAudio ({error}); install them with: pip install 'serlab[listen]'."
+            f"a microphone needs PortAudio ({error}); install it with your system's packages, "
+            "e.g. apt install libportaudio2."
         ) from error
     arrived: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
 
