@@ -14,7 +14,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (takes a few minutes, once)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "serlab needs Python 3.11 or newer; choose one with make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,listen,media,opensmile,serve,vad,dev,docs]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[augment,demo,listen,media,onnx,opensmile,serve,vad,dev,docs]'
 	@touch $@
 
 compare: $(READY) ## train and compare the default recipes on synthetic speech, offline; prints the report's path
@@ -42,7 +42,7 @@ test-wheel: ## build the wheel, install it into a new environment, train on synt
 test-lowest: ## run the fast tests with the lowest supported version of every dependency
 	@rm -rf build && $(PYTHON) -m venv build/venv
 	@$(PYTHON) -c 'import re, tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*(re.sub(r">=([^,]*).*", r"==\1", d) for d in sum((v for k, v in p["optional-dependencies"].items() if k not in ("dev", "docs")), p["dependencies"])), sep="\n")' > build/lowest.txt
-	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[augment,demo,listen,media,opensmile,serve,vad]' httpx hypothesis librosa pytest 'pyvips[binary]'
+	@build/venv/bin/python -m pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[augment,demo,listen,media,onnx,opensmile,serve,vad]' httpx hypothesis librosa pytest 'pyvips[binary]'
 	@OMP_NUM_THREADS=1 build/venv/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not cremad" tests
 
 format: $(READY) ## format and sort imports

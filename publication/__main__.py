@@ -48,6 +48,7 @@ def main() -> None:
     overview, report = tables.without(overview, former), tables.without(report, former)
     main_runs = runs[tables.MAIN]
     bodies |= {
+        "short": tables.short(overview),
         "scores": tables.scores(overview) + "\n" + tables.signature(overview),
         "differences": tables.differences(report),
         "premiums": tables.premiums(overview),

@@ -56,5 +56,14 @@ EVAR = (
     Published("Dasheng-1.2B, linear probe", "76.9 ± 1.0", "accuracy", "`evar`", True, "EVAR, official files"),
     Published("Whisper-large-v3, linear probe", "76.2 ± 0.6", "accuracy", "`evar`", True, "EVAR, official files"),
     Published("Whisper-base, linear probe", "70.8 ± 1.2", "accuracy", "`evar`", True, "EVAR, official files"),
-    Published("wav2vec2-base, linear probe", "65.5 ± 1.7", "accuracy", "`evar`", True, "EVAR, official files"),
+    # EVAR's Wav2Vec2-C. Its configuration names wav2vec2-base-960h since May 2025 and wav2vec2-large-960h-lv60 before;
+    # the README does not say which of the two, both fine-tuned for speech recognition, this figure describes.
+    Published(
+        "wav2vec2 fine-tuned for transcripts, linear probe",
+        "65.5 ± 1.7",
+        "accuracy",
+        "`evar`",
+        True,
+        "EVAR, official files",
+    ),
 )

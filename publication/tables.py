@@ -86,13 +86,29 @@ def scores(overview: Overview, name: str = MAIN) -> str:
     return table(head, [_row(entry) for entry in entries], left=3)
 
 
+SHORT = ("wav2vec2-tiny", "resnet18", "resnet18-distilled", "resnet18-small-distilled", "whisper-base-probe")
+"""Recipes of the short table, the question of the project first; the best recipe follows."""
+
+
+def short(overview: Overview) -> str:
+    """A few recipes of the main protocol: Wav2Vec2 and ResNet18, those with a teacher, the probe, and the best."""
+    protocol = protocol_of(overview, MAIN)
+    if protocol is None:
+        return "There are no results yet.\n"
+    entries = {entry["name"]: entry for entry in protocol["recipes"]}
+    best = max(entries.values(), key=lambda entry: entry["scores"]["uar"]["value"])["name"]
+    chosen = [name for name in dict.fromkeys((*SHORT, best)) if name in entries]
+    head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "Parameters"]
+    return table(head, [[*_row(entries[name])[:4], _row(entries[name])[-2]] for name in chosen], left=3)
+
+
 def _row(entry: Mapping[str, Any]) -> list[str]:
     score = entry["scores"]
     flag = f", {NOT_SHOWN}" if entry["learned"] is False else ""
     cost = entry["cost"]
     return [
         f"{entry['title']}{flag} (`{entry['name']}`)",
-        entry["pretrained"] or "no",
+        entry["pretrained"] or ("its teacher" if cost.get("teacher_seconds") else "no"),
         f"{spans(entry['folds'])}; {spans(entry['seeds'])}",
         f"**{percent(score['uar']['value'])}** ({ends_text(score['uar'])})",
         *(written(score[metric.key]["value"], metric.format) for metric in _OTHERS),

@@ -10,12 +10,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Comparison": "serlab.experiments.compare",
+    "Crossing": "serlab.experiments.crossing",
     "Model": "serlab.model.model",
     "Prediction": "serlab.model.prediction",
     "SerlabError": "serlab.core",
     "audit": "serlab.leaks",
     "build_report": "serlab.report",
     "compare": "serlab.experiments.compare",
+    "compare_across": "serlab.experiments.crossing",
     "evaluate": "serlab.evaluation.judge",
     "load_corpus": "serlab.corpora",
     "load_model": "serlab.model.model",

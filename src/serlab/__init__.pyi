@@ -3,6 +3,8 @@ from serlab.corpora import load_corpus as load_corpus
 from serlab.evaluation.judge import evaluate as evaluate
 from serlab.experiments.compare import Comparison as Comparison
 from serlab.experiments.compare import compare as compare
+from serlab.experiments.crossing import Crossing as Crossing
+from serlab.experiments.crossing import compare_across as compare_across
 from serlab.experiments.train import train as train
 from serlab.inference.files import predict as predict
 from serlab.leaks import audit as audit
@@ -17,6 +19,7 @@ from serlab.report import build as build_report
 __version__: str
 __all__ = [
     "Comparison",
+    "Crossing",
     "Model",
     "Prediction",
     "SerlabError",
@@ -24,6 +27,7 @@ __all__ = [
     "audit",
     "build_report",
     "compare",
+    "compare_across",
     "evaluate",
     "load_corpus",
     "load_model",

@@ -190,6 +190,17 @@ def test_a_fragmented_mp4_and_a_webm_of_unknown_length(tmp_path):
     refused(path, live[:-5], "truncated")
 
 
+@pytest.mark.parametrize("cut", [60, 100, 300])
+def test_an_edit_list_may_leave_out_packets_after_the_end(tmp_path, cut):
+    """Some M4A files have packets after their end; that isn't damage."""
+    content = bytearray(made("m4a"))
+    place = content.index(b"elst") + 12  # After version, flags and the number of entries: milliseconds.
+    whole = int.from_bytes(content[place : place + 4], "big")
+    content[place : place + 4] = (whole - cut).to_bytes(4, "big")
+    (tmp_path / "clip").write_bytes(content)
+    assert len(Audio.from_file(tmp_path / "clip").samples) == (whole - cut) * 16
+
+
 def test_too_long_is_not_decoded(tmp_path):
     (tmp_path / "clip").write_bytes(made("m4a"))
     with pytest.raises(AudioError, match="longer than 1 s"):

@@ -253,9 +253,11 @@ def test_folders_of_people_taken_for_labels_are_warned_about(tmp_path, make_tone
     assert "name the column of the labels" in capsys.readouterr().err
 
 
-def test_parts_of_files_are_refused(audio_files, table):
+def test_parts_of_files_are_clips(audio_files, table, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
     table.assign(path="a/1.wav", start=[0, 0.1, 0.2], end=[0.1, 0.2, 0.3]).to_csv(audio_files / "t.csv", index=False)
-    assert "cut the files first" in refused(audio_files / "t.csv")
+    found = load_corpus(str(audio_files / "t.csv"))
+    assert found.clips["clip"].tolist() == [f"a/1-0000{part}00-0000{part + 1}00" for part in range(3)]
     table.assign(start=0, end=[0.5, 0.6, 0.7]).to_csv(audio_files / "u.csv", index=False)
     assert len(load_corpus(str(audio_files / "u.csv")).clips) == 3
 

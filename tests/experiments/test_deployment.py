@@ -11,9 +11,11 @@ import pytest
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
+from serlab.evaluation.reliance import Reliance
 from serlab.experiments.deployment import train_on_everyone
-from serlab.model.folder import load
+from serlab.model.folder import load, load_reliance
 from serlab.recipes import load_recipe
+from serlab.tables.predictions import logits_of, read_run
 
 
 @pytest.fixture
@@ -52,9 +54,21 @@ def test_it_is_trained_on_every_clip_and_says_that_it_is_untested(train, tiny_co
     assert load(folder, "fp32").labels == ("calm", "happy", "sad")
     ended = serlab("predict", "--model", folder, "--format", "json", tiny_corpus.parent / "s0_calm_0.wav")
     assert json.loads(ended.out)["predictions"][0]["label"] in ("calm", "happy", "sad")
-    assert "does not say when to abstain" in serlab(
-        "predict", "--model", folder, "--abstain", "0.1", tiny_corpus.parent / "s0_calm_0.wav"
-    ).sentence  # fmt: skip
+
+
+def test_temperature_and_thresholds_come_from_the_dev_subsets_of_all_quoted_runs(train, tiny_comparison):
+    folder = train("mfcc-svm", quote=tiny_comparison.folder)
+    tables = [read_run(path).table for path in sorted(folder_of_runs(tiny_comparison, folder).glob("*.parquet"))]
+    dev = pd.concat([table[table["side"] == "dev"] for table in tables])
+    labels = ("calm", "happy", "sad")
+    truth = dev["label"].map(labels.index).to_numpy()
+    assert load_reliance(folder, "abstain") == Reliance.fit(logits_of(dev), truth)
+    with pytest.raises(UserError, match="does not say when to abstain"):
+        load_reliance(train("mfcc-svm", seed=1), "abstain")
+
+
+def folder_of_runs(comparison, folder):
+    return comparison.folder / folder.parent.name
 
 
 def test_without_a_quotation_the_card_gives_no_figure_but_that_of_training(train):

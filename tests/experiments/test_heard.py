@@ -75,6 +75,11 @@ def test_a_recording_that_is_a_held_out_clip_is_found_by_its_content(started, co
         compare(started(heard=record))
 
 
+def test_a_damaged_record_is_one_sentence(started, compare) -> None:
+    with pytest.raises(UserError, match=r"does not say what its encoder has heard: its heard.json is damaged"):
+        compare(started(heard={"format": 1, "speech": [{"name": "x"}]}))
+
+
 def test_other_speech_is_recorded_and_so_is_that_nobody_knows(started, compare, tiny_recipes) -> None:
     done = compare(started(heard=speech(["s0"], "another corpus")))
     itself, weights = signature_of(done)["heard"]

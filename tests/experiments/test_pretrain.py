@@ -16,8 +16,8 @@ from serlab.checkpoints.weights import identity as weights_identity
 from serlab.core import UserError
 from serlab.corpora import descriptions
 from serlab.corpora.base import Corpus
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.pretrain import pretrain
-from serlab.experiments.unheard import check_unheard
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, identify, load_recipe, recipe_from_signature
 from serlab.recipes.variants import changed_settings
@@ -150,11 +150,11 @@ def test_a_copy_of_a_known_corpus_in_another_format_is_recognised_by_its_names(
     fold = Fold(3, ("1002_DFA_ANG_XX",), (), ("1001_DFA_ANG_XX",))
     folder = tmp_path / "speech"
     shutil.copytree(speech, folder)
-    check_unheard(recipe(f"unlabelled=[{folder}]"), corpus, fold)
+    check_held_out(recipe(f"unlabelled=[{folder}]"), corpus, fold)
     (folder / "0" / "1001_dfa_ang_xx.16k.wav").parent.mkdir()
     shutil.copy(folder / "s0" / "0.wav", folder / "0" / "1001_dfa_ang_xx.16k.wav")
     with pytest.raises(UserError, match="is the clip 1001_DFA_ANG_XX that fold 3 of crema-d holds out"):
-        check_unheard(recipe(f"unlabelled=[{folder}]"), corpus, fold)
+        check_held_out(recipe(f"unlabelled=[{folder}]"), corpus, fold)
 
 
 def test_the_speech_and_the_encoder_are_part_of_the_hash(

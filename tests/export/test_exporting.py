@@ -6,6 +6,7 @@ import copy
 import json
 import runpy
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def test_any_length_and_batch_gives_torchs_probabilities(wav2vec2, exported, sec
 def test_the_file_says_what_it_is_and_needs(wav2vec2, exported) -> None:
     about = metadata(exported.path)
     assert json.loads(about["labels"]) == list(wav2vec2.labels)
-    assert (about["sample_rate"], about["precision"], about["tested_uar"]) == ("16000", "fp32", "not tested")
+    assert (about["sample_rate"], about["precision"]) == ("16000", "fp32")
+    assert json.loads(about["tested_uar"]) == asdict(wav2vec2.info.uar)
     assert about["corpus"] == "tiny"
     assert "the user's own corpus" in about["corpus_licence"]
     assert "clips of one length per batch, not padded" in about["needs"]
@@ -83,6 +85,13 @@ def test_the_file_says_what_it_is_and_needs(wav2vec2, exported) -> None:
     (audio,), (probabilities,) = (part(onnxruntime.InferenceSession(exported.path)) for part in (_inputs, _outputs))
     assert (audio.name, audio.shape, audio.type) == ("audio", ["batch", "samples"], "tensor(float)")
     assert (probabilities.name, probabilities.shape) == ("probabilities", ["batch", 3])
+
+
+def test_its_temperature_gives_calibrated_probabilities(wav2vec2, exported) -> None:
+    samples = (0.1 * np.random.default_rng(3).standard_normal((1, 8000))).astype(np.float32)
+    powers = run(exported.path, samples)[0] ** (1 / float(metadata(exported.path)["temperature"]))
+    wanted = wav2vec2.predict_proba(samples[0], 16000, calibrated=True)
+    np.testing.assert_allclose(powers / powers.sum(), wanted, rtol=0, atol=1e-4)
 
 
 def _inputs(session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import single_thread
 
+from serlab.approaches import plain
 from serlab.approaches.encoder import HeadSettings, Settings
 from serlab.approaches.encoder.network import from_scratch
 from serlab.approaches.network import FittedNetwork, Network, windows
@@ -91,6 +93,16 @@ def assert_same(fitted: Any) -> None:
 def test_encoders(name: str) -> None:
     network = from_scratch(Settings(**ENCODERS[name]), LABELS)
     assert_same(FittedNetwork(network, LABELS, "fp32"))
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "whisper"])
+def test_audio_classifiers_of_transformers(name: str, tmp_path: Path) -> None:
+    network = from_scratch(Settings(**{**ENCODERS[name], "head": HeadSettings()}), LABELS)
+    if name == "whisper":
+        # A random head sees little of a clip in 30 s of silence.
+        torch.nn.init.normal_(network.hf.classifier.weight, std=0.1)
+    FittedNetwork(network, LABELS, "fp32").save(tmp_path)
+    assert_same(plain.load(tmp_path, "fp32"))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -27,9 +27,11 @@ def tested(tiny_models, tmp_path) -> Path:
     shutil.copytree(tiny_models["tiny-resnet"], folder)
     content = json.loads((folder / "serlab.json").read_text("utf-8"))
     content["signature"]["identity"]["quoted"] = QUOTED
+    content.pop("tested", None)
     content["signature"]["exclusions"] = [{"clip": "a", "path": "/home/me/private/a.wav", "reason": "silent"}]
     (folder / "serlab.json").write_text(json.dumps(content), "utf-8")
     (folder / "notes.txt").write_text("mine", "utf-8")
+    (folder / "NOTICE").write_text("It was made from the works of others.", "utf-8")
     return folder
 
 
@@ -40,9 +42,7 @@ def test_what_was_published_is_found_by_its_name(serlab, hub, token, tested, tin
     assert (ended.code, ended.out) == (0, f"{hub.address}/me/small\n"), ended.err
     assert "left out: notes.txt (not a file of a model)" in ended.err
     published = hub.repositories["me/small"].files
-    assert set(published) == {
-        "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "serlab.json",
-    }  # fmt: skip
+    assert set(published) == {path.name for path in tested.iterdir()} - {"notes.txt"}
     assert published["model.safetensors"] == (tested / "model.safetensors").read_bytes()
     assert b"/home/me" not in b"".join(published.values())
     clips = sorted(tiny_corpus.parent.glob("*.wav"))[:3]
@@ -70,8 +70,20 @@ def test_the_card_has_metrics_licence_and_limits(tested) -> None:
         assert words in body
 
 
-def test_a_model_without_a_tested_score_claims_none(tiny_models) -> None:
-    data = yaml.safe_load(publication(load_model(tiny_models["mfcc-svm"]), "me/svm").card.split("---\n", 2)[1])
+def test_the_model_s_own_tested_score_comes_first(tested) -> None:
+    content = json.loads((tested / "serlab.json").read_text("utf-8"))
+    content["tested"] = {**QUOTED, "uar": 0.5}
+    (tested / "serlab.json").write_text(json.dumps(content), "utf-8")
+    data = yaml.safe_load(publication(load_model(tested), "me/small").card.split("---\n", 2)[1])
+    (metric,) = data["model-index"][0]["results"][0]["metrics"]
+    assert (metric["name"], metric["value"]) == ("UAR on unseen speakers", 0.5)
+
+
+def test_a_model_without_a_tested_score_claims_none(tested) -> None:
+    content = json.loads((tested / "serlab.json").read_text("utf-8"))
+    del content["signature"]["identity"]["quoted"]
+    (tested / "serlab.json").write_text(json.dumps(content), "utf-8")
+    data = yaml.safe_load(publication(load_model(tested), "me/svm").card.split("---\n", 2)[1])
     assert "model-index" not in data
     assert (data["license"], data["license_name"]) == ("other", "see-model-card")
 

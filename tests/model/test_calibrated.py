@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,10 @@ def test_segments_streams_and_summaries_are_calibrated_too(model):
     whole = model.predict(samples, RATE, calibrated=True, **how)
     np.testing.assert_allclose(shares(whole), np.mean([shares(one) for one in found], axis=0))
     assert (whole.temperature, whole.segments) == (TEMPERATURE, tuple(found))
+    for share in (None, 0.1):
+        options = {"abstain": share, "calibrated": True}
+        told = model.summarise(model.segments(samples, RATE, **options, **how), **options)
+        assert replace(told, warnings=()) == replace(model.predict(samples, RATE, **options, **how), warnings=())
 
 
 def test_abstention_is_the_same_with_and_without(model, clips):

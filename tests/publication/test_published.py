@@ -42,7 +42,7 @@ def published(page: str, block: str, row: re.Pattern[str]) -> list[dict[str, str
     return [match.groupdict() for line in body.splitlines() if (match := row.match(line))]
 
 
-SCORES = published("README.md", "scores", ROW)
+SCORES = published("docs/cremad.md", "scores", ROW)
 GAINS = published("docs/cremad.md", "gains", GAIN)
 
 

@@ -25,7 +25,9 @@ from .conftest import sound
 CLIPS = [sound(seconds, hz=hz) for seconds in (0.5, 0.8, 0.5) for hz in (150, 500, 1500)]
 MODELS = ("mfcc-svm", "tiny-resnet")
 FORM = "multipart/form-data; boundary=x"
-WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"window": 1, "hop": 2}]
+WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"window": 1, "hop": 2},
+         {"smoothing": "mean"}, {"stay": 0.5}, {"vad": "ears"}, {"calibrated": "perhaps"},
+         {"windw": 3}]  # fmt: skip
 
 
 def close(probabilities, expected):
@@ -76,23 +78,42 @@ def test_a_file_s_format_makes_no_difference_to_the_library(served, tiny_models,
     path = tmp_path / "a"
     path.write_bytes(stream.getvalue())
     answer = served.post(stream.getvalue()).json()
-    close(answer["probabilities"], load_model(tiny_models["mfcc-svm"]).predict(path).probabilities)
-    assert answer["warnings"] == (["The 2 channels were averaged."] if channels == 2 else [])
+    expected = load_model(tiny_models["mfcc-svm"]).predict(path)
+    close(answer["probabilities"], expected.probabilities)
+    assert [said.lower() for said in answer["warnings"]] == [f"{one.message}.".lower() for one in expected.warnings]
 
 
 def test_a_long_recording_has_segments_on_request(served, tiny_models, tmp_path):
     content = sound(33)
     path = tmp_path / "a.wav"
     path.write_bytes(content)
-    expected = load_model(tiny_models["mfcc-svm"]).predict(path, window=4, vad="auto")
-    answer = served.post(content, params={"segments": True, "window": 4}).json()
+    model = load_model(tiny_models["mfcc-svm"])
+    expected = model.predict(path, window=4, vad="none")
+    answer = served.post(content, params={"segments": True, "window": 4, "vad": "none"}).json()
     close(answer["probabilities"], expected.probabilities)
+    assert answer["probabilities"]
     assert [(s["start"], s["end"], s["label"]) for s in answer["segments"]] == [
         (s.start, s.end, s.label) for s in expected.segments
     ]
+    assert [said.lower() for said in answer["warnings"]] == [f"{one.message}.".lower() for one in expected.warnings]
     plain = served.post(content).json()
     assert "segments" not in plain
-    close(plain["probabilities"], load_model(tiny_models["mfcc-svm"]).predict(path).probabilities)
+    assert plain["warnings"] == ["No speech was found."]  # Silero hears none in a tone.
+    how = {"window": 2, "hop": 1, "vad": "none", "smoothing": "hmm", "stay": 0.5}
+    whole = model.predict(path, **how, calibrated=True)
+    answer = served.post(content, params={**how, "calibrated": True}).json()
+    close(answer["probabilities"], whole.probabilities)
+    assert answer["temperature"] == whole.temperature
+
+
+def test_calibration_is_the_library_s(served, tiny_models, files, named):
+    model, name = load_model(tiny_models[named], precision="fp32"), served.names[named]
+    (about,) = (one for one in served.client.get("/v1/models").json()["models"] if one["name"] == name)
+    assert about["temperature"] == model.info.temperature
+    for content, expected in zip(CLIPS[:3], model.predict(files[:3], calibrated=True), strict=True):
+        answer = served.post(content, params={"model": name, "calibrated": True}).json()
+        close(answer["probabilities"], expected.probabilities)
+        assert answer["temperature"] == expected.temperature
 
 
 def test_abstaining_is_the_library_s(served, tiny_models, files, named):
@@ -326,6 +347,11 @@ def test_a_model_is_described_without_the_server_s_paths(served, tiny_models):
     assert first["labels"] == ["calm", "happy", "sad"]
     assert "Acted speech" in first["limits"]
     assert str(tiny_models["mfcc-svm"].parent) not in answer.text
+
+
+def test_an_unknown_parameter_is_named(served):
+    answer = served.post(CLIPS[0], params={"calibratd": "true"})
+    assert answer.json()["error"].startswith("unknown parameter 'calibratd'. Known: model, segments, ")
 
 
 def test_numbers_for_prometheus(served):

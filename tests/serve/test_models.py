@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from serlab.model import box
+from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
+from serlab.model.segments import Segmenter
+from serlab.serve.app import About
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
 from serlab.serve.limits import Limits
@@ -38,7 +43,7 @@ def test_warnings(recording, expected):
 
 
 def test_a_model_s_own_warnings_come_first():
-    said = SimpleNamespace(warnings=[SimpleNamespace(message="it lasts 9 s")])
+    said = Prediction("sad", {"sad": 1.0}, warnings=(InputWarning("long", "it lasts 9 s"),))
     assert warnings_of(decoded(SPEECH[:8000]), said) == ["It lasts 9 s."]
 
 
@@ -55,6 +60,24 @@ def test_a_model_given_twice_has_two_names(twice):
     assert list(twice) == ["mfcc-svm", "mfcc-svm-2"]
 
 
+def test_the_shipped_model_is_called_box_and_says_that_others_were_tested(tiny_models, tmp_path, monkeypatch):
+    folder = tmp_path / "shipped"
+    shutil.copytree(tiny_models["mfcc-svm"], folder)
+    content = json.loads((folder / "serlab.json").read_text("utf-8"))
+    content.pop("tested", None)
+    content["signature"]["identity"]["quoted"] = {
+        "uar": 0.6, "low": 0.5, "high": 0.7, "reason": "", "clips": 900, "speakers": 18, "protocol": "speaker-5",
+        "speaker_disjoint": True, "where": "runs",
+    }  # fmt: skip
+    (folder / "serlab.json").write_text(json.dumps(content), "utf-8")
+    monkeypatch.setattr(box, "FOLDER", folder)
+    found = load([], "auto", Limits(), lambda _: None)
+    about = found["box"].about
+    found["box"].stop()
+    assert list(found) == ["box"]
+    assert About(**about).uar.own is False
+
+
 def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):
     served = twice["mfcc-svm"]
     served.abstains.clear()
@@ -64,15 +87,16 @@ def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):
 
 
 def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkeypatch):
-    served, heard = twice["mfcc-svm"], []
+    served, heard, feed = twice["mfcc-svm"], [], Segmenter.feed
+    piece = 10 * 16000
 
-    def segments(blocks, rate, **how):
-        for block in blocks:
-            heard.append(len(block))
+    def slowly(segmenter, samples):
+        for start in range(0, len(samples), piece):
+            heard.append(start)
             time.sleep(0.2)
-            yield from ()
+            yield from feed(segmenter, samples[start : start + piece])
 
-    monkeypatch.setattr(served.model, "segments", segments)
+    monkeypatch.setattr(Segmenter, "feed", slowly)
 
     async def ask():
         with pytest.raises(TimeoutError):
@@ -82,3 +106,12 @@ def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkey
 
     asyncio.run(ask())
     assert 1 <= len(heard) <= 3
+
+
+def test_the_shipped_model_says_that_its_recall_is_of_other_models():
+    found = load(["box"], "fp32", Limits(), lambda _: None)
+    (served,) = found.values()
+    try:
+        assert served.about["uar"]["own"] is False
+    finally:
+        served.stop()

@@ -44,10 +44,10 @@ def test_segments_are_those_of_the_recording(talk, served, tiny_models, tmp_path
     path = tmp_path / "a.wav"
     path.write_bytes(content)
     model = load_model(tiny_models["mfcc-svm"])
-    expected = list(model.segments(path, window=2))
+    expected = list(model.segments(path, window=2, vad="none"))
     samples = soundfile.read(BytesIO(content), dtype=dtype)[0].tobytes()
     pieces = [samples[at : at + 9999] for at in range(0, len(samples), 9999)]
-    found, code = talk({"rate": rate, "format": kind, "window": 2}, *pieces, {"end": True})
+    found, code = talk({"rate": rate, "format": kind, "window": 2, "vad": "none"}, *pieces, {"end": True})
     assert code == 1000
     *segments, end = found
     assert [(s["start"], s["end"], s["label"]) for s in segments] == [(s.start, s.end, s.label) for s in expected]
@@ -56,6 +56,17 @@ def test_segments_are_those_of_the_recording(talk, served, tiny_models, tmp_path
     whole = model.summarise(expected)
     assert (end["end"], end["label"], end["seconds"]) == (True, whole.label, 6.5)
     assert list(end["probabilities"].values()) == pytest.approx(list(whole.probabilities.values()), abs=1e-4)
+    assert "temperature" not in end
+
+
+def test_a_calibrated_stream_is_the_library_s(talk, tiny_models):
+    model = load_model(tiny_models["mfcc-svm"])
+    samples = soundfile.read(BytesIO(sound(3, 16000, subtype="PCM_16")), dtype="int16")[0]
+    how = {"calibrated": True, "window": 1, "vad": "none", "smoothing": "hmm", "stay": 0.5}
+    (*_, end), _ = talk({"rate": 16000, "format": "s16", **how}, samples.tobytes(), {"end": True})
+    expected = model.predict(samples, 16000, **how)
+    assert (end["temperature"], end["label"]) == (expected.temperature, expected.label)
+    assert list(end["probabilities"].values()) == pytest.approx(list(expected.probabilities.values()), abs=1e-4)
 
 
 START = {"rate": 16000, "format": "f32"}

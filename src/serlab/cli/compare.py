@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serlab.cli import command, options, output
+from serlab.cli import command, crossing, options, output
 from serlab.cli.command import After
 from serlab.core.progress import say
 
@@ -57,6 +57,34 @@ class CompareOptions(options.TrainingOptions):
         typer.Option("--smoke", help="Check that it runs: a few clips, one epoch, one fold, in a folder of its own."),
         After("limit"),
     ] = False
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CORPORA",
+            help="Across corpora: train on all speakers of these, e.g. `crema-d,tess`; repeat it for other models.",
+        ),
+        After("smoke"),
+    ] = None
+    test: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CORPORA", help="Across corpora: test on each of these, or `each` to leave one out at a time."
+        ),
+        After("train"),
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MAP",
+            help="Across corpora: a YAML map of labels, `iemocap-4` or `calm-as-neutral`; may be repeated.",
+        ),
+        After("test"),
+    ] = None
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Across corpora: repeat training clips until all corpora weigh the same."),
+        After("labels"),
+    ] = False
 
 
 def compare(args: CompareOptions) -> None:
@@ -76,7 +104,14 @@ def compare(args: CompareOptions) -> None:
         serlab compare my-clips.csv --speaker-column who --protocol speaker-5
 
         serlab compare crema-d --recipes wav2vec2-base --smoke
+
+        serlab compare --train crema-d,tess --test emovo,nemo --recipes mfcc-svm,wav2vec2-base
+
+        serlab compare --test emovo --recipes ./my-model
     """
+    if crossing.wanted(args):
+        crossing.run(args)
+        return
     options.check_choice(args.audio, options.AUDIO, "--audio")
     result = _compare(
         args,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,6 +24,8 @@ def register(app: typer.Typer) -> None:
     app.command()(protocols)
     data = typer.Typer(help="Check corpora.", no_args_is_help=True)
     data.command()(verify)
+    data.command()(describe)
+    data.command()(get)
     app.add_typer(data, name="data")
 
 
@@ -35,7 +38,9 @@ def corpora() -> None:
     from serlab.corpora import descriptions
 
     _columns((name, known.summary) for name, known in descriptions().items())
-    output.lines(["or the path of a folder label/clip.wav, or of a CSV or Parquet table with path, label and speaker"])
+    output.lines(
+        ["or a folder label/clip.wav, a table (CSV, Parquet) with path, label and speaker, or a description (YAML)"]
+    )
 
 
 def recipes(
@@ -100,7 +105,7 @@ def verify(
     options.check_choice(form, options.FORMATS, "--format")
     from serlab.corpora.verify import verify as check
 
-    result = check(corpus, data)
+    result = check(corpus, options.folder_of(data, corpus))
     if form == "json":
         print(json.dumps(result.as_dict(), indent=1))
     else:
@@ -122,6 +127,57 @@ def verify(
         output.lines(["no problems found" if result.ok else "problems found: see above"])
     if not result.ok:
         raise typer.Exit(1)
+
+
+def describe(folder: Annotated[Path, typer.Argument(help="A folder of audio files.", show_default=False)]) -> None:
+    """Draft a description (YAML) of a corpus from the names of its files.
+
+    Examples:
+        serlab data describe FOLDER > my-corpus.yaml
+
+        serlab compare my-corpus.yaml --data FOLDER
+    """
+    from serlab.corpora.drafting import draft
+
+    print(draft(folder).text, end="")
+
+
+def get(
+    name: Annotated[str, typer.Argument(help="A known corpus (`serlab corpora`).", show_default=False)],
+    data: Annotated[Path | None, typer.Option("--data", help="Folder for it, if not in $SERLAB_DATA.")] = None,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You accept the corpus's licence.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
+) -> None:
+    """Get the official files of a corpus; finished files are kept, so that a later call continues.
+
+    Example:
+        serlab data get crema-d --accept-licence
+    """
+    from serlab.core import unknown
+    from serlab.corpora import descriptions
+    from serlab.corpora.fetching import get as fetch
+    from serlab.corpora.fetching import wanted
+    from serlab.corpora.locate import place_for
+
+    known = descriptions().get(name)
+    if known is None:
+        raise unknown("corpus", name, descriptions())
+    folder = place_for(name, data)
+    files, there = wanted(known, folder)
+    size = sum(file.size for file in files) / 1e6
+    output.lines(
+        [
+            f"{known.title}: {len(files):,} files, {size:,.1f} MB, to {folder} ({there:,} files are there)",
+            f"licence: {known.licence}",
+            f"cite: {known.citation}",
+        ]
+    )
+    if dry_run:
+        return
+    if files and not accept_licence:
+        raise UserError(f"read the licence of {known.title} above; if you accept it, add --accept-licence.")
+    fetch(known, files)
+    output.lines([f"all {len(files) + there:,} files are the official ones"])
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> None:

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 CorpusName = Annotated[
     str, typer.Argument(help="A known corpus (`serlab corpora`), or the path of a folder or table.", show_default=False)
 ]
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of a known corpus, if not in $SERLAB_DATA.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="[NAME=]FOLDER",
+        help="Folder of a known corpus, if not in $SERLAB_DATA; may be repeated, with the corpus's name before it.",
+    ),
+]
 Format = Annotated[str, typer.Option("--format", help="`table` or `json`.")]
 Latex = Annotated[
     bool,
@@ -54,8 +61,8 @@ Settings = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help="Model folder: serlab's, or a transformers audio-classification checkpoint. The model that serlab ships, "
-        "also called `box`, if omitted.",
+        help="Model folder: serlab's, or a transformers audio-classification checkpoint; or `owner/name` on the hub. "
+        "The model that serlab ships, also called `box`, if omitted.",
         show_default=False,
     ),
 ]
@@ -67,6 +74,7 @@ Calibrated = Annotated[
 AUDIO = ("link", "embed", "none")
 FORMATS = ("table", "json")
 
+_NAMED = re.compile(r"([a-z0-9][a-z0-9_.-]*)=(.+)", re.IGNORECASE)
 _RANGE = re.compile(r"([0-9]{1,30})(?: *- *([0-9]{1,30}))?")
 _MOST_NUMBERS = 1000
 
@@ -156,11 +164,38 @@ def as_json(excluded: Sequence[Exclusion]) -> list[dict[str, str]]:
     return [{"path": entry.path or entry.clip, "reason": entry.reason} for entry in excluded]
 
 
-def load(name: str, data: Path | None, columns: Columns | None = None) -> Corpus:
+def folders_of(data: Sequence[str] | None) -> dict[str, str]:
+    """Parse ``--data`` values: corpus -> folder; the empty name stands for a folder without one.
+
+    >>> folders_of(["crema-d=/data/C", "tess=T"])
+    {'crema-d': '/data/C', 'tess': 'T'}
+    """
+    found: dict[str, str] = {}
+    for value in data or ():
+        match = None if Path(value).is_dir() else _NAMED.fullmatch(value)
+        name, folder = (match[1], match[2]) if match else ("", value)
+        if name in found:
+            raise UserError(f"--data {value}: {name or 'a folder'} is given twice; give one folder per corpus.")
+        found[name] = folder
+    return found
+
+
+def folder_of(data: Sequence[str] | None, corpus: str) -> Path | None:
+    """The folder that ``--data`` gives for a command's only corpus; None if there is none."""
+    folders = folders_of(data)
+    other = next((name for name in folders if name not in ("", corpus)), None)
+    if other is not None:
+        raise UserError(f"--data {other}={folders[other]} is for {other}, but the corpus is {corpus}; leave it out.")
+    if len(folders) > 1:
+        raise UserError(f"--data gives two folders for {corpus}; give one.")
+    return next((Path(folder) for folder in folders.values()), None)
+
+
+def load(name: str, data: Sequence[str] | None, columns: Columns | None = None) -> Corpus:
     """Load the corpus that a command names."""
     from serlab.corpora import load_corpus
 
-    return load_corpus(name, data=data, columns=columns)
+    return load_corpus(name, data=folder_of(data, name), columns=columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,10 +222,14 @@ class DivisionOptions:
     """How recordings are divided into segments."""
 
     window: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; 3 if omitted."), Last()
+        float | None,
+        typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; of a training clip if omitted."),
+        Last(),
     ] = None
     hop: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="From segment to segment; 1 if omitted."), Last()
+        float | None,
+        typer.Option(metavar="SECONDS", help="From segment to segment; a third of that if omitted."),
+        Last(),
     ] = None
     vad: Annotated[
         str | None,

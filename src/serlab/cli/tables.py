@@ -179,7 +179,7 @@ def report(
     output.path(page)
 
 
-def _clips(name: str, data: Path | None) -> pd.DataFrame | None:
+def _clips(name: str, data: list[str] | None) -> pd.DataFrame | None:
     """The corpus's table if the corpus is available; a report of published tables does not need it."""
     from serlab.corpora import descriptions
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from serlab.corpora.described import check_complete, damaged, find_table
 from serlab.corpora.description import Description, Parts
+from serlab.corpora.joined import check_complete, damaged, find_table
 
 _VOTES = "processedResults/tabulatedVotes.csv"
 # The first digit of a row's number tells whether the rater got voice, face or both.

@@ -8,21 +8,22 @@ path.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
-from itertools import product
 from pathlib import Path, PurePath
 
 import pandas as pd
 
 from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, find_audio, looks_like_audio
 from serlab.core import Exclusion, UserError
+from serlab.core.progress import say_once
 from serlab.corpora.base import Corpus, fingerprint
-from serlab.corpora.description import Description, Every
+from serlab.corpora.description import Description
+from serlab.corpora.joined import join_tables, listed_clips
 from serlab.corpora.locate import locate
+from serlab.corpora.names import LEFT_OUT, clip_of, every_name, read_name, read_names, unknown_code
 from serlab.corpora.scan import describe_files, scan
 
 _PREFERRED = {suffix: place for place, suffix in enumerate((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES))}
@@ -38,12 +39,14 @@ class Files:
         clips: clip -> its file, relative to the folder.
         extra: audio files in the folder that are not clips of the corpus, or duplicates of one.
         excluded: entries that were not read, with the reason.
+        aside: files with a label that the description leaves out.
     """
 
     folder: Path
     clips: dict[str, str]
     extra: list[str]
     excluded: tuple[Exclusion, ...] = ()
+    aside: list[str] = field(default_factory=list)
 
 
 def load(description: Description, data: Path | None = None) -> Corpus:
@@ -63,10 +66,11 @@ def load(description: Description, data: Path | None = None) -> Corpus:
             tables is damaged.
     """
     root = find_folder(description, data)
-    files = find_files(description, root)
-    official = official_clips(description)
+    listed = listed_clips(description, root)
+    files = find_files(description, root, listed)
+    official = official_clips(description, listed)
     ids = official["clip"] if len(official) else pd.Series(sorted(files.clips), name="clip", dtype=object)
-    clips = _named(description, ids)
+    clips = _described(description, ids, listed)
     home = str(files.folder.absolute())
     paths = [home + os.sep + files.clips[clip] if clip in files.clips else "" for clip in ids]
     clips.insert(1, "path", paths)
@@ -74,7 +78,8 @@ def load(description: Description, data: Path | None = None) -> Corpus:
     for attribute, values in description.attributes.items():
         of = {speaker: value for value, speakers in values.items() for speaker in speakers.split()}
         clips[attribute] = clips["speaker"].map(of)
-    clips = _with_tables(description, clips, root)
+    clips = join_tables(description, clips, root)
+    _say_left_out(description, files)
     return Corpus(
         name=description.name,
         clips=clips,
@@ -102,8 +107,12 @@ def _listed(file: str) -> pd.DataFrame:
     return table.sort_values("clip", ignore_index=True)
 
 
-def official_clips(description: Description) -> pd.DataFrame:
+def official_clips(description: Description, listed: pd.DataFrame | None = None) -> pd.DataFrame:
     """List the official clips, sorted by ``clip``; empty if there is no official list.
+
+    Args:
+        description: of the corpus.
+        listed: what the tables of a copy list, from :func:`serlab.corpora.joined.listed_clips`.
 
     Returns:
         Column ``clip``, and ``file``, ``sha256`` and ``bytes`` if the corpus publishes them.
@@ -111,40 +120,17 @@ def official_clips(description: Description) -> pd.DataFrame:
     files = description.files
     if files.official:
         return _listed(files.official).copy()
-    names = sorted(_every(files.every, files.codes)) if files.every.name else []
+    if listed is not None and len(listed):
+        return listed.loc[_used(listed), ["clip"]].reset_index(drop=True)
+    names = sorted(every_name(files.every, files.codes)) if files.every.name else []
     return pd.DataFrame({"clip": pd.Series(names, dtype=object)})
 
 
-def _every(every: Every, codes: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    values = [every.values[name].split() if name in every.values else list(codes[name]) for name in every.fields]
-    for each in product(*values):
-        name = every.name.format(**dict(zip(every.fields, each, strict=True)))
-        if not any(fnmatchcase(name, pattern) for pattern in every.without):
-            yield name
+def _used(listed: pd.DataFrame) -> pd.Series:
+    return listed["label"] != LEFT_OUT if "label" in listed else pd.Series(True, index=listed.index)
 
 
-def read_name(description: Description, stem: str) -> dict[str, str] | None:
-    """Read a file name.
-
-    Args:
-        description: of the corpus.
-        stem: the name without extension.
-
-    Returns:
-        Column -> value, or None if this is not the name of a clip.
-    """
-    found = description.files.whole_name.fullmatch(stem)
-    if found is None:
-        return None
-    values = found.groupdict(default="")
-    for column, codes in description.files.codes.items():
-        if values[column] not in codes:
-            return None
-        values[column] = codes[values[column]]
-    return values
-
-
-def find_files(description: Description, root: Path) -> Files:
+def find_files(description: Description, root: Path, listed: pd.DataFrame | None = None) -> Files:
     """Find the audio files of a copy of a corpus.
 
     Args:
@@ -152,46 +138,58 @@ def find_files(description: Description, root: Path) -> Files:
         root: the copy's folder. The first of the description's folders that contains a clip is
             used, regardless of the others. If a clip exists twice, the official spelling, the
             better format and the shorter path win.
+        listed: what the tables of the copy list, if it was read before.
 
     Raises:
         UserError: none of the folders contains a clip.
     """
-    official = set(official_clips(description)["clip"])
+    listed = listed_clips(description, root) if listed is None else listed
+    official = set(official_clips(description, listed)["clip"])
+    aside = set(listed.loc[~_used(listed), "clip"]) if len(listed) else set()
     for name in description.files.folders:
         if name == _ANY_DEPTH:
             found = find_audio([root])
             names = [os.path.relpath(path, root) for path in found.files]
             passed = [replace(each, clip=os.path.relpath(each.path, root)) for each in found.excluded]
-            files = _files_in(description, root, names, official, passed)
+            files = _files_in(description, root, names, official, aside, passed)
         else:
-            files = _files_in(description, root / name, _audio_in(root / name), official)
+            files = _files_in(description, root / name, _audio_in(root / name), official, aside)
         if files.clips:
             return files
-    example = next(iter(description.files.examples))
+    example = next(iter(description.files.examples), "")
     where = " or ".join("at any depth" if name == _ANY_DEPTH else f"in {name}" for name in description.files.folders)
+    expected = f"files such as {example}.wav {where}" if example else "files whose names fit its pattern"
     raise UserError(
-        f"the folder {root} holds no {description.title} clip (expected files such as {example}.wav {where}); get the "
-        f"corpus from {description.obtain}."
+        f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
+        f"{description.obtain}."
     )
 
 
 def _files_in(
-    description: Description, folder: Path, names: Sequence[str], official: set[str], excluded: Sequence[Exclusion] = ()
+    description: Description,
+    folder: Path,
+    names: Sequence[str],
+    official: set[str],
+    aside: set[str],
+    excluded: Sequence[Exclusion] = (),
 ) -> Files:
     """Select the audio files of a folder that are clips; ``names`` are relative to the folder."""
     files = Files(folder, {}, [], tuple(excluded))
-    respelled = description.files.respelled
+    home = folder.absolute().as_posix()
     found = []
     for name in names:
         path = PurePath(name)
         stem, _, suffix = path.name.rpartition(".")
         place = _PREFERRED.get(f".{suffix.lower()}", len(_PREFERRED))
-        found.append((stem in respelled, place, len(path.parts), name, stem))
-    for *_, name, stem in sorted(found):
-        clip = respelled.get(stem, stem)
-        known = clip in official if official else read_name(description, clip) is not None
+        clip = clip_of(description, f"{home}/{path.with_name(stem).as_posix()}")
+        found.append((clip != stem, place, len(path.parts), name, clip))
+    for *_, name, clip in sorted(found):
+        read = None if official else read_name(description, clip)
+        known = clip in official if official else read is not None and read.get("label") != LEFT_OUT
         if known and clip not in files.clips:
             files.clips[clip] = name
+        elif clip in aside or (read is not None and read.get("label") == LEFT_OUT):
+            files.aside.append(name)
         else:
             files.extra.append(name)
     return files
@@ -208,57 +206,40 @@ def _audio_in(folder: Path) -> list[str]:
     return [name for name in names if looks_like_audio(name) and not name.startswith(".")]
 
 
-def _named(description: Description, ids: pd.Series) -> pd.DataFrame:
-    """Values parsed from the names of clips, the label last."""
-    columns = ids.str.extract(description.files.whole_name).fillna("")
-    for column, codes in description.files.codes.items():
-        columns[column] = columns[column].map(codes)
-    columns["label"] = columns.pop("label")
-    return pd.concat([ids.rename("clip"), columns], axis=1)
+def _described(description: Description, ids: pd.Series, listed: pd.DataFrame) -> pd.DataFrame:
+    """What the names of clips and the tables that list them say, the label last."""
+    clips = read_names(description, ids)
+    if len(listed):
+        rows = listed.set_index("clip").loc[ids]
+        for column in rows.columns:
+            clips[column] = rows[column].to_numpy()
+    clips["label"] = clips.pop("label")
+    return clips
 
 
-def _with_tables(description: Description, clips: pd.DataFrame, root: Path) -> pd.DataFrame:
-    for table in description.tables:
-        path = find_table(root, table.file)
-        if path is None:
-            continue
-        try:
-            read = pd.read_csv(path, dtype={table.key: str}, usecols=[table.key, *table.columns])
-            renamed = read.rename(columns={table.key: table.column, **table.columns})
-            clips = clips.merge(renamed, how="left", on=table.column, validate="m:1")
-        except (OSError, ValueError) as error:
-            raise damaged(description, path, str(error)) from error
-        check_complete(description, path, clips, list(table.columns.values()))
-    add = getattr(description.module, "add_columns", None)
-    return clips if add is None else add(description, clips, root)
-
-
-def find_table(root: Path, name: str) -> Path | None:
-    """Find a table of a corpus in its folder, or beside it if the folder of the audio files was given."""
-    places = [root, root.absolute().parent] if root.absolute().name.startswith("Audio") else [root]
-    return next((place / name for place in places if (place / name).is_file()), None)
-
-
-def check_complete(description: Description, path: Path, clips: pd.DataFrame, names: list[str]) -> None:
-    """Refuse a table that lacks rows for some clips."""
-    lacking = clips.loc[clips[names].isna().any(axis=1), "clip"]
-    if len(lacking):
-        count = "the clip" if len(lacking) == 1 else f"{len(lacking):,} clips, first"
-        raise damaged(description, path, f"it lacks {count} {lacking.iloc[0]}")
-
-
-def damaged(description: Description, path: Path, why: str) -> UserError:
-    """Build the error for a table that differs from the corpus's original."""
-    first_line = why.partition("\n")[0]
-    return UserError(
-        f"{path} is not {description.title}'s own table ({first_line}); get it again from the corpus, or remove it."
-    )
+def _say_left_out(description: Description, files: Files) -> None:
+    """Report clips of labels that the description leaves out, and label codes that it does not know."""
+    if files.aside:
+        say_once(
+            f"{description.title}: {len(files.aside):,} files have a label that is not one of "
+            f"{', '.join(description.labels)}; they are left out, as its description says."
+        )
+    strange: dict[str, list[str]] = {}
+    for name in files.extra:
+        if code := unknown_code(description, PurePath(name).stem):
+            strange.setdefault(code, []).append(name)
+    for code, names in sorted(strange.items()):
+        what = "1 file has" if len(names) == 1 else f"{len(names):,} files have"
+        say_once(
+            f"{description.title}: {what} the label code {code!r} (first {names[0]}), which its description does not "
+            "list; left out."
+        )
 
 
 def _describe_copy(description: Description, clips: pd.DataFrame, official: pd.DataFrame) -> str:
     present = clips["path"] != ""
-    absent = description.clips - int(present.sum())
-    lacking = f", {absent:,} of {description.clips:,} missing" if absent > 0 else ""
+    absent = (description.clips or len(clips)) - int(present.sum())
+    lacking = f", {absent:,} of {description.clips or len(clips):,} missing" if absent > 0 else ""
     if "sha256" not in official:
         return f"a copy in {describe_files(clips[present])}, not compared with the official files{lacking}"
     rate = f"{description.sample_rate / 1000:g} kHz"
@@ -273,7 +254,7 @@ def _describe_copy(description: Description, clips: pd.DataFrame, official: pd.D
 def _faults(description: Description, clips: pd.DataFrame) -> dict[str, str]:
     """Known faults that apply to this copy."""
     paths = dict(zip(clips["clip"], map(PurePath, clips["path"]), strict=True))
-    faults = dict(description.faults)
+    faults = {clip: fault for clip, fault in description.faults.items() if clip in paths}
     for wrong, right in description.files.respelled.items():
         if right in paths and paths[right].stem == wrong:
             faults[right] = f"named {wrong} in this copy"

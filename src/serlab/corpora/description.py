@@ -5,6 +5,8 @@ key is an attribute of :class:`Description`. Adding a corpus means adding a file
 cannot express something, ``python`` names a module of this package. The module may define
 
 - ``load(description, folder)``: load the whole corpus (the synthetic corpus makes its clips);
+- ``list_clips(description, folder)``: list the official clips with their labels, from files that
+  are not tables;
 - ``add_columns(description, clips, folder)``: add columns from tables of the corpus (votes of
   raters);
 - ``PROTOCOLS``: name -> function of the table of clips that returns the (train, dev, test) clips of
@@ -14,19 +16,17 @@ cannot express something, ``python`` names a module of this package. The module 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from importlib import import_module, resources
-from importlib.resources.abc import Traversable
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
-from serlab.core import UserError
-from serlab.core.settings import build, read_yaml
-
 if TYPE_CHECKING:
     import pandas as pd
+
+NOT_STATED = "not stated"
 
 Parts = tuple[Collection[str], Collection[str], Collection[str]]
 """The clips of one fold: train, dev and test."""
@@ -55,12 +55,19 @@ class Every:
 
 @dataclass(frozen=True)
 class Files:
-    """The location of the audio files, and the meaning of their names.
+    r"""The location of the audio files, and the meaning of their names.
 
     Attributes:
         pattern: regular expression for a whole file name without extension; its named groups become
-            columns. ``speaker`` and ``label`` are required, ``sentence`` and ``level`` are usual.
-        codes: column -> the meaning of each code in a name; a file with another code is not a clip.
+            columns. ``speaker`` and ``label`` are required unless a table gives them, ``sentence``
+            and ``level`` are usual.
+        codes: column -> the meaning of each code in a name. A file with another code is not a clip.
+            Codes with the same meaning are merged, and clips with a label code that has an empty
+            meaning are left out.
+        made: column -> how it is put together from groups of the pattern, such as
+            ``{session}{sex}``.
+        paths: for copies in which folders carry a part of the name: regular expression for the end
+            of a path without extension -> the clip's name, with ``\1`` or ``\g<name>`` for groups.
         folders: where to look, below the corpus's folder: the first one that contains a clip is
             used. ``**`` matches any depth.
         official: CSV in ``known`` with the official clips (``file``, ``sha256``, ``bytes``); empty
@@ -68,17 +75,26 @@ class Files:
         every: the official list, if the naming scheme implies it.
         respelled: wrong names found in copies -> the right ones.
         examples: file names without extension, as published -> what they say.
+        copies: paths without extension as found in copies -> their clips.
         others: names of files that are not clips of the corpus.
     """
 
     pattern: str = ""
     codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    made: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, ...] = ("**",)
     official: str = ""
     every: Every = Every()
     respelled: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+
+    @cached_property
+    def ends(self) -> list[tuple[re.Pattern[str], str]]:
+        """``paths``, anchored at a folder's name and at the end."""
+        return [(re.compile(f"(?:^|/)(?:{pattern})$"), name) for pattern, name in self.paths.items()]
 
     @cached_property
     def whole_name(self) -> re.Pattern[str]:
@@ -88,19 +104,29 @@ class Files:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that comes with a corpus and is joined if the copy contains it.
+    """A table that comes with a corpus: CSV, or TSV if its name says so.
 
     Attributes:
-        file: its path below the corpus's folder.
-        key: its column to join by.
+        file: its path below the corpus's folder; ``**/name.csv`` is found at any depth.
+        also: other places, or names, that the table has in some releases.
+        key: its column to join by, or a text with ``{column}`` for each column that is a part of
+            the key. An audio extension is removed from clips.
         column: the column of the corpus's clips with the same values.
         columns: its columns to use -> their names here.
+        codes: column (its name here) -> the meaning of each code, as in :class:`Files`.
+        same: column -> its value for all rows of this table, such as ``partition: train``.
+        lists_clips: whether its rows are the official clips. The copy must then contain it.
+            Otherwise it is joined if the copy contains it.
     """
 
     file: str
     key: str
-    column: str
     columns: Mapping[str, str]
+    also: tuple[str, ...] = ()
+    column: str = "clip"
+    codes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    same: Mapping[str, str] = field(default_factory=dict)
+    lists_clips: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,18 +167,51 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Partitions:
+    """One fold, by a column of the clips; clips with another value are in no subset.
+
+    Attributes:
+        column: the column, such as ``partition``.
+        train: its values for training, separated by blanks.
+        dev: for development.
+        test: for the test.
+    """
+
+    column: str
+    train: str
+    dev: str
+    test: str
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A published split of the corpus.
 
     Attributes:
         definition: what it does, one sentence.
-        folds: speakers of each fold; empty if the Python module computes the folds.
+        folds: speakers of each fold.
+        partitions: the official partitions. Without these and without ``folds``, the Python module
+            computes the folds.
         without: clips that it leaves out.
     """
 
     definition: str
     folds: tuple[HeldOut, ...] = ()
+    partitions: Partitions | None = None
     without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Where serlab can get the official files.
+
+    Attributes:
+        lfs: address of a Git LFS server without ``/objects/batch``.
+        folder: the folder for the files, below the corpus's folder.
+    """
+
+    lfs: str
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -164,17 +223,19 @@ class Description:
         summary: one line about it.
         homepage: where it is published.
         licence: the licence's name, and its conditions in a phrase.
-        commercial: whether the licence allows commercial use.
+        commercial: whether the licence allows commercial use; None if that is not stated.
         citation: how to cite it.
         obtain: where to get it and under which licence, a phrase.
         language: BCP 47 tags, separated by blanks.
         kind: how the emotions were elicited.
         people: what its speakers are called, in the plural.
         sample_rate: of the official files, Hz.
-        clips: number of official clips.
-        speakers: number of speakers.
-        labels: every label, in alphabetical order.
+        clips: number of official clips; 0 if it is not fixed.
+        speakers: number of speakers; 0 if it is not fixed.
+        labels: every label, in alphabetical order; by default, the meanings of the label codes.
+        hours: of speech; 0 if unknown.
         default_protocol: the protocol that is used by default.
+        unchecked: what could not be checked against the corpus's paper, its pages or its files.
         name: the file's name without extension.
         files: the location of its files and the meaning of their names.
         attributes: what is known about speakers: attribute -> value -> speakers, separated by
@@ -184,24 +245,27 @@ class Description:
         protocols: published splits, by name.
         faults: known faults of the official files, clip -> what is wrong.
         faults_in: known faults of the official files of one format, by extension.
+        fetch: where serlab can get the files; None if the user has to.
         python: module of this package for what YAML cannot express; empty if there is none.
     """
 
-    title: str
-    summary: str
-    homepage: str
-    licence: str
-    commercial: bool
-    citation: str
-    obtain: str
-    language: str
-    kind: Literal["acted", "elicited", "natural", "synthetic"]
-    people: str
-    sample_rate: int
-    clips: int
-    speakers: int
-    labels: tuple[str, ...]
+    title: str = ""
+    summary: str = ""
+    homepage: str = ""
+    licence: str = NOT_STATED
+    commercial: bool | None = None
+    citation: str = NOT_STATED
+    obtain: str = "its owner"
+    language: str = ""
+    kind: Literal["acted", "elicited", "natural", "synthetic", ""] = ""
+    people: str = "speakers"
+    sample_rate: int = 0
+    clips: int = 0
+    speakers: int = 0
+    labels: tuple[str, ...] = ()
+    hours: float = 0.0
     default_protocol: str = "speaker-5"
+    unchecked: tuple[str, ...] = ()
     name: str = ""
     files: Files = Files()
     attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -210,7 +274,13 @@ class Description:
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     faults_in: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fetch: Fetch | None = None
     python: str = ""
+
+    @property
+    def listing(self) -> list[Table]:
+        """The tables whose rows are the official clips."""
+        return [table for table in self.tables if table.lists_clips]
 
     @property
     def module(self) -> ModuleType | None:
@@ -221,81 +291,3 @@ class Description:
         """The function that computes the folds of a protocol without ``folds``."""
         found: Callable[[pd.DataFrame], list[Parts]] = getattr(self.module, "PROTOCOLS", {})[protocol]
         return found
-
-
-def read_description(text: str, name: str) -> Description:
-    """Read a description.
-
-    Args:
-        text: YAML.
-        name: the corpus's name.
-
-    Returns:
-        The description, with that name.
-
-    Raises:
-        UserError: it is not valid YAML, a key is missing, unknown or of the wrong type, or two keys
-            contradict each other.
-    """
-    where = f"the description of the corpus {name}"
-    description: Description = replace(build(Description, read_yaml(text, where), where), name=name)
-    wrong = next(_contradictions(description), "")
-    if wrong:
-        raise UserError(f"{where}: {wrong}.")
-    return description
-
-
-def _contradictions(described: Description) -> Iterator[str]:
-    files = described.files
-    if list(described.labels) != sorted(set(described.labels)):
-        yield "labels must be in alphabetical order, each once"
-    unfolded = [name for name, protocol in described.protocols.items() if not protocol.folds]
-    if unfolded and not described.python:
-        yield f"protocols: {unfolded[0]} has no folds; give them, or a Python module that computes them"
-    if not files.pattern:
-        if not described.python:
-            yield "files: pattern is missing; write how a file name gives speaker and label"
-        return
-    try:
-        groups = set(files.whole_name.groupindex)
-    except re.error as error:
-        yield f"files: pattern is not a regular expression ({error})"
-        return
-    if lacking := {"speaker", "label"} - groups:
-        yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
-    if spare := set(files.codes) - groups:
-        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
-    if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
-        yield f"files: every: {min(unsaid)} has no values; give them, or codes"
-    if "label" in files.codes and set(files.codes["label"].values()) != set(described.labels):
-        yield f"files: codes: label must name each of the labels {', '.join(described.labels)} and no other"
-
-
-_FOLDER = "known"
-
-
-def _known_folder() -> Traversable:
-    return resources.files("serlab.corpora") / _FOLDER
-
-
-@cache
-def descriptions() -> Mapping[str, Description]:
-    """Read the descriptions of all known corpora, by name."""
-    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
-    names = {item.name.removesuffix(".yaml"): item for item in found}
-    return {name: read_description(names[name].read_text(encoding="utf-8"), name) for name in sorted(names)}
-
-
-_PART = re.compile(r"-(?:smoke|limit\d+)$")
-
-
-def describe(name: str) -> Description | None:
-    """Find the description of a known corpus.
-
-    Args:
-        name: its name, or the name of a part of it, such as ``crema-d-limit20``.
-
-    Returns:
-        The description, or None if the corpus is not a known one.
-    """
-    return descriptions().get(_PART.sub("", name))

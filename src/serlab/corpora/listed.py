@@ -59,7 +59,20 @@ def read_listed(path: Path, columns: Columns) -> Listed:
         raise UserError(f"{path} is not a folder, and its name does not end in .csv or .parquet; give one of these.")
     if not path.is_file():
         raise UserError(f"the table {path} is not a regular file; save the table as a file.")
-    table = read_table(path)
+    return take_listed(path, read_table(path), columns)
+
+
+def take_listed(path: Path, table: pd.DataFrame, columns: Columns) -> Listed:
+    """Take the clips from a table.
+
+    Args:
+        path: the table's file, or the folder that it describes; relative paths start there.
+        table: its content.
+        columns: the names of its columns.
+
+    Raises:
+        UserError: as for :func:`read_listed`.
+    """
     chosen = _chosen_columns(path, table, columns)
     if table.empty:
         raise UserError(f"the table {path} is empty; expected one row per clip.")
@@ -147,7 +160,8 @@ def _located(table: Path, names: Sequence[str]) -> list[str]:
 
 
 def _absolute(table: Path, name: str) -> str:
-    return os.path.normpath(table.parent.absolute() / name)
+    home = table if table.is_dir() else table.parent
+    return os.path.normpath(home.absolute() / name)
 
 
 def _at_home(name: str) -> str:

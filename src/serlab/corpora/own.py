@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -13,10 +14,13 @@ from serlab.audio import find_audio
 from serlab.core import Exclusion, UserError
 from serlab.core.progress import say, say_once
 from serlab.corpora import spelling
+from serlab.corpora.audformat import is_audformat, read_audformat
 from serlab.corpora.base import Columns, Corpus, fingerprint
-from serlab.corpora.listed import Listed, read_listed
+from serlab.corpora.levels import read_levels
+from serlab.corpora.listed import Listed, read_listed, take_listed
+from serlab.corpora.parts import cut
 from serlab.corpora.scan import describe_files, scan
-from serlab.corpora.spans import check_spans
+from serlab.corpora.spans import seconds_of
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
 _WITHOUT_AUDIO = "a folder without audio"
@@ -28,7 +32,8 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
     """Load the user's own corpus.
 
     Args:
-        path: a folder with one folder per label, or a CSV (UTF-8) or Parquet table.
+        path: a folder with one folder per label (or per speaker and label), a database in
+            audformat, or a CSV (UTF-8) or Parquet table.
         columns: the names of the table's columns, if they are not the usual ones.
 
     Returns:
@@ -43,7 +48,10 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         raise UserError(f"the path {str(path)!a} is not UTF-8; rename its folders or files.")
     listed: Listed | None = None
     excluded: list[Exclusion] = []
-    if path.is_dir():
+    if path.is_dir() and is_audformat(path):
+        listed = take_listed(path, read_audformat(path), columns or Columns())
+        clips, home = listed.clips, path
+    elif path.is_dir():
         if columns is not None:
             raise UserError(f"{path} is a folder, which has no columns; {_TABLE_HELP}.")
         clips, excluded = _clips_of_folder(path)
@@ -59,10 +67,16 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         others = f" ({'; '.join(f'{label}: {reason}' for label, reason in lost.items())})" if lost else ""
         raise UserError(f"{path} has only the label {labels[0]!r}{others}; expected at least two.")
     files = scan(clips["path"].tolist(), f"looking at {path.name}")
+    names = clips["path"].tolist()
+    parts = None
     if listed is not None:
-        check_spans(path, listed.spans, pd.concat([clips, files], axis=1))
+        parts = seconds_of(path, listed.spans, pd.concat([clips, files], axis=1), listed.rows)
+    if parts is not None:
+        clips["path"] = cut(names, parts, files["sha256"].tolist(), f"cutting {path.name}")
+        files = scan(clips["path"].tolist(), f"looking at the parts of {path.name}")
+        names = [_part_name(name, *part) for name, part in zip(names, parts, strict=True)]
     clips = pd.concat([clips, files], axis=1)
-    clips.insert(0, "clip", _ids(clips["path"].tolist(), home, path, listed))
+    clips.insert(0, "clip", _ids(names, home, path, listed))
     clips = clips.sort_values("clip", ignore_index=True)
     speakers_known = "speaker" in clips.columns
     if not speakers_known:
@@ -70,17 +84,25 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
         _warn_speakers_unknown(path)
     _warn_of_people(path, labels, tuple(clips["speaker"]) == tuple(clips["label"]))
     return Corpus(
-        name=_safe_name(path),
+        name=safe_name(path),
         clips=clips,
         labels=labels,
         licence="not stated (the user's own corpus)",
         citation="not stated (the user's own corpus)",
         fingerprint=fingerprint(clips),
-        copy=f"the user's own {describe_files(clips)} files",
+        copy=f"{'parts of ' if parts is not None else ''}the user's own {describe_files(clips)} files",
         speakers_known=speakers_known,
         excluded=tuple(excluded),
         lost=lost,
     )
+
+
+def _part_name(path: str, start: float, end: float) -> str:
+    """Name a part of a recording: milliseconds of start and end after the recording's name."""
+    if math.isnan(start):
+        return path
+    whole = PurePath(path)
+    return str(whole.with_name(f"{whole.stem}-{round(1000 * start):07d}-{round(1000 * end):07d}{whole.suffix}"))
 
 
 @cache
@@ -114,24 +136,31 @@ def _say_exclusions(path: Path, excluded: tuple[Exclusion, ...]) -> None:
 def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
     found = find_audio([folder])
     home = str(folder.absolute())
-    clips, excluded = [], []
+    names, excluded = [], []
     for file in found.files:
         name = os.path.relpath(file, folder)
-        label, *rest = name.split("/")
-        if not _is_utf8(name):
-            excluded.append(_left_out(folder, name, _NOT_UTF8))
-        elif len(rest) != 1:
-            where = "deeper than label/clip" if rest else "in no label's folder"
-            raise UserError(f"{file} lies {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
+        if _is_utf8(name):
+            names.append(name)
         else:
-            clips.append({"path": f"{home}/{name}", "label": label})
+            excluded.append(_left_out(folder, name, _NOT_UTF8))
     excluded += [_left_out(folder, os.path.relpath(entry.path, folder), entry.reason) for entry in found.excluded]
     bare = [os.path.relpath(each, folder) for each in found.bare]
     excluded += [_left_out(folder, name, _WITHOUT_AUDIO) for name in bare if "/" not in name and name != os.curdir]
-    if not clips:
+    if not names:
         first = excluded[0]
         raise UserError(f"the folder {folder} holds no audio that can be used (first {first.path}: {first.reason}).")
-    return pd.DataFrame(clips), excluded
+    levels = read_levels(names)
+    if levels is None:
+        wrong = next(name for name in names if name.count("/") != 1)
+        where = "deeper than label/clip" if "/" in wrong else "in no label's folder"
+        raise UserError(f"{folder / wrong} lies {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
+    clips = pd.DataFrame({"path": [f"{home}/{name}" for name in names]})
+    for column, place in levels.items():
+        clips[column] = [name.split("/")[place] for name in names]
+    if len(levels) > 1 or levels["label"]:
+        what = " and ".join(f"folders of level {place + 1} are {column}s" for column, place in levels.items())
+        say_once(f"{folder}: {what}.")
+    return clips, excluded
 
 
 def _left_out(folder: Path, name: str, reason: str) -> Exclusion:
@@ -197,7 +226,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _safe_name(path: Path) -> str:
+def safe_name(path: Path) -> str:
     """Name of a folder that results can be written to."""
     stem = path.absolute().name if path.is_dir() else path.stem
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "own"

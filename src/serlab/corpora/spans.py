@@ -1,13 +1,13 @@
 """Columns of a table that restrict a row to a part of a recording.
 
-In serlab, a clip is a whole file. A table whose rows are parts of files (one long recording, many
-turns) would otherwise be read as many clips with the same audio.
+A table whose rows are parts of files (one long recording, many turns) would otherwise be read as
+many clips with the same audio.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ _DURATIONS = re.compile(rf"{_AROUND}(?:duration|dur){_UNIT}")
 # Without a start column, these may be the length of a text or a number of bytes.
 _LENGTHS = re.compile(rf"{_AROUND}(?:length|len){_UNIT}|(?:n|num|numberof)(?:samples|frames)")
 _SLACK_SECONDS, _SLACK_SHARE = 0.1, 0.02
+_WHOLE_WITHIN = 0.001
 
 
 def span_columns(table: pd.DataFrame, others: Sequence[str]) -> dict[str, NDArray[np.float64]]:
@@ -50,28 +51,90 @@ def span_columns(table: pd.DataFrame, others: Sequence[str]) -> dict[str, NDArra
     return found
 
 
-def check_spans(source: object, spans: dict[str, NDArray[np.float64]], clips: pd.DataFrame) -> None:
-    """Refuse spans that are not the whole file.
+def seconds_of(
+    source: object, spans: Mapping[str, NDArray[np.float64]], clips: pd.DataFrame, rows: Sequence[int]
+) -> NDArray[np.float64] | None:
+    """Read the start and end of each clip.
 
     Args:
-        source: the table, for the error.
+        source: the table, for errors.
         spans: from :func:`span_columns`.
         clips: one row per span: ``path``, and ``duration`` and ``sample_rate`` of the file, NaN and
             0 if unknown.
+        rows: the number of each row in the table, for errors.
+
+    Returns:
+        Start and end in seconds, shape ``(clips, 2)``, NaN for a whole file; None if all clips are
+        whole files.
 
     Raises:
-        UserError: a row is a part of its file.
+        UserError: the columns can mean several things, or a part is empty or outside its file.
     """
     if not spans:
-        return
+        return None
     shared = clips["path"].duplicated(keep=False)
     if not shared.any() and all(_whole(name, values, clips) for name, values in spans.items()):
+        return None
+    roles = _roles(list(spans))
+    if roles is None:
+        names = " and ".join(map(repr, spans))
+        raise UserError(
+            f"the table {source} gives parts of files in {names}, which can mean several things; name the columns "
+            "start and end (seconds or HH:MM:SS), or drop them if each file is one clip."
+        )
+    rates = clips["sample_rate"].to_numpy(np.float64)
+    whole = clips["duration"].to_numpy(np.float64)
+    read = {role: spans[name] / _unit(name, rates) for role, name in roles.items()}
+    start = np.nan_to_num(read.get("start", np.zeros(len(clips))), nan=0.0, posinf=np.inf)
+    end = read["end"] if "end" in read else start + read.get("duration", np.full(len(clips), np.nan))
+    end = np.where(np.isnan(end), whole, end)
+    for row, first, last, length in zip(rows, start, end, whole, strict=True):
+        _check_part(source, row, first, last, length)
+    end = np.fmin(end, whole)
+    parts = np.stack([start, end], axis=1)
+    parts[np.isnan(whole) | ((start <= 0) & (end >= whole - _WHOLE_WITHIN))] = np.nan
+    return parts
+
+
+def _check_part(source: object, row: int, start: float, end: float, whole: float) -> None:
+    where = f"row {row} of the table {source} (its header not counted)"
+    if np.isinf(start) or np.isinf(end):
+        raise UserError(f"{where} has a start or end that is not a time; write seconds or HH:MM:SS.")
+    if np.isnan(whole):
         return
-    names = " and ".join(map(repr, spans))
-    raise UserError(
-        f"the table {source} gives parts of files in {names}, and serlab reads whole files; cut the files first and "
-        f"name the pieces, or drop {'these columns' if len(spans) > 1 else 'this column'} if each file is one clip."
-    )
+    slack = max(_SLACK_SECONDS, _SLACK_SHARE * whole)
+    if start < 0 or end > whole + slack:
+        raise UserError(
+            f"{where} is the part from {start:g} to {end:g} s of a file of {whole:.2f} s; write seconds or HH:MM:SS, "
+            "or name the unit in the column, such as start_ms."
+        )
+    if not end > start:
+        raise UserError(f"{where} ends at {end:g} s, which is not after its start at {start:g} s.")
+
+
+def _roles(names: Sequence[str]) -> dict[str, str] | None:
+    """Which column is the start, the end and the duration; None if that is not clear."""
+    starts = [name for name in names if _STARTS.fullmatch(_bare(name))]
+    ends = [name for name in names if _ENDS.fullmatch(_bare(name))]
+    lengths = [name for name in names if name not in starts and name not in ends]
+    offsets = [name for name in starts if "offset" in _bare(name)]
+    if len(starts) == 2 and len(offsets) == 1:
+        # onset and offset
+        starts, ends = [name for name in starts if name not in offsets], [*ends, *offsets]
+    elif offsets:
+        return None
+    if max(map(len, (starts, ends, lengths))) > 1 or (ends and lengths):
+        return None
+    found = {"start": starts, "end": ends, "duration": lengths}
+    return {role: there[0] for role, there in found.items() if there}
+
+
+def _unit(name: str, rates: NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """How many of a column's units are a second."""
+    bare = _bare(name)
+    if re.search(r"(?:ms|msec|millis|milliseconds)$", bare):
+        return 1000.0
+    return np.where(rates > 0, rates, 1.0) if re.search(r"(?:samples?|frames?)$", bare) else 1.0
 
 
 def _whole(name: str, values: NDArray[np.float64], clips: pd.DataFrame) -> bool:
@@ -96,11 +159,12 @@ def _bare(name: object) -> str:
 def _number(cell: object) -> float | None:
     """A cell as a number, or a clock time in seconds; NaN if it is empty, None if it is something else."""
     text = "" if cell is None else str(cell).strip()
-    if text.lower() in ("", "nan", "none", "null", "<na>"):
+    if text.lower() in ("", "nan", "nat", "none", "null", "<na>"):
         return float("nan")
-    if match := re.fullmatch(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", text):
-        hours, minutes, seconds = match.groups()
-        return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds.replace(",", "."))
+    if match := re.fullmatch(r"(?:(\d+) days? )?(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)", text):
+        days, hours, minutes, seconds = match.groups()
+        whole = 24 * int(days or 0) + int(hours or 0)
+        return 3600 * whole + 60 * int(minutes) + float(seconds.replace(",", "."))
     try:
         return float(text.replace(",", ".") if re.fullmatch(r"\d+,\d+", text) else text)
     except ValueError:

@@ -113,7 +113,7 @@ def check_labels_differ(labels: Sequence[str], source: object) -> None:
 
 def named_like_people(labels: Sequence[str]) -> bool:
     """Whether most labels look like names of speakers: ``Actor_01``, ``1001``, ``spk3``, ``DC``, ``Anna``."""
-    emotions = sum(_is_emotion(label) and not _is_given_name(label) for label in labels)
+    emotions = sum(is_emotion(label) and not _is_given_name(label) for label in labels)
     if emotions > len(labels) / 3:
         return False
     numbers = [label for label in labels if _NUMBER.fullmatch(label)]
@@ -129,7 +129,8 @@ def _is_given_name(label: str) -> bool:
     return re.split(r"[\s_.-]", label.lower())[0] in _GIVEN_NAMES
 
 
-def _is_emotion(label: str) -> bool:
+def is_emotion(label: str) -> bool:
+    """Whether a label looks like a word for an emotion, or like its abbreviation."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", label.lower()) if not unicodedata.combining(c))
     words = [word for word in re.split(r"[^a-z]+", bare) if word]
     # A short code, such as HA, may also abbreviate an emotion.

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from serlab.core import Exclusion
-from serlab.corpora import load_corpus
+from serlab.corpora import is_description, load_corpus
 from serlab.corpora.described import find_files, find_folder, official_clips
+from serlab.corpora.joined import listed_clips
 from serlab.corpora.measures import MISSING
 from serlab.corpora.remembered import ignored
 from serlab.corpora.screening import screen
@@ -24,6 +25,8 @@ class Verification:
         clips: number of clips of the corpus.
         present: number of them with a file.
         missing: clips without a file.
+        unlisted: number of clips that are missing too, without known names, because the corpus
+            publishes no list of its clips.
         extra: audio files that are not clips of the corpus (only of a known corpus).
         corrupt: files that cannot be used, with the reason.
         known_faults: files that cannot be used in the official corpus either.
@@ -43,6 +46,7 @@ class Verification:
     differing: list[str] = field(default_factory=list)
     left_out: list[Exclusion] = field(default_factory=list)
     official: bool | None = None
+    unlisted: int = 0
 
     @property
     def ok(self) -> bool:
@@ -51,7 +55,7 @@ class Verification:
         A copy in which only some files are official is suspect, because the others were changed.
         """
         mixed = 0 < len(self.differing) < self.present
-        return not (self.missing or self.corrupt or self.left_out or mixed)
+        return not (self.missing or self.unlisted or self.corrupt or self.left_out or mixed)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields and ``ok`` as plain data for JSON."""
@@ -81,11 +85,14 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     known = corpus.description
     published = False
     if known is not None and known.files.pattern:
-        official = official_clips(known)
+        beside = Path(corpus_name).absolute().parent if is_description(Path(corpus_name)) else None
+        root = find_folder(known, data or beside)
+        listed = listed_clips(known, root)
+        official = official_clips(known, listed)
         published = "sha256" in official
         if published:
             differing = corpus.clips.loc[has_file & (corpus.clips["sha256"] != official["sha256"]), "clip"].tolist()
-        files = find_files(known, find_folder(known, data))
+        files = find_files(known, root, listed)
         extra = [str(files.folder / name) for name in files.extra]
     return Verification(
         corpus=corpus.name,
@@ -98,5 +105,6 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         known_faults=faulty,
         left_out=list(corpus.excluded),
         differing=differing,
+        unlisted=max(known.clips - len(corpus.clips), 0) if known is not None and not corpus.part else 0,
         official=not differing if published else None,
     )

@@ -15,8 +15,8 @@ from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.spelling import plain
 from serlab.evaluation.counts import Names, check_labels
+from serlab.evaluation.heard import check_unheard
 from serlab.evaluation.resampling import Resampling
-from serlab.evaluation.unheard import check_unheard
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
 from serlab.tables.reading import content_of, parse

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from serlab.core import Exclusion, UserError, argument
-from serlab.corpora import load_corpus
+from serlab.corpora import Folders, load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight
 from serlab.evaluation.significance import MARGIN
@@ -68,7 +68,7 @@ def compare(
     corpus: str | Corpus,
     recipes: Sequence[str | Recipe] = DEFAULT_RECIPES,
     *,
-    data: Path | str | None = None,
+    data: Folders = None,
     protocol: str | None = None,
     folds: Sequence[int] = (),
     seeds: Sequence[int] = (0,),
@@ -88,7 +88,7 @@ def compare(
     Args:
         corpus: name of a known corpus, path of a folder or table, or a loaded corpus.
         recipes: names of presets, paths of YAML files, or recipes.
-        data: folder of a known corpus.
+        data: folder of a known corpus, or folders by name.
         protocol: how to split: name of a protocol, or a CSV file with columns ``clip`` and
             ``side``; the corpus's default if None.
         folds: numbers of the folds to run; all if empty.

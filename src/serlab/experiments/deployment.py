@@ -15,6 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from serlab import approaches
 from serlab.approaches.base import Fixed
 from serlab.core import UserError, argument, setting
@@ -24,6 +27,7 @@ from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE, check_usable
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.counts import count_by_speaker
+from serlab.evaluation.reliance import Reliance
 from serlab.evaluation.resampling import Resampling
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
 from serlab.experiments.layout import EVERYONE, RunFiles
@@ -39,7 +43,7 @@ from serlab.recipes import Recipe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
-from serlab.tables.predictions import read_runs
+from serlab.tables.predictions import logits_of, read_runs
 from serlab.training import processes
 
 
@@ -103,7 +107,8 @@ def train_on_everyone(
         recipe: the recipe.
         quote: a comparison's folder, ``<out>/<corpus>/<protocol>``, that has tested this recipe on
             this corpus. A network is then trained to the median of its best epochs, a probe with
-            its most frequent choice.
+            its most frequent choice. Temperature and abstention thresholds come from its pooled
+            dev subsets.
         epochs: number of epochs of a network; overrides that of ``quote``.
         seed: the run's seed.
         out: results folder; the model is in ``<out>/<corpus>/everyone/<recipe>/seed<s>``.
@@ -135,15 +140,24 @@ def train_on_everyone(
         else:
             check_usable(corpus, context.exclusions, max_excluded)
             taught_by = _fixed(choices_of([run.signature for run in runs.runs])) if runs else Fixed()
-            _train(spec, context, identity, files, taught_by)
+            reliance = _reliance(runs, corpus) if runs else None
+            _train(spec, context, identity, files, taught_by, reliance)
     return files.model
 
 
-def _train(spec: RunSpec, context: RunContext, identity: DeployedIdentity, files: RunFiles, taught_by: Fixed) -> None:
+def _train(
+    spec: RunSpec,
+    context: RunContext,
+    identity: DeployedIdentity,
+    files: RunFiles,
+    taught_by: Fixed,
+    reliance: Reliance | None,
+) -> None:
     title = f"{spec.recipe.name} on everyone, seed {spec.seed}"
     started, workspace = ledger.now(), files.open_workspace(identity.data())
     taught = teach(spec, context, title, taught_by)
     result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
+    result = replace(result, training=replace(result.training, reliance=reliance))
     signature = sign(spec, context, result, started, identity).data()
     card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
     save(result.fitted, files.model, signature, card, inputs=result.inputs)
@@ -216,6 +230,14 @@ def _quote(group: RecipeRuns) -> Quote:
         reason=score.reason,
         where=f"{numbered('fold', group.folds)}, {numbered('seed', group.seeds)}",
     )
+
+
+def _reliance(group: RecipeRuns, corpus: Corpus) -> Reliance:
+    """Temperature and thresholds from the dev subsets of all runs together; each clip is unseen by its run."""
+    tables = [run.table[run.table["side"] == "dev"] for run in group.runs]
+    rows = pd.concat(tables, ignore_index=True)
+    index = {label: number for number, label in enumerate(corpus.labels)}
+    return Reliance.fit(logits_of(rows), rows["label"].map(index).to_numpy(np.intp))
 
 
 def _fixed(histories: Sequence[Mapping[str, Any]]) -> Fixed:

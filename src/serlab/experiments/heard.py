@@ -15,7 +15,7 @@ from serlab.experiments.context import RunContext, RunSpec
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
-from serlab.training.encoder_folder import HEARD
+from serlab.training.encoder_folder import heard_by
 
 
 def own_record(spec: RunSpec, context: RunContext, history: History) -> dict[str, Any]:
@@ -42,14 +42,14 @@ def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
             signature = read_json(folder / FILE)["signature"]
             heard = signature.get("heard")
             return behind(what, heard if heard and isinstance(heard, list) else [_of_older(signature)])
-        if (folder / HEARD).is_file():
-            speech = read_json(folder / HEARD)["speech"]
-            return [record(what, each["name"], None, each["speakers"], []) for each in speech]
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{folder} does not say what its model has heard: its record is damaged; restore it."
+            f"{folder} does not say what its model has heard: its {FILE} is damaged; copy the whole folder again."
         ) from error
-    return [record(what, None, None, None, None)]
+    speech = heard_by(folder)
+    if speech is None:
+        return [record(what, None, None, None, None)]
+    return [record(what, each["name"], None, each["speakers"], []) for each in speech]
 
 
 def _of_older(signature: Mapping[str, Any]) -> dict[str, Any]:

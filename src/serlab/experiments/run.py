@@ -20,8 +20,8 @@ from serlab.core.randomness import keyed
 from serlab.evaluation.reliance import Reliance
 from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunSpec
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.records import Taught, TeacherRecord
-from serlab.experiments.unheard import check_unheard
 from serlab.frontends.store import FeatureStore
 from serlab.model.distance import Distance
 from serlab.model.inputs import Inputs
@@ -131,7 +131,7 @@ def run(
         FindingsError: training diverged.
     """
     corpus, fold = context.corpus, spec.fold
-    check_unheard(spec.recipe, corpus, fold)
+    check_held_out(spec.recipe, corpus, fold)
     earlier = heard.before(spec)
     heard.check(earlier, spec, context)
     names = {"training": fold.train, "dev": fold.dev} | ({} if before_test is None else {"test": fold.test})

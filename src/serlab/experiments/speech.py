@@ -10,7 +10,7 @@ from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
-from serlab.experiments.unheard import check_unheard
+from serlab.experiments.held_out import check_held_out
 from serlab.frontends.store import ClipFile
 from serlab.tables.heard import record
 
@@ -34,7 +34,7 @@ def unlabelled_of(spec: RunSpec, context: RunContext) -> list[Unlabelled]:
     Raises:
         UserError: there is no such speech, or it has a dev or test clip of the fold.
     """
-    check_unheard(spec.recipe, context.corpus, spec.fold)
+    check_held_out(spec.recipe, context.corpus, spec.fold)
     found = []
     for name in spec.recipe.training.unlabelled:
         speech = find_speech(name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serlab.core import UserError, argument, setting
-from serlab.corpora import load_corpus
+from serlab.corpora import Folders, load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.screening import MAX_SHARE
 from serlab.experiments.compare import compare
@@ -38,7 +38,7 @@ def train(
     recipe: str | Recipe,
     corpus: str | Corpus,
     *,
-    data: Path | str | None = None,
+    data: Folders = None,
     protocol: str | None = None,
     fold: int | None = None,
     seed: int = 0,
@@ -57,7 +57,7 @@ def train(
     Args:
         recipe: name of a preset, path of a YAML file, or a recipe.
         corpus: a known corpus's name, the path of a folder or table, or a loaded corpus.
-        data: folder of a known corpus.
+        data: folder of a known corpus, or folders by name.
         protocol: how to split, as for :func:`serlab.compare`.
         fold: the fold; 1 if None.
         seed: the run's seed.

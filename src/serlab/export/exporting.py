@@ -128,6 +128,7 @@ def _metadata(model: Model, precision: str, *, one: bool) -> dict[str, str]:
         "corpus_licence": info.licence,
         "citation": info.citation,
         "tested_uar": "not tested" if info.uar is None else json.dumps(asdict(info.uar)),
+        "temperature": None if info.temperature is None else f"{info.temperature:.6g}",
         "limits": info.limits,
         "serlab": __version__,
     }

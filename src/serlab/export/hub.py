@@ -17,7 +17,7 @@ from serlab.model.schema import FILE
 
 _PUBLISHED = re.compile(
     r"(encoder/)?(config|preprocessor_config|processor_config|model\.safetensors\.index)\.json"
-    r"|(encoder/)?model(-\d+-of-\d+)?\.safetensors|inputs\.safetensors|serlab\.json"
+    r"|(encoder/)?model(-\d+-of-\d+)?\.safetensors|inputs\.safetensors|serlab\.json|NOTICE|LICENSE"
 )
 _LOCAL = re.compile(r"^(?:/|~|[A-Za-z]:[\\/])")
 _CARD = "README.md"
@@ -148,7 +148,7 @@ def _card(model: Model, repository: str, licence: str | None) -> str:
     results = []
     if info.uar is not None and info.corpus is not None:
         seen = "unseen speakers" if info.uar.speaker_disjoint else "other clips"
-        whose = "" if getattr(info.uar, "own", False) else " of models with this recipe,"
+        whose = "" if info.uar.own else " of models with this recipe,"
         results.append(
             EvalResult(
                 task_type="audio-classification",

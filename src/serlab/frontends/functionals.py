@@ -167,8 +167,9 @@ def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:
 def cosines(length: int, kept: int) -> NDArray[np.float64]:
     """The first ``kept`` vectors of the orthonormal type-2 DCT, shape (length, kept)."""
     angles = np.outer(2 * np.arange(length) + 1, np.arange(kept)) * (np.pi / (2 * length))
-    found: NDArray[np.float64] = np.cos(angles) * np.sqrt(np.where(np.arange(kept) == 0, 1.0, 2.0) / length)
-    return found
+    scale = np.where(np.arange(kept) == 0, np.sqrt(1 / length), np.sqrt(2 / length))
+    vectors: NDArray[np.float64] = np.cos(angles) * scale
+    return vectors
 
 
 @cache

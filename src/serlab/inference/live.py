@@ -141,13 +141,18 @@ def microphone(name: str | None = None) -> Iterator[Live]:
         name: number or part of the name of an input device; the system's default if None.
 
     Raises:
-        MachineError: sounddevice is not installed, or there is no such microphone.
+        MachineError: sounddevice or PortAudio is not installed, or there is no such microphone.
     """
     try:
         import sounddevice
-    except (ImportError, OSError) as error:  # OSError: PortAudio itself is missing.
+    except ImportError as error:
         raise MachineError(
-            f"a microphone needs sounddevice and PortAudio ({error}); install them with: pip install 'serlab[listen]'."
+            "a microphone needs sounddevice, which is not installed; install it with pip install 'serlab[listen]'."
+        ) from error
+    except OSError as error:  # On Linux, sounddevice comes without PortAudio.
+        raise MachineError(
+            f"a microphone needs PortAudio ({error}); install it with your system's packages, "
+            "e.g. apt install libportaudio2."
         ) from error
     arrived: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
 

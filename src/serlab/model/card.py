@@ -164,5 +164,5 @@ def _quoted(found: Mapping[str, Any] | None) -> str:
     return (
         f"Other models with the same recipe, each trained on a part of the same corpus, were tested: UAR "
         f"{100 * found['uar']:.1f} % ({interval}) on {count:,} {who}{seen} (protocol `{found['protocol']}`, "
-        f"{found['where']})."
+        f"{found['where']}). Temperature and abstention thresholds come from their dev subsets."
     )

@@ -150,7 +150,7 @@ def load_reliance(folder: Path, wanted: str) -> Reliance:
         lacks = "does not say when to abstain" if wanted == "abstain" else "has no temperature"
         raise UserError(
             f"{folder} {lacks}, which training finds on a dev subset; use a model that this version of serlab trained "
-            f"on a fold, or omit {argument(wanted)}."
+            f"on a fold or with {argument('quote')}, or omit {argument(wanted)}."
         ) from error
 
 

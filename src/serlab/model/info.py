@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from serlab.audio import SAMPLE_RATE
+from serlab.core import UserError
 from serlab.core.progress import shown
 from serlab.model.card import LIMITS
-from serlab.model.schema import Content
+from serlab.model.schema import FILE, Content
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,20 @@ class ModelInfo:
     limits: str = LIMITS
     sample_rate: int = SAMPLE_RATE
     serlab: str | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelInfo | None:
+        """Read it from a model folder; None for one of another program.
+
+        Raises:
+            UserError: the folder is damaged.
+        """
+        if not (folder / FILE).is_file():
+            return None
+        try:
+            return cls.of(Content.read(folder))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{folder} is damaged: its {FILE} is incomplete.") from error
 
     @classmethod
     def of(cls, content: Content) -> ModelInfo:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -18,14 +17,13 @@ from serlab.checkpoints.checks import trial_sound
 from serlab.checkpoints.hub import located
 from serlab.core import UserError
 from serlab.core.precision import on_device
-from serlab.evaluation.reliance import Reliance
 from serlab.model import folder as folders
 from serlab.model.box import BOX, folder_of
+from serlab.model.certainty import Certainty
 from serlab.model.info import ModelInfo, card
 from serlab.model.prediction import Prediction
-from serlab.model.schema import FILE, Content
 from serlab.model.scoring import Scorer, gathered
-from serlab.model.segments import Answered, Segment, Segmenting, SegmentOptions, Summary
+from serlab.model.segments import Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
 from serlab.model.stream import Stream
 
@@ -47,7 +45,7 @@ class Model:
         self._precision, self._device = precision, device
         self._loading = threading.Lock()
         self._loaded: dict[tuple[str, str | None], Fitted] = {}
-        self._known_reliance: Reliance | None = None
+        self._certainty = Certainty(self.folder)
         fitted = self._fitted(precision, device)
         self.labels, self.precision = fitted.labels, fitted.precision
         self._inputs = folders.load_inputs(self.folder)
@@ -59,12 +57,7 @@ class Model:
         Raises:
             UserError: the folder is damaged.
         """
-        if not (self.folder / FILE).is_file():
-            return ModelInfo(labels=self.labels)
-        try:
-            return ModelInfo.of(Content.read(self.folder))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.folder} is damaged: its {FILE} is incomplete.") from error
+        return ModelInfo.read(self.folder) or ModelInfo(labels=self.labels)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, labels={', '.join(self.labels)}, precision={self.precision})"
@@ -202,15 +195,9 @@ class Model:
     ) -> NDArray[np.float32]:
         """Embeddings: the pooled features that the model's classifier reads.
 
-        ==============  ==================================================================
-        model           embedding
-        ==============  ==================================================================
-        speech encoder  hidden states, averaged over time; pooled by the head if it has
-                        its own pooling
-        ResNet          the pooled vector before the last layer
-        probe           mean and deviation over time of the encoder's chosen layer
-        SVM             the functionals of the clip
-        ==============  ==================================================================
+        They are hidden states of a speech encoder, averaged over time or as its head pools them; the
+        vector before the last layer of a ResNet; what a probe reads of its encoder's chosen layer; the
+        functionals of a support vector machine.
 
         Args:
             x: as for :meth:`predict`.
@@ -340,22 +327,30 @@ class Model:
         scorer = self._scorer(abstain, precision, device, how, calibrated=calibrated)
         return Stream(AudioStream(sample_rate), scorer.segmenter(), scorer.temperature)
 
-    def summarise(self, segments: Iterable[Segment], *, abstain: float | None = None) -> Prediction:
-        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it.
+    def summarise(
+        self, segments: Iterable[Segment], *, abstain: float | None = None, calibrated: bool = False
+    ) -> Prediction:
+        """The prediction for a whole recording, from its segments, as :meth:`predict` makes it, but without warnings.
 
         Args:
             segments: of one recording.
             abstain: as for :meth:`predict`.
+            calibrated: whether the segments are calibrated.
+
+        Raises:
+            UserError: the model has no such abstention threshold or no temperature.
         """
         summary, found = Summary(), tuple(segments)
         for segment in found:
             summary.add(segment)
-        return Prediction(*summary.of(self.labels, self._answered(abstain, calibrated=False)), segments=found)
+        label, probabilities = summary.of(self.labels, self._certainty.answered(abstain, calibrated=calibrated))
+        temperature = self._certainty.temperature(calibrated=calibrated and bool(probabilities))
+        return Prediction(label, probabilities, None, found, temperature)
 
     def check_reliance(self, abstain: float | None, *, calibrated: bool = False) -> None:
         """Raise a UserError if :meth:`predict` cannot abstain at this level, or has no temperature."""
-        self._answered(abstain, calibrated=calibrated)
-        self._temperature(calibrated)
+        self._certainty.answered(abstain, calibrated=calibrated)
+        self._certainty.temperature(calibrated=calibrated)
 
     def segmenting(self, how: SegmentOptions) -> Segmenting:
         """How recordings are divided, with the model's own window and hop where ``how`` has none.
@@ -366,10 +361,7 @@ class Model:
         Raises:
             UserError: there is no such option, or it is out of range.
         """
-        if self._inputs is None or how.get("window") is not None:
-            return Segmenting.of(how)
-        window, hop = self._inputs.window, how.get("hop")
-        return Segmenting.of({**how, "window": window, "hop": round(window / 3, 2) if hop is None else hop})
+        return Segmenting.of(how, None if self._inputs is None else self._inputs.window)
 
     def _scorer(
         self,
@@ -385,10 +377,10 @@ class Model:
         return Scorer(
             fitted=self._fitted(precision, device),
             device=device,
-            answered=self._answered(abstain, calibrated=calibrated),
+            answered=self._certainty.answered(abstain, calibrated=calibrated),
             segmenting=self.segmenting(how),
             divide=bool(how),
-            temperature=self._temperature(calibrated),
+            temperature=self._certainty.temperature(calibrated=calibrated),
             inputs=self._inputs,
         )
 
@@ -398,22 +390,6 @@ class Model:
             if key not in self._loaded:
                 self._loaded[key] = folders.load(self.folder, precision)
             return self._loaded[key]
-
-    def _answered(self, abstain: float | None, *, calibrated: bool) -> Answered:
-        if abstain is None:
-            return lambda _: True
-        found = self._reliance("abstain")
-        threshold = found.threshold(abstain)
-        # Calibrated scores are divided by the temperature already.
-        return partial((replace(found, temperature=1.0) if calibrated else found).answers, threshold=threshold)
-
-    def _temperature(self, calibrated: bool) -> float | None:
-        return self._reliance("calibrated").temperature if calibrated else None
-
-    def _reliance(self, wanted: str) -> Reliance:
-        if self._known_reliance is None:
-            self._known_reliance = folders.load_reliance(self.folder, wanted)
-        return self._known_reliance
 
 
 def load_model(folder: Path | str = BOX, *, precision: str = "auto", device: str | None = None) -> Model:

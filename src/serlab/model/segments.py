@@ -109,8 +109,12 @@ class Segmenting:
             raise UserError(f"{argument('stay', self.stay)} is not a probability between 0 and 1.")
 
     @classmethod
-    def of(cls, options: SegmentOptions) -> Segmenting:
+    def of(cls, options: SegmentOptions, usual: float | None = None) -> Segmenting:
         """From the options of a call.
+
+        Args:
+            options: of the call.
+            usual: the window if the call has none; the hop is then a third of it.
 
         Raises:
             UserError: there is no such option, or it is out of range.
@@ -120,7 +124,11 @@ class Segmenting:
             raise UserError(
                 f"there is no option {', '.join(sorted(extra))}; expected window, hop, vad, smoothing or stay."
             )
-        return cls(**options)
+        if usual is None or options.get("window") is not None:
+            return cls(**options)
+        hop = options.get("hop")
+        filled: SegmentOptions = {**options, "window": usual, "hop": round(usual / 3, 2) if hop is None else hop}
+        return cls(**filled)
 
     @property
     def seconds(self) -> float:

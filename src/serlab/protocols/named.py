@@ -108,8 +108,11 @@ def _split(corpus: Corpus, name: str) -> Split:
 
 def _published(corpus: Corpus, known: Description, name: str) -> tuple[Fold, ...]:
     clips, protocol = corpus.clips, known.protocols[name]
-    if len(clips) != known.clips:
+    if known.clips and len(clips) != known.clips:
         raise MisfitError(f"it needs the full list of {known.clips} clips and this has {len(clips)}")
+    if (given := protocol.partitions) is not None:
+        values = [clips[given.column].isin(side.split()) for side in (given.train, given.dev, given.test)]
+        return (Fold(1, *(tuple(sorted(clips.loc[side, "clip"])) for side in values)),)
     if not protocol.folds:
         parts = [[tuple(sorted(subset)) for subset in fold] for fold in known.computed(name)(clips)]
         return tuple(Fold(number, *subsets) for number, subsets in enumerate(parts, start=1))

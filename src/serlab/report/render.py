@@ -201,8 +201,8 @@ def build_overview(
         build(folder / name, recipes=shown, clips=clips, audio=audio, margin=margin, latex=latex)
     target = folder / "report"
     files.write_json(target / "report.json", found.to_dict())
-    files.write_text(target / "report.md", _markdown("overview.md.jinja", overview=found))
-    files.write_text(target / "index.html", _page("overview.html.jinja", overview=found))
+    files.write_text(target / "report.md", markdown("overview.md.jinja", overview=found))
+    files.write_text(target / "index.html", page("overview.html.jinja", overview=found))
     return target / "index.html"
 
 
@@ -232,21 +232,23 @@ def render_html(
         sounds: clip -> address for an audio element.
     """
     values = {"summary": summary, "titles": _titles(summary), "methods": methods, "drawings": drawings}
-    return _page("index.html.jinja", **values, sounds=sounds or {})
+    return page("index.html.jinja", **values, sounds=sounds or {})
 
 
 def render_markdown(summary: Report, methods: Methods, drawings: list[Drawing]) -> str:
     """The same as Markdown, with the figures as files in ``figures/``."""
     values = {"summary": summary, "titles": _titles(summary), "methods": methods, "drawings": drawings}
-    return _markdown("report.md.jinja", **values)
+    return markdown("report.md.jinja", **values)
 
 
-def _page(template: str, **values: Any) -> str:
+def page(template: str, **values: Any) -> str:
+    """A page from a template; what users named is escaped."""
     colours = {"light": colour_variables(dark=False), "dark": colour_variables(dark=True)}
     return _environment(autoescape=True).get_template(template).render(**values, **colours)
 
 
-def _markdown(template: str, **values: Any) -> str:
+def markdown(template: str, **values: Any) -> str:
+    """Markdown from a template."""
     text = _environment(autoescape=False).get_template(template).render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 

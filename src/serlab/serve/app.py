@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, WebSocket
+from fastapi import Depends, FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -21,7 +23,7 @@ from serlab.serve import stream
 from serlab.serve.body import files_of
 from serlab.serve.faults import RefusedError
 from serlab.serve.guard import Guard, drain
-from serlab.serve.service import Service, finite
+from serlab.serve.service import Service
 
 STATIC = Path(__file__).parent / "static"
 """The page's files."""
@@ -65,6 +67,7 @@ class Answer(BaseModel):
     model: str
     seconds: float = Field(description="Length of the recording.")
     warnings: list[str] = Field(description="What makes the recording unlike the speech of the training.")
+    temperature: float = Field(default=1.0, description="What the scores were divided by, with ?calibrated=true.")
     segments: list[SegmentAnswer] = Field(default=[], description="With ?segments=true.")
 
 
@@ -82,8 +85,9 @@ class Batch(BaseModel):
 
 
 class Quoted(BaseModel):
-    """Unweighted average recall on speakers or clips that the model was not trained on."""
+    """Unweighted average recall on speakers or clips that the tested model was not trained on."""
 
+    own: bool = Field(description="Whether this model was tested; false: other models with the same recipe.")
     value: float
     low: float | None
     high: float | None
@@ -107,6 +111,7 @@ class About(BaseModel):
     citation: str | None
     limits: str
     abstains: list[float] = Field(description="Values of abstain that were tried on this model's dev subset.")
+    temperature: float | None = Field(description="For calibrated; null if the model has none.")
 
 
 class Models(BaseModel):
@@ -140,15 +145,51 @@ def _codes(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 _REFUSALS = _codes(400, 401, 403, 408, 413, 422, 429, 503, 504)
 
-ModelName = Annotated[str | None, Query(description="One of /v1/models; the first one if omitted.")]
-Segments = Annotated[bool, Query(description="Divide the recording, and tell its segments.")]
-Abstain = Annotated[
-    float | None,
-    Query(ge=0.01, le=0.5, description="No label if the model would be wrong more often, by its dev subset."),
-]
-Window = Annotated[float | None, Query(ge=0.1, le=60, description="Length of a segment in seconds.")]
-Hop = Annotated[float | None, Query(gt=0, le=60, description="From segment to segment in seconds.")]
-Smoothing = Annotated[int | None, Query(ge=1, le=99, description="Median over so many segments; odd.")]
+
+_OPTIONS = ("model", "segments", "abstain", "calibrated", "window", "hop", "vad", "smoothing", "stay")
+_MOST_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a request asks for: a model's name, and options of prediction."""
+
+    model: str | None
+    options: dict[str, Any]
+
+
+def _asked(
+    request: Request,
+    model: Annotated[str | None, Query(description="One of /v1/models; the first one if omitted.")] = None,
+    segments: Annotated[bool, Query(description="Divide the recording, and tell its segments.")] = False,
+    abstain: Annotated[
+        float | None,
+        Query(ge=0.01, le=0.5, description="No label if the model would be wrong more often, by its dev subset."),
+    ] = None,
+    calibrated: Annotated[
+        bool, Query(description="Divide scores by the temperature that was fitted on the model's dev subset.")
+    ] = False,
+    window: Annotated[float | None, Query(ge=0.1, le=60, description="Length of a segment in seconds.")] = None,
+    hop: Annotated[float | None, Query(gt=0, le=60, description="From segment to segment in seconds.")] = None,
+    vad: Annotated[str | None, Query(description="How to find speech: auto, silero, energy or none.")] = None,
+    smoothing: Annotated[str | None, Query(description="Median over so many segments, odd; or hmm.")] = None,
+    stay: Annotated[
+        float | None, Query(gt=0, lt=1, description="For hmm: probability that the next segment has the same emotion.")
+    ] = None,
+) -> _Asked:
+    for name in request.query_params:
+        if name not in _OPTIONS:
+            raise RefusedError(400, f"unknown parameter {name[:_MOST_SHOWN]!r}. Known: {', '.join(_OPTIONS)}.")
+    size = int(smoothing) if smoothing and smoothing.isdecimal() and len(smoothing) < 5 else smoothing
+    given = {"window": window, "hop": hop, "vad": vad, "smoothing": size, "stay": stay}
+    for value in (abstain, *given.values()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RefusedError(400, f"{value} is not a number.")
+    how = {name: value for name, value in given.items() if value is not None}
+    return _Asked(model, {"segments": segments, "abstain": abstain, "calibrated": calibrated, "how": how})
+
+
+Asked = Annotated[_Asked, Depends(_asked)]
 
 
 def create(service: Service) -> ASGIApp:
@@ -179,54 +220,28 @@ def create(service: Service) -> ASGIApp:
 def _add_predictions(app: FastAPI, service: Service) -> None:
     limits = service.limits
 
-    def options(window: float | None, hop: float | None, smoothing: int | None) -> dict[str, Any]:
-        given = {"window": finite(window), "hop": finite(hop), "smoothing": smoothing}
-        return {name: value for name, value in given.items() if value is not None}
-
     @app.post("/v1/predict", response_model=Answer, response_model_exclude_unset=True, responses=_REFUSALS,
               openapi_extra=_body(False))  # fmt: skip
-    async def predict(
-        request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
-        window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
-    ) -> Answer:  # fmt: skip
+    async def predict(request: Request, asked: Asked) -> Answer:
         """Predict the emotion in one recording, the multipart field file."""
-        served, how = service.pick(model), options(window, hop, smoothing)
+        served = service.pick(asked.model)
         with service.memory.share() as share:
             (file,) = await files_of(request, limits, share, most=1)
-            found = await service.answer(
-                file.content,
-                share,
-                served,
-                segments=segments,
-                abstain=finite(abstain),
-                how=how,  # type: ignore[arg-type]
-            )
-        return Answer(**found)
+            return Answer(**await service.answer(file.content, share, served, **asked.options))
 
     @app.post("/v1/predict:batch", response_model=Batch, response_model_exclude_unset=True, responses=_REFUSALS,
               openapi_extra=_body(True))  # fmt: skip
-    async def predict_batch(
-        request: Request, model: ModelName = None, segments: Segments = False, abstain: Abstain = None,
-        window: Window = None, hop: Hop = None, smoothing: Smoothing = None,
-    ) -> Batch:  # fmt: skip
+    async def predict_batch(request: Request, asked: Asked) -> Batch:
         """Predict several recordings, each a field file; one that cannot be answered has an error in its place."""
-        served, how = service.pick(model), options(window, hop, smoothing)
+        served = service.pick(asked.model)
 
         async def one(content: bytes) -> Answer | Refused:
             try:
-                found = await service.answer(
-                    content,
-                    share,
-                    served,
-                    segments=segments,
-                    abstain=abstain,
-                    how=how,  # type: ignore[arg-type]
-                )
+                return Answer(**await service.answer(content, share, served, **asked.options))
             except RefusedError as refused:
                 if refused.retry_after:
                     raise
                 return Refused(error=refused.sentence, status=refused.code)
-            return Answer(**found)
 
         with service.memory.share() as share:
             files = await files_of(request, limits, share, most=limits.batch_files)

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 class _Clip:
     audio: Audio
     abstain: float | None
+    calibrated: bool
     answer: asyncio.Future[Prediction]
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     @property
-    def kind(self) -> tuple[int, float | None]:
-        return len(self.audio.samples), self.abstain
+    def kind(self) -> tuple[int, float | None, bool]:
+        return len(self.audio.samples), self.abstain, self.calibrated
 
     def tell(self, result: Prediction | BaseException) -> None:
         """Answer from the model's thread."""
@@ -69,18 +70,19 @@ class Batcher:
         """Clips that wait."""
         return len(self._waiting)
 
-    async def predict(self, audio: Audio, abstain: float | None) -> Prediction:
+    async def predict(self, audio: Audio, abstain: float | None, *, calibrated: bool = False) -> Prediction:
         """Predict a clip.
 
         Args:
             audio: at most 30 seconds.
             abstain: as for :meth:`serlab.Model.predict`.
+            calibrated: likewise.
 
         Raises:
             RefusedError: too many clips wait.
-            UserError: the model has no scores for this clip, or cannot abstain.
+            UserError: the model has no scores for this clip, cannot abstain, or has no temperature.
         """
-        clip = _Clip(audio, abstain, asyncio.get_running_loop().create_future())
+        clip = _Clip(audio, abstain, calibrated, asyncio.get_running_loop().create_future())
         with self._changed:
             if len(self._waiting) >= self._queue:
                 raise busy(503, "the queue of the model is full")
@@ -100,7 +102,8 @@ class Batcher:
             self._scored(len(batch))
             try:
                 sounds = [clip.audio for clip in batch]
-                chunks = list(self._model.results(sounds, abstain=batch[0].abstain))
+                first = batch[0]
+                chunks = list(self._model.results(sounds, abstain=first.abstain, calibrated=first.calibrated))
                 results: list[Prediction | UserError] = [result for chunk in chunks for result in chunk]
             except Exception as error:
                 for clip in batch:

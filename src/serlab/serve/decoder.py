@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 from serlab.audio import DEFAULT_LIMITS, SAMPLE_RATE, Audio, AudioError, Limits, blocks
 from serlab.audio.reading import opened
 from serlab.core import lacks_memory
+from serlab.model.sounds import NATURAL_SECONDS
 
 UNREADABLE, TOO_LONG, UNUSABLE, TOO_LARGE = 400, 413, 422, 413
-
-NATURAL_SECONDS = 30.0
-"""Up to this length a recording is checked as a clip."""
 
 _USELESS = ("no samples", "silent", "shorter than", "non-finite samples")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,29 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serlab.audio import SAMPLE_RATE
+from serlab.audio.measures import Meter
 from serlab.core import UserError
+from serlab.model.box import BOX
+from serlab.model.segments import SegmentOptions, watcher
+from serlab.model.sounds import NATURAL_SECONDS
 from serlab.serve.batching import Batcher
 from serlab.serve.faults import RefusedError, busy
 from serlab.serve.limits import Limits
 
 if TYPE_CHECKING:
+    from serlab.audio import Audio
     from serlab.model.model import Model
     from serlab.model.prediction import Prediction
-    from serlab.model.segments import SegmentOptions
     from serlab.serve.decoders import Decoded
-
-NATURAL_SECONDS = 30.0
-"""A longer recording is divided into segments, as by ``serlab predict``."""
 
 _LANES = 2
 _SHARES = (0.05, 0.1, 0.2, 0.3)
-_BLOCK = 10 * SAMPLE_RATE
 _NOISE = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
 # Thresholds of the warnings.
 _SHORT_S, _QUIET_DB, _CLIPPED_SHARE = 1.0, -45.0, 0.001
+
+
+class _GivenUpError(Exception):
+    """No request waits for the answer any more."""
 
 
 class Served:
@@ -44,12 +47,14 @@ class Served:
         name: in requests and answers.
         model: the model.
         abstains: shares of wrong labels that it can be asked for; empty if it labels every clip.
+        calibrates: whether it has a temperature.
         about: what ``/v1/models`` says.
     """
 
     def __init__(self, name: str, model: Model, limits: Limits, scored: Callable[[int], None]) -> None:
         self.name, self.model = name, model
         self.abstains = _abstains(model)
+        self.calibrates = model.info.temperature is not None
         self.about = _about(name, model, self.abstains)
         # The first prediction loads what later ones need.
         model.predict(_NOISE, SAMPLE_RATE)
@@ -67,35 +72,50 @@ class Served:
         self._lanes.shutdown(cancel_futures=True)
         self._batcher.stop()
 
-    async def predict(self, decoded: Decoded, abstain: float | None, how: SegmentOptions) -> Prediction:
+    def check(self, abstain: float | None, *, calibrated: bool) -> None:
+        """Refuse what the model cannot do, in words without its path.
+
+        Raises:
+            RefusedError: it has no thresholds or no temperature.
+        """
+        if abstain is not None and not self.abstains:
+            raise RefusedError(400, f"the model {self.name} has no thresholds for abstaining; omit abstain.")
+        if calibrated and not self.calibrates:
+            raise RefusedError(400, f"the model {self.name} has no temperature; omit calibrated.")
+
+    async def predict(
+        self, decoded: Decoded, abstain: float | None, how: SegmentOptions, *, calibrated: bool = False
+    ) -> Prediction:
         """Predict a recording, divided if it is long or ``how`` says so.
 
         Raises:
             RefusedError: too much waits, or an option is out of range.
         """
-        if abstain is not None and not self.abstains:
-            raise RefusedError(400, f"the model {self.name} has no thresholds for abstaining; omit abstain.")
+        self.check(abstain, calibrated=calibrated)
         try:
             if not how and decoded.seconds <= NATURAL_SECONDS:
-                return await self._batcher.predict(decoded.audio, abstain)
-            return await self._divided(decoded.samples, abstain, how)
+                return await self._batcher.predict(decoded.audio, abstain, calibrated=calibrated)
+            return await self._divided(decoded.audio, abstain, how, calibrated=calibrated)
         except UserError as error:
             raise RefusedError(400, _sentence(error)) from error
 
-    async def _divided(self, samples: NDArray[np.float32], abstain: float | None, how: SegmentOptions) -> Prediction:
+    async def _divided(
+        self, audio: Audio, abstain: float | None, how: SegmentOptions, *, calibrated: bool
+    ) -> Prediction:
         if self._long >= self._most_long:
             raise busy(503, "the queue of the model is full")
         given_up = threading.Event()
 
-        def blocks() -> Iterator[NDArray[np.float32]]:
-            for start in range(0, len(samples), _BLOCK):
-                if given_up.is_set():
-                    return
-                yield samples[start : start + _BLOCK]
+        def watch(_: float) -> None:
+            if given_up.is_set():
+                raise _GivenUpError
 
         def work() -> Prediction:
-            segments = self.model.segments(blocks(), SAMPLE_RATE, abstain=abstain, **how)
-            return self.model.summarise(segments, abstain=abstain)
+            watching = watcher.set(watch)
+            try:
+                return self.model.predict(audio, abstain=abstain, calibrated=calibrated, **how)
+            finally:
+                watcher.reset(watching)
 
         self._long += 1
         try:
@@ -115,8 +135,8 @@ def load(folders: Sequence[str], precision: str, limits: Limits, scored: Callabl
         scored: told the size of each batch.
 
     Returns:
-        The models by name, in the order of ``folders``. A name is that of the recipe, else that of
-        the folder.
+        The models by name, in the order of ``folders``. A name is ``box`` for the shipped model, else
+        that of the recipe or of the folder.
 
     Raises:
         SerlabError: a folder is not a model, or is damaged.
@@ -124,17 +144,14 @@ def load(folders: Sequence[str], precision: str, limits: Limits, scored: Callabl
     from serlab.model.model import load_model
 
     found: dict[str, Served] = {}
-    for folder in folders or (_SHIPPED,):
+    for folder in folders or (BOX,):
         model = load_model(folder, precision=precision)
-        plain = model.info.recipe or Path(folder).resolve().name
+        plain = BOX if folder == BOX else model.info.recipe or Path(folder).resolve().name
         number = 1
         while (name := plain if number == 1 else f"{plain}-{number}") in found:
             number += 1
         found[name] = Served(name, model, limits, scored)
     return found
-
-
-_SHIPPED = "box"
 
 
 def _abstains(model: Model) -> list[float]:
@@ -161,12 +178,13 @@ def _about(name: str, model: Model, abstains: list[float]) -> dict[str, Any]:
         "citation": info.citation,
         "limits": info.limits,
         "abstains": abstains,
+        "temperature": info.temperature,
     }
 
 
 def warnings_of(decoded: Decoded, prediction: Prediction) -> list[str]:
     """What makes a recording unlike the training clips, one sentence each; in general terms if the model has none."""
-    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in getattr(prediction, "warnings", ())]
+    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in prediction.warnings]
     return found or _general_warnings(decoded)
 
 
@@ -176,11 +194,10 @@ def _general_warnings(decoded: Decoded) -> list[str]:
         found.append(f"The recording is short ({decoded.seconds:.1f} s); a sentence of 2 to 5 s works best.")
     if decoded.rate < SAMPLE_RATE:
         found.append(f"The sample rate is {decoded.rate} Hz, so there is no sound above {decoded.rate / 2000:g} kHz.")
-    samples = decoded.samples
-    level = 10 * np.log10(max(float(np.mean(np.square(samples, dtype=np.float64))), 1e-12))
-    if level < _QUIET_DB:
-        found.append(f"The recording is quiet ({level:.0f} dB below full scale on average).".replace("(-", "("))
-    if np.mean(np.abs(samples) >= 0.999) > _CLIPPED_SHARE:
+    measures = Meter.of(decoded.audio)
+    if measures.level < _QUIET_DB:
+        found.append(f"The recording is quiet ({-measures.level:.0f} dB below full scale on average).")
+    if measures.clipped > _CLIPPED_SHARE:
         found.append("The recording is clipped: it was recorded too loud.")
     if decoded.channels > 1:
         found.append(f"The {decoded.channels} channels were averaged.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -80,6 +79,7 @@ class Service:
         *,
         segments: bool,
         abstain: float | None,
+        calibrated: bool,
         how: SegmentOptions,
     ) -> dict[str, Any]:
         """Decode a recording, and predict it.
@@ -90,6 +90,7 @@ class Service:
             served: the model.
             segments: whether to divide short recordings too, and to tell the segments.
             abstain: as for :meth:`serlab.Model.predict`.
+            calibrated: likewise.
             how: likewise.
 
         Raises:
@@ -101,7 +102,7 @@ class Service:
                 share.add(decoded.samples.nbytes)
                 self.metrics.audio.inc(decoded.seconds)
                 how = {"window": None, **how} if segments else how
-                prediction = await served.predict(decoded, abstain, how)
+                prediction = await served.predict(decoded, abstain, how, calibrated=calibrated)
         except TimeoutError:
             raise RefusedError(504, f"the answer takes more than {self.limits.timeout:g} s.", 10) from None
         warnings = warnings_of(decoded, prediction)
@@ -114,20 +115,11 @@ class Service:
             "seconds": round(decoded.seconds, 3),
             "warnings": warnings,
         }
+        if prediction.temperature is not None:
+            answer["temperature"] = prediction.temperature
         return answer | ({"segments": [asdict(one) for one in prediction.segments]} if segments else {})
 
     def now(self) -> tuple[int, int, int, int]:
         """Clips that wait, held bytes, decoders that died, open streams."""
         waiting = sum(served.waiting for served in self.models.values())
         return waiting, self.memory.held, self.decoders.died, self.streams
-
-
-def finite(value: float | None) -> float | None:
-    """A number of a request.
-
-    Raises:
-        RefusedError: it is not a number.
-    """
-    if value is not None and not math.isfinite(value):
-        raise RefusedError(400, f"{value} is not a number.")
-    return value

@@ -1,8 +1,8 @@
 """``WS /v1/stream``: samples in, segments out.
 
 The first message is JSON: ``rate`` (Hz) and ``format`` (``s16``, ``s32``, ``f32`` or ``u8``,
-little-endian), and optionally ``channels``, ``model``, ``abstain``, ``window``, ``hop``, ``vad`` and
-``smoothing``. Binary messages follow, of any size, then ``{"end": true}``. The server sends each
+little-endian), and optionally ``channels``, ``model``, ``abstain``, ``calibrated``, ``window``, ``hop``, ``vad``,
+``smoothing`` and ``stay``. Binary messages follow, of any size, then ``{"end": true}``. The server sends each
 segment as JSON as soon as it is final, and at the end ``{"end": true, ...}`` with the mean.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KINDS = {"s16": "<i2", "s32": "<i4", "f32": "<f4", "u8": "u1"}
 """Types of samples."""
 
-_OPTIONS = ("window", "hop", "vad", "smoothing")
+_OPTIONS = ("window", "hop", "vad", "smoothing", "stay")
 _WRONG, _BUSY, _TOO_LONG = 1008, 1013, 1009
 
 
@@ -114,7 +114,9 @@ class _Session:
         if self._rest:
             raise RefusedError(400, f"the stream ends in the middle of a sample ({len(self._rest)} bytes too many).")
         await self._tell(await self._in_thread(stream.flush))
-        whole = served.model.summarise(self._found, abstain=said.get("abstain"))
+        calibrated = said.get("calibrated", False)
+        whole = served.model.summarise(self._found, abstain=said.get("abstain"), calibrated=calibrated)
+        temperature = {} if whole.temperature is None else {"temperature": whole.temperature}
         await self._socket.send_json(
             {
                 "end": True,
@@ -123,16 +125,18 @@ class _Session:
                 "model": served.name,
                 "seconds": round(self._count / form.rate, 3),
             }
+            | temperature
         )
         await self._socket.close()
 
     def _opened(self, said: dict[str, Any], form: _Form, served: Served) -> Stream:
-        abstain = said.get("abstain")
+        abstain, calibrated = said.get("abstain"), said.get("calibrated", False)
+        if not isinstance(calibrated, bool):
+            raise RefusedError(400, "calibrated is neither true nor false.")
         how = {name: said[name] for name in _OPTIONS if name in said}
-        if abstain is not None and not served.abstains:
-            raise RefusedError(400, f"the model {served.name} has no thresholds for abstaining; omit abstain.")
+        served.check(abstain, calibrated=calibrated)
         try:
-            return served.model.stream(form.rate, abstain=abstain, **how)
+            return served.model.stream(form.rate, abstain=abstain, calibrated=calibrated, **how)
         except TypeError:
             raise RefusedError(400, "an option of the first message has the wrong type.") from None
 

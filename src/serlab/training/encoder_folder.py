@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from serlab import __version__
 from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, quiet
-from serlab.core.files import cache_folder, sha256_file, unwritable, write_json, write_text
+from serlab.core import UserError
+from serlab.core.files import cache_folder, read_json, sha256_file, unwritable, write_json, write_text
 from serlab.core.settings import plain
 from serlab.recipes import Pretraining
 from serlab.training.loop import Checkpoint
@@ -59,6 +60,26 @@ def read(folder: Path) -> dict[str, Any]:
     """How the encoder of a folder was made, as plain data."""
     made: dict[str, Any] = json.loads((folder / MADE).read_text(encoding="utf-8"))
     return made
+
+
+def heard_by(folder: Path) -> list[dict[str, Any]] | None:
+    """What the encoder of a folder has heard, by source: ``name``, ``speakers`` (None: unknown) and ``sha256`` by clip.
+
+    Returns:
+        None if the folder has no record.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    if not (folder / HEARD).is_file():
+        return None
+    try:
+        sources: list[dict[str, Any]] = read_json(folder / HEARD)["speech"]
+        return [{"name": one["name"], "speakers": one["speakers"], "sha256": {**one["sha256"]}} for one in sources]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} does not say what its encoder has heard: its {HEARD} is damaged; copy the whole folder again."
+        ) from error
 
 
 def write(

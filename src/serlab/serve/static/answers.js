@@ -36,10 +36,13 @@ function bars(answer) {
 
 function tested(about) {
   if (!about?.uar) return "Its recall on unseen speakers is not known.";
-  const { value, low, high, speakers, speaker_disjoint: disjoint } = about.uar;
+  const { value, low, high, speakers, speaker_disjoint: disjoint, own } = about.uar;
   const range = low === null ? "" : ` (95 % interval ${percent(low)} to ${percent(high)})`;
   const whom = disjoint ? `${speakers ?? ""} unseen speakers`.trim() : "clips that it was not trained on";
-  return `Tested on ${whom} of ${about.corpus ?? "its corpus"}: it names ${percent(value)} of the clips of an average emotion${range}.`;
+  const corpus = about.corpus ?? "its corpus";
+  const found = `${percent(value)} of the clips of an average emotion${range}.`;
+  if (own) return `Tested on ${whom} of ${corpus}: it names ${found}`;
+  return `It was trained on all clips of ${corpus}, so it was not tested itself. Models with its recipe, trained on parts of them and tested on ${whom}, name ${found}`;
 }
 
 function timeline(answer, labels, play) {

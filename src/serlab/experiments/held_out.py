@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from serlab.checkpoints.weights import find
 from serlab.core import UserError
-from serlab.core.files import read_json
 from serlab.corpora.base import Corpus
 from serlab.corpora.unlabelled import find_speech
 from serlab.protocols import Fold
 from serlab.recipes import Recipe
-from serlab.training.encoder_folder import HEARD
+from serlab.training.encoder_folder import heard_by
 
 
-def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
+def check_held_out(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
     """Refuse unlabelled speech, and a checkpoint, with a dev or test clip of the fold.
 
     A clip is recognised by the SHA-256 of its file, and a clip of a known corpus also by its name,
@@ -49,11 +47,8 @@ def check_unheard(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
                 "because nothing may be trained on it."
             )
     checkpoint = getattr(recipe.model, "checkpoint", "")
-    path = find(checkpoint) / HEARD if checkpoint else None
-    if path is None or not path.is_file():
-        return
     instead = "use an encoder that has not, or pretrain one for each fold (training.pretraining)"
-    for source in _sources(read_json(path)):
+    for source in (heard_by(find(checkpoint)) or ()) if checkpoint else ():
         if found := held.among(source["sha256"].items()):
             raise UserError(
                 f"SL012: the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds "
@@ -82,11 +77,6 @@ class _HeldOut:
         """The first held-out clip among pairs of name and SHA-256: its name there, and in the corpus."""
         pairs = ((name, self.by_hash.get(sha256) or self.by_name.get(_stem(name))) for name, sha256 in clips)
         return next(((name, clip) for name, clip in pairs if clip), None)
-
-
-def _sources(heard: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = heard["speech"]
-    return found
 
 
 def _stem(name: str) -> str:

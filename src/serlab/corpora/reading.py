@@ -1,0 +1,141 @@
+"""Read descriptions of corpora from YAML and check them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from serlab.core import UserError
+from serlab.core.settings import build, read_yaml
+from serlab.corpora.description import Description
+
+
+def read_description(text: str, name: str) -> Description:
+    """Read a description.
+
+    Args:
+        text: YAML.
+        name: the corpus's name.
+
+    Returns:
+        The description, with that name.
+
+    Raises:
+        UserError: it is not valid YAML, a key is missing, unknown or of the wrong type, or two keys
+            contradict each other.
+    """
+    return _read(text, name, f"the description of the corpus {name}")
+
+
+def read_own(path: Path) -> Description:
+    """Read a user's own description.
+
+    Args:
+        path: a YAML file; its name without extension is the corpus's name. All keys of
+            :class:`Description` are optional, except ``files``.
+
+    Raises:
+        UserError: as for :func:`read_description`, or it needs a file that only serlab's own
+            descriptions have.
+    """
+    where = f"the description {path}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise UserError(f"{where} cannot be read ({why}); save it as YAML in UTF-8.") from error
+    found = _read(text, path.stem, where)
+    for key, value in (("python", found.python), ("files: official", found.files.official)):
+        if value:
+            raise UserError(f"{where}: {key} is for the corpora that serlab knows by name; leave it out.")
+    return found
+
+
+def _read(text: str, name: str, where: str) -> Description:
+    described: Description = replace(build(Description, read_yaml(text, where), where), name=name)
+    meanings = {*described.files.codes.get("label", {}).values()}
+    for table in described.tables:
+        meanings |= {*table.codes.get("label", {}).values()}
+    labels = described.labels or tuple(sorted(meanings - {""}))
+    described = replace(described, title=described.title or name, labels=labels)
+    wrong = next(_contradictions(described), "")
+    if wrong:
+        raise UserError(f"{where}: {wrong}.")
+    return described
+
+
+def _contradictions(described: Description) -> Iterator[str]:
+    if list(described.labels) != sorted(set(described.labels)):
+        yield "labels must be in alphabetical order, each once"
+    for name, protocol in described.protocols.items():
+        if not (protocol.folds or protocol.partitions or described.python):
+            yield f"protocols: {name} has no folds; give them, or a Python module that computes them"
+    if described.files.pattern:
+        yield from _contradictions_of_names(described)
+    elif not described.python:
+        yield "files: pattern is missing; write how a file name gives speaker and label"
+
+
+def _contradictions_of_names(described: Description) -> Iterator[str]:
+    files = described.files
+    try:
+        groups = set(files.whole_name.groupindex)
+    except re.error as error:
+        yield f"files: pattern is not a regular expression ({error})"
+        return
+    try:
+        _ = files.ends
+    except re.error as error:
+        yield f"files: paths has a key that is not a regular expression ({error})"
+    for column, text in files.made.items():
+        if unsaid := set(re.findall(r"{(\w+)}", text)) - groups:
+            yield f"files: made: {column} uses {min(unsaid)!r}, which is not a group of files: pattern"
+    listed = {name for table in described.listing for name in (*table.columns.values(), *table.same)}
+    columns = groups | set(files.made) | listed
+    if (lacking := {"speaker", "label"} - columns) and not described.python:
+        yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
+    if spare := set(files.codes) - groups:
+        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+    if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
+        yield f"files: every: {min(unsaid)} has no values; give them, or codes"
+    meant = [
+        codes["label"] for codes in (files.codes, *(table.codes for table in described.tables)) if "label" in codes
+    ]
+    for codes in meant:
+        if set(codes.values()) - {""} != set(described.labels):
+            yield f"files: codes: label must name each of the labels {', '.join(described.labels)} and no other"
+
+
+_FOLDER = "known"
+
+
+def _known_folder() -> Traversable:
+    return resources.files("serlab.corpora") / _FOLDER
+
+
+@cache
+def descriptions() -> Mapping[str, Description]:
+    """Read the descriptions of all known corpora, by name."""
+    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
+    names = {item.name.removesuffix(".yaml"): item for item in found}
+    return {name: read_description(names[name].read_text(encoding="utf-8"), name) for name in sorted(names)}
+
+
+_PART = re.compile(r"-(?:smoke|limit\d+)$")
+
+
+def describe(name: str) -> Description | None:
+    """Find the description of a known corpus.
+
+    Args:
+        name: its name, or the name of a part of it, such as ``crema-d-limit20``.
+
+    Returns:
+        The description, or None if the corpus is not a known one.
+    """
+    return descriptions().get(_PART.sub("", name))

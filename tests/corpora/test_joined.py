@@ -1,0 +1,93 @@
+"""Tables that list the clips of a described corpus, and tables that are joined."""
+
+from __future__ import annotations
+
+import pytest
+
+from serlab.core import UserError
+from serlab.corpora import load_corpus
+from serlab.protocols import split
+
+MINE = r"""
+files:
+  pattern: (?P<set>\w)_(?P<number>\d+)
+  paths:
+    (?P<set>\w)/file(?P<number>\d+): \g<set>_\g<number>
+tables:
+  - file: "**/list.tsv"
+    also: [old.csv]
+    key: "{set}_{number}"
+    columns: {who: speaker, emo: label, part: partition}
+    codes: {label: {A: angry, H: happy, E: happy, X: ""}}
+    lists_clips: true
+  - file: people.csv
+    key: name
+    column: speaker
+    columns: {age: age, town: town}
+default_protocol: mine
+protocols:
+  mine:
+    definition: its own partitions.
+    partitions: {column: partition, train: train, dev: dev valid, test: test}
+"""
+ROWS = ["a 1 ann A train", "a 2 ann E train", "b 1 bob H valid", "b 2 bob A test", "b 3 bob X test", "c 1 cas H test"]
+HEAD = "set number who emo part"
+
+
+def write(folder, make_tone, rows=ROWS, head=HEAD):
+    lines = ["\t".join(row.split()) for row in (head, *rows)]
+    (folder / "meta").mkdir(exist_ok=True, parents=True)
+    (folder / "meta" / "list.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in ("a/file1", "a/file2", "deep/er/b/file1", "b_2", "b_3", "d_9"):
+        make_tone(folder / f"{name}.wav")
+    path = folder / "mine.yaml"
+    path.write_text(MINE, encoding="utf-8")
+    return str(path)
+
+
+def test_the_table_is_the_official_list(tmp_path, make_tone):
+    corpus = load_corpus(write(tmp_path, make_tone))
+    clips = corpus.clips.set_index("clip")
+    assert clips["label"].to_dict() == {"a_1": "angry", "a_2": "happy", "b_1": "happy", "b_2": "angry", "c_1": "happy"}
+    assert clips.loc["b_1", "path"].endswith("deep/er/b/file1.wav")
+    assert clips.loc["c_1", "path"] == ""
+    assert corpus.copy.endswith("1 of 5 missing")
+    (fold,) = split(corpus, "mine").folds
+    assert (fold.train, fold.dev, fold.test) == (("a_1", "a_2"), ("b_1",), ("b_2", "c_1"))
+    assert split(corpus, "mine").speaker_disjoint is False
+
+
+def test_another_table_is_joined_if_it_is_there(tmp_path, make_tone):
+    path = write(tmp_path, make_tone)
+    assert "age" not in load_corpus(path).clips
+    people = "name,age,town\nann,30,Rome\nbob,40,Oslo\ncas,50,Bonn\n"
+    (tmp_path / "people.csv").write_text(people, encoding="utf-8")
+    clips = load_corpus(path).clips.set_index("clip")
+    assert clips.loc["b_1", ["age", "town"]].tolist() == [40, "Oslo"]
+    (tmp_path / "people.csv").write_text(people.replace("cas,50,Bonn\n", ""), encoding="utf-8")
+    with pytest.raises(UserError, match=r"people.csv is not mine's own table .it lacks the clip c_1"):
+        load_corpus(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"rows": [*ROWS, "c 2 cas Z test"]}, "row 7 of the table .*list.tsv .* has the label code 'Z', which the"),
+        ({"rows": [*ROWS, "a 1 ann H dev"]}, "list the clip a_1 twice; keep one"),
+        ({"head": "set number who emotion part"}, "list.tsv is not mine's own table"),
+    ],
+)
+def test_a_damaged_list_is_refused(tmp_path, make_tone, how, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load_corpus(write(tmp_path, make_tone, **how))
+
+
+def test_a_missing_list_is_named_and_an_old_name_accepted(tmp_path, make_tone):
+    path = write(tmp_path, make_tone)
+    listed = tmp_path / "meta" / "list.tsv"
+    listed.rename(tmp_path / "list.txt")
+    with pytest.raises(UserError, match=r"holds no list.tsv, which lists the clips of mine; give the folder"):
+        load_corpus(path)
+    text = (tmp_path / "list.txt").read_text(encoding="utf-8")
+    (tmp_path / "old.csv").write_text(text.replace("\t", ","), encoding="utf-8")
+    assert len(load_corpus(path).clips) == 5
