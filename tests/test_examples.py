@@ -39,11 +39,12 @@ def outputs(notebook: Path) -> list[dict]:
 def test_the_notebook_runs_and_shows_the_stored_outputs(tmp_path):
     run(HOME / "tools" / "notebook.py", EXAMPLES / "timeline.ipynb", tmp_path / "executed.ipynb")
     stored, found = outputs(EXAMPLES / "timeline.ipynb"), outputs(tmp_path / "executed.ipynb")
-    assert [one["output_type"] for one in found] == ["stream", "execute_result", "display_data"]
+    assert [one["output_type"] for one in found] == ["stream", "stream", "execute_result", "display_data"]
     assert found[0] == stored[0]
-    tables = [one[1]["data"]["text/plain"][0] for one in (found, stored)]
+    assert "unlike those of the training clips" in "".join(found[1]["text"])
+    tables = [one[2]["data"]["text/plain"][0] for one in (found, stored)]
     assert tables[0] == tables[1]  # The columns.
-    assert "image/png" in found[2]["data"]
+    assert "image/png" in found[3]["data"]
     cells = json.loads((EXAMPLES / "timeline.ipynb").read_text("utf-8"))["cells"]
     last = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][-2:]
     assert sum(code.count("\n") + 1 for code in last) <= 10  # From load_model to the plot.

@@ -220,3 +220,14 @@ def test_without_sounddevice_it_says_what_to_install(serlab, tiny_models, monkey
     ended = serlab("listen", "--model", tiny_models["mfcc-svm"])
     assert ended.code == 3
     assert "pip install 'serlab[listen]'" in ended.sentence
+
+
+def test_without_portaudio_it_says_that_pip_does_not_install_it(serlab, tiny_models, monkeypatch, tmp_path):
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    ended = serlab("listen", "--model", tiny_models["mfcc-svm"])
+    assert ended.code == 3
+    assert "PortAudio library not found" in ended.sentence
+    assert "apt install libportaudio2" in ended.sentence
+    assert "pip" not in ended.sentence

@@ -106,6 +106,14 @@ def test_a_page_is_one_file_that_may_run_its_own_script_alone(timeline, tmp_path
     assert "<strong>calm (0.66)</strong>" in page
 
 
+def test_one_segment_has_no_mean(tmp_path, recording):
+    alone = Prediction("calm", {LABELS[0]: 0.9, LABELS[1]: 0.1}, str(recording), (segment(0, 0.9),))
+    write_page(timeline_of(alone, LABELS, 18), tmp_path / "a.html", audio="none")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "One segment." in page
+    assert "The mean over" not in page
+
+
 def test_sound_is_copied_into_the_page_only_when_asked(timeline, tmp_path, recording):
     for audio, phrase in (("embed", 'src="data:audio/x-wav;base64,UklGR'), ("none", None)):
         write_page(timeline, tmp_path / "a.html", audio=audio)

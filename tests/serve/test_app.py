@@ -26,7 +26,8 @@ CLIPS = [sound(seconds, hz=hz) for seconds in (0.5, 0.8, 0.5) for hz in (150, 50
 MODELS = ("mfcc-svm", "tiny-resnet")
 FORM = "multipart/form-data; boundary=x"
 WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"window": 1, "hop": 2},
-         {"smoothing": "mean"}, {"stay": 0.5}, {"vad": "ears"}, {"calibrated": "perhaps"}]  # fmt: skip
+         {"smoothing": "mean"}, {"stay": 0.5}, {"vad": "ears"}, {"calibrated": "perhaps"},
+         {"windw": 3}]  # fmt: skip
 
 
 def close(probabilities, expected):
@@ -346,6 +347,11 @@ def test_a_model_is_described_without_the_server_s_paths(served, tiny_models):
     assert first["labels"] == ["calm", "happy", "sad"]
     assert "Acted speech" in first["limits"]
     assert str(tiny_models["mfcc-svm"].parent) not in answer.text
+
+
+def test_an_unknown_parameter_is_named(served):
+    answer = served.post(CLIPS[0], params={"calibratd": "true"})
+    assert answer.json()["error"].startswith("unknown parameter 'calibratd'. Known: model, segments, ")
 
 
 def test_numbers_for_prometheus(served):

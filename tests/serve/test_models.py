@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import time
 
 import numpy as np
 import pytest
 
+from serlab.model import box
 from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
 from serlab.model.segments import Segmenter
+from serlab.serve.app import About
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
 from serlab.serve.limits import Limits
@@ -54,6 +58,24 @@ def twice(tiny_models):
 
 def test_a_model_given_twice_has_two_names(twice):
     assert list(twice) == ["mfcc-svm", "mfcc-svm-2"]
+
+
+def test_the_shipped_model_is_called_box_and_says_that_others_were_tested(tiny_models, tmp_path, monkeypatch):
+    folder = tmp_path / "shipped"
+    shutil.copytree(tiny_models["mfcc-svm"], folder)
+    content = json.loads((folder / "serlab.json").read_text("utf-8"))
+    content.pop("tested", None)
+    content["signature"]["identity"]["quoted"] = {
+        "uar": 0.6, "low": 0.5, "high": 0.7, "reason": "", "clips": 900, "speakers": 18, "protocol": "speaker-5",
+        "speaker_disjoint": True, "where": "runs",
+    }  # fmt: skip
+    (folder / "serlab.json").write_text(json.dumps(content), "utf-8")
+    monkeypatch.setattr(box, "FOLDER", folder)
+    found = load([], "auto", Limits(), lambda _: None)
+    about = found["box"].about
+    found["box"].stop()
+    assert list(found) == ["box"]
+    assert About(**about).uar.own is False
 
 
 def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):

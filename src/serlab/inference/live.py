@@ -149,9 +149,10 @@ def microphone(name: str | None = None) -> Iterator[Live]:
         raise MachineError(
             "a microphone needs sounddevice, which is not installed; install it with pip install 'serlab[listen]'."
         ) from error
-    except OSError as error:
+    except OSError as error:  # On Linux, sounddevice comes without PortAudio.
         raise MachineError(
-            "a microphone needs PortAudio, which is not installed; install it, e.g. with apt install libportaudio2."
+            f"a microphone needs PortAudio ({error}); install it with your system's packages, "
+            "e.g. apt install libportaudio2."
         ) from error
     arrived: queue.SimpleQueue[NDArray[np.float32]] = queue.SimpleQueue()
 

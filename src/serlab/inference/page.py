@@ -130,6 +130,8 @@ def _whole(timeline: Timeline) -> str:
 
 def _about(timeline: Timeline) -> str:
     segments = timeline.whole.segments
+    if len(segments) == 1:
+        return "One segment."
     spoken = sum(one.speech for one in segments)
     return f"The mean over {spoken:,} of {len(segments):,} segments, those with speech."
 

@@ -85,11 +85,9 @@ class Batch(BaseModel):
 
 
 class Quoted(BaseModel):
-    """Unweighted average recall on clips that the tested model was not trained on.
+    """Unweighted average recall on speakers or clips that the tested model was not trained on."""
 
-    ``own`` is false if it was measured on other models with the same recipe, each trained on a part of the corpus.
-    """
-
+    own: bool = Field(description="Whether this model was tested; false: other models with the same recipe.")
     value: float
     low: float | None
     high: float | None
@@ -97,7 +95,6 @@ class Quoted(BaseModel):
     speakers: int | None
     protocol: str
     speaker_disjoint: bool | None
-    own: bool
 
 
 class About(BaseModel):
@@ -149,6 +146,10 @@ def _codes(*codes: int) -> dict[int | str, dict[str, Any]]:
 _REFUSALS = _codes(400, 401, 403, 408, 413, 422, 429, 503, 504)
 
 
+_OPTIONS = ("model", "segments", "abstain", "calibrated", "window", "hop", "vad", "smoothing", "stay")
+_MOST_SHOWN = 40
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What a request asks for: a model's name, and options of prediction."""
@@ -158,6 +159,7 @@ class _Asked:
 
 
 def _asked(
+    request: Request,
     model: Annotated[str | None, Query(description="One of /v1/models; the first one if omitted.")] = None,
     segments: Annotated[bool, Query(description="Divide the recording, and tell its segments.")] = False,
     abstain: Annotated[
@@ -175,6 +177,9 @@ def _asked(
         float | None, Query(gt=0, lt=1, description="For hmm: probability that the next segment has the same emotion.")
     ] = None,
 ) -> _Asked:
+    for name in request.query_params:
+        if name not in _OPTIONS:
+            raise RefusedError(400, f"unknown parameter {name[:_MOST_SHOWN]!r}. Known: {', '.join(_OPTIONS)}.")
     size = int(smoothing) if smoothing and smoothing.isdecimal() and len(smoothing) < 5 else smoothing
     given = {"window": window, "hop": hop, "vad": vad, "smoothing": size, "stay": stay}
     for value in (abstain, *given.values()):

@@ -135,8 +135,8 @@ def load(folders: Sequence[str], precision: str, limits: Limits, scored: Callabl
         scored: told the size of each batch.
 
     Returns:
-        The models by name, in the order of ``folders``. A name is that of the recipe, else that of
-        the folder.
+        The models by name, in the order of ``folders``. A name is ``box`` for the shipped model, else
+        that of the recipe or of the folder.
 
     Raises:
         SerlabError: a folder is not a model, or is damaged.
@@ -146,7 +146,7 @@ def load(folders: Sequence[str], precision: str, limits: Limits, scored: Callabl
     found: dict[str, Served] = {}
     for folder in folders or (BOX,):
         model = load_model(folder, precision=precision)
-        plain = model.info.recipe or Path(folder).resolve().name
+        plain = BOX if folder == BOX else model.info.recipe or Path(folder).resolve().name
         number = 1
         while (name := plain if number == 1 else f"{plain}-{number}") in found:
             number += 1
