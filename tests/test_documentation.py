@@ -51,3 +51,11 @@ def test_every_option_of_a_command_is_documented(command):
     page = (DOCS / "cli.md").read_text("utf-8")
     options = {option.split("/")[0] for parameter in COMMANDS[command].params for option in parameter.opts}
     assert sorted(option for option in options if option.startswith("--") and option not in page) == []
+
+
+def test_the_readme_compares_projects_as_the_documentation_does():
+    tables = [
+        re.search(r"^\| \| serlab \| nkululeko .*?\n\n", path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+        for path in (DOCS.parent / "README.md", DOCS / "comparison.md")
+    ]
+    assert tables[0][0] == tables[1][0]

@@ -13,7 +13,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from serlab.evaluation.metrics import absent, confusion, f1, macro_f1, precision, recall, uar, wa
+from serlab.evaluation.metrics import METRICS, absent, confusion, f1, macro_f1, precision, recall, uar, wa
 
 CLASSES = 5
 labels = st.integers(0, CLASSES - 1)
@@ -42,6 +42,17 @@ def test_scores_equal_scikit_learn(table):
     of_labels = precision_recall_fscore_support(truth, guess, labels=everything, zero_division=np.nan)
     for ours, theirs in zip((precision, recall, f1), of_labels[:3], strict=True):
         np.testing.assert_allclose(ours(matrix), theirs, rtol=0, atol=1e-15)
+
+
+@given(arrays(np.int64, (3, CLASSES, CLASSES), elements=st.integers(0, 4)))
+def test_smaller_statistics_give_the_same_bits(matrices):
+    """Sums over speakers and their halves, as bootstrap and swap test make them."""
+    smaller = {key: metric for key, metric in METRICS.items() if metric.smaller}
+    assert set(smaller) == {"uar", "wa", "macro_f1"}
+    for metric in smaller.values():
+        small = metric.smaller
+        for halves in (matrices, matrices.sum(axis=0) / 2):
+            np.testing.assert_array_equal(small.score(small.statistics(halves)), metric.score(halves))
 
 
 @given(tables)

@@ -7,8 +7,8 @@ import pytest
 import pyvips
 
 from serlab.report import summarise
-from serlab.report.figures import draw_all
-from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports
+from serlab.report.figures import counts_caption, draw_all, draw_counts
+from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports, settings
 from serlab.tables.predictions import read_runs
 
 
@@ -172,3 +172,19 @@ def test_labels_in_a_script_without_a_font_are_no_warning(summary):
     drawn = draw_all(replace(summary, corpus=summary.corpus | {"labels": labels}, recipes=recipes))
     recalls = next(drawing for drawing in drawn if drawing.name == "recalls")
     assert "愤怒" in export_svg(recalls).decode()
+
+
+@pytest.mark.parametrize(("labels", "written"), [(20, True), (21, False), (60, False)])
+def test_matrices_of_many_labels_are_cells_without_numbers(labels, written):
+    counts = np.eye(labels, dtype=np.int64) * 9
+    counts[0, 1] = 1
+    names = [f"l{index}" for index in range(labels)]
+    with settings():
+        figure, row, column, share = draw_counts(counts, names, said="predicted")
+    assert (row, column, share) == (0, 1, 0.1)
+    [cells] = figure.axes[0].collections
+    assert len(cells.get_paths()) == labels + 1
+    opacities = cells.get_facecolor()[:, 3]
+    assert opacities[1] < opacities[0]
+    assert {text.get_text() for text in figure.axes[0].texts} == ({"100", "90", "10"} if written else set())
+    assert ("report.json has the numbers" in counts_caption("true", names, "clips")) != written

@@ -215,7 +215,8 @@ def _sample(
         return values, {}, "a label is spoken by too few speakers to resample them"
     # Metrics that sum the same statistics share their matrix product.
     drawn: dict[Callable[[Counts], Counts], list[Floats]] = {}
-    for metric in metrics.values():
+    small = {key: metric.smaller or metric for key, metric in metrics.items()}
+    for metric in small.values():
         if metric.statistics not in drawn:
             drawn[metric.statistics] = [_drawn(term.of_speakers(metric), weights)[complete] for term in terms]
     samples = {}
@@ -228,7 +229,7 @@ def _sample(
             value=values[key],
             least=low if len(terms) == 1 else -metric.width,
             most=high if len(terms) == 1 else metric.width,
-            replicates=_signed([metric.score(each) for each in drawn[metric.statistics]]),
+            replicates=_signed([small[key].score(each) for each in drawn[small[key].statistics]]),
             speakers=speakers,
             over_speakers=over_speakers,
             trainings=np.concatenate([training_variances(term, metric) for term in terms]),

@@ -128,6 +128,22 @@ def hits_and_errors(matrices: Counts) -> Counts:
     return np.stack([hits, matrices.sum(axis=-1) - hits], axis=-1)
 
 
+def share_of_hits(rows: Counts) -> Scores:
+    """:func:`wa` from sums of :func:`hits_and_errors`, shape (...)."""
+    return _ratio(rows[..., 0].sum(axis=-1), rows.sum(axis=(-2, -1)))
+
+
+def hits_errors_and_false_alarms(matrices: Counts) -> Counts:
+    """Hits of each label, errors on its clips, and other labels' clips that were given it, shape (..., K, 3)."""
+    rows = hits_and_errors(matrices)
+    return np.concatenate([rows, (matrices.sum(axis=-2) - rows[..., 0])[..., np.newaxis]], axis=-1)
+
+
+def mean_f1(rows: Counts) -> Scores:
+    """:func:`macro_f1` from sums of :func:`hits_errors_and_false_alarms`, shape (...)."""
+    return _mean_over_present(_ratio(2.0 * rows[..., 0], rows.sum(axis=-1) + rows[..., 0]), rows[..., :2])
+
+
 def whole_matrices(matrices: Counts) -> Counts:
     """The confusion matrices themselves: the statistics of a score of pooled counts."""
     return matrices
@@ -161,6 +177,7 @@ class Metric:
         average: what the score averages over. Few speakers for a label make a mean over ``labels``
             uncertain.
         format: how scores are written.
+        smaller: the same score of smaller statistics, a few numbers per label instead of K; None if there is none.
     """
 
     key: str
@@ -170,6 +187,7 @@ class Metric:
     statistics: Callable[[Counts], Counts] = whole_matrices
     average: Literal["labels", "clips"] = "labels"
     format: Format = PERCENT
+    smaller: Metric | None = None
 
     @property
     def heading(self) -> str:
@@ -182,9 +200,22 @@ class Metric:
         return self.range[1] - self.range[0]
 
 
-UAR = Metric("uar", "UAR", uar)
-WA = Metric("wa", "WA", wa, average="clips")
-MACRO_F1 = Metric("macro_f1", "macro-F1", macro_f1)
+# Counts are whole numbers (halves in the swap test), so sums in any order are exact, and the smaller forms give the
+# same scores to the last bit.
+UAR = Metric("uar", "UAR", uar, smaller=Metric("uar", "UAR", mean_recall, statistics=hits_and_errors))
+WA = Metric(
+    "wa",
+    "WA",
+    wa,
+    average="clips",
+    smaller=Metric("wa", "WA", share_of_hits, average="clips", statistics=hits_and_errors),
+)
+MACRO_F1 = Metric(
+    "macro_f1",
+    "macro-F1",
+    macro_f1,
+    smaller=Metric("macro_f1", "macro-F1", mean_f1, statistics=hits_errors_and_false_alarms),
+)
 UAR_SPEAKERS = Metric("uar_speakers", "speaker-mean UAR", mean_recall, statistics=recalls)
 METRICS = {metric.key: metric for metric in (UAR, WA, MACRO_F1, UAR_SPEAKERS)}
 """The scores that every comparison shows, by key, in the order that they are shown in."""

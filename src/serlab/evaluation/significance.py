@@ -77,6 +77,7 @@ def swap_test(
         most_exact: speakers up to which all swaps are tried.
     """
     check_paired(first, second)
+    metric = metric.smaller or metric
     score = metric.score
     one, other = first.of_speakers(metric), second.of_speakers(metric)
     total = one.sum(axis=1) + other.sum(axis=1)

@@ -156,7 +156,7 @@ def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     half, sign = DELTA_WIDTH // 2, (-1) ** order
     padded = np.pad(frames, ((half, half), (0, 0)), mode="edge")
     weights = SLOPES[order]
-    total = weights[half] * frames
+    total: NDArray[np.float64] = weights[half] * frames
     for back in range(half):
         ahead = DELTA_WIDTH - 1 - back
         total += weights[back] * (padded[back : back + len(frames)] + sign * padded[ahead : ahead + len(frames)])
@@ -167,7 +167,9 @@ def _derivative(frames: NDArray[np.float64], order: int) -> NDArray[np.float64]:
 def cosines(length: int, kept: int) -> NDArray[np.float64]:
     """The first ``kept`` vectors of the orthonormal type-2 DCT, shape (length, kept)."""
     angles = np.outer(2 * np.arange(length) + 1, np.arange(kept)) * (np.pi / (2 * length))
-    return np.cos(angles) * np.where(np.arange(kept) == 0, np.sqrt(1 / length), np.sqrt(2 / length))
+    scale = np.where(np.arange(kept) == 0, np.sqrt(1 / length), np.sqrt(2 / length))
+    vectors: NDArray[np.float64] = np.cos(angles) * scale
+    return vectors
 
 
 @cache

@@ -7,7 +7,7 @@ Figures are as wide as a phone shows them and still have letters of 7 points whe
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -62,16 +62,30 @@ def row_title(axes: Axes, row: int, title: str, value: str, lift: float = 0.2) -
 
 def dot(axes: Axes, row: int, score: Interval, index: int, *, hollow: bool) -> None:
     """An estimate with its interval, in per cent or points."""
-    span(axes, row, score, index, width=2.4)
-    mark = mark_of(index) | ({"markerfacecolor": PAGE} if hollow else {})
-    axes.plot(100 * score.value, row, markersize=7.5, zorder=4, linestyle="none", **mark)
+    dots(axes, {row: score}, index, hollow={row} if hollow else set())
 
 
-def span(axes: Axes, row: float, score: Interval, index: int, *, width: float) -> None:
-    """An interval as a line, in per cent or points; nothing if there is none."""
-    if score.low is not None and score.high is not None:
-        ends = [100 * score.low, 100 * score.high]
-        axes.plot(ends, [row, row], color=SERIES[index % len(SERIES)], linewidth=width, zorder=3)
+def dots(axes: Axes, scores: Mapping[int, Interval], index: int, *, hollow: Set[int]) -> None:
+    """Estimates of rows with their intervals, in per cent or points; those of the rows in ``hollow`` are hollow."""
+    spans(axes, scores, index, width=2.4)
+    for empty in (False, True):
+        rows = [row for row in scores if (row in hollow) == empty]
+        if rows:
+            mark = mark_of(index) | ({"markerfacecolor": PAGE} if empty else {})
+            values = [100 * scores[row].value for row in rows]
+            axes.plot(values, rows, markersize=7.5, zorder=4, linestyle="none", **mark)
+
+
+def spans(axes: Axes, scores: Mapping[int, Interval] | Mapping[float, Interval], index: int, *, width: float) -> None:
+    """Intervals of rows as lines, in per cent or points; nothing for a score that has none."""
+    known = [
+        (row, 100 * score.low, 100 * score.high)
+        for row, score in scores.items()
+        if score.low is not None and score.high is not None
+    ]
+    if known:
+        rows, low, high = zip(*known, strict=True)
+        axes.hlines(rows, low, high, colors=SERIES[index % len(SERIES)], linewidth=width, zorder=3)
 
 
 def mark_of(index: int) -> dict[str, Any]:

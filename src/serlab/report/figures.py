@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from serlab.report.charts import (
     row_height,
     row_title,
     shortened,
-    span,
+    spans,
 )
 from serlab.report.pair_figures import draw_differences, draw_gains, draw_label_gains
 from serlab.report.recipe import RecipeReport
@@ -34,6 +35,8 @@ _STRONGEST_FILL = 0.55
 _STRONG_SHARE = 0.25
 MOST_COUNTED = 10
 """Labels up to which a confusion matrix has room for clips below the shares."""
+MOST_WRITTEN = 20
+"""Labels up to which a confusion matrix has room for numbers."""
 
 
 def draw_all(summary: Report) -> list[Drawing]:
@@ -83,13 +86,12 @@ def _draw_recalls(summary: Report) -> Drawing:
     offsets = np.linspace(-0.3, 0.3, len(recipes)) if len(recipes) > 1 else np.zeros(1)
     for index, recipe in enumerate(recipes):
         places = {label: row + offsets[index] for row, label in enumerate(labels) if label in recipe.recalls}
-        for label, place in places.items():
-            span(axes, place, recipe.recalls[label], index, width=1.3)
+        spans(axes, {place: recipe.recalls[label] for label, place in places.items()}, index, width=1.3)
         values = [100 * recipe.recalls[label].value for label in places]
         mark = mark_of(index) | {"linestyle": "none", "markersize": 5, "label": recipe.title}
         axes.plot(values, list(places.values()), zorder=4, **mark)
-    for row in range(1, len(labels)):
-        axes.axhline(row - 0.5, color=LINE, linewidth=0.6)
+    between = np.arange(1, len(labels)) - 0.5
+    axes.hlines(between, 0, 1, transform=axes.get_yaxis_transform(), color=LINE, linewidth=0.6)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels=[shortened(label) for label in labels])
     axes.set_xlim(0, 100)
@@ -198,8 +200,13 @@ def _draw_confusion(summary: Report, index: int) -> Drawing:
 
 def counts_caption(rows: str, labels: Sequence[str], small: str) -> str:
     """How to read :func:`draw_counts`."""
-    how = f"Large: per cent of the row; small: {small}" if len(labels) <= MOST_COUNTED else "Per cent of the row"
-    return f"Rows: the {rows} label. {how}."
+    if len(labels) <= MOST_COUNTED:
+        how = f"Large: per cent of the row; small: {small}."
+    elif len(labels) <= MOST_WRITTEN:
+        how = "Per cent of the row."
+    else:
+        how = "The darker a cell, the larger its share of the row; report.json has the numbers."
+    return f"Rows: the {rows} label. {how}"
 
 
 def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> tuple[Figure, int, int, float]:
@@ -213,18 +220,17 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
     names = [shortened(label) for label in labels]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     counted = len(labels) <= MOST_COUNTED
-    figure = Figure(figsize=(WIDTH, 0.9 + (0.52 if counted else 0.19) * len(labels)), layout="constrained")
+    written = len(labels) <= MOST_WRITTEN
+    height = 0.52 if counted else 0.19 if written else 0.1
+    figure = Figure(figsize=(WIDTH, 0.9 + height * len(labels)), layout="constrained")
     axes = figure.subplots()
-    small = min(10.0, 72 / len(labels)) if counted else 6.0
-    for row, column in np.ndindex(counts.shape):
+    small = min(10.0, 72 / len(labels)) if counted else 6.0 if written else min(6.0, 300 / len(labels))
+    # Without numbers, small shares must be seen: the square root is darker.
+    axes.add_collection(_cells(shares if written else np.sqrt(shares), everywhere=counted), autolim=False)
+    for row, column in np.ndindex(counts.shape) if written else ():
         share = float(shares[row, column])
         if not counted and not share:
             continue
-        axes.add_patch(
-            Rectangle(
-                (column - 0.48, row - 0.47), 0.96, 0.94, facecolor=SERIES[0], alpha=_STRONGEST_FILL * share, linewidth=0
-            )
-        )
         weight = "bold" if row == column else "normal"
         if not counted:
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=small, weight=weight)
@@ -253,6 +259,16 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
     off = shares * (1 - np.eye(len(labels)))
     row, column = np.unravel_index(off.argmax(), off.shape)
     return figure, int(row), int(column), float(off[row, column])
+
+
+def _cells(shares: NDArray[np.float64], *, everywhere: bool) -> PolyCollection:
+    """The squares of a confusion matrix, the darker the larger the share; one artist, which is drawn much faster."""
+    rows, columns = np.nonzero(np.ones_like(shares) if everywhere else shares)
+    corners = np.array([(-0.48, -0.47), (0.48, -0.47), (0.48, 0.47), (-0.48, 0.47)])
+    squares = np.stack([columns, rows], axis=1)[:, np.newaxis] + corners
+    colours = np.tile(to_rgba(SERIES[0]), (len(rows), 1))
+    colours[:, 3] = _STRONGEST_FILL * shares[rows, columns]
+    return PolyCollection(list(squares), facecolors=colours, linewidths=0)
 
 
 def _short(labels: Sequence[str]) -> bool:

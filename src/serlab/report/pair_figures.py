@@ -14,6 +14,7 @@ from serlab.report.charts import (
     WIDTH,
     broken,
     dot,
+    dots,
     row_axes,
     row_height,
     row_title,
@@ -72,8 +73,8 @@ def draw_label_gains(summary: Report) -> list[Drawing]:
     figure, axes = row_axes(len(found.labels), 0.3)
     axes.set_ylim(len(found.labels) - 0.5, -0.5)
     axes.set_yticks(range(len(found.labels)), labels=[shortened(name) for name in found.labels])
-    for row, difference in enumerate(found.labels.values()):
-        dot(axes, row, difference, 0, hollow=not excludes_zero(difference))
+    rows = dict(enumerate(found.labels.values()))
+    dots(axes, rows, 0, hollow={row for row, difference in rows.items() if not excludes_zero(difference)})
     _zero_line(axes)
     axes.set_xlabel("Difference in recall, points")
     seen = "; ".join(f"{name} {points(each.value)} ({interval_text(each)})" for name, each in found.labels.items())
