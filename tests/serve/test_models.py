@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 import time
 
 import numpy as np
 import pytest
 
-from serlab.model import box
 from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
 from serlab.model.segments import Segmenter
@@ -60,24 +57,6 @@ def test_a_model_given_twice_has_two_names(twice):
     assert list(twice) == ["mfcc-svm", "mfcc-svm-2"]
 
 
-def test_the_shipped_model_is_called_box_and_says_that_others_were_tested(tiny_models, tmp_path, monkeypatch):
-    folder = tmp_path / "shipped"
-    shutil.copytree(tiny_models["mfcc-svm"], folder)
-    content = json.loads((folder / "serlab.json").read_text("utf-8"))
-    content.pop("tested", None)
-    content["signature"]["identity"]["quoted"] = {
-        "uar": 0.6, "low": 0.5, "high": 0.7, "reason": "", "clips": 900, "speakers": 18, "protocol": "speaker-5",
-        "speaker_disjoint": True, "where": "runs",
-    }  # fmt: skip
-    (folder / "serlab.json").write_text(json.dumps(content), "utf-8")
-    monkeypatch.setattr(box, "FOLDER", folder)
-    found = load([], "auto", Limits(), lambda _: None)
-    about = found["box"].about
-    found["box"].stop()
-    assert list(found) == ["box"]
-    assert About(**about).uar.own is False
-
-
 def test_a_model_without_thresholds_cannot_abstain_and_names_no_path(twice):
     served = twice["mfcc-svm"]
     served.abstains.clear()
@@ -108,10 +87,11 @@ def test_a_long_recording_that_is_given_up_is_not_heard_to_its_end(twice, monkey
     assert 1 <= len(heard) <= 3
 
 
-def test_the_shipped_model_says_that_its_recall_is_of_other_models():
-    found = load(["box"], "fp32", Limits(), lambda _: None)
+def test_the_shipped_model_is_called_box_and_says_that_its_recall_is_of_other_models():
+    found = load([], "fp32", Limits(), lambda _: None)
     (served,) = found.values()
     try:
-        assert served.about["uar"]["own"] is False
+        assert list(found) == ["box"]
+        assert About(**served.about).uar.own is False
     finally:
         served.stop()

@@ -107,7 +107,7 @@ def serve(args: ServeOptions) -> None:
     """Answer predictions over HTTP and WebSocket, and show a page; Ctrl-C or SIGTERM ends it in order.
 
     Examples:
-        serlab serve MODEL
+        serlab serve
 
         serlab serve MODEL OTHER-MODEL --port 0
 
@@ -128,7 +128,7 @@ def demo(args: DemoOptions) -> None:
     """Show a page to try a model: open a file, or record; Ctrl-C ends it.
 
     Examples:
-        serlab demo MODEL
+        serlab demo
 
         serlab demo MODEL OTHER-MODEL
     """

@@ -1,14 +1,47 @@
-"""Tables of runs whose teachers or pretrained weights have heard the speakers that they are judged on (SL012)."""
+"""Tables of models that have heard the speakers that they are judged on.
+
+For a table of a run, a leak through teachers or pretrained weights is an error (SL012). For a table
+that ``serlab predict --out`` wrote, training on the judged speakers gives a message.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from serlab.core import UserError
+from serlab.core.progress import say
 from serlab.tables.heard import overlaps
+
+if TYPE_CHECKING:
+    from serlab.corpora.base import Corpus
+
+
+def say_heard(path: Path, rows: pd.DataFrame, corpus: Corpus) -> None:
+    """Say if ``serlab predict --out`` wrote a table with a model that was trained on the judged speakers.
+
+    Args:
+        path: the table's file.
+        rows: the judged rows with their speakers.
+        corpus: the corpus of the speakers.
+    """
+    try:
+        folder = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["model"]
+        signature = json.loads((Path(folder) / "serlab.json").read_text(encoding="utf-8"))["signature"]
+        record = signature["heard"][0]
+        trained = set(record["train"])
+        same = record["corpus"] == corpus.name or record["fingerprint"] == corpus.fingerprint
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    speakers = {str(speaker) for speaker in rows["speaker"].unique()}
+    if same and (known := len(speakers & trained)):
+        say(
+            f"caution: the model of {path} was trained on {known:,} of the {len(speakers):,} speakers, so these scores "
+            "say nothing about speakers that it does not know."
+        )
 
 
 def check_unheard(path: Path, rows: pd.DataFrame | None, side: str) -> None:

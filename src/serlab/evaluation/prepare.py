@@ -15,7 +15,7 @@ from serlab.core import UserError
 from serlab.core.progress import say
 from serlab.corpora.spelling import plain
 from serlab.evaluation.counts import Names, check_labels
-from serlab.evaluation.heard import check_unheard
+from serlab.evaluation.heard import check_unheard, say_heard
 from serlab.evaluation.resampling import Resampling
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
@@ -118,6 +118,8 @@ def prepare_all(
     for table, each in zip(given, prepared, strict=True):
         if not isinstance(table, pd.DataFrame):
             check_unheard(Path(table), each.rows if each.speakers_known else None, side)
+            if corpus is not None and each.speakers_known:
+                say_heard(Path(table), each.rows, corpus)
     return prepared
 
 
