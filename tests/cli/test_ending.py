@@ -226,7 +226,7 @@ def test_warnings_are_shown_only_on_request(tmp_path):
     script = (
         "import sys; sys.argv = ['serlab', 'corpora']\n"
         "import serlab.corpora, warnings, serlab.cli\n"
-        "def warn():\n    warnings.warn('look at this')\n    return serlab.corpora.description.descriptions()\n"
+        "def warn():\n    warnings.warn('look at this')\n    return serlab.corpora.reading.descriptions()\n"
         "serlab.corpora.descriptions = warn\n"
         "serlab.cli.main()"
     )
