@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from serlab.core import UserError
-from serlab.corpora import load_corpus
+from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.emotions import LabelMap, key, mapped, only, read_map, table
 
 
@@ -128,3 +128,11 @@ def test_a_corpus_is_mapped_and_what_is_dropped_is_counted(tiny_corpus: Path) ->
 def test_the_same_labels_keep_the_fingerprint(tiny_corpus: Path) -> None:
     corpus = load_corpus(str(tiny_corpus))
     assert mapped(corpus, LabelMap()).corpus.fingerprint == corpus.fingerprint
+
+
+@pytest.mark.parametrize("name", sorted(descriptions()))
+def test_every_label_of_a_known_corpus_is_known(name: str) -> None:
+    found = {label: LabelMap().emotion(label, name) for label in descriptions()[name].labels}
+    if name != "baved":
+        assert None not in found.values()
+        assert len({*found.values()}) == len(found)

@@ -250,6 +250,14 @@ def test_corpora_without_common_emotions_are_refused_before_training(cross, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_corpus_of_which_nothing_is_left_is_named(cross) -> None:
+    drop = {"two": {"angry": None, "happy": None, "sad": None}}
+    with pytest.raises(UserError, match=r"no emotion in common with english \(.*two: none\)"):
+        cross("english", "two", labels=drop)
+    with pytest.raises(UserError, match="two has fewer than two emotions after its labels are mapped"):
+        cross("two", "english", labels=drop)
+
+
 def test_an_unknown_label_names_the_corpus_and_the_nearest_emotion(cross, corpora, tmp_path: Path) -> None:
     home = Path(corpora["one"]).parent
     shutil.copytree(home / "one", tmp_path / "odd" / "one")

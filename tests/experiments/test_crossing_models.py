@@ -81,6 +81,22 @@ def test_a_model_of_serlab_is_not_tested_on_speakers_that_it_has_heard(tiny_mode
         compare_across([], str(tiny_corpus), [str(tiny_models["mfcc-svm"])], out=tmp_path / "out")
 
 
+def test_a_model_of_serlab_has_no_caution_but_for_its_pretrained_weights(
+    tiny_models, tiny_corpus: Path, tmp_path: Path
+):
+    from dataclasses import replace
+
+    from serlab.corpora.emotions import LabelMap
+    from serlab.experiments.crossing_models import load_given
+
+    model = load_given(str(tiny_models["mfcc-svm"]), LabelMap())
+    assert (model.known, model.caution) == (True, "")
+    weights = {"what": f"the model {model.name}: the pretrained weights w", "corpus": None, "train": None, "dev": None}
+    found = replace(model, records=[*model.records, weights])
+    assert found.known
+    assert found.caution == "There is no record of what these have heard: the pretrained weights w."
+
+
 def test_what_counts_as_a_model(tmp_path: Path) -> None:
     assert is_model(str(tmp_path))
     assert is_model("owner/name")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tests.recordings.conftest import RATE, low, silent, take
 
 from serlab.audio.fingerprints import fingerprint
+from serlab.recordings import matching
 from serlab.recordings.matching import aligned, same_recordings
 
 VOICES = 8
@@ -64,3 +65,32 @@ def test_the_offset_is_that_of_the_silence_added() -> None:
     assert offset == pytest.approx(0.3)
     assert aligned(sound, sound[: len(sound) // 4])[0] == pytest.approx(1, abs=1e-6)
     assert aligned(sound[: len(sound) // 4], sound[-len(sound) // 4 :])[0] < 0.5
+
+
+def noisy_copies(count: int) -> list[NDArray[np.float32]]:
+    """One recording with another level, start and a little noise."""
+    random, original, copies = np.random.default_rng(0), low(take(1, 0)), []
+    for _ in range(count):
+        noise = random.normal(0, 0.1 * original.std(), len(original))
+        late = np.zeros(random.integers(0, 60))
+        copies.append(np.concatenate([late, random.uniform(0.3, 1) * (original + noise)]).astype(np.float32))
+    return copies
+
+
+def test_copies_of_a_recording_are_compared_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    sounds = [*noisy_copies(24), low(take(2, 0))]
+    compared = []
+    compare = matching._compare
+
+    def counted(first: NDArray[np.float32], second: NDArray[np.float32]) -> object:
+        compared.append(len(first))
+        return compare(first, second)
+
+    monkeypatch.setattr(matching, "_compare", counted)
+    found = same_recordings([fingerprint(samples) for samples in sounds], sounds.__getitem__)
+    assert {(pair.first, pair.second) for pair in found} == {(a, b) for b in range(24) for a in range(b)}
+    assert len(compared) <= 2 * len(sounds)
+    for pair in found:
+        correlation, offset = aligned(sounds[pair.first], sounds[pair.second])
+        assert matching.SAME <= pair.correlation <= correlation + 1e-3
+        assert pair.offset == pytest.approx(offset, abs=2 / 4000)

@@ -136,7 +136,9 @@ def test_without_the_extra_one_sentence_says_how_to_install_it(monkeypatch, serl
     monkeypatch.setattr(builtins, "__import__", without)
     ended = serlab("serve", tmp_path)
     assert ended.code == 3
-    assert "the service needs the extra serve (fastapi is missing); run: pip install 'serlab[serve]'" in ended.err
+    assert (
+        "the service needs fastapi, which is not installed; install it with pip install 'serlab[serve]'." in ended.err
+    )
 
 
 def test_settings_reach_worker_processes():

@@ -105,9 +105,9 @@ def compare(args: CompareOptions) -> None:
 
         serlab compare crema-d --recipes wav2vec2-base --smoke
 
-        serlab compare --train crema-d,ravdess --test emovo.csv --recipes mfcc-svm,wav2vec2-base
+        serlab compare --train crema-d,tess --test emovo,nemo --recipes mfcc-svm,wav2vec2-base
 
-        serlab compare --test emovo.csv --recipes ./my-model
+        serlab compare --test emovo --recipes ./my-model
     """
     if crossing.wanted(args):
         crossing.run(args)

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     data = typer.Typer(help="Check corpora.", no_args_is_help=True)
     data.command()(verify)
     data.command()(describe)
+    data.command()(get)
     app.add_typer(data, name="data")
 
 
@@ -38,10 +39,7 @@ def corpora() -> None:
 
     _columns((name, known.summary) for name, known in descriptions().items())
     output.lines(
-        [
-            "or the path of a folder label/clip.wav, of a table (CSV, Parquet) with path, label and speaker, or of a",
-            "description (YAML; serlab data describe drafts one)",
-        ]
+        ["or a folder label/clip.wav, a table (CSV, Parquet) with path, label and speaker, or a description (YAML)"]
     )
 
 
@@ -142,6 +140,44 @@ def describe(folder: Annotated[Path, typer.Argument(help="A folder of audio file
     from serlab.corpora.drafting import draft
 
     print(draft(folder).text, end="")
+
+
+def get(
+    name: Annotated[str, typer.Argument(help="A known corpus (`serlab corpora`).", show_default=False)],
+    data: Annotated[Path | None, typer.Option("--data", help="Folder for it, if not in $SERLAB_DATA.")] = None,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You accept the corpus's licence.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
+) -> None:
+    """Get the official files of a corpus; finished files are kept, so that a later call continues.
+
+    Example:
+        serlab data get crema-d --accept-licence
+    """
+    from serlab.core import unknown
+    from serlab.corpora import descriptions
+    from serlab.corpora.fetching import get as fetch
+    from serlab.corpora.fetching import wanted
+    from serlab.corpora.locate import place_for
+
+    known = descriptions().get(name)
+    if known is None:
+        raise unknown("corpus", name, descriptions())
+    folder = place_for(name, data)
+    files, there = wanted(known, folder)
+    size = sum(file.size for file in files) / 1e6
+    output.lines(
+        [
+            f"{known.title}: {len(files):,} files, {size:,.1f} MB, to {folder} ({there:,} files are there)",
+            f"licence: {known.licence}",
+            f"cite: {known.citation}",
+        ]
+    )
+    if dry_run:
+        return
+    if files and not accept_licence:
+        raise UserError(f"read the licence of {known.title} above; if you accept it, add --accept-licence.")
+    fetch(known, files)
+    output.lines([f"all {len(files) + there:,} files are the official ones"])
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> None:

@@ -202,6 +202,19 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """Where serlab can get the official files.
+
+    Attributes:
+        lfs: address of a Git LFS server without ``/objects/batch``.
+        folder: the folder for the files, below the corpus's folder.
+    """
+
+    lfs: str
+    folder: str
+
+
+@dataclass(frozen=True)
 class Description:
     """A known corpus.
 
@@ -232,6 +245,7 @@ class Description:
         protocols: published splits, by name.
         faults: known faults of the official files, clip -> what is wrong.
         faults_in: known faults of the official files of one format, by extension.
+        fetch: where serlab can get the files; None if the user has to.
         python: module of this package for what YAML cannot express; empty if there is none.
     """
 
@@ -260,6 +274,7 @@ class Description:
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
     faults_in: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fetch: Fetch | None = None
     python: str = ""
 
     @property

@@ -38,6 +38,11 @@ def locate(name: str, data: Path | None, how_to_get: str) -> Path:
     )
 
 
+def place_for(name: str, data: Path | None) -> Path:
+    """The folder for a corpus that is still to be fetched: ``data``, or the first place that is searched."""
+    return data or _places(name)[0]
+
+
 def _places(name: str) -> list[Path]:
     parents = [platformdirs.user_data_path("serlab")]
     if named := os.environ.get(VARIABLE):

@@ -192,7 +192,7 @@ def _whole(home: Path, plans: Sequence[_Plan]) -> dict[str, str] | None:
 def _make(home: Path, plans: Sequence[_Plan]) -> dict[str, str]:
     if importlib.util.find_spec("espeakng_loader") is None:
         raise MachineError(
-            "the synthetic corpus needs espeak-ng, which is not installed; run: pip install 'serlab[demo]'"
+            "the synthetic corpus needs espeak-ng, which is not installed; install it with pip install 'serlab[demo]'."
         )
     hashes = {}
     with bar("making the synthetic corpus", len(plans)) as progress:
@@ -282,7 +282,7 @@ def _receive(process: subprocess.Popen[bytes]) -> NDArray[np.float32]:
         last_words = process.stderr.read().decode(errors="replace").strip().rpartition("\n")[2] or "no message"
         raise MachineError(
             f"espeak-ng stopped while speaking the synthetic corpus ({last_words}); "
-            "reinstall it with: pip install --force-reinstall 'serlab[demo]'"
+            "reinstall it with pip install --force-reinstall 'serlab[demo]'."
         )
     return np.frombuffer(body, "<i2").astype(np.float32)
 

@@ -98,8 +98,8 @@ def compare_across(
     development. It can only predict the emotions that sources and target have in common.
 
     Args:
-        train: the sources, one model each: a corpus (name of a known one, path of a folder or table,
-            or loaded), or a list of corpora that are trained on together. Empty if ``recipes`` are
+        train: the sources, one model each: a corpus (name of a known one, path of a folder, table
+            or description, or loaded), or a list of corpora that are trained on together. Empty if ``recipes`` are
             finished models.
         test: the targets; or ``each``: each corpus of a source is left out once, and tested.
         recipes: names of presets, paths of YAML files, or recipes; or finished models, which are
@@ -124,7 +124,7 @@ def compare_across(
         MachineError: weights, disk or network fail.
 
     Example:
-        ``serlab.compare_across([["crema-d", "tess"]], ["emovo.csv"], ["mfcc-svm"]).scores``
+        ``serlab.compare_across([["crema-d", "tess"]], ["emovo"], ["mfcc-svm"]).scores``
     """
     check_seeds(seeds)
     map_ = read_map(labels)
@@ -224,7 +224,8 @@ class _Job:
         used = list({each.corpus.name: each for each in self.maps.values()}.values())
         for each in used:
             _say_dropped(each)
-        pairs = same_recordings(used) if recipes and len(used) > 1 else []
+        heard = [each for each in used if len(each.corpus.clips)]
+        pairs = same_recordings(heard) if recipes and len(heard) > 1 else []
         planned: list[tuple[CellRuns, list[CrossRun] | list[GivenRun], Source | None]] = []
         for row, targets in sides if recipes else []:
             source = source_of([self.maps[name] for name in row], pairs, balanced=balance)

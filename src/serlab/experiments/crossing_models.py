@@ -61,8 +61,22 @@ class GivenModel:
 
     @property
     def known(self) -> bool:
-        """Whether it says what it has heard."""
-        return all(each.get("corpus") for each in self.records)
+        """Whether it says what it has heard; its pretrained weights may not."""
+        return all(each.get("corpus") for each in self.records if each["what"] == self._itself)
+
+    @property
+    def caution(self) -> str:
+        """What is not known about its training; empty if all is."""
+        if not self.known:
+            return CAUTION
+        unknown = [
+            str(each["what"]).removeprefix(f"{self._itself}: ") for each in self.records if not each.get("corpus")
+        ]
+        return f"There is no record of what these have heard: {', '.join(dict.fromkeys(unknown))}." if unknown else ""
+
+    @property
+    def _itself(self) -> str:
+        return f"the model {self.name}"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -239,7 +253,7 @@ def _signature(each: GivenRun, started: str) -> dict[str, Any]:
         "crossing": {
             "sources": [],
             "model_emotions": dict(model.emotions),
-            "caution": "" if model.known else CAUTION,
+            "caution": model.caution,
             "target": side_of(target),
             "labels": list(target.corpus.labels),
         },

@@ -132,16 +132,16 @@ def source_of(parts: Sequence[Mapped], pairs: Pairs, *, balanced: bool = False) 
         UserError: there is one speaker only, or a label has no training clip.
     """
     corpus = pool(parts)
+    if len(corpus.labels) < 2:
+        raise UserError(
+            f"{corpus.name} has fewer than two emotions after its labels are mapped; nothing can be learned."
+        )
     ids = set(corpus.clips["clip"])
     units = units_of(corpus, [pair for pair in pairs if ids.issuperset(pair)])
     if len(units.counts) < 2:
         raise UserError(
             f"{corpus.name} has one speaker, but training needs two or more, because some are held out for "
             f"development; add a corpus to {argument('train')}."
-        )
-    if len(corpus.labels) < 2:
-        raise UserError(
-            f"{corpus.name} has fewer than two emotions after its labels are mapped; nothing can be learned."
         )
     dev = hold_out(units.counts, DEV)
     in_dev = units.of.isin(dev)

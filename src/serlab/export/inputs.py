@@ -19,11 +19,10 @@ from serlab.approaches.encoder import whisper
 from serlab.approaches.plain import Inputs
 from serlab.core import UserError
 from serlab.frontends.base import Rounded
-from serlab.frontends.encoders import Convolutional, Extractor, FrozenLayers, Waveform
-from serlab.frontends.logmel import LogMel, constants
+from serlab.frontends.batched import whisper_levels
+from serlab.frontends.encoders import VARIANCE_FLOOR, Convolutional, Extractor, FrozenLayers, Waveform
+from serlab.frontends.logmel import SMALLEST_POWER, LogMel, constants
 
-_SMALLEST_POWER = 1e-10
-_VARIANCE_FLOOR = 1e-7
 EXPORTED = "it exports ResNets, encoders on waveforms, Whisper, their probes, and support vector machines on MFCCs"
 
 
@@ -68,7 +67,7 @@ class LogMelInput(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """(batch, samples) to (batch, frames, bands)."""
         power = self.power(nn.functional.pad(samples, (self.edge, self.edge)))
-        levels: Tensor = 10.0 * (power @ self.filters).clamp(min=_SMALLEST_POWER).log10()
+        levels: Tensor = 10.0 * (power @ self.filters).clamp(min=SMALLEST_POWER).log10()
         return levels
 
 
@@ -97,9 +96,7 @@ class WhisperInput(nn.Module):
             samples = nn.functional.pad(samples, (0, self.samples))[:, : self.samples]
         padded = nn.functional.pad(samples[:, None], (self.edge, self.edge), mode="reflect")[:, 0]
         power = self.power(padded)[:, :-1]
-        levels = (power @ self.filters).clamp(min=_SMALLEST_POWER).log10()
-        levels = torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - 8.0)
-        levels = (levels + 4.0) / 4.0
+        levels = whisper_levels(power @ self.filters)
         return levels.transpose(1, 2) if self.bands_first else levels
 
 
@@ -115,7 +112,7 @@ class WaveInput(nn.Module):
         if not self.do_normalise:
             return samples
         centred = samples - samples.mean(dim=1, keepdim=True)
-        return centred / (centred.square().mean(dim=1, keepdim=True) + _VARIANCE_FLOOR).sqrt()
+        return centred / (centred.square().mean(dim=1, keepdim=True) + VARIANCE_FLOOR).sqrt()
 
 
 class _Convolutions(nn.Module):

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from serlab.frontends.base import FrontEnd
 from serlab.frontends.encoders import VARIANCE_FLOOR, Extractor, Waveform
+from serlab.frontends.logmel import SMALLEST_POWER
 
 BatchedFrontEnd = Callable[[Tensor], Tensor]
 """From samples (clips, samples) to features (clips, time, ...) on the same device."""
-
-_SMALLEST_POWER = 1e-10
 
 
 def batched(frontend: FrontEnd) -> BatchedFrontEnd:
@@ -59,5 +58,10 @@ class WhisperLogMel(nn.Module):
             self.to(samples.device)
         spectrum = torch.stft(samples, self.n_fft, self.hop, window=self.window, return_complex=True)[..., :-1]
         power = spectrum.real.square() + spectrum.imag.square()
-        mel = (power.transpose(1, 2) @ self.filters).clamp(min=_SMALLEST_POWER).log10()
-        return (torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
+        return whisper_levels(power.transpose(1, 2) @ self.filters)
+
+
+def whisper_levels(powers: Tensor) -> Tensor:
+    """Whisper's logarithm of mel powers (clips, time, bands): at most 80 dB below each clip's maximum, scaled."""
+    levels = powers.clamp(min=SMALLEST_POWER).log10()
+    return (torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - 8.0) + 4.0) / 4.0

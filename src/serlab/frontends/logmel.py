@@ -20,7 +20,7 @@ from serlab.frontends.mel import filter_bank
 if TYPE_CHECKING:
     import torch
 
-_SMALLEST_POWER = 1e-10
+SMALLEST_POWER = 1e-10
 FLOOR_DB = -100.0
 """The value of silence."""
 
@@ -77,7 +77,7 @@ class LogMel:
         )
         power = spectrum.real.square() + spectrum.imag.square()
         mel = power.T @ filters
-        features: Features = (10.0 * mel.clamp_(min=_SMALLEST_POWER).log10_()).numpy()
+        features: Features = (10.0 * mel.clamp_(min=SMALLEST_POWER).log10_()).numpy()
         return features
 
 

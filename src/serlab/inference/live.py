@@ -141,12 +141,14 @@ def microphone(name: str | None = None) -> Iterator[Live]:
         name: number or part of the name of an input device; the system's default if None.
 
     Raises:
-        MachineError: sounddevice is not installed, or there is no such microphone.
+        MachineError: sounddevice or PortAudio is not installed, or there is no such microphone.
     """
     try:
         import sounddevice
     except ImportError as error:
-        raise MachineError("a microphone needs sounddevice; install it with: pip install 'serlab[listen]'.") from error
+        raise MachineError(
+            "a microphone needs sounddevice, which is not installed; install it with pip install 'serlab[listen]'."
+        ) from error
     except OSError as error:  # On Linux, sounddevice comes without PortAudio.
         raise MachineError(
             f"a microphone needs PortAudio ({error}); install it with your system's packages, "

@@ -90,6 +90,7 @@ class Quoted(BaseModel):
     ``own`` is false if it was measured on other models with the same recipe, each trained on a part of the corpus.
     """
 
+    own: bool
     value: float
     low: float | None
     high: float | None
@@ -97,7 +98,6 @@ class Quoted(BaseModel):
     speakers: int | None
     protocol: str
     speaker_disjoint: bool | None
-    own: bool
 
 
 class About(BaseModel):

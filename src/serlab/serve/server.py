@@ -69,7 +69,7 @@ def _check_extra() -> None:
         import websockets  # noqa: F401
     except ImportError as error:
         raise MachineError(
-            f"the service needs the extra serve ({error.name} is missing); run: pip install 'serlab[serve]'"
+            f"the service needs {error.name}, which is not installed; install it with pip install 'serlab[serve]'."
         ) from error
 
 

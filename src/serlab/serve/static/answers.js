@@ -40,9 +40,9 @@ function tested(about) {
   const range = low === null ? "" : ` (95 % interval ${percent(low)} to ${percent(high)})`;
   const whom = disjoint ? `${speakers ?? ""} unseen speakers`.trim() : "clips that it was not trained on";
   const corpus = about.corpus ?? "its corpus";
-  const named = `${percent(value)} of the clips of an average emotion${range}.`;
-  if (own) return `Tested on ${whom} of ${corpus}: it names ${named}`;
-  return `Other models with this recipe, trained on a part of ${corpus} and tested on ${whom}, name ${named}`;
+  const found = `${percent(value)} of the clips of an average emotion${range}.`;
+  if (own) return `Tested on ${whom} of ${corpus}: it names ${found}`;
+  return `It was trained on all clips of ${corpus}, so it was not tested itself. Models with its recipe, trained on parts of them and tested on ${whom}, name ${found}`;
 }
 
 function timeline(answer, labels, play) {
