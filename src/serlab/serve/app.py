@@ -85,12 +85,9 @@ class Batch(BaseModel):
 
 
 class Quoted(BaseModel):
-    """Unweighted average recall on clips that the tested model was not trained on.
+    """Unweighted average recall on speakers or clips that the tested model was not trained on."""
 
-    ``own`` is false if it was measured on other models with the same recipe, each trained on a part of the corpus.
-    """
-
-    own: bool
+    own: bool = Field(description="Whether this model was tested; false: other models with the same recipe.")
     value: float
     low: float | None
     high: float | None
