@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from transformers import (
 )
 
 from serlab.approaches.resnet import Settings as ResNetModel
-from serlab.approaches.resnet.network import ResNet, moments
+from serlab.approaches.resnet.network import ResNet, from_folder, moments
 from serlab.core import UserError
 from serlab.frontends.logmel import LogMelSettings
 
@@ -38,6 +40,44 @@ def test_the_standard_network_is_resnet18() -> None:
 
     assert theirs == 11_176_512  # torchvision's resnet18 without its last layer
     assert theirs - ours == 2 * 64 * 49  # one input channel instead of three
+
+
+def test_the_small_network_loads_without_transformers_and_gives_the_same_bits(tmp_path: Path) -> None:
+    settings = ResNetModel(stem="small", pooling="mean+std", width=8, logmel=LogMelSettings(bands=32))
+    torch.manual_seed(0)
+    network = ResNet(settings, LABELS, torch.full((32,), -40.0), torch.full((32,), 15.0))
+    assert type(network.net.encoder).__module__.startswith("transformers.")
+    features = torch.randn(3, 60, 32) * 15 - 40
+    network.train()(features)  # moves the statistics of batch normalisation
+    network.eval().save_weights(tmp_path)
+
+    loaded = from_folder(tmp_path, settings, LABELS).eval()
+
+    assert type(loaded.net.encoder).__module__.startswith("serlab.")
+    with torch.no_grad():
+        assert torch.equal(loaded(features), network(features))
+    (tmp_path / "again").mkdir()
+    loaded.save_weights(tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_the_small_resnet_starts_without_transformers(tmp_path: Path) -> None:
+    settings = ResNetModel(stem="small", pooling="mean+std", width=4, logmel=LogMelSettings(bands=16))
+    ResNet(settings, ("calm", "sad"), torch.zeros(16), torch.ones(16)).save_weights(tmp_path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from serlab.approaches.resnet import Settings\n"
+        "from serlab.approaches.resnet.network import from_folder\n"
+        "from serlab.frontends.logmel import LogMelSettings\n"
+        "logmel = LogMelSettings(bands=16)\n"
+        "settings = Settings(stem='small', pooling='mean+std', width=4, logmel=logmel)\n"
+        "import serlab.inference.files\n"
+        "from_folder(Path(sys.argv[1]), settings, ('calm', 'sad'))\n"
+        "print({'transformers', 'scipy', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules) or 'light')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "light\n", done.stderr
 
 
 def test_saved_folder_loads_in_plain_transformers_with_equal_logits(tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ def test_predict_lists_bad_files_and_ends_with_1(serlab, bad_files, tiny_models,
     found = {row["path"]: row for row in result["predictions"]}
     # A long recording without speech is predicted as that; it is no clip.
     hour = found.pop(str(folder / "hour.wav"))
-    assert (hour["label"], hour["probabilities"], len(hour["segments"])) == (None, {}, 3598)
+    assert (hour["label"], hour["probabilities"]) == (None, {})
+    assert hour["segments"][-1]["end"] == pytest.approx(3600, abs=1)
     assert list(found) == [str(good)]
     left_out = {Path(entry["path"]).name: entry["reason"] for entry in result["excluded"]}
     assert left_out.keys() == reasons.keys() - {"hour.wav"}

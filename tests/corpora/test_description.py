@@ -185,6 +185,16 @@ def test_its_protocols_split_the_whole_corpus(known, tmp_path, make_tone):
             assert not {*fold.train, *fold.dev, *fold.test} & set(protocol.without)
 
 
+def test_each_session_of_iemocap_is_tested_once():
+    protocol = descriptions()["iemocap"].protocols["iemocap-session-5"]
+    tested = [speaker for fold in protocol.folds for speaker in fold.test.split()]
+    assert sorted(tested) == [f"0{session}{sex}" for session in range(1, 6) for sex in "FM"]
+    assert sorted(speaker for fold in protocol.folds for speaker in fold.dev.split()) == sorted(tested)
+    assert all(
+        fold.dev[:2] != fold.test[:2] and len({who[:2] for who in fold.test.split()}) == 1 for fold in protocol.folds
+    )
+
+
 def test_a_part_has_the_description_of_the_whole():
     assert describe("crema-d-smoke") is describe("crema-d-limit3") is descriptions()["crema-d"]
     assert describe("crema-d-own") is None

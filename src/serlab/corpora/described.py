@@ -178,11 +178,11 @@ def _files_in(
     home = folder.absolute().as_posix()
     found = []
     for name in names:
-        path = PurePath(name)
-        stem, _, suffix = path.name.rpartition(".")
+        # Objects of pathlib would take most of the time on 100,000 files.
+        stem, _, suffix = name.rpartition("/")[2].rpartition(".")
         place = _PREFERRED.get(f".{suffix.lower()}", len(_PREFERRED))
-        clip = clip_of(description, f"{home}/{path.with_name(stem).as_posix()}")
-        found.append((clip != stem, place, len(path.parts), name, clip))
+        clip = clip_of(description, f"{home}/{name.removesuffix(f'.{suffix}')}")
+        found.append((clip != stem, place, name.count("/"), name, clip))
     for *_, name, clip in sorted(found):
         read = None if official else read_name(description, clip)
         known = clip in official if official else read is not None and read.get("label") != LEFT_OUT

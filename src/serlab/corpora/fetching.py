@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serlab.core import MachineError, UserError
+from serlab.core import MachineError, UserError, argument
 from serlab.core.files import sha256_file, unwritable
 from serlab.core.progress import bar
 from serlab.corpora.described import official_clips
@@ -66,8 +66,8 @@ def wanted(description: Description, folder: Path) -> tuple[list[Wanted], int]:
     how = description.fetch
     if how is None:
         raise UserError(
-            f"serlab cannot get {description.title}; get it from {description.obtain}, then check it with serlab data "
-            f"verify {description.name}."
+            f"serlab cannot get {description.title}; get it from {description.obtain}, and give its folder as "
+            f"{argument('data')}."
         )
     rows = official_clips(description)
     files = [

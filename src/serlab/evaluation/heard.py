@@ -1,7 +1,7 @@
 """Tables of models that have heard the speakers that they are judged on.
 
 For a table of a run, a leak through teachers or pretrained weights is an error (SL012). For a table
-that ``serlab predict --out`` wrote, training on the judged speakers is a caution.
+that ``serlab predict --out`` wrote, training on the judged speakers gives a message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def say_heard(path: Path, rows: pd.DataFrame, corpus: Corpus) -> None:
-    """Print a caution if ``serlab predict --out`` wrote a table with a model that was trained on the judged speakers.
+    """Say if ``serlab predict --out`` wrote a table with a model that was trained on the judged speakers.
 
     Args:
         path: the table's file.

@@ -12,6 +12,7 @@ from serlab.checkpoints.hub import LOGIN, REFUSED, of_the_hub, parsed, quietly, 
 from serlab.core import MachineError, SerlabError, UserError, argument
 from serlab.core.files import read_json
 from serlab.core.progress import say
+from serlab.model.card import PLAIN
 from serlab.model.model import Model
 from serlab.model.schema import FILE
 
@@ -21,16 +22,6 @@ _PUBLISHED = re.compile(
 )
 _LOCAL = re.compile(r"^(?:/|~|[A-Za-z]:[\\/])")
 _CARD = "README.md"
-_PLAIN = """
-# {name}
-
-Recognises {labels} in speech. An audio classifier of transformers; serlab did not train it, so nothing is known here of
-its training data and its quality.
-
-Use it with `serlab predict --model {repository} FILE...`, or in plain transformers.
-
-{limits}
-"""
 
 
 @dataclass(frozen=True)
@@ -172,6 +163,6 @@ def _card(model: Model, repository: str, licence: str | None) -> str:
     text = (folder / _CARD).read_text("utf-8") if (folder / _CARD).is_file() else ""
     body = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
     if not own and not body.strip():
-        body = _PLAIN.format(name=name, labels=", ".join(model.labels), repository=repository, limits=info.limits)
+        body = PLAIN.format(name=name, labels=", ".join(model.labels), repository=repository, limits=info.limits)
     body = body.replace("THIS_FOLDER", repository)
     return f"---\n{data.to_yaml()}\n---\n{body}"

@@ -36,6 +36,18 @@ intervals.
 Corpus licence: {licence}. Cite: {citation}
 """
 
+PLAIN = """
+# {name}
+
+Recognises {labels} in speech. An audio classifier of transformers; serlab did not train it, so nothing is known here of
+its training data and its quality.
+
+Use it with `serlab predict --model {repository} FILE...`, or in plain transformers.
+
+{limits}
+"""
+"""The card of an audio classifier of transformers that has none, without the hub's metadata."""
+
 
 def _settings(recipe: Mapping[str, Any]) -> str:
     """Settings that differ from the preset."""

@@ -85,9 +85,11 @@ class Batch(BaseModel):
 
 
 class Quoted(BaseModel):
-    """Unweighted average recall on speakers or clips that the tested model was not trained on."""
+    """Unweighted average recall on clips that the tested model was not trained on.
 
-    own: bool = Field(description="Whether this model was tested; false: other models with the same recipe.")
+    ``own`` is false if it was measured on other models with the same recipe, each trained on a part of the corpus.
+    """
+
     value: float
     low: float | None
     high: float | None
@@ -95,6 +97,7 @@ class Quoted(BaseModel):
     speakers: int | None
     protocol: str
     speaker_disjoint: bool | None
+    own: bool
 
 
 class About(BaseModel):

@@ -6,7 +6,8 @@ x 3, no max-pooling, statistics pooling over time).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import (
-    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
-    ResNetConfig,
-    ResNetForImageClassification,
-    ResNetModel,
-)
 
 from serlab.approaches.network import Network
 from serlab.approaches.pooling import statistics
 from serlab.approaches.resnet import Settings
-from serlab.checkpoints import building, stored
+from serlab.approaches.resnet.stages import Stages
+from serlab.checkpoints import stored
 from serlab.checkpoints.checks import shown
 from serlab.checkpoints.weights import loading
 from serlab.core import UserError
@@ -44,33 +40,52 @@ class ResNet(Network):
         settings: the recipe's model section.
         labels: names of the classes.
         mean, std: per-band statistics of the training clips, in dB.
+        trained: whether the weights are loaded afterwards; the network with the small stem then
+            does without transformers.
     """
 
     fill = FLOOR_DB
     mean: Tensor
     std: Tensor
 
-    def __init__(self, settings: Settings, labels: tuple[str, ...], mean: Tensor, std: Tensor) -> None:
+    def __init__(
+        self, settings: Settings, labels: tuple[str, ...], mean: Tensor, std: Tensor, *, trained: bool = False
+    ) -> None:
         super().__init__()
+        self.settings, self.labels = settings, labels
         self.window = settings.window
         self.frontend = LogMel(settings.logmel)
         self.needs_serlab = settings.stem == "small"
         self.register_buffer("mean", mean.float(), persistent=False)
         self.register_buffer("std", std.float().clamp(min=_SMALLEST_STD), persistent=False)
-        widths = [settings.width * 2**stage for stage in range(4)]
-        config = ResNetConfig(
-            num_channels=1,
-            embedding_size=settings.width,
-            hidden_sizes=widths,
-            depths=[2, 2, 2, 2],
-            layer_type="basic",
-            id2label=dict(enumerate(labels)),
-            label2id={label: index for index, label in enumerate(labels)},
-        )
-        net: Any = _Small(config, settings.dropout) if self.needs_serlab else ResNetForImageClassification(config)
+        net: Any
+        if not self.needs_serlab:
+            from transformers import ResNetForImageClassification
+
+            net = ResNetForImageClassification(self.config)
+        elif trained:
+            net = _Small(settings, labels, lambda: Stages(settings.width, _widths(settings)))
+        else:
+            from transformers import ResNetModel
+
+            net = _Small(settings, labels, lambda: ResNetModel(self.config).encoder)
         # Convolutions on a CPU are a sixth faster with channels last, with the same values.
         self.net: nn.Module = net.to(memory_format=torch.channels_last)
-        self.config = config
+
+    @cached_property
+    def config(self) -> Any:
+        """The network's configuration in transformers."""
+        from transformers import ResNetConfig
+
+        return ResNetConfig(
+            num_channels=1,
+            embedding_size=self.settings.width,
+            hidden_sizes=_widths(self.settings),
+            depths=[2, 2, 2, 2],
+            layer_type="basic",
+            id2label=dict(enumerate(self.labels)),
+            label2id={label: index for index, label in enumerate(self.labels)},
+        )
 
     @property
     def reader(self) -> nn.Module:
@@ -90,6 +105,10 @@ class ResNet(Network):
 
     def load_image_weights(self, folder: Path) -> None:
         """Load an image-pretrained ResNet18; its RGB filters are summed, which gives the features of a grey image."""
+        from transformers import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING
+
+        from serlab.checkpoints import building
+
         first = "embedder.embedder.convolution.weight"
         with loading(folder):
             config = building.read_config(folder, ("resnet",), "a ResNet18")
@@ -140,10 +159,10 @@ def from_folder(folder: Path, settings: Settings, labels: tuple[str, ...]) -> Re
     std = _bands(path, "std_db", fields.get("std_db"), settings.logmel.bands, 0)
     tensors = stored.read(folder)
     with torch.device("meta"):
-        empty = ResNet(settings, labels, mean, std)
+        empty = ResNet(settings, labels, mean, std, trained=True)
     stored.check_like(folder, tensors, empty.net.state_dict())
     stored.check_finite(folder, tensors)
-    network = ResNet(settings, labels, mean, std)
+    network = ResNet(settings, labels, mean, std, trained=True)
     network.net.load_state_dict(tensors)
     return network
 
@@ -180,18 +199,24 @@ def moments(features: Iterable[Features]) -> tuple[NDArray[np.float64], NDArray[
 class _Small(nn.Module):
     """Standard stages behind a 3 x 3 stride-2 stem; mean over frequency, then mean and deviation over time."""
 
-    def __init__(self, config: Any, dropout: float) -> None:
+    def __init__(self, settings: Settings, labels: tuple[str, ...], encoder: Callable[[], nn.Module]) -> None:
         super().__init__()
-        width = config.embedding_size
+        width = settings.width
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
-        self.encoder = ResNetModel(config).encoder
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(2 * config.hidden_sizes[-1], config.num_labels)
+        # Made after the stem: the order of random draws is a part of published recipes.
+        self.encoder = encoder()
+        self.dropout = nn.Dropout(settings.dropout)
+        self.classifier = nn.Linear(2 * _widths(settings)[-1], len(labels))
 
     def forward(self, image: Tensor) -> Tensor:
-        maps = self.encoder(self.stem(image)).last_hidden_state
+        found = self.encoder(self.stem(image))
+        maps: Tensor = found if isinstance(found, Tensor) else found.last_hidden_state
         frames = maps.mean(dim=2).transpose(1, 2)
         logits: Tensor = self.classifier(self.dropout(statistics(frames)))
         return logits
+
+
+def _widths(settings: Settings) -> list[int]:
+    return [settings.width * 2**stage for stage in range(4)]
