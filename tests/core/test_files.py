@@ -25,6 +25,7 @@ from serlab.core.files import (
     write_json,
     write_text,
     writing,
+    writing_folder,
 )
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -238,3 +239,14 @@ def test_json_beyond_any_configuration_is_not_read(tmp_path):
         stream.truncate(100 * 2**20)
     with pytest.raises(UserError, match="larger than 64 MiB"):
         read_json(path)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "model"
+    with writing_folder(folder) as temporary:
+        (temporary / "a.json").write_text("1")
+    with pytest.raises(MachineError, match="model"), writing_folder(folder) as temporary:
+        (temporary / "b.json").write_text("2")
+        raise OSError("disk full")
+    assert [path.name for path in folder.iterdir()] == ["a.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import stat
 import tempfile
 import time
@@ -86,6 +87,33 @@ def writing(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """Write a folder of weights atomically: the block fills a temporary folder, which then replaces ``folder``.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        MachineError: the folder cannot be written to or the disk is full.
+    """
+    from safetensors import SafetensorError
+
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in temporary.rglob("*.*"):
+            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.replace(folder)
+    except (OSError, SafetensorError) as error:
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ returned.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from serlab.approaches.base import Fitted, Saved
 from serlab.checkpoints.checks import check_scores, trial_sound
 from serlab.checkpoints.weights import loading
 from serlab.core import UserError, argument
-from serlab.core.files import read_json, unwritable, write_json, write_text
+from serlab.core.files import read_json, write_json, write_text, writing_folder
 from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
 from serlab.model.inputs import FILE as ARRAYS
@@ -48,10 +47,7 @@ def save(
         inputs: the training clips.
         tested: the model's own tested UAR.
     """
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
+    with writing_folder(folder) as temporary:
         fitted.save(temporary)
         content = {
             "format": FORMAT,
@@ -65,14 +61,6 @@ def save(
             content["inputs"] = inputs.data()
         write_json(temporary / FILE, content)
         write_text(temporary / "README.md", card)
-        for path in temporary.rglob("*.*"):
-            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    except (OSError, SafetensorError) as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load(folder: Path | str, precision: str = "auto") -> Fitted:

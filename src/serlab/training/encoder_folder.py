@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from serlab import __version__
 from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, quiet
 from serlab.core import UserError
-from serlab.core.files import cache_folder, read_json, sha256_file, unwritable, write_json, write_text
+from serlab.core.files import cache_folder, read_json, sha256_file, write_json, write_text, writing_folder
 from serlab.core.settings import plain
 from serlab.recipes import Pretraining
 from serlab.training.loop import Checkpoint
@@ -106,12 +104,9 @@ def write(
     Raises:
         MachineError: the folder cannot be written.
     """
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
     teacher = {"name": public_name(settings.checkpoint), "sha256": identity(find(settings.checkpoint))}
     sources = [source.heard() for source in heard.sources]
-    try:
-        temporary.mkdir(parents=True)
+    with writing_folder(folder) as temporary:
         with quiet():
             base.save_pretrained(temporary)
         write_json(temporary / "preprocessor_config.json", preprocessor)
@@ -129,14 +124,6 @@ def write(
         }
         write_json(temporary / MADE, content)
         write_text(temporary / "README.md", _card(type(base).__name__, content, sources))
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # Safetensors makes files that only the owner can read.
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.replace(folder)
-    except (OSError, SafetensorError) as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 _CARD = """---
