@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from serlab import __version__
-from serlab.approaches.base import Fitted, Subset
+from serlab.approaches.base import Fitted
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError, argument
 from serlab.core.files import sha256_file, sha256_json
 from serlab.core.locks import locked
 from serlab.corpora.emotions import LabelMap, Mapped
-from serlab.evaluation.relabel import relabelled_logits
 from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunIdentity
-from serlab.experiments.crossing_runs import overlap, side_of, write
+from serlab.experiments.crossing_runs import overlap, predict, side_of, write
 from serlab.experiments.crossing_sides import target_fold
 from serlab.experiments.layout import RunFiles
 from serlab.experiments.signature import ExclusionRecord, Machine, ProtocolRecord, StoredSignature
@@ -29,8 +28,6 @@ from serlab.model import folder as folders
 from serlab.model.schema import FILE, Content
 from serlab.protocols import Split
 from serlab.tables import ledger
-from serlab.tables.predictions import make_table
-from serlab.training.scoring import SubsetScorer
 
 PROTOCOL = "as-is"
 CAUTION = "The record of its training is missing: it may have been trained on these speakers or recordings."
@@ -181,10 +178,7 @@ class GivenRun:
         """
         if not self.files.signature.is_file():
             return False
-        stored = StoredSignature.read(self.files.signature)
-        for key, value in self.identity.data().items():
-            if key != "precision" and stored.identity.get(key) != value:
-                raise stored.of_another(key, value)
+        StoredSignature.read(self.files.signature).check_identity(self.identity.data(), free={"precision"})
         return self.files.table.is_file()
 
 
@@ -212,13 +206,9 @@ def test_given(each: GivenRun) -> None:
     model, context, target = each.model, each.context, each.target
     started = ledger.now()
     with locked(each.files.model):
-        subset = Subset.of(target.corpus, context.split.folds[0].test, context.excluded)
-        entry = {**each.identity.data(), "corpus": target.corpus.name, "fingerprint": target.corpus.fingerprint}
-        ledger.enter(context.out, {**entry, "recipe": model.subfolder, "hash": model.hash, "side": "test"})
-        store = context.stores.of(model.fitted.frontend)
-        logits = SubsetScorer(store, subset.files, f"{model.name} on {target.corpus.name}").logits(model.fitted)
-        scores = relabelled_logits(logits, model.fitted.labels, model.emotions, target.corpus.labels)
-        table = make_table(subset.clips, scores, target.corpus.labels, side="test", fold=1, seed=0)
+        names = {"corpus": target.corpus.name, "fingerprint": target.corpus.fingerprint, "recipe": model.subfolder}
+        entry = {**each.identity.data(), **names, "hash": model.hash, "side": "test"}
+        table = predict(context, model.fitted, model.emotions, entry, f"{model.name} on {target.corpus.name}")
         write(each.files, table, _signature(each, started), f"{model.name} to {target.corpus.name}")
 
 

@@ -27,8 +27,9 @@ from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.crossing_sides import Source, context_of, target_fold
 from serlab.experiments.held_out import check_held_out
 from serlab.experiments.layout import RunFiles
+from serlab.experiments.plan import Todo, todo_of
 from serlab.experiments.run import RunResult, run
-from serlab.experiments.signature import StoredSignature, sign
+from serlab.experiments.signature import sign
 from serlab.frontends.store import FeatureStores
 from serlab.protocols import Split
 from serlab.recipes import Recipe
@@ -66,14 +67,7 @@ class CrossRun:
         Raises:
             UserError: the folder has a run of another configuration.
         """
-        if not self.files.signature.is_file():
-            return False
-        stored = StoredSignature.read(self.files.signature)
-        free = {"precision"} if self.spec.recipe.training.precision == "auto" else set()
-        for key, value in self.context.identity(self.spec).data().items():
-            if key not in free and stored.identity.get(key) != value:
-                raise stored.of_another(key, value)
-        return self.files.table.is_file()
+        return todo_of(self.spec, self.context) is Todo.NOTHING
 
 
 def cross_run(recipe: Recipe, seed: int, source: Source, target: Mapped, split: Split, context: RunContext) -> CrossRun:
@@ -221,30 +215,42 @@ def _test(each: CrossRun, result: RunResult, fitted: Fitted, started: str, title
     labels = each.target.corpus.labels
     same: dict[str, str | None] = {label: label for label in fitted.labels}
     dev = relabelled(result.table, same, labels)
-    test = predict(each, fitted, same, f"{title} on {each.target.corpus.name}")
+    title = f"{title} on {each.target.corpus.name}"
+    entry = each.context.ledger_entry(each.spec)
+    test = predict(each.context, fitted, same, entry, title, seed=each.spec.seed)
     table = pd.concat([dev, test], ignore_index=True)
     signature = sign(each.spec, each.context, replace(result, table=table), started).data()
-    write(each.files, table, {**signature, "crossing": dict(each.about)}, f"{title} on {each.target.corpus.name}")
+    write(each.files, table, {**signature, "crossing": dict(each.about)}, title)
 
 
-def predict(each: CrossRun, fitted: Fitted, emotions: Mapping[str, str | None], title: str) -> pd.DataFrame:
+def predict(
+    context: RunContext,
+    fitted: Fitted,
+    emotions: Mapping[str, str | None],
+    entry: Mapping[str, Any],
+    title: str,
+    *,
+    seed: int = 0,
+) -> pd.DataFrame:
     """The test subset of a run's prediction table; this reads the target, and enters it in the ledger before.
 
     Args:
-        each: the run.
+        context: of the target.
         fitted: the model.
         emotions: emotion of each of its labels.
+        entry: for the ledger.
         title: label of progress bars.
+        seed: of the model.
     """
-    corpus, spec = each.target.corpus, each.spec
-    subset = Subset.of(corpus, spec.fold.test, each.context.excluded)
+    corpus = context.corpus
+    subset = Subset.of(corpus, context.split.folds[0].test, context.excluded)
     if not len(subset.clips):
         raise UserError(f"no clip of {corpus.name} can be used, so nothing can be tested on it.")
-    ledger.enter(each.context.out, each.context.ledger_entry(spec))
-    store = each.context.stores.of(fitted.frontend)
+    ledger.enter(context.out, dict(entry))
+    store = context.stores.of(fitted.frontend)
     logits = SubsetScorer(store, subset.files, title).logits(fitted)
     scores = relabelled_logits(logits, fitted.labels, emotions, corpus.labels)
-    return make_table(subset.clips, scores, corpus.labels, side="test", fold=1, seed=spec.seed)
+    return make_table(subset.clips, scores, corpus.labels, side="test", fold=1, seed=seed)
 
 
 def write(files: RunFiles, table: pd.DataFrame, signature: Mapping[str, Any], title: str) -> None:

@@ -97,9 +97,7 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     stored, identity = StoredSignature.read(files.signature), context.identity(spec).data()
     # With ``auto``, another machine, or a busier one, may have chosen another precision.
     free = {"precision"} if spec.recipe.training.precision == "auto" else set()
-    for key, value in identity.items():
-        if key not in free and stored.identity.get(key) != value:
-            raise stored.of_another(key, value)
+    stored.check_identity(identity, free=free)
     if not files.table.is_file() or ("test" not in stored.sides and not context.dev_only):
         return wanted
     return Todo.MODEL if context.keep_models and not files.model.is_dir() else Todo.NOTHING

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -295,6 +295,17 @@ class StoredSignature:
     def protocol_version(self) -> str:
         """The protocol's version."""
         return str(self.identity.get("protocol_version", "1"))
+
+    def check_identity(self, wanted: Mapping[str, Any], *, free: Collection[str] = ()) -> None:
+        """Raise a UserError if the run is of another configuration.
+
+        Args:
+            wanted: identity of the run that is planned.
+            free: keys that may differ.
+        """
+        for key, value in wanted.items():
+            if key not in free and self.identity.get(key) != value:
+                raise self.of_another(key, value)
 
     def of_another(self, key: str, wanted: object) -> UserError:
         """The error for a run whose identity differs in ``key``."""
