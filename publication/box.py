@@ -26,7 +26,7 @@ from serlab.core.files import write_text
 from serlab.corpora import load_corpus
 from serlab.experiments.deployment import train_on_everyone
 from serlab.model.box import FOLDER
-from serlab.model.folder import load
+from serlab.model.model import load_model
 from serlab.model.schema import FILE
 from serlab.recipes import identify, load_recipe
 from serlab.report.words import percent
@@ -100,18 +100,11 @@ def rounded(tensor: torch.Tensor) -> torch.Tensor:
 
 def _rounding(model: Path) -> tuple[int, int, float]:
     """Number of clips, of changed labels, and the largest difference of a probability, by rounding to float16."""
-    paths = load_corpus("crema-d").clips["path"].iloc[:: 7442 // _PROBED][:_PROBED]
-    before, after = load(model, "fp32"), load(FOLDER, "fp32")
-    scores = []
-    from serlab.audio import Audio
-
-    sounds = [Audio.from_file(path).samples for path in paths]
-    for fitted in (before, after):
-        logits = fitted.logits([fitted.frontend(sound) for sound in sounds]).astype(np.float64)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        scores.append(shares / shares.sum(axis=1, keepdims=True))
-    flips = int((scores[0].argmax(axis=1) != scores[1].argmax(axis=1)).sum())
-    return len(sounds), flips, float(np.abs(scores[0] - scores[1]).max())
+    every = load_corpus("crema-d").clips["path"].tolist()
+    paths = every[:: len(every) // _PROBED][:_PROBED]
+    before, after = (load_model(folder, precision="fp32").predict_proba(paths) for folder in (model, FOLDER))
+    flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
+    return len(paths), flips, float(np.abs(before - after).max())
 
 
 def _story(signature: Mapping[str, Any], probed: int, flips: int, largest: float) -> str:

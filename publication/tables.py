@@ -99,7 +99,8 @@ def short(overview: Overview) -> str:
     best = max(entries.values(), key=lambda entry: entry["scores"]["uar"]["value"])["name"]
     chosen = [name for name in dict.fromkeys((*SHORT, best)) if name in entries]
     head = ["Recipe", "Pretrained", "Folds; seeds", "UAR (95 % over actors)", "Parameters"]
-    return table(head, [[*_row(entries[name])[:4], _row(entries[name])[-2]] for name in chosen], left=3)
+    rows = [_row(entries[name]) for name in chosen]
+    return table(head, [[*row[:4], row[-2]] for row in rows], left=3)
 
 
 def _row(entry: Mapping[str, Any]) -> list[str]:

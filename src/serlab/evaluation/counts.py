@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
 from serlab.evaluation.metrics import Metric, confusion
-from serlab.tables.predictions import PREDICTED, labels_of, logits_of
+from serlab.tables.predictions import PREDICTED, labels_of, logits_of, truth_of
 
 LEAST_SHARED = 0.5
 """The least share of clips on which seeds, or two tables, are compared."""
@@ -141,7 +141,7 @@ def count_by_speaker(table: pd.DataFrame, labels: Sequence[str]) -> SpeakerCount
     """
     check_labels(table, labels)
     index = {label: position for position, label in enumerate(labels)}
-    truth = table["label"].map(index).to_numpy(np.int64)
+    truth = truth_of(table, labels)
     guess = np.array([index[label] for label in predicted_of(table)], np.int64)
     speaker, speakers = pd.factorize(table["speaker"], sort=True)
     fold, folds = pd.factorize(table["fold"], sort=True)

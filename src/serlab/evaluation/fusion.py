@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from serlab.core import UserError
-from serlab.tables.predictions import PREFIX, labels_of, probabilities_of
+from serlab.tables.predictions import PREFIX, labels_of, probabilities_of, truth_of
 
 Rule = Literal["log-probabilities", "probabilities"]
 
@@ -76,8 +76,8 @@ def fit_weights(tables: Sequence[pd.DataFrame]) -> tuple[float, ...]:
     logs = np.log(np.maximum(_aligned(tables), _SMALLEST))
     if not logs.shape[1]:
         raise UserError("there are no clips to fit the weights of a fusion on.")
-    index = {label: place for place, label in enumerate(labels_of(tables[0]))}
-    truth = np.eye(len(index))[tables[0]["label"].map(index).to_numpy(np.intp)]
+    labels = labels_of(tables[0])
+    truth = np.eye(len(labels))[truth_of(tables[0], labels)]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         scores = np.tensordot(weights, logs, 1)

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from serlab import approaches
@@ -43,7 +42,7 @@ from serlab.recipes import Recipe
 from serlab.report.selection import RecipeRuns, group_runs
 from serlab.report.words import numbered
 from serlab.tables import ledger
-from serlab.tables.predictions import logits_of, read_runs
+from serlab.tables.predictions import logits_of, read_runs, truth_of
 from serlab.training import processes
 
 
@@ -236,8 +235,7 @@ def _reliance(group: RecipeRuns, corpus: Corpus) -> Reliance:
     """Temperature and thresholds from the dev subsets of all runs together; each clip is unseen by its run."""
     tables = [run.table[run.table["side"] == "dev"] for run in group.runs]
     rows = pd.concat(tables, ignore_index=True)
-    index = {label: number for number, label in enumerate(corpus.labels)}
-    return Reliance.fit(logits_of(rows), rows["label"].map(index).to_numpy(np.intp))
+    return Reliance.fit(logits_of(rows), truth_of(rows, corpus.labels))
 
 
 def _fixed(histories: Sequence[Mapping[str, Any]]) -> Fixed:

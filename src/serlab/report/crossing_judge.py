@@ -16,7 +16,7 @@ from serlab.evaluation.metrics import UAR, recall_metrics
 from serlab.evaluation.relabel import relabelled
 from serlab.evaluation.resampling import Resampling
 from serlab.report.crossing import CalibrationError, Cell, CellRuns, Collapse, Crossing, Matrix, Recall, Within
-from serlab.tables.predictions import Run, logits_of
+from serlab.tables.predictions import Run, logits_of, truth_of
 
 
 def judge(labels: str, cells: Sequence[CellRuns], tests: int = 0) -> Crossing:
@@ -107,7 +107,6 @@ def _recalls(counts: SpeakerCounts, resampling: Resampling) -> tuple[Recall, ...
 
 
 def _calibration(runs: Sequence[Run], labels: Sequence[str], resampling: Resampling) -> tuple[CalibrationError, ...]:
-    index = {label: place for place, label in enumerate(labels)}
     before, after, temperatures = [], [], []
     rows = []
     for run in runs:
@@ -116,11 +115,11 @@ def _calibration(runs: Sequence[Run], labels: Sequence[str], resampling: Resampl
         rows.append(test)
         before.append(at_temperature(logits_of(test), 1.0))
         if len(dev):
-            temperature = fit_temperature(logits_of(dev), dev["label"].map(index).to_numpy(np.intp))
+            temperature = fit_temperature(logits_of(dev), truth_of(dev, labels))
             temperatures.append(temperature)
             after.append(at_temperature(logits_of(test), temperature))
     all_rows = pd.concat(rows)
-    truth = all_rows["label"].map(index).to_numpy(np.intp)
+    truth = truth_of(all_rows, labels)
     speaker = pd.factorize(all_rows["speaker"], sort=True)[0]
 
     def of(probabilities: list[NDArray[np.float64]], temperature: float) -> CalibrationError:

@@ -65,6 +65,12 @@ def logits_of(table: pd.DataFrame) -> NDArray[np.float64]:
     return logits
 
 
+def truth_of(table: pd.DataFrame, labels: Sequence[str]) -> NDArray[np.intp]:
+    """Return the place of each clip's label among ``labels``, shape (clips,)."""
+    places = table["label"].map({label: place for place, label in enumerate(labels)})
+    return np.asarray(places, np.intp)
+
+
 def probabilities_of(table: pd.DataFrame) -> NDArray[np.float64]:
     """Return the softmax of the logits, shape (clips, labels)."""
     logits = logits_of(table)
