@@ -31,7 +31,8 @@ from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.heard import check, records_of, speakers_of
+from serlab.experiments.heard import before, check, records_of, speakers_of
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
@@ -45,6 +46,7 @@ from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, Teacher, identify, teacher_of
 from serlab.tables import ledger
+from serlab.training.encoder_folder import heard_by
 from serlab.training.lesson import Lesson
 
 _PLAIN = View()
@@ -110,8 +112,12 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
     speech = unlabelled_of(spec, context)
-    heard = [each.record for each in speech]
+    heard, recordings = [each.record for each in speech], [each.speech for each in speech]
     check(heard, spec, context)
+    for each in _recipes(recipe):
+        # A cross-fitted teacher's own fold has no test subset.
+        check_held_out(each, context.corpus, spec.fold)
+        check(before(replace(spec, recipe=each)), spec, context)
     extra = tuple(file for each in speech for file in each.files)
     place = {clip: number for number, clip in enumerate([*train.clips["clip"], *(file.clip for file in extra)])}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
@@ -121,6 +127,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         used |= any(overlap.allowed for overlap in check(source.heard, spec, context))
         models.append(source.model)
         heard += source.heard
+        recordings += heard_by(source.folder) or []
         scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
         # All models teach the clips without labels, which none has heard.
         tasks = [(Subset.of(context.corpus, source.clips).files, len(settings.seeds)), (extra, len(sources))]
@@ -133,7 +140,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
     lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
-    return Taught(lesson, record, heard)
+    return Taught(lesson, record, heard, recordings)
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,13 @@ def _sources(
                 speakers = speakers_of(part.fold, context)
                 heard[0] |= {"train": speakers["train"], "dev": speakers["dev"]}
             yield Source(what, folder, _record(folder, seed, part.half, heard), heard, part.clips)
+
+
+def _recipes(recipe: Recipe | None) -> Iterator[Recipe]:
+    """A teacher's recipe, and those of its own teachers."""
+    while recipe is not None:
+        yield recipe
+        recipe = teacher_of(recipe)
 
 
 def _called(recipe: Recipe | None, settings: Teacher) -> tuple[str, str, str]:
@@ -262,7 +276,13 @@ def _train(spec: RunSpec, context: RunContext, identity: TeacherIdentity, files:
         result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
     signature = sign(spec, context, result, started, identity).data()
     card = model_card if identity.fixed is None else deployment_card
-    save(result.fitted, files.model, signature, card(signature, needs_serlab=result.fitted.needs_serlab))
+    save(
+        result.fitted,
+        files.model,
+        signature,
+        card(signature, needs_serlab=result.fitted.needs_serlab),
+        speech=result.speech,
+    )
     shutil.rmtree(workspace, ignore_errors=True)
 
 
