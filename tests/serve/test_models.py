@@ -36,17 +36,20 @@ def decoded(samples=SPEECH, rate=16000, channels=1):
     ],
 )
 def test_warnings(recording, expected):
-    assert warnings_of(recording, Prediction("sad", {"sad": 1.0})) == [InputWarning(*each) for each in expected]
+    assert warnings_of(recording, Prediction("sad", {"sad": 1.0}), known=False) == [
+        InputWarning(*each) for each in expected
+    ]
 
 
-def test_a_model_s_own_warnings_come_first():
-    long = InputWarning("long", "it lasts 9 s")
-    assert warnings_of(decoded(SPEECH[:8000]), Prediction("sad", {"sad": 1.0}, warnings=(long,))) == [long]
+def test_a_model_that_knows_its_training_clips_gives_its_own_warnings_alone():
+    long, short = InputWarning("long", "it lasts 9 s"), decoded(SPEECH[:8000])
+    assert warnings_of(short, Prediction("sad", {"sad": 1.0}, warnings=(long,)), known=True) == [long]
+    assert warnings_of(short, Prediction("sad", {"sad": 1.0}), known=True) == []
 
 
 def test_a_divided_recording_without_speech_says_so():
     said = Prediction(None, {}, segments=(Segment(0.0, 2.0, None, {}, False),))
-    assert [one.code for one in warnings_of(decoded(), said)] == ["no-speech"]
+    assert [one.code for one in warnings_of(decoded(), said, known=True)] == ["no-speech"]
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_a_file_is_answered_by_both_models(page, served, tiny_models, tmp_path):
 @pytest.mark.cremad
 def test_ten_real_clips_are_answered_as_in_python(browser, cremad_root):
     """The shipped model, from the file through browser, decoder and server, against :meth:`Model.predict`."""
-    clips = sorted((cremad_root / "AudioWAV").glob("*.wav"))[3::750]
+    clips = sorted((cremad_root / "AudioWAV").iterdir())[3::750]
     assert len(clips) == 10
     model = load_model(precision="fp32")
     limits = Limits(decoders=1)

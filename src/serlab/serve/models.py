@@ -46,6 +46,7 @@ class Served:
         model: the model.
         abstains: shares of wrong labels that it can be asked for; empty if it labels every clip.
         calibrates: whether it has a temperature.
+        knows_clips: whether it knows what its training clips were like.
         about: what ``/v1/models`` says.
     """
 
@@ -53,6 +54,7 @@ class Served:
         self.name, self.model = name, model
         self.abstains = _abstains(model)
         self.calibrates = model.info.temperature is not None
+        self.knows_clips = model.info.clip_seconds is not None
         self.about = _about(name, model, self.abstains)
         # The first prediction loads what later ones need.
         model.predict(_NOISE, SAMPLE_RATE)
@@ -180,9 +182,15 @@ def _about(name: str, model: Model, abstains: list[float]) -> dict[str, Any]:
     }
 
 
-def warnings_of(decoded: Decoded, prediction: Prediction) -> list[InputWarning]:
-    """What makes a recording unlike the training clips; in general terms if the model says nothing."""
-    found = [*prediction.warnings] or in_general(decoded.audio, decoded.rate, decoded.channels)
+def warnings_of(decoded: Decoded, prediction: Prediction, *, known: bool) -> list[InputWarning]:
+    """What makes a recording unlike the training clips; in general terms if the model does not know these.
+
+    Args:
+        decoded: the recording.
+        prediction: of it.
+        known: whether the model knows what its training clips were like.
+    """
+    found = [*prediction.warnings] if known else in_general(decoded.audio, decoded.rate, decoded.channels)
     return [*found, NO_SPEECH] if prediction.segments and not prediction.probabilities else found
 
 

@@ -110,7 +110,7 @@ class Service:
             "probabilities": prediction.probabilities,
             "model": served.name,
             "seconds": round(decoded.seconds, 3),
-            "warnings": [asdict(one) for one in warnings_of(decoded, prediction)],
+            "warnings": [asdict(one) for one in warnings_of(decoded, prediction, known=served.knows_clips)],
         }
         if prediction.temperature is not None:
             answer["temperature"] = prediction.temperature
