@@ -48,6 +48,7 @@ from serlab.recipes import Recipe, Teacher, identify, teacher_of
 from serlab.tables import ledger
 from serlab.training.encoder_folder import heard_by
 from serlab.training.lesson import Lesson
+from serlab.training.states import ENCODERS, StateLesson, StateSource, no_encoder, prepare
 
 _PLAIN = View()
 _FOLDER = "teachers"
@@ -97,7 +98,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         fixed: for a model of all speakers: the teachers' choices on the dev subsets of other runs.
 
     Returns:
-        The lesson and who teaches it; None if the recipe has no teacher, or its weight is 0.
+        The lesson and who teaches it; None if the recipe has no teacher, or its weights are 0.
 
     Raises:
         UserError: a teacher cannot be trained on this fold, or its folder has another model.
@@ -105,8 +106,10 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         MachineError: weights, disk or network fail.
     """
     recipe, settings = teacher_of(spec.recipe), spec.recipe.training.teacher
-    if settings is None or not settings.weight:
+    if settings is None or settings.silent:
         return None
+    if settings.shows_states and recipe and recipe.model.kind not in ENCODERS:
+        raise no_encoder(recipe.name, recipe.model.kind)
     if recipe and context.corpus.smoke:
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
@@ -137,10 +140,27 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
                     scores, took = scorer.scores(files, view, spec.seed)
                     logits[number, [place[file.clip] for file in files]] += scores / times
                     seconds += took
+    states = _states(spec, sources, context) if settings.shows_states else None
+    if states:
+        files = (*train.files, *extra)
+        seconds += prepare(states, files, _views(spec), spec.seed, f"{title}: states of the teacher")
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
-    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra, states)
     return Taught(lesson, record, heard, recordings)
+
+
+def _states(spec: RunSpec, sources: Sequence[Source], context: RunContext) -> StateLesson:
+    """The states of the first seed's models."""
+    settings = spec.recipe.training.teacher
+    assert settings is not None
+    first = [source for source in sources if source.model.seed in (None, settings.seeds[0])]
+    encoders = [
+        StateSource.of(source.folder, source.model.precision, settings.states, cached=context.stores.cached)
+        for source in first
+    ]
+    taught = [frozenset(source.clips) for source in first]
+    return StateLesson(tuple(encoders), tuple(taught), settings.states_weight, settings.views == "same")
 
 
 @dataclass(frozen=True)
@@ -182,7 +202,8 @@ def _sources(
         for seed in settings.seeds:
             what = f"the teacher {recipe.name} (seed {seed})"
             teacher = RunSpec.of(recipe, part.fold, seed)
-            folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
+            which = f"{recipe.name} seed {seed}" + ("" if part.half is None else f" half {part.half}")
+            folder = _model(teacher, context, part.half, f"{title}: teacher {which}", fixed)
             heard = records_of(folder, what)
             if heard[0]["train"] is None and context.corpus.speakers_known:
                 # A model of an older version kept no record, but its identity is that of this fold.
