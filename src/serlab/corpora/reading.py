@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -65,7 +66,7 @@ def _read(text: str, name: str, where: str) -> Description:
     described = replace(described, title=described.title or name, labels=labels)
     wrong = next(_contradictions(described), "")
     if wrong:
-        raise UserError(f"{where}: {wrong}.")
+        raise UserError(f"{where}: {wrong}{'' if wrong.endswith('?') else '.'}")
     return described
 
 
@@ -126,7 +127,9 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
     if (lacking := {"speaker", "label"} - columns) and not described.python:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:
-        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+        near = difflib.get_close_matches(min(spare), groups, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern{hint}"
     if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
         yield f"files: every: {min(unsaid)} has no values; give them, or codes"
     meant = [
