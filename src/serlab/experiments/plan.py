@@ -88,7 +88,7 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     """What is left to do of a run.
 
     Raises:
-        UserError: the folder has a run of another configuration.
+        UserError: the folder has a run of another configuration, or one with a leak (SL012).
     """
     files = context.files(spec)
     wanted = Todo.DEV if context.dev_only else Todo.TEST
@@ -98,6 +98,10 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     # With ``auto``, another machine, or a busier one, may have chosen another precision.
     free = {"precision"} if spec.recipe.training.precision == "auto" else set()
     stored.check_identity(identity, free=free)
+    if len(stored.heard) > 1:
+        from serlab.experiments.heard import check
+
+        check(stored.heard, spec, context)
     if not files.table.is_file() or ("test" not in stored.sides and not context.dev_only):
         return wanted
     return Todo.MODEL if context.keep_models and not files.model.is_dir() else Todo.NOTHING
