@@ -149,11 +149,21 @@ def _known_folder() -> Traversable:
 
 
 @cache
+def _files() -> Mapping[str, Traversable]:
+    """The description's file of each known corpus."""
+    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
+    return {item.name.removesuffix(".yaml"): item for item in found}
+
+
+@cache
+def _description(name: str) -> Description:
+    return read_description(_files()[name].read_text(encoding="utf-8"), name)
+
+
+@cache
 def descriptions() -> Mapping[str, Description]:
     """Read the descriptions of all known corpora, by name."""
-    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
-    names = {item.name.removesuffix(".yaml"): item for item in found}
-    return {name: read_description(names[name].read_text(encoding="utf-8"), name) for name in sorted(names)}
+    return {name: _description(name) for name in sorted(_files())}
 
 
 _PART = re.compile(r"-(?:smoke|limit\d+)$")
@@ -168,4 +178,5 @@ def describe(name: str) -> Description | None:
     Returns:
         The description, or None if the corpus is not a known one.
     """
-    return descriptions().get(_PART.sub("", name))
+    name = _PART.sub("", name)
+    return _description(name) if name in _files() else None
