@@ -159,7 +159,8 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
         if files.clips:
             return files
     example = next(iter(description.files.examples), "")
-    where = " or ".join("at any depth" if name == _ANY_DEPTH else f"in {name}" for name in description.files.folders)
+    folders = description.files.folders
+    where = "at any depth" if _ANY_DEPTH in folders else " or ".join(f"in {name}" for name in folders)
     expected = f"files such as {example}.wav {where}" if example else "files whose names fit its pattern"
     raise UserError(
         f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
