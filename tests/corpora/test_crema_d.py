@@ -142,7 +142,8 @@ def test_the_folder_of_wavs_wins_and_better_names_and_formats_win(tmp_path, make
         "1001_DFA_ANG_XX": "1001_DFA_ANG_XX.wav",
         "1040_ITH_SAD_XX": "1040_ITH_SAD_XX.mp3",
     }
-    assert sorted(files.extra) == ["1001_DFA_ANG_XX.mp3", "1040_ITH_SAD_X.wav", "surprise.wav"]
+    assert sorted(files.twice) == ["1001_DFA_ANG_XX.mp3", "1040_ITH_SAD_X.wav"]
+    assert files.extra == ["surprise.wav"]
 
 
 def test_broken_mp3s_are_a_fault_of_the_mp3s_alone(tmp_path, make_tone):
@@ -210,7 +211,7 @@ def test_damaged_tables_are_named(tmp_path, make_tone):
 
 
 def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("platformdirs.user_data_path", lambda _: tmp_path / "user")
+    monkeypatch.setattr("serlab.corpora.locate.user_folder", lambda _: tmp_path / "user")
     monkeypatch.setenv("SERLAB_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(UserError) as caught:
         load_corpus("crema-d")
@@ -229,7 +230,7 @@ def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch)
 def test_data_lies_where_the_option_the_variable_or_the_users_folder_says(tmp_path, make_tone, monkeypatch):
     for number, place in enumerate(("option", "variable/CREMA-D", "user/crema-d")):
         make_tone(tmp_path / place / f"{1001 + number}_DFA_ANG_XX.wav")
-    monkeypatch.setattr("platformdirs.user_data_path", lambda _: tmp_path / "user")
+    monkeypatch.setattr("serlab.corpora.locate.user_folder", lambda _: tmp_path / "user")
     monkeypatch.delenv("SERLAB_DATA", raising=False)
     assert present(load_corpus("crema-d")) == ["1003_DFA_ANG_XX"]
     monkeypatch.setenv("SERLAB_DATA", str(tmp_path / "empty"))

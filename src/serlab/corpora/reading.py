@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -65,7 +66,7 @@ def _read(text: str, name: str, where: str) -> Description:
     described = replace(described, title=described.title or name, labels=labels)
     wrong = next(_contradictions(described), "")
     if wrong:
-        raise UserError(f"{where}: {wrong}.")
+        raise UserError(f"{where}: {wrong}{'' if wrong.endswith('?') else '.'}")
     return described
 
 
@@ -75,10 +76,36 @@ def _contradictions(described: Description) -> Iterator[str]:
     for name, protocol in described.protocols.items():
         if not (protocol.folds or protocol.partitions or described.python):
             yield f"protocols: {name} has no folds; give them, or a Python module that computes them"
+    yield from _contradictions_of_fetch(described)
     if described.files.pattern:
         yield from _contradictions_of_names(described)
     elif not described.python:
         yield "files: pattern is missing; write how a file name gives speaker and label"
+
+
+def _contradictions_of_fetch(described: Description) -> Iterator[str]:
+    fetch = described.fetch
+    if fetch is None:
+        return
+    if not _FOLDER_NAME.fullmatch(fetch.folder):
+        yield f"fetch: folder is {fetch.folder!r}; write the name of one folder"
+    if bool(fetch.lfs) == (fetch.archive is not None):
+        yield "fetch has no source, or two; give lfs or archive"
+    if fetch.lfs and not described.files.official:
+        yield "fetch: lfs needs files: official, a list with hashes"
+    if not (fetch.lfs or (fetch.archive and fetch.archive.url) or "").startswith("https://"):
+        yield "fetch has an address that does not begin with https://"
+    archive = fetch.archive
+    if archive is None:
+        return
+    if bool(archive.md5) == bool(archive.tree):
+        yield "fetch: archive needs md5 or tree, and not both"
+    for key, digits in (("md5", 32), ("tree", 40)):
+        value = getattr(archive, key)
+        if value and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
+            yield f"fetch: archive: {key} is {value!r}; write {digits} hexadecimal digits"
+    if archive.unpacked <= 0 or archive.size < 0:
+        yield "fetch: archive: unpacked must be a number of bytes"
 
 
 def _contradictions_of_names(described: Description) -> Iterator[str]:
@@ -100,7 +127,9 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
     if (lacking := {"speaker", "label"} - columns) and not described.python:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:
-        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+        near = difflib.get_close_matches(min(spare), groups, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern{hint}"
     if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
         yield f"files: every: {min(unsaid)} has no values; give them, or codes"
     meant = [
@@ -112,6 +141,7 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
 
 
 _FOLDER = "known"
+_FOLDER_NAME = re.compile(r"[\w-][\w .-]*")
 
 
 def _known_folder() -> Traversable:
@@ -119,11 +149,21 @@ def _known_folder() -> Traversable:
 
 
 @cache
+def _files() -> Mapping[str, Traversable]:
+    """The description's file of each known corpus."""
+    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
+    return {item.name.removesuffix(".yaml"): item for item in found}
+
+
+@cache
+def _description(name: str) -> Description:
+    return read_description(_files()[name].read_text(encoding="utf-8"), name)
+
+
+@cache
 def descriptions() -> Mapping[str, Description]:
     """Read the descriptions of all known corpora, by name."""
-    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
-    names = {item.name.removesuffix(".yaml"): item for item in found}
-    return {name: read_description(names[name].read_text(encoding="utf-8"), name) for name in sorted(names)}
+    return {name: _description(name) for name in sorted(_files())}
 
 
 _PART = re.compile(r"-(?:smoke|limit\d+)$")
@@ -138,4 +178,5 @@ def describe(name: str) -> Description | None:
     Returns:
         The description, or None if the corpus is not a known one.
     """
-    return descriptions().get(_PART.sub("", name))
+    name = _PART.sub("", name)
+    return _description(name) if name in _files() else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from serlab import approaches
-from serlab.approaches.base import Identity
 from serlab.audio.augment import View
 from serlab.core import UserError
 from serlab.core.files import sha256_json
@@ -30,8 +29,6 @@ else:
 
 SELF = "self"
 """The teacher's name in a recipe that is its own teacher (born-again networks, Furlanello et al. 2018)."""
-
-_MOST_TEACHERS = 8
 
 SECTIONS = ("model", "training", "augmentation")
 
@@ -55,6 +52,9 @@ class Teacher:
         crossfit: teach each half of the training speakers by a model of the other half.
         checkpoint: instead of ``recipe``: a model folder of serlab's or a classifier of
             transformers, by hub name or folder.
+        states: hidden states of the teacher's encoder that the network's frames also predict; 0 is
+            the input of its first layer. Of several seeds, the first one's.
+        states_weight: factor on the loss of the states, which is added to the other one.
     """
 
     recipe: str = ""
@@ -64,12 +64,29 @@ class Teacher:
     views: Literal["clean", "same"] = "clean"
     crossfit: bool = False
     checkpoint: str = added("")
+    states: tuple[int, ...] = added(())
+    states_weight: float = added(1.0)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.weight and not self.shows_states
+
+    @property
+    def shows_states(self) -> bool:
+        """Whether the network learns its hidden states."""
+        return bool(self.states and self.states_weight)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot teach."""
         check_positive("training.teacher", self, "temperature")
         check_at_least("training.teacher", self, 0, "weight")
         check_at_most("training.teacher", self, 1, "weight")
+        check_at_least("training.teacher", self, 0, "states_weight")
+        if len({*self.states}) < len(self.states) or min(self.states, default=0) < 0:
+            raise UserError(f"training.teacher.states is {list(self.states)}; expected different layers from 0 on.")
+        if self.states_weight != 1 and not self.states:
+            raise UserError("training.teacher.states_weight needs training.teacher.states; name layers, or omit it.")
         if bool(self.recipe) == bool(self.checkpoint):
             raise UserError("training.teacher needs either a recipe or a checkpoint, not both.")
         if self.checkpoint and (self.crossfit or self.seeds != (0,)):
@@ -235,11 +252,24 @@ class Recipe:
                 used = KINDS.uses(kind, (section, each.name))
                 if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+        self._check_states()
         if self.training.pretraining and not getattr(self.model, "architecture", ""):
             raise UserError(
                 f"training.pretraining is for encoders from scratch (model.architecture); {self.name} starts from "
                 "pretrained weights (model.checkpoint)."
             )
+
+    def _check_states(self) -> None:
+        if not self.training.teacher or not self.training.teacher.states:
+            return
+        if self.model.kind != "encoder":
+            title = approaches.get(self.model.kind).titles[0]
+            raise UserError(
+                f"training.teacher.states is for speech encoders, whose frames predict the teacher's; {self.name} is "
+                f"{title}, so omit it."
+            )
+        if self.augmentation.mixup:
+            raise UserError("training.teacher.states needs augmentation.mixup=0, because mixed clips have no states.")
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""
@@ -292,50 +322,3 @@ NEEDS = (
     Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
 )
 """Settings that have no effect on their own."""
-
-
-def identify(recipe: Recipe) -> tuple[str, str | None]:
-    """The recipe's hash, and the SHA-256 of its pretrained weights (None without any).
-
-    Raises:
-        UserError, MachineError: the weights cannot be found.
-    """
-    identity = approaches.get(recipe.model.kind).identity(recipe.model)
-    teacher = recipe.training.teacher
-    taught_by = teacher_of(recipe)
-    by = identify(taught_by)[0] if taught_by else Identity.of(teacher.checkpoint).weights_sha256 if teacher else None
-    fixed = dict(identity.fixed or {})
-    if recipe.training.pretraining:
-        fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
-    speech = _digest(recipe.training.unlabelled) if recipe.training.unlabelled else None
-    return recipe.hash(identity.weights_sha256, fixed, by, speech), identity.weights_sha256
-
-
-def _digest(names: Sequence[str]) -> str:
-    """SHA-256 of speech, by the content of its files."""
-    from serlab.corpora.unlabelled import find_speech
-
-    return sha256_json(sorted({sha256 for name in names for sha256 in find_speech(name).clips["sha256"]}))
-
-
-def teacher_of(recipe: Recipe) -> Recipe | None:
-    """The recipe of a recipe's teacher, None if it has none or its teacher is a checkpoint.
-
-    Raises:
-        UserError: there is no such recipe, or teachers have teachers without end.
-    """
-    from serlab.recipes.loading import load_recipe
-
-    chain = [recipe]
-    while (teacher := chain[-1].training.teacher) and teacher.recipe:
-        alone = replace(chain[-1].training, teacher=None, unlabelled=())
-        own = replace(chain[-1], training=alone, preset=False)
-        chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
-        if len(chain) > _MOST_TEACHERS:
-            raise UserError(f"the teacher of {recipe.name} has a teacher in turn, and so on; remove one of them.")
-    return chain[1] if len(chain) > 1 else None
-
-
-def precision_of(recipe: Recipe) -> str:
-    """The precision that the recipe runs in on this machine."""
-    return approaches.get(recipe.model.kind).precision(recipe.training.precision)
