@@ -14,7 +14,7 @@ import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import say
-from serlab.tables.heard import overlaps
+from serlab.tables.heard import ITSELF, overlaps
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -31,9 +31,9 @@ def say_heard(path: Path, rows: pd.DataFrame, corpus: Corpus) -> None:
     try:
         folder = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["model"]
         signature = json.loads((Path(folder) / "serlab.json").read_text(encoding="utf-8"))["signature"]
-        record = signature["heard"][0]
-        trained = set(record["train"])
-        same = record["corpus"] == corpus.name or record["fingerprint"] == corpus.fingerprint
+        own = [each for each in signature["heard"] if each["what"] == ITSELF]
+        same = [each for each in own if each["corpus"] == corpus.name or each["fingerprint"] == corpus.fingerprint]
+        trained = {speaker for each in same for speaker in each["train"]}
     except (OSError, ValueError, LookupError, TypeError):
         return
     speakers = {str(speaker) for speaker in rows["speaker"].unique()}
@@ -58,7 +58,8 @@ def check_unheard(path: Path, rows: pd.DataFrame | None, side: str) -> None:
     try:
         signature = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         records, corpus = signature["heard"], signature["corpus"]
-        train = records[0]["train"]
+        own = [each for each in records if each["what"] == ITSELF and each["corpus"] == corpus["name"]]
+        train = own[0]["train"] if own else []
     except (OSError, ValueError, LookupError, TypeError):
         return
     if side not in ("test", "dev") or rows is None or train is None:
