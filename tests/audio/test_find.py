@@ -205,3 +205,17 @@ def test_suffixes_of_telephony_and_toolkits_are_recordings(tmp_path):
     names = ("a.sox", "b.g722", "c.ulaw", "d.loas", "e.oma")
     touch(tmp_path, *names)
     assert [Path(name).name for name in find_audio([tmp_path]).files] == list(names)
+
+
+def test_a_detour_makes_no_second_file_of_one(tmp_path, monkeypatch, make_tone):
+    make_tone(tmp_path / "a" / "x.wav")
+    make_tone(tmp_path / "c" / "x.wav")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "c", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "a")
+    once = find_audio([Path("../a")]).files
+    assert find_audio(map(Path, ["../a", "../a/../a", "../a/link/../a/x.wav"])).files == [
+        *once,
+        "../a/link/../a/x.wav",
+    ]
+    # After a link, .. leads to the folder of its target.
+    assert find_audio([Path("link/../a/../c/x.wav")]).files == ["link/../c/x.wav"]

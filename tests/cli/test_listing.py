@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-
-import pytest
 import yaml
 
 from serlab.corpora import descriptions
@@ -45,27 +42,6 @@ def test_protocols_that_fit_a_corpus_with_their_sizes(serlab, tiny_corpus):
     lines = dict(line.split(": ", 1) for line in ended.out.splitlines())
     assert list(lines) == ["speaker-2", "speaker-3", "speaker-5 (default)", "holdout"]
     assert lines["speaker-2"] == "speaker-disjoint; train/dev/test 18/9/27 18/9/27"
-
-
-def test_verifying_a_corpus_that_lacks_nearly_everything(serlab, tmp_path, make_tone):
-    make_tone(tmp_path / "AudioWAV" / "1001_DFA_ANG_XX.wav", seconds=1.5)
-    make_tone(tmp_path / "AudioWAV" / "holiday.wav")
-    ended = serlab("data", "verify", "crema-d", "--data", tmp_path)
-    assert ended.code == 1
-    assert "missing: 7441" in ended.out
-    assert "extra: 1" in ended.out
-    assert ended.out.splitlines()[-1] == "problems found: see above"
-    found = serlab("data", "verify", "crema-d", "--data", tmp_path, "--format", "json")
-    assert found.code == 1
-    assert len(json.loads(found.out)["missing"]) == 7441
-
-
-@pytest.mark.cremad
-@pytest.mark.slow
-def test_verifying_the_development_copy(serlab, cremad_root):
-    ended = serlab("data", "verify", "crema-d", "--data", cremad_root)
-    assert "7442 of 7442 clips present" in ended.out
-    assert "11,025 Hz" in ended.out
 
 
 def test_a_setting_needs_its_recipe(serlab):

@@ -4,7 +4,8 @@ import pickle
 
 import pytest
 
-from serlab.core import FindingsError, MachineError, SerlabError, UserError, argument, as_options, unknown
+from serlab.audio import AudioError
+from serlab.core import FindingsError, MachineError, SerlabError, UserError, argument, as_options, setting, unknown
 
 
 def test_each_kind_of_error_ends_the_command_line_with_its_own_code():
@@ -32,3 +33,9 @@ def test_unknown_name_that_is_near_to_nothing_lists_all():
 def test_an_error_of_a_worker_process_keeps_its_class_and_its_parameters(kind):
     error = pickle.loads(pickle.dumps(kind(f"{argument('jobs', 9)} is too many.")))
     assert (type(error), str(error), as_options(error)) == (kind, "jobs=9 is too many.", "--jobs 9 is too many.")
+
+
+def test_the_repr_has_no_private_marks():
+    error = UserError(f"{argument('jobs', 9)} is too many; see {setting('training.epochs')}.")
+    assert repr(error) == "UserError('jobs=9 is too many; see training.epochs.')"
+    assert repr(AudioError(None, "silent")) == "AudioError(None, 'silent')"

@@ -22,6 +22,7 @@ from serlab.core.files import (
     sha256_file,
     sha256_json,
     unwritable,
+    user_folder,
     write_json,
     write_text,
     writing,
@@ -249,3 +250,32 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         raise OSError("disk full")
     assert [path.name for path in folder.iterdir()] == ["a.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+# What platformdirs gives for an application "serlab" on each system.
+FOLDERS = {
+    "Linux": (".cache/serlab", ".local/share/serlab"),
+    "Darwin": ("Library/Caches/serlab", "Library/Application Support/serlab"),
+    "Windows": ("AppData/Local/serlab/serlab/Cache", "AppData/Local/serlab/serlab"),
+}
+
+
+@pytest.mark.parametrize("system", FOLDERS)
+def test_the_user_s_folders_are_those_of_the_system(system, tmp_path, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert (user_folder("cache"), user_folder("data")) == tuple(tmp_path / each for each in FOLDERS[system])
+
+
+def test_the_user_s_folders_follow_the_variables_of_the_system(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert user_folder("data") == tmp_path / "serlab"
+    # The specification says to ignore relative paths.
+    assert user_folder("cache") == Path.home() / ".cache" / "serlab"
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    assert user_folder("data") == tmp_path / "local" / "serlab" / "serlab"

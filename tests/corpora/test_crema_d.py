@@ -210,7 +210,7 @@ def test_damaged_tables_are_named(tmp_path, make_tone):
 
 
 def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("platformdirs.user_data_path", lambda _: tmp_path / "user")
+    monkeypatch.setattr("serlab.corpora.locate.user_folder", lambda _: tmp_path / "user")
     monkeypatch.setenv("SERLAB_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(UserError) as caught:
         load_corpus("crema-d")
@@ -229,7 +229,7 @@ def test_not_found_says_where_it_looked_and_how_to_get_it(tmp_path, monkeypatch)
 def test_data_lies_where_the_option_the_variable_or_the_users_folder_says(tmp_path, make_tone, monkeypatch):
     for number, place in enumerate(("option", "variable/CREMA-D", "user/crema-d")):
         make_tone(tmp_path / place / f"{1001 + number}_DFA_ANG_XX.wav")
-    monkeypatch.setattr("platformdirs.user_data_path", lambda _: tmp_path / "user")
+    monkeypatch.setattr("serlab.corpora.locate.user_folder", lambda _: tmp_path / "user")
     monkeypatch.delenv("SERLAB_DATA", raising=False)
     assert present(load_corpus("crema-d")) == ["1003_DFA_ANG_XX"]
     monkeypatch.setenv("SERLAB_DATA", str(tmp_path / "empty"))

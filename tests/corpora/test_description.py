@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 import pytest
@@ -232,3 +233,47 @@ def test_a_protocol_needs_folds_or_a_python_module():
     text = shipped("crema-d").replace("python: crema_d\n", "")
     with pytest.raises(UserError, match="protocols: seed-random has no folds; give them, or a Python module"):
         read_description(text, "mine")
+
+
+@EVERY
+def test_it_can_be_fetched_or_says_why_not(known):
+    if not known.files.pattern:
+        return
+    assert (known.fetch is None) == bool(known.by_hand)
+    if known.fetch is None:
+        assert not known.by_hand.endswith(".")
+        # It says where to get it by hand.
+        assert re.search(r"https?://", known.obtain)
+    elif known.fetch.archive is not None:
+        archive = known.fetch.archive
+        # The source is the corpus's own page or repository, and the licence is shown before the first byte.
+        assert archive.url.startswith(("https://zenodo.org/records/", known.homepage))
+        assert known.licence
+        # An archive of a commit is made for each call; a published one has a size.
+        assert bool(archive.size) == bool(archive.md5)
+        assert not archive.size or archive.size < archive.unpacked
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("    md5: bc", "    md5: xyz", "fetch: archive: md5 is 'xyz.*'; write 32 hexadecimal digits"),
+        ("    md5: bc", "    sha1: bc", "unknown key in the description of the corpus mine: fetch: archive 'sha1'"),
+        ("    unpacked: 1000000000\n", "", "unpacked"),
+        ("    unpacked: 1000000000", "    unpacked: 0", "unpacked must be a number of bytes"),
+        (
+            "    unpacked:",
+            "    tree: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n    unpacked:",
+            "needs md5 or tree, and not",
+        ),
+        ("    url: https:", "    url: http:", "an address that does not begin with https://"),
+        ("    url: https://zenodo", "    url: file:///etc", "an address that does not begin with https://"),
+        ("  folder: Audio", "  folder: ../Audio", "fetch: folder is '../Audio.*'; write the name of one folder"),
+        ("fetch:\n", "fetch:\n  lfs: https://a.org\n", "fetch has no source, or two; give lfs or archive"),
+    ],
+)
+def test_a_mistake_in_where_a_corpus_is_fetched_is_named(old, new, sentence):
+    text = shipped("ravdess")
+    assert old in text
+    with pytest.raises(UserError, match=sentence):
+        read_description(text.replace(old, new, 1), "mine")

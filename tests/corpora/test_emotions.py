@@ -131,8 +131,42 @@ def test_the_same_labels_keep_the_fingerprint(tiny_corpus: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(descriptions()))
-def test_every_label_of_a_known_corpus_is_known(name: str) -> None:
-    found = {label: LabelMap().emotion(label, name) for label in descriptions()[name].labels}
-    if name != "baved":
-        assert None not in found.values()
-        assert len({*found.values()}) == len(found)
+def test_every_label_of_a_known_corpus_has_an_emotion_or_a_reason(name: str) -> None:
+    labels = descriptions()[name].labels
+    found = {label: LabelMap().emotion(label, name) for label in labels}
+    with_one = [emotion for emotion in found.values() if emotion is not None]
+    # No two labels of a corpus are merged unasked.
+    assert len({*with_one}) == len(with_one)
+    assert [label for label in labels if found[label] is None and not LabelMap().why_dropped(label, name)] == []
+    assert bool(with_one) == (name != "baved")
+
+
+def test_the_codes_of_known_corpora_that_are_words_mean_the_same_in_the_table() -> None:
+    """Somebody's table of a known corpus often has the codes of its file names as labels."""
+    for name, known in descriptions().items():
+        for codes in (known.files.codes, *(table_.codes for table_ in known.tables)):
+            for code, label in codes.get("label", {}).items():
+                if len(code) >= 3 and code.isalpha() and label:
+                    assert LabelMap().emotion(code, name) == LabelMap().emotion(label, name), (name, code)
+
+
+def test_a_label_without_an_emotion_has_a_reason_and_no_second_meaning(content) -> None:
+    assert all(len(reason) > 5 and not reason.endswith(".") for reason in content["none"].values())
+    assert LabelMap().why_dropped("High", "baved") == "a level of expression, not an emotion"
+    assert LabelMap().why_dropped("sad", "any") == ""
+    # What the user's map drops needs no reason of the table.
+    assert read_map({"xxx": None}).why_dropped("xxx", "any") == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "emotions"),
+    [
+        # Folders and tables of copies of TESS, of CaFE, VERBO, AESDD, RESD and EmoV-DB.
+        (["pleasant_surprised", "Pleasant_surprise", "Fear"], ["surprise", "surprise", "fear"]),
+        (["Colère", "Dégoût", "Joie", "Peur", "Tristesse"], ["angry", "disgust", "happy", "fear", "sad"]),
+        (["raiva", "desgosto", "alegria", "medo", "surpresa"], ["angry", "disgust", "happy", "fear", "surprise"]),
+        (["enthusiasm", "sleepiness", "Amused"], ["enthusiastic", "sleepy", "amused"]),
+    ],
+)
+def test_labels_of_other_corpora(labels: list[str], emotions: list[str]) -> None:
+    assert [LabelMap().emotion(label, "any") for label in labels] == emotions

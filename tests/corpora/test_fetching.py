@@ -1,108 +1,37 @@
-"""Fetching from a Git LFS server, a local fake with ranges, faults and wrong bytes."""
+"""Getting a whole corpus: from a Git LFS server, and from an archive."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import io
+import shutil
+import zipfile
+from collections import namedtuple
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from serlab.core import MachineError, UserError
-from serlab.corpora import descriptions, fetching
-from serlab.corpora.description import Fetch
+from serlab.core.locks import locked
+from serlab.corpora import descriptions, fetching, load_corpus
+from serlab.corpora.description import Archive, Fetch
+from serlab.corpora.locate import place_for
 
 CONTENT = {f"{number}_DFA_ANG_XX.wav": bytes([number % 256]) * (1000 + number) for number in range(1001, 1046)}
 SHA = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
 
 
-@dataclass
-class Server:
-    """What the fake does wrong, and what it was asked."""
-
-    cut: dict[str, int] = field(default_factory=dict)
-    wrong: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-    broken: int = 0
-    ranges: bool = True
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    address: str = ""
-
-
-@pytest.fixture
-def server(monkeypatch):
-    state = Server()
-    monkeypatch.setattr(fetching, "_PAUSE_SECONDS", 0)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def reply(self, code, body, **headers):
-            self.send_response(code)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            return body
-
-        def do_POST(self):
-            assert self.path == "/info/lfs/objects/batch"
-            assert self.headers["Accept"] == "application/vnd.git-lfs+json"
-            question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            assert question["operation"] == "download"
-            if state.broken:
-                state.broken -= 1
-                self.wfile.write(self.reply(503, b"busy"))
-                return
-            names = {SHA[name]: name for name in CONTENT}
-            objects = []
-            for each in question["objects"]:
-                name = names[each["oid"]]
-                assert each["size"] == len(CONTENT[name])
-                action = {"href": f"{state.address}/{name}", "header": {"X-Key": "k"}}
-                fault = {"error": {"code": 403, "message": "over its data quota"}}
-                objects.append({**each, **(fault if name in state.refused else {"actions": {"download": action}})})
-            self.wfile.write(self.reply(200, json.dumps({"transfer": "basic", "objects": objects}).encode()))
-
-        def do_GET(self):
-            name = self.path.strip("/")
-            assert self.headers["X-Key"] == "k"
-            asked = self.headers["Range"] or ""
-            state.asked.append((name, asked))
-            content = CONTENT[name]
-            if name in state.wrong:
-                content = content[::-1][:-1] + b"!"
-            start = int(asked[6:-1]) if asked and state.ranges else 0
-            body = self.reply(206 if start else 200, content[start:])
-            if name in state.cut:
-                body = body[: state.cut.pop(name)]
-                self.close_connection = True
-            self.wfile.write(body)
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.address = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
-
-
 @pytest.fixture
 def known(server, monkeypatch):
+    server.content, server.key = CONTENT, "k"
     rows = [{"clip": name[:-4], "file": name, "sha256": SHA[name], "bytes": len(CONTENT[name])} for name in CONTENT]
     monkeypatch.setattr(fetching, "official_clips", lambda _: pd.DataFrame(rows))
-    return replace(descriptions()["crema-d"], fetch=Fetch(f"{server.address}/info/lfs", "AudioWAV"))
+    return replace(descriptions()["crema-d"], fetch=Fetch("AudioWAV", lfs=f"{server.address}/info/lfs"))
 
 
 def get(known, folder):
-    files, _ = fetching.wanted(known, folder)
-    fetching.get(known, files)
+    return fetching.get(fetching.wanted(known, folder))
 
 
 def complete(folder):
@@ -111,12 +40,15 @@ def complete(folder):
 
 
 def test_a_whole_corpus_and_nothing_again(known, server, tmp_path):
-    files, there = fetching.wanted(known, tmp_path)
-    assert (len(files), there) == (45, 0)
-    get(known, tmp_path)
+    found = fetching.wanted(known, tmp_path)
+    assert (len(found.files), found.there) == (45, 0)
+    assert fetching.get(found) == 45
     assert complete(tmp_path)
     assert len(server.asked) == 45
-    assert fetching.wanted(known, tmp_path) == ([], 45)
+    again = fetching.wanted(known, tmp_path)
+    assert (again.files, again.there) == ((), 45)
+    assert fetching.get(again) == 45
+    assert again.summary == f"nothing to get, 45 files are in {tmp_path}"
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -139,7 +71,7 @@ def test_what_an_earlier_call_left_is_continued(known, server, tmp_path):
 
 def test_wrong_bytes_are_not_kept(known, server, tmp_path):
     server.wrong.add("1005_DFA_ANG_XX.wav")
-    with pytest.raises(MachineError, match=r"1005_DFA_ANG_XX.wav cannot be fetched \(its bytes are not the official"):
+    with pytest.raises(MachineError, match=r"1005_DFA_ANG_XX.wav does not send the official file \(its sha256 is"):
         get(known, tmp_path)
     assert not list((tmp_path / "AudioWAV").glob("1005*"))
     server.wrong.clear()
@@ -157,18 +89,9 @@ def test_a_busy_server_is_asked_again_and_a_refusal_named(known, server, tmp_pat
 
 
 def test_no_server(known, tmp_path):
-    away = replace(known, fetch=Fetch("http://127.0.0.1:9/info/lfs", "AudioWAV"))
+    away = replace(known, fetch=Fetch("AudioWAV", lfs="http://127.0.0.1:9/info/lfs"))
     with pytest.raises(MachineError, match=r"cannot be fetched \(.*refused.*run the command again"):
         get(away, tmp_path)
-
-
-def test_a_full_disk(known, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(fetching, "_append", full)
-    with pytest.raises(MachineError, match="No space left on device; free some space"):
-        get(known, tmp_path)
 
 
 def test_a_users_own_files_are_not_overwritten(known, tmp_path):
@@ -178,17 +101,117 @@ def test_a_users_own_files_are_not_overwritten(known, tmp_path):
         fetching.wanted(known, tmp_path)
 
 
-def test_other_corpora_say_where_they_are(tmp_path):
-    with pytest.raises(UserError, match=r"serlab cannot get IEMOCAP; get it from https://sail.usc.edu.*release form"):
-        fetching.wanted(descriptions()["iemocap"], tmp_path)
+@pytest.fixture
+def clips(make_tone, tmp_path):
+    """Three clips of RAVDESS as their published archive has them, as a ZIP."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for actor in ("01", "02", "03"):
+            tone = make_tone(tmp_path / "tone.wav", rate=48000, seconds=0.2)
+            archive.writestr(f"Actor_{actor}/03-01-06-01-02-01-{actor}.wav", tone.read_bytes())
+    (tmp_path / "tone.wav").unlink()
+    return body.getvalue()
 
 
-def test_the_command_needs_the_licence_accepted(serlab, tmp_path):
-    ended = serlab("data", "get", "crema-d", "--data", str(tmp_path), "--dry-run")
-    assert ended.code == 0
-    assert "CREMA-D: 7,442 files, 605.9 MB" in ended.out
-    assert "Open Database License" in ended.out
-    refused = serlab("data", "get", "crema-d", "--data", str(tmp_path))
-    assert refused.code == 2
-    assert "if you accept it, add --accept-licence" in refused.err
-    assert not list(tmp_path.iterdir())
+@pytest.fixture
+def zipped(server, clips):
+    server.content["speech.zip"] = clips
+    url = f"{server.address}/speech.zip"
+    archive = Archive(url, unpacked=1_000_000, size=len(clips), md5=server.md5("speech.zip"))
+    return replace(descriptions()["ravdess"], fetch=Fetch("speech", archive=archive))
+
+
+def changed(known, **values):
+    return replace(known, fetch=replace(known.fetch, archive=replace(known.fetch.archive, **values)))
+
+
+def test_an_archive_becomes_a_corpus_that_loads(zipped, server, tmp_path):
+    found = fetching.wanted(zipped, tmp_path / "ravdess")
+    assert found.summary.startswith("1 archive, 0.1 MB, to ")
+    assert fetching.get(found) == 3
+    assert [path.name for path in (tmp_path / "ravdess").iterdir()] == ["speech"]
+    corpus = load_corpus("ravdess", data=tmp_path / "ravdess")
+    assert (corpus.clips["path"] != "").sum() == 3
+    again = fetching.wanted(zipped, tmp_path / "ravdess")
+    assert (again.files, again.there) == ((), 3)
+    assert len(server.asked) == 1
+
+
+def test_an_archive_that_ends_in_the_middle_is_continued_by_the_next_call(zipped, server, clips, tmp_path):
+    (tmp_path / "ravdess.zip.part").write_bytes(clips[:5000])
+    assert get(zipped, tmp_path) == 3
+    assert server.asked == [("speech.zip", "bytes=5000-")]
+    assert [path.name for path in tmp_path.iterdir()] == ["speech"]
+
+
+def test_an_archive_that_was_not_yet_unpacked_is_not_fetched_again(zipped, server, clips, tmp_path):
+    (tmp_path / "ravdess.zip").write_bytes(clips)
+    (tmp_path / ".speech.new").mkdir()
+    (tmp_path / ".speech.new" / "half.wav").write_bytes(b"")
+    assert get(zipped, tmp_path) == 3
+    assert server.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["speech"]
+
+
+def test_an_archive_with_another_hash_leaves_nothing(zipped, server, tmp_path):
+    with pytest.raises(
+        MachineError, match=r"does not send the official file \(its md5 .*get it from https://zenodo.org"
+    ):
+        get(changed(zipped, md5="0" * 32), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_archive_is_fetched_again(zipped, server, clips, tmp_path):
+    with pytest.raises(MachineError, match="more than 100 bytes"):
+        get(changed(zipped, unpacked=100), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    of_a_commit = changed(zipped, md5="", tree="0" * 40, size=0)
+    server.content["speech.zip"] = clips[:-100]
+    with pytest.raises(MachineError, match=r"speech.zip is a damaged archive"):
+        get(of_a_commit, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_from_another_source_is_not_doubled(zipped, make_tone, tmp_path):
+    make_tone(tmp_path / "Actor_01/03-01-06-01-02-01-01.wav")
+    with pytest.raises(UserError, match=r"contains 1 clips? of RAVDESS already, from another source; choose another"):
+        fetching.wanted(zipped, tmp_path)
+
+
+def test_too_little_space_is_said_before_the_first_byte(zipped, server, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 500_000))
+    with pytest.raises(MachineError, match=r"RAVDESS needs 1 MB in .*, and 0 MB are free; free some space, or choose"):
+        get(zipped, tmp_path)
+    assert server.asked == []
+
+
+def test_two_calls_at_once(zipped, tmp_path):
+    with (
+        locked(tmp_path / "ravdess"),
+        pytest.raises(UserError, match=r"another process is working on .*ravdess; wait"),
+    ):
+        get(zipped, tmp_path / "ravdess")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "iemocap",
+            r"cannot get IEMOCAP, because its owners want a signed release form first; get it from https://sail",
+        ),
+        ("savee", r"cannot get SAVEE, because its owners want a registration first; get it from http://personal.ee"),
+        ("tess", r"cannot get TESS, because no published hash of its files is known; get it from https://tspace"),
+        ("synthetic", r"serlab makes the synthetic corpus when it is first used; it needs the extra demo"),
+    ],
+)
+def test_other_corpora_say_where_they_are(tmp_path, name, sentence):
+    with pytest.raises(UserError, match=sentence):
+        fetching.wanted(descriptions()[name], tmp_path)
+
+
+def test_what_was_fetched_is_found_without_being_named(zipped, tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLAB_DATA", str(tmp_path))
+    get(zipped, place_for("ravdess", None))
+    assert (load_corpus("ravdess").clips["path"] != "").sum() == 3

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+import serlab.report.summary as report_summary
 from serlab.core import UserError
 from serlab.evaluation.judge import evaluate_all
 from serlab.evaluation.lines import evaluation_lines, pair_lines
 from serlab.evaluation.metrics import METRICS
 from serlab.evaluation.prepare import prepare_all
-from serlab.report.foreign import foreign_runs
+from serlab.report.foreign import foreign_runs, judged_as
 from serlab.report.methods import methods_of
 from serlab.report.render import render_html, render_markdown
 from serlab.report.summary import Report, summarise
@@ -146,6 +147,35 @@ def test_page_markdown_json_and_terminal_agree(
         _check_pair(pair, paths[one].stem, paths[other].stem, data, page, text)
     assert data["answer"]["finding"].lower() in page.heading.lower()
     assert data["answer"]["text"].replace("−", "-")[:40] in text.replace("−", "-").replace("\\", "")
+
+
+@settings(
+    derandomize=True,
+    max_examples=6,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(tables())
+def test_a_report_takes_over_what_evaluate_has_found(made: list[pd.DataFrame]) -> None:
+    prepared = prepare_all(made, None, None, "test")
+    try:
+        results, pairs = evaluate_all(prepared)
+    except UserError:
+        return
+    alone = summarise(foreign_runs(prepared)).to_dict()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(report_summary, "describe_trust")  # no table is judged twice
+        again = summarise(foreign_runs(prepared), judged=judged_as(prepared, results, pairs)).to_dict()
+    assert _rounded(again) == _rounded(alone)
+
+
+def _rounded(found: Any) -> Any:
+    """The same with numbers to 9 digits: rows in another order give other last digits."""
+    if isinstance(found, dict):
+        return {key: _rounded(value) for key, value in found.items()}
+    if isinstance(found, list):
+        return [_rounded(value) for value in found]
+    return round(found, 9) if isinstance(found, float) else found
 
 
 def _check_scores(result: Any, recipe: dict[str, Any], row: list[str], line: str) -> None:

@@ -112,6 +112,45 @@ def test_a_long_table_breaks_over_pages():
     assert r"\begin{longtable}{@{}lr@{}}" in table(Table("t", "", columns, rows_of))
 
 
+def confusions(recipes: int, labels: int = 20) -> Table:
+    names = [f"label {number} & more" for number in range(labels)]
+    columns = (words_column("recipe", "Recipe"), words_column("label", "True label"), *map(count_column, names, names))
+    rows = [
+        (f"Recipe {number} with a long name", name, *range(1000, 1000 + labels))
+        for number in range(recipes)
+        for name in names
+    ]
+    return Table("confusions", "Clips.", columns, tuple(rows))
+
+
+def test_a_table_with_many_columns_has_rotated_headings_and_whole_recipes_on_each_page():
+    (one,) = table(confusions(1)).split("\n\n")
+    assert one.count(r"\rotatebox{90}{label") == 20
+    assert r"\rotatebox{90}{Recipe}" not in one
+    assert r"\rotatebox" not in table(confusions(1, labels=3))
+    first, second = table(confusions(3)).split("\n\n")
+    assert [each.count(" with a long name") for each in (first, second)] == [40, 20]
+    assert r"\label{tab:serlab-confusions}" in first
+    assert r"\caption{Clips. Part 2 of 2.}" in second
+    assert r"\label" not in second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [3, 5, 6, 8, 20])
+def test_a_table_of_confusions_is_no_wider_than_a_page(tmp_path, labels):
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex")
+    head = r"\documentclass[twocolumn]{article}\usepackage[a4paper,margin=2cm]{geometry}"
+    body = (
+        r"\usepackage{booktabs,longtable,graphicx}\begin{document}" + table(confusions(3, labels)) + r"\end{document}"
+    )
+    (tmp_path / "wide.tex").write_text(head + body)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "wide.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
 def test_a_column_without_a_heading_is_for_csv_alone():
     found = Table("t", "", (words_column("a", "A"), words_column("b")), (("x", "hidden"),))
     assert "hidden" not in table(found)

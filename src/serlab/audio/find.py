@@ -77,7 +77,7 @@ def find_audio(paths: Iterable[Path]) -> Found:
     files: dict[str, None] = {}
     excluded: dict[str, Exclusion] = {}
     bare: list[str] = []
-    for path in paths:
+    for path in map(_straight, paths):
         if not _is_folder(path):
             files[str(path)] = None
             continue
@@ -89,6 +89,18 @@ def find_audio(paths: Iterable[Path]) -> Found:
         excluded.update((each.path, each) for each in below.excluded)
         bare += below.bare
     return Found(list(files), [each for path, each in excluded.items() if path not in files], bare)
+
+
+def _straight(path: Path) -> Path:
+    """A path without detours such as ``a/../a``, so that a file has one name; not where the detour is a link."""
+    parts: list[str] = []
+    for part in path.parts:
+        leads_back = part == ".." and parts and parts[-1] not in ("..", path.anchor)
+        if leads_back and not Path(*parts).is_symlink():
+            parts.pop()
+        else:
+            parts.append(part)
+    return Path(*parts)
 
 
 def looks_like_audio(name: str) -> bool:

@@ -90,13 +90,17 @@ def evaluate(args: EvaluateOptions) -> None:
     from serlab.evaluation.lines import evaluation_lines, pair_lines
     from serlab.evaluation.prepare import prepare_all
     from serlab.report import build_foreign
+    from serlab.report.foreign import judged_as
 
     clips, tables, side = args.load(), args.tables, args.side
     named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
     prepared = prepare_all(tables, clips, None, side, named)
     margin = args.margin / 100
     results, pairs = evaluate_all(prepared, clips, side=side, margin=margin)
-    page = build_foreign(prepared, args.to, clips, side=side, margin=margin, latex=args.latex) if args.to else None
+    page = None
+    if args.to:
+        judged = judged_as(prepared, results, pairs)
+        page = build_foreign(prepared, args.to, clips, side=side, margin=margin, latex=args.latex, judged=judged)
     # Entries of the corpus that are not clips were already listed when it was loaded.
     left_out = {"excluded": options.as_json(clips.excluded)} if clips and clips.excluded else {}
     if args.form == "json":

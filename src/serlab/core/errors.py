@@ -28,6 +28,10 @@ class SerlabError(Exception):
     def __str__(self) -> str:
         return in_python(super().__str__())
 
+    def __repr__(self) -> str:
+        shown = ", ".join(repr(in_python(each) if isinstance(each, str) else each) for each in self.args)
+        return f"{type(self).__name__}({shown})"
+
 
 class UserError(SerlabError):
     """The user asked for something impossible: a wrong name, option, file or table."""

@@ -15,9 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import platformdirs
+from typing import Any, Literal
 
 from serlab.core import MachineError, UserError
 
@@ -33,7 +31,22 @@ _MOST_DIGITS = 19
 def cache_folder() -> Path:
     """The cache folder: ``SERLAB_CACHE`` if set, otherwise the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else platformdirs.user_cache_path("serlab")
+    return Path(given) if given else user_folder("cache")
+
+
+def user_folder(kind: Literal["cache", "data"]) -> Path:
+    """The user's folder for serlab, as each system has it: XDG's base directories, Library, AppData."""
+    given = os.environ.get(f"XDG_{kind.upper()}_HOME", "")
+    if Path(given).is_absolute() and platform.system() != "Windows":
+        return Path(given, "serlab")
+    home, cache = Path.home(), kind == "cache"
+    if platform.system() == "Windows":
+        # A folder for the author, who has the same name, comes first.
+        own = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local", "serlab", "serlab")
+        return own / "Cache" if cache else own
+    if platform.system() == "Darwin":
+        return home / "Library" / ("Caches" if cache else "Application Support") / "serlab"
+    return home / (".cache" if cache else ".local/share") / "serlab"
 
 
 def is_stream(path: Path) -> bool:

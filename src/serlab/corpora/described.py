@@ -149,7 +149,7 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
     for name in description.files.folders:
         if name == _ANY_DEPTH:
             found = find_audio([root])
-            names = [os.path.relpath(path, root) for path in found.files]
+            names = _below(root, found.files)
             passed = [replace(each, clip=os.path.relpath(each.path, root)) for each in found.excluded]
             files = _files_in(description, root, names, official, aside, passed)
         else:
@@ -163,6 +163,12 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
         f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
         f"{description.obtain}."
     )
+
+
+def _below(root: Path, paths: Sequence[str]) -> list[str]:
+    """Paths from :func:`find_audio`, relative to the folder that was searched."""
+    before = "" if str(root) == os.curdir else str(root).rstrip(os.sep) + os.sep
+    return [path.removeprefix(before) for path in paths]
 
 
 def _files_in(
@@ -253,11 +259,11 @@ def _describe_copy(description: Description, clips: pd.DataFrame, official: pd.D
 
 def _faults(description: Description, clips: pd.DataFrame) -> dict[str, str]:
     """Known faults that apply to this copy."""
-    paths = dict(zip(clips["clip"], map(PurePath, clips["path"]), strict=True))
+    paths = dict(zip(clips["clip"], clips["path"], strict=True))
     faults = {clip: fault for clip, fault in description.faults.items() if clip in paths}
     for wrong, right in description.files.respelled.items():
-        if right in paths and paths[right].stem == wrong:
+        if right in paths and PurePath(paths[right]).stem == wrong:
             faults[right] = f"named {wrong} in this copy"
     for suffix, broken in description.faults_in.items():
-        faults |= {clip: fault for clip, fault in broken.items() if paths[clip].suffix.lower() == suffix}
+        faults |= {clip: fault for clip, fault in broken.items() if PurePath(paths[clip]).suffix.lower() == suffix}
     return faults

@@ -202,16 +202,38 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Fetch:
-    """Where serlab can get the official files.
+class Archive:
+    """A ZIP archive with the official files.
 
     Attributes:
-        lfs: address of a Git LFS server without ``/objects/batch``.
-        folder: the folder for the files, below the corpus's folder.
+        url: its address.
+        unpacked: the largest number of bytes that its content can have.
+        size: its number of bytes; 0 if its server makes it for each call.
+        md5: its hash, as published with it; empty if ``tree`` is given.
+        tree: SHA-1 of the git tree that its content is, for an archive of a git commit.
     """
 
-    lfs: str
+    url: str
+    unpacked: int
+    size: int = 0
+    md5: str = ""
+    tree: str = ""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Where serlab can get the official files: from a Git LFS server or from an archive.
+
+    Attributes:
+        folder: the folder for the files, below the corpus's folder.
+        lfs: address of a Git LFS server without ``/objects/batch``; the list ``files: official`` has
+            the hashes.
+        archive: the archive.
+    """
+
     folder: str
+    lfs: str = ""
+    archive: Archive | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +268,7 @@ class Description:
         faults: known faults of the official files, clip -> what is wrong.
         faults_in: known faults of the official files of one format, by extension.
         fetch: where serlab can get the files; None if the user has to.
+        by_hand: why the user has to, a phrase after "because".
         python: module of this package for what YAML cannot express; empty if there is none.
     """
 
@@ -275,6 +298,7 @@ class Description:
     faults: Mapping[str, str] = field(default_factory=dict)
     faults_in: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fetch: Fetch | None = None
+    by_hand: str = ""
     python: str = ""
 
     @property

@@ -39,11 +39,13 @@ class Table:
         names: emotion of each name, by its key (see :func:`key`); None for a label that is not an emotion.
         emotions: the emotions, in alphabetical order.
         conventions: changes to choose by name.
+        reasons: why a label has no emotion, by its key.
     """
 
     names: Mapping[str, str | None]
     emotions: tuple[str, ...]
     conventions: Mapping[str, Mapping[str, str | None]]
+    reasons: Mapping[str, str]
 
 
 def key(name: str) -> str:
@@ -70,7 +72,8 @@ def table() -> Table:
         name: {key(label): emotion for label, emotion in changes.items()}
         for name, changes in content["conventions"].items()
     }
-    return Table(names, tuple(content["emotions"]), conventions)
+    reasons = {key(name): reason for name, reason in content["none"].items()}
+    return Table(names, tuple(content["emotions"]), conventions, reasons)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,16 @@ class LabelMap:
                     return place[emotion]
             return emotion
         raise self._unknown(label, sought, owner)
+
+    def why_dropped(self, label: str, owner: str) -> str:
+        """Why a label has no emotion, a phrase; empty if the user's map drops it.
+
+        >>> LabelMap().why_dropped("low", "baved")
+        'a level of expression, not an emotion'
+        """
+        sought = key(label)
+        own = sought in self.own or sought in self.of_one.get(owner, {})
+        return "" if own else table().reasons.get(sought, "")
 
     def _unknown(self, label: str, sought: str, owner: str) -> UserError:
         near = difflib.get_close_matches(sought, [*table().names, *self.own], n=1, cutoff=0.6)

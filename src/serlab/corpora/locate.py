@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from serlab.core import UserError, argument
+from serlab.core.files import user_folder
 
 VARIABLE = "SERLAB_DATA"
 """Environment variable for a folder with one folder per corpus, by name."""
@@ -44,7 +43,7 @@ def place_for(name: str, data: Path | None) -> Path:
 
 
 def _places(name: str) -> list[Path]:
-    parents = [platformdirs.user_data_path("serlab")]
+    parents = [user_folder("data")]
     if named := os.environ.get(VARIABLE):
         parents.insert(0, Path(named))
     return [parent / spelling for parent in parents for spelling in (name, name.upper())]

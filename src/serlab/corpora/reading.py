@@ -75,10 +75,36 @@ def _contradictions(described: Description) -> Iterator[str]:
     for name, protocol in described.protocols.items():
         if not (protocol.folds or protocol.partitions or described.python):
             yield f"protocols: {name} has no folds; give them, or a Python module that computes them"
+    yield from _contradictions_of_fetch(described)
     if described.files.pattern:
         yield from _contradictions_of_names(described)
     elif not described.python:
         yield "files: pattern is missing; write how a file name gives speaker and label"
+
+
+def _contradictions_of_fetch(described: Description) -> Iterator[str]:
+    fetch = described.fetch
+    if fetch is None:
+        return
+    if not _FOLDER_NAME.fullmatch(fetch.folder):
+        yield f"fetch: folder is {fetch.folder!r}; write the name of one folder"
+    if bool(fetch.lfs) == (fetch.archive is not None):
+        yield "fetch has no source, or two; give lfs or archive"
+    if fetch.lfs and not described.files.official:
+        yield "fetch: lfs needs files: official, a list with hashes"
+    if not (fetch.lfs or (fetch.archive and fetch.archive.url) or "").startswith("https://"):
+        yield "fetch has an address that does not begin with https://"
+    archive = fetch.archive
+    if archive is None:
+        return
+    if bool(archive.md5) == bool(archive.tree):
+        yield "fetch: archive needs md5 or tree, and not both"
+    for key, digits in (("md5", 32), ("tree", 40)):
+        value = getattr(archive, key)
+        if value and not re.fullmatch(rf"[0-9a-f]{{{digits}}}", value):
+            yield f"fetch: archive: {key} is {value!r}; write {digits} hexadecimal digits"
+    if archive.unpacked <= 0 or archive.size < 0:
+        yield "fetch: archive: unpacked must be a number of bytes"
 
 
 def _contradictions_of_names(described: Description) -> Iterator[str]:
@@ -112,6 +138,7 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
 
 
 _FOLDER = "known"
+_FOLDER_NAME = re.compile(r"[\w-][\w .-]*")
 
 
 def _known_folder() -> Traversable:

@@ -87,10 +87,8 @@ def remember(kind: str, home: str, findings: Mapping[str, Any]) -> None:
 
 
 def _is_there(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except OSError:
-        return False  # Its name is too long for the system.
+    # Text, as in `home_of`. A name that is too long for the system counts as missing.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _file(kind: str, home: str) -> Path:

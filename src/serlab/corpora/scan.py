@@ -69,7 +69,7 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
     home = home_of(paths)
     known = recall("scan", home)
     settled = time.time_ns() - _SETTLED_AFTER_NS
-    states = [_state(Path(path)) if path else [] for path in paths]
+    states = [_state(path) if path else [] for path in paths]
     rows = [_recalled(known.get(path), state) for path, state in zip(paths, states, strict=True)]
     unknown = [place for place, row in enumerate(rows) if row is None]
     found = in_threads(_look_at, [paths[place] for place in unknown], title) if unknown else []
@@ -85,10 +85,11 @@ def scan(paths: Sequence[str], title: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["duration", "sample_rate", "sha256"])
 
 
-def _state(path: Path) -> list[int]:
+def _state(path: str) -> list[int]:
     """Size and times of change of content and of name, in ns; empty for a missing file, a pipe or a device."""
     try:
-        status = path.stat()
+        # Objects of pathlib would take longer than the system does.
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return []
     if not stat.S_ISREG(status.st_mode):

@@ -13,14 +13,15 @@ S - 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serlab.evaluation.counts import SpeakerCounts
-from serlab.evaluation.metrics import UAR, Metric
+from serlab.evaluation.metrics import UAR, Counts, Metric
 
 _STEP = 1e-2  # clips; scores are smooth on the scale of one clip
 
@@ -53,7 +54,7 @@ def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[
     parts = []
     for term in terms:
         statistics = term.of_speakers(metric)
-        slopes = _gradient(metric, statistics.sum(axis=1))
+        slopes = _gradient(metric, statistics.sum(axis=1), len(term.labels))
         by_label = np.einsum("s...j,sc...j->c...", slopes, statistics) / len(term.seeds)
         parts.append(by_label.reshape(len(term.speakers), -1))
     signed: NDArray[np.float64] = parts[0] if len(parts) == 1 else parts[0] - parts[1]
@@ -139,15 +140,25 @@ def _freedom(clips: NDArray[np.float64], total: NDArray[np.float64], inflation: 
     return float(trace**2 / squares)
 
 
-def _gradient(metric: Metric, summed: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gradient(metric: Metric, summed: NDArray[np.float64], labels: int) -> NDArray[np.float64]:
     """Central differences of a score at summed statistics of shape (seeds, *S), of the same shape.
 
     Statistics that are zero for every speaker, as the row of a label without clips, have none.
     """
-    size = summed[0].size
-    steps = _STEP * np.eye(size).reshape(size, *summed.shape[1:])
-    moved = summed[:, np.newaxis]
-    slopes = (metric.score(moved + steps) - metric.score(moved - steps)) / (2 * _STEP)
     used = summed.sum(axis=-1, keepdims=True) > 0
+    smaller = metric.smaller
+    if smaller is None:
+        score, units, at = metric.score, np.eye(summed[0].size).reshape(-1, *summed.shape[1:]), summed
+    else:
+        # Smaller statistics are linear in the matrix, so that they move by those of the step.
+        score, units, at = smaller.score, _units(smaller.statistics, labels), smaller.statistics(summed)
+    moved, steps = at[:, np.newaxis], _STEP * units
+    slopes = (score(moved + steps) - score(moved - steps)) / (2 * _STEP)
     gradient: NDArray[np.float64] = np.where(used, slopes.reshape(summed.shape), 0.0)
     return gradient
+
+
+@lru_cache(maxsize=4)
+def _units(statistics: Callable[[Counts], Counts], labels: int) -> Counts:
+    """The statistics of a single clip in each cell of a confusion matrix, shape (K * K, *S)."""
+    return statistics(np.eye(labels**2).reshape(labels**2, labels, labels))

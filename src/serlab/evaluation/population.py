@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.influence import standard_error, training_variances
@@ -105,8 +104,13 @@ def _large_speaker(counts: SpeakerCounts, people: str) -> Caution | None:
 def _size_and_ease(counts: SpeakerCounts, people: str) -> Caution | None:
     clips = counts.by_speaker[0].sum(axis=(-2, -1))
     few, many = np.quantile(clips, (0.1, 0.9))
-    together = spearmanr(clips, _ease(counts)) if many >= UNEVEN * few else None
-    if together is None or not together.pvalue < _DOUBT:
+    if many < UNEVEN * few:
+        return None
+    # Imported late, for it takes half a second and most tables are even.
+    from scipy.stats import spearmanr
+
+    together = spearmanr(clips, _ease(counts))
+    if not together.pvalue < _DOUBT:
         return None
     pooled, alike = (float(counts.scores(metric).mean()) for metric in (UAR, UAR_SPEAKERS))
     easier = "easier" if together.statistic > 0 else "harder"

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from serlab.core import UserError, unknown
 from serlab.evaluation.bootstrap import intervals
@@ -326,6 +325,8 @@ def _pearson(first: Floats, second: Floats) -> Floats:
 
 
 def _spearman(first: Floats, second: Floats) -> Floats:
+    from scipy.stats import rankdata  # late: it takes half a second
+
     return _pearson(rankdata(first, axis=-1), rankdata(second, axis=-1))
 
 

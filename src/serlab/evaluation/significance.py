@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
-from scipy.stats import chi2
+from scipy.special import chdtrc, stdtr, stdtrit
 
 from serlab.evaluation.bootstrap import EQUIVALENCE_LEVEL, Difference, check_paired
 from serlab.evaluation.counts import SpeakerCounts
@@ -122,7 +121,7 @@ def clustered_mcnemar(apart: NDArray[np.float64], clips: NDArray[np.float64] | N
     clusters = len(apart)
     by_clip = _chi_square(apart) * (clusters - 1) / clusters
     by_cluster = _chi_square(apart / clips)
-    return ClusteredMcNemar(by_clip, float(chi2.sf(by_clip, 1)), by_cluster, float(chi2.sf(by_cluster, 1)))
+    return ClusteredMcNemar(by_clip, float(chdtrc(1, by_clip)), by_cluster, float(chdtrc(1, by_cluster)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -262,7 +262,9 @@ def _too_few(labels: Sequence[str], source: str, of_source: Sequence[str], targe
 
 def _say_dropped(each: Mapped) -> None:
     for label, clips in each.dropped.items():
-        say(f"{each.corpus.name}: {clips:,} clips of {label} are dropped by the map of labels.")
+        why = LabelMap().why_dropped(label, each.original.name)
+        note = f" ({why})" if why else ""
+        say(f"{each.corpus.name}: {clips:,} clips of {label} are dropped by the map of labels{note}.")
 
 
 def scores_of(found: Judged) -> pd.DataFrame:

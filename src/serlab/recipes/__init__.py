@@ -4,6 +4,7 @@ A recipe contains everything that can change a result except the data, the fold 
 hash identifies it. The hash covers the SHA-256 of pretrained weights, not their path.
 """
 
+from serlab.recipes.identity import identify, precision_of, teacher_of
 from serlab.recipes.loading import (
     load_recipe,
     load_variant,
@@ -13,7 +14,7 @@ from serlab.recipes.loading import (
     with_changes,
 )
 from serlab.recipes.pretraining import Pretraining
-from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training, identify, precision_of, teacher_of
+from serlab.recipes.recipe import KINDS, Augmentation, Recipe, Teacher, Training
 
 __all__ = [
     "KINDS",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from serlab import approaches
-from serlab.approaches.base import Identity
 from serlab.audio.augment import View
 from serlab.core import UserError
 from serlab.core.files import sha256_json
@@ -30,8 +29,6 @@ else:
 
 SELF = "self"
 """The teacher's name in a recipe that is its own teacher (born-again networks, Furlanello et al. 2018)."""
-
-_MOST_TEACHERS = 8
 
 SECTIONS = ("model", "training", "augmentation")
 
@@ -292,50 +289,3 @@ NEEDS = (
     Need("augmentation.use", "several augmentation.views", lambda recipe: len(recipe.augmentation.views) > 1),
 )
 """Settings that have no effect on their own."""
-
-
-def identify(recipe: Recipe) -> tuple[str, str | None]:
-    """The recipe's hash, and the SHA-256 of its pretrained weights (None without any).
-
-    Raises:
-        UserError, MachineError: the weights cannot be found.
-    """
-    identity = approaches.get(recipe.model.kind).identity(recipe.model)
-    teacher = recipe.training.teacher
-    taught_by = teacher_of(recipe)
-    by = identify(taught_by)[0] if taught_by else Identity.of(teacher.checkpoint).weights_sha256 if teacher else None
-    fixed = dict(identity.fixed or {})
-    if recipe.training.pretraining:
-        fixed["pretraining"] = pretraining.identity(recipe.training.pretraining)
-    speech = _digest(recipe.training.unlabelled) if recipe.training.unlabelled else None
-    return recipe.hash(identity.weights_sha256, fixed, by, speech), identity.weights_sha256
-
-
-def _digest(names: Sequence[str]) -> str:
-    """SHA-256 of speech, by the content of its files."""
-    from serlab.corpora.unlabelled import find_speech
-
-    return sha256_json(sorted({sha256 for name in names for sha256 in find_speech(name).clips["sha256"]}))
-
-
-def teacher_of(recipe: Recipe) -> Recipe | None:
-    """The recipe of a recipe's teacher, None if it has none or its teacher is a checkpoint.
-
-    Raises:
-        UserError: there is no such recipe, or teachers have teachers without end.
-    """
-    from serlab.recipes.loading import load_recipe
-
-    chain = [recipe]
-    while (teacher := chain[-1].training.teacher) and teacher.recipe:
-        alone = replace(chain[-1].training, teacher=None, unlabelled=())
-        own = replace(chain[-1], training=alone, preset=False)
-        chain.append(own if teacher.recipe == SELF else load_recipe(teacher.recipe))
-        if len(chain) > _MOST_TEACHERS:
-            raise UserError(f"the teacher of {recipe.name} has a teacher in turn, and so on; remove one of them.")
-    return chain[1] if len(chain) > 1 else None
-
-
-def precision_of(recipe: Recipe) -> str:
-    """The precision that the recipe runs in on this machine."""
-    return approaches.get(recipe.model.kind).precision(recipe.training.precision)

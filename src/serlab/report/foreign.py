@@ -5,17 +5,43 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from serlab import __version__
+from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.prepare import PreparedTable, prepare_all
 from serlab.tables.predictions import Run
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What :func:`serlab.evaluation.judge.evaluate_all` has found already, by the tables' names in a report.
+
+    Attributes:
+        tables: each table's evaluation.
+        pairs: the first of two tables less the second.
+    """
+
+    tables: Mapping[str, Evaluation]
+    pairs: Mapping[tuple[str, str], PairEvaluation]
+
+
+def judged_as(
+    tables: Sequence[PreparedTable], results: Mapping[str, Evaluation], pairs: Sequence[PairEvaluation]
+) -> Judged:
+    """Evaluations of tables and pairs under the names that the tables have in a report."""
+    names = dict(zip((table.name for table in tables), names_of(tables), strict=True))
+    return Judged(
+        {names[name]: result for name, result in results.items()},
+        {(names[pair.names[0]], names[pair.names[1]]): pair for pair in pairs},
+    )
 
 
 def foreign_runs(

@@ -12,7 +12,7 @@ from serlab.core.settings import plain
 from serlab.evaluation.breakdown import Breakdown
 from serlab.evaluation.claims import Scope, answer_words
 from serlab.evaluation.counts import Names
-from serlab.evaluation.judge import judge_pair
+from serlab.evaluation.judge import PairEvaluation, judge_pair
 from serlab.evaluation.paired import PairedComparison, as_family
 from serlab.evaluation.prepare import PreparedTable
 from serlab.evaluation.significance import MARGIN
@@ -63,8 +63,16 @@ class PairReport:
         return head | compared | {key: value for key, value in found.items() if key not in head}
 
 
-def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGIN) -> PairReport:
+def compare_pair(
+    first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGIN, found: PairEvaluation | None = None
+) -> PairReport:
     """Compare ``first`` with ``second`` on the clips, folds and seeds that both have.
+
+    Args:
+        first: runs of one recipe.
+        second: runs of another.
+        margin: differences of UAR up to this are called equivalent.
+        found: the comparison of two of others' tables, if it has been made already.
 
     Raises:
         UserError: others' tables cannot be compared, as :func:`serlab.evaluation.judge.judge_pair`.
@@ -81,7 +89,7 @@ def compare_pair(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGI
         tables = (_of_runs(first.whole, shared), _of_runs(second.whole, shared))
         if not set(tables[0].rows["clip"]) & set(tables[1].rows["clip"]):
             return PairReport(first.name, second.name, reason="they have no clip in common", partial=True)
-    found = judge_pair(*tables, by_fold=not first.foreign, margin=margin)
+    found = found or judge_pair(*tables, by_fold=not first.foreign, margin=margin)
     partial = len(first.seeds) != len(second.seeds) or 0 < len(found.seeds) < len(first.seeds)
     if not first.foreign:
         partial = set(shared) != set(first.fold_seeds) or set(shared) != set(second.fold_seeds)

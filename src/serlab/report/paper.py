@@ -42,7 +42,9 @@ def write_paper(summary: Report, methods: Methods, drawings: Sequence[Drawing], 
 
 
 def _line(summary: Report) -> str:
-    return f"serlab {', '.join(summary.serlab)}: {summary.signature}. Needs booktabs; longer than a page: longtable."
+    return (
+        f"serlab {', '.join(summary.serlab)}: {summary.signature}. Needs booktabs, and longtable or graphicx if used."
+    )
 
 
 def _example(tables: Sequence[str], drawings: Sequence[Drawing]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.judge import Scored, score_table
 from serlab.evaluation.learning import chance_of, fit_caution
 from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
+from serlab.evaluation.population import cautions
 from serlab.evaluation.resampling import Interval
 from serlab.evaluation.spread import Spread, over_folds, over_seeds, student
 from serlab.evaluation.trust import Trust, trust
@@ -195,23 +196,27 @@ class RecipeReport(Scored):
         return {key: value for key, value in plain(self).items() if key not in optional or value is not None}
 
 
-def describe(recipe: RecipeRuns) -> RecipeReport:
-    """Judge one recipe, without how far to trust it."""
+def describe(recipe: RecipeRuns, found: Scored | None = None) -> RecipeReport:
+    """Judge one recipe, without how far to trust it.
+
+    Args:
+        recipe: its runs.
+        found: the scores of another's table, if they have been computed already.
+    """
     recorded, labels = recipe.signature["recipe"], recipe.table.labels
     counts = count_by_speaker(recipe.rows, labels)
-    scored = score_table(
-        recipe.table,
-        counts,
-        side=recipe.side,
-        uneven_clips=recipe.uneven_clips,
-        people=people(recipe.signature["corpus"]["name"]),
+    speakers = people(recipe.signature["corpus"]["name"])
+    scored = (
+        _with_people(found, counts, speakers)
+        if found
+        else score_table(recipe.table, counts, side=recipe.side, uneven_clips=recipe.uneven_clips, people=speakers)
     )
     uar_of, present = scored.scores["uar"], len(labels) - len(scored.absent)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
     train_uar = _mean([run.train_uar for run in runs])
     return RecipeReport(
-        **vars(scored),
+        **{each.name: getattr(scored, each.name) for each in fields(Scored)},
         name=recipe.name,
         title=recipe.title,
         hash=recorded["hash"],
@@ -245,6 +250,11 @@ def describe_trust(recipe: RecipeRuns, clips: pd.DataFrame | None) -> Trust:
     table = recipe.table
     known = describe_corpus(recipe.signature["corpus"]["name"])
     return trust(table, count_by_speaker(table.rows, table.labels), clips, tracks=known.tracks if known else None)
+
+
+def _with_people(scored: Scored, counts: SpeakerCounts, people: str) -> Scored:
+    """The same scores, with cautions in the words of the corpus."""
+    return replace(scored, cautions=cautions(counts, people=people)) if scored.cautions else scored
 
 
 def _distilled(config: Mapping[str, Any]) -> str | None:

@@ -29,7 +29,7 @@ from serlab.evaluation.significance import MARGIN
 from serlab.recipes.variants import changes_text
 from serlab.report import words
 from serlab.report.figures import draw_all
-from serlab.report.foreign import foreign_runs
+from serlab.report.foreign import Judged, foreign_runs
 from serlab.report.methods import Methods, methods_of
 from serlab.report.notices import GRAVITY, kinds
 from serlab.report.overview import Overview, survey
@@ -100,6 +100,7 @@ def build_foreign(
     audio: Audio = "link",
     margin: float = MARGIN,
     latex: bool = False,
+    judged: Judged | None = None,
 ) -> Path:
     """Write the report of tables of predictions, serlab's own or others'.
 
@@ -112,6 +113,7 @@ def build_foreign(
         audio: as for :func:`build`.
         margin: likewise.
         latex: likewise.
+        judged: from :func:`serlab.report.foreign.judged_as`, if the tables have been evaluated already.
 
     Returns:
         The path of ``index.html`` in ``folder``; beside it lie ``report.md``, ``report.json`` and
@@ -124,7 +126,7 @@ def build_foreign(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
         raise UserError(f"{folder} contains files but no report; choose a new or empty folder.")
     clips = None if corpus is None else corpus.clips
-    summary = summarise(foreign_runs(tables, corpus, side=side), clips=clips, margin=margin)
+    summary = summarise(foreign_runs(tables, corpus, side=side), clips=clips, margin=margin, judged=judged)
     return _write(summary, folder, clips, audio, latex=latex)
 
 

@@ -16,6 +16,7 @@ from serlab.evaluation.claims import Scope
 from serlab.evaluation.resampling import LEVEL, STANDARD, Resampling
 from serlab.evaluation.significance import MARGIN, WHY_MARGIN
 from serlab.evaluation.trust import HumanReference, human_reference
+from serlab.report.foreign import Judged
 from serlab.report.letters import letters_of
 from serlab.report.notices import Notice, at_head, notices
 from serlab.report.pairs import PairReport, compare_pair, judged_together
@@ -155,6 +156,7 @@ def summarise(
     clips: pd.DataFrame | None = None,
     *,
     margin: float = MARGIN,
+    judged: Judged | None = None,
 ) -> Report:
     """Judge runs of one corpus and protocol.
 
@@ -164,6 +166,7 @@ def summarise(
         audit: what the leak audit found: ``verdict`` and ``findings``.
         clips: the corpus's table, for votes and what it knows of the speakers.
         margin: differences of UAR up to this are called equivalent.
+        judged: what has been found of others' tables already and need not be computed again.
 
     Raises:
         UserError: there are no runs, or they do not belong together.
@@ -178,14 +181,17 @@ def summarise(
     with bar("judging recipes", len(groups)) as progress:
         recipes = []
         for group in groups:
-            recipes.append(replace(describe(group), trust=describe_trust(group, clips)))
+            known_of = judged.tables.get(group.name) if judged else None
+            found = known_of.trust if known_of else describe_trust(group, clips)
+            recipes.append(replace(describe(group, known_of), trust=found))
             progress.advance()
     recipes.sort(key=_rank)
     couples = list(combinations([by_name[recipe.name] for recipe in recipes], 2))
     with bar("comparing recipes", len(couples)) as progress:
         pairs = []
         for first, second in couples:
-            pairs.append(compare_pair(first, second, margin=margin))
+            found_of = judged.pairs.get((first.name, second.name)) if judged else None
+            pairs.append(compare_pair(first, second, margin=margin, found=found_of))
             progress.advance()
     together = judged_together(pairs)
     scope = min((recipe.scope for recipe in recipes), key=get_args(Scope).index)

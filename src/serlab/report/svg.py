@@ -16,9 +16,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 
@@ -36,7 +39,7 @@ _FALLBACKS = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "PingFang SC", "Hiragino Sans", "Microsoft YaHei"),
     *("WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"),
 )
-_DPI = 200
+_DPI = {"svg": 72, "pdf": 72, "png": 200}
 _DARK_SERIES = ("#56b4e9", "#f0843c", "#2fc795", "#e08fbc", "#e6c229", "#9fd3f2", "#b9bfc5")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -78,6 +81,7 @@ class Drawing:
         caption: how to read it.
         alternative: what can be seen in it, for who cannot see it.
         svg: the ``<svg>`` element for a page that defines the colours.
+        plain: the same for a file, in plain colours on white.
         figure: what it was rendered from.
     """
 
@@ -86,6 +90,7 @@ class Drawing:
     caption: str
     alternative: str
     svg: str
+    plain: str
     figure: Figure
 
 
@@ -126,11 +131,16 @@ def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative:
         caption: how to read it.
         alternative: the text alternative.
     """
-    svg = _svg(figure, f"figure-{name}", alternative, _PAGE_FONT, background="none")
-    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _variable, svg)
     # Every file gets the page's layout, and none computes it again.
+    figure.set_dpi(_DPI["svg"])
+    FigureCanvasSVG(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
-    return Drawing(name, title, caption, alternative, svg, figure)
+    plain = _svg(figure, f"figure-{name}", alternative)
+    svg = re.sub(rf'<g id="figure-{re.escape(name)}-patch_1">.*?</g>\s*', "", plain, count=1, flags=re.DOTALL)
+    svg = re.sub(r"(fill|stroke): (#[0-9a-f]{6})", _variable, svg.replace(_FILE_FONT, _PAGE_FONT))
+    return Drawing(name, title, caption, alternative, svg, plain, figure)
 
 
 def exports(drawing: Drawing) -> dict[str, bytes]:
@@ -143,37 +153,44 @@ def exports(drawing: Drawing) -> dict[str, bytes]:
     pdf = {"Title": drawing.title, "Creator": None, "Producer": None, "CreationDate": None}
     return {
         "svg": export_svg(drawing),
-        "pdf": _rendered(drawing.figure, "pdf", pdf, background=PAGE),
-        "png": _rendered(drawing.figure, "png", {"Title": drawing.title, "Software": None}, background=PAGE),
+        "pdf": _rendered(drawing.figure, "pdf", pdf),
+        "png": _rendered(drawing.figure, "png", {"Title": drawing.title, "Software": None}),
     }
 
 
 def export_svg(drawing: Drawing) -> bytes:
     """The SVG alone of :func:`exports`."""
-    svg = _svg(drawing.figure, f"figure-{drawing.name}", drawing.alternative, _FILE_FONT, background=PAGE)
-    start = svg.index(">") + 1
-    return f"{svg[:start]}<title>{html.escape(drawing.title)}</title>{svg[start:]}\n".encode()
+    start = drawing.plain.index(">") + 1
+    return f"{drawing.plain[:start]}<title>{html.escape(drawing.title)}</title>{drawing.plain[start:]}\n".encode()
 
 
-def _svg(figure: Figure, name: str, alternative: str, font: str, *, background: str) -> str:
+def _svg(figure: Figure, name: str, alternative: str) -> str:
     """The figure as an ``<svg>`` element without a prolog, with its text alternative."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    text = _rendered(figure, "svg", nothing, background=background).decode()
+    text = _rendered(figure, "svg", nothing).decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = text[text.index("<svg ") :]
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
     # Before 3.10 or so matplotlib writes the short form, "font: bold 9px 'DejaVu Sans'".
-    text = re.sub(r"(font-family:|font: [\w. ]*px) [^;\"]*", rf"\1 {font}", text)
+    text = re.sub(r"(font-family:|font: [\w. ]*px) [^;\"]*", rf"\1 {_FILE_FONT}", text)
     label = html.escape(alternative, quote=True)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
 
 
-def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None], *, background: str) -> bytes:
+def _rendered(figure: Figure, kind: Literal["svg", "pdf", "png"], metadata: dict[str, str | None]) -> bytes:
     stream = io.BytesIO()
     with settings():
-        figure.savefig(stream, format=kind, metadata=metadata, facecolor=background, dpi=_DPI if kind == "png" else 72)
+        # Not savefig, which draws figures twice that have had a layout engine.
+        figure.set_facecolor(PAGE)
+        figure.set_dpi(_DPI[kind])
+        if kind == "png":
+            FigureCanvasAgg(figure).print_png(stream, metadata=metadata)
+        elif kind == "pdf":
+            FigureCanvasPdf(figure).print_pdf(stream, metadata=metadata)
+        else:
+            FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)
     return stream.getvalue()
 
 
