@@ -139,6 +139,13 @@ def test_parts_of_corpora_have_names_of_their_own(cross, tmp_path: Path) -> None
         cross("english", "one", limit=0)
 
 
+def test_what_is_named_twice_is_tested_once(cross, corpora, tmp_path: Path) -> None:
+    found = cross(["english", ["english", "english"]], ["one", "one"], "mfcc-svm", "mfcc-svm", seeds=[0, 0])
+    assert len(found.scores) == 1
+    assert read(found.report.with_name("speakers.csv"))["clips"].sum() == 9
+    assert len(ledger.read(tmp_path / "out")) == 1
+
+
 def test_several_jobs_give_the_same_tables(corpora, tmp_path: Path) -> None:
     train = [[corpora["english"]], [corpora["two"], corpora["english"]]]
     for jobs, out in ((1, "one"), (2, "several")):

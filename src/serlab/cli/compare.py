@@ -15,6 +15,7 @@ from serlab.core.progress import say
 
 if TYPE_CHECKING:
     from serlab.experiments.compare import Comparison
+    from serlab.recipes import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -233,7 +234,7 @@ def _compare(args: options.TrainingOptions, recipes: list[str], *, jobs: int = 1
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)
     given = [name for name in recipes if is_model(name)]
-    variants = [*args.variants([name for name in recipes if name not in given]), *given]
+    variants: list[Recipe | str] = [*args.variants([name for name in recipes if name not in given]), *given]
     result = compare(
         args.load(),
         variants,

@@ -97,6 +97,7 @@ def compare_across(
     if limit is not None and limit < 1:
         raise UserError(f"{argument('limit', limit)} leaves no clip; it must be 1 or more.")
     map_ = read_map(labels)
+    recipes, seeds = list(dict.fromkeys(recipes)), list(dict.fromkeys(seeds))
     given = [str(each) for each in recipes if isinstance(each, str) and is_model(each)]
     trained = [each if isinstance(each, Recipe) else load_recipe(each) for each in recipes if each not in given]
     rows = _rows(train)
@@ -128,7 +129,8 @@ def compare_across(
 
 def _rows(train: Any) -> list[tuple[Named, ...]]:
     listed = [train] if isinstance(train, str | Corpus) else list(train)
-    return [(row,) if isinstance(row, str | Corpus) else tuple(row) for row in listed]
+    rows = [(row,) if isinstance(row, str | Corpus) else tuple(dict.fromkeys(row)) for row in listed]
+    return list(dict.fromkeys(rows))
 
 
 def _pairs_of_sides(rows: Sequence[tuple[Named, ...]], test: Any) -> Sides:
@@ -146,7 +148,7 @@ def _pairs_of_sides(rows: Sequence[tuple[Named, ...]], test: Any) -> Sides:
                 "crema-d,emovo,nemo."
             )
         return found
-    targets = (test,) if isinstance(test, str | Corpus) else tuple(test)
+    targets = (test,) if isinstance(test, str | Corpus) else tuple(dict.fromkeys(test))
     if not targets:
         raise UserError(f"{argument('test')} is empty; name at least one corpus, or {EACH}.")
     return [(row, targets) for row in rows] or [((), targets)]

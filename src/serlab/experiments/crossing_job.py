@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -107,25 +108,39 @@ class Job:
 
     def run(self, sides: Sides, recipes: Sequence[Recipe], models: Sequence[GivenModel]) -> Crossing:
         """Run and report."""
-        used = list({each.corpus.name: each for each in self.maps.values()}.values())
-        for each in used:
+        for each in self._used:
             _say_dropped(each)
-        heard = [each for each in used if len(each.corpus.clips)]
-        pairs = same_recordings(heard) if recipes and len(heard) > 1 else []
+        return self.finish(self.plan(sides, recipes, models))
+
+    @cached_property
+    def _used(self) -> list[Mapped]:
+        return list({each.corpus.name: each for each in self.maps.values()}.values())
+
+    @cached_property
+    def _recorded_twice(self) -> Pairs:
+        heard = [each for each in self._used if len(each.corpus.clips)]
+        return same_recordings(heard) if len(heard) > 1 else []
+
+    def plan(self, sides: Sides, recipes: Sequence[Recipe], models: Sequence[GivenModel]) -> list[Planned]:
+        """The cells of the matrix with their runs; nothing is written."""
         planned: list[Planned] = []
         for row, targets in sides if recipes else []:
-            plain = source_of([self.maps[name] for name in row], pairs, balanced=self.how.balance)
+            plain = source_of([self.maps[name] for name in row], self._recorded_twice, balanced=self.how.balance)
             for recipe in recipes:
                 for source in self._rows_of(plain, recipe):
-                    planned += [(*self._cell(source, self.maps[name], recipe, pairs), source) for name in targets]
+                    planned += [(*self._cell(source, self.maps[name], recipe), source) for name in targets]
         for model in models:
             for name in dict.fromkeys(name for _, targets in sides for name in targets):
                 planned.append((*self._given(model, self.maps[name]), None))
+        return planned
+
+    def finish(self, planned: Sequence[Planned]) -> Crossing:
+        """Execute what is missing of a plan, and report on all of it."""
         self._check(planned)
         trainings = self._trainings(planned)
         self._execute(planned, trainings)
-        models_kept = tuple(each.files.model for each in trainings if each.files.model.is_dir())
-        return replace(self._report(planned, used), models=models_kept)
+        kept = tuple(each.files.model for each in trainings if each.files.model.is_dir())
+        return replace(self._report(planned), models=kept)
 
     def _rows_of(self, source: Source, recipe: Recipe) -> list[Source]:
         """A source as it is and, if asked for and possible, with features normalised per corpus."""
@@ -136,14 +151,14 @@ class Job:
             return [source]
         return [source, source.as_normalised()]
 
-    def _cell(self, source: Source, target: Mapped, recipe: Recipe, pairs: Pairs) -> tuple[CellRuns, list[CrossRun]]:
+    def _cell(self, source: Source, target: Mapped, recipe: Recipe) -> tuple[CellRuns, list[CrossRun]]:
         name, names = target.corpus.name, [part.corpus.name for part in source.parts]
         recipe_folder = recipe.folder(identify(recipe)[0])
         cell = CellRuns(
             source.name, name, recipe_folder, recipe.title, emotions=target.emotions, normalised=source.normalised
         )
         labels = common_labels(source.labels, target)
-        reason = "the model is trained on it" if name in names else heard_recordings(pairs, names, name)
+        reason = "the model is trained on it" if name in names else heard_recordings(self._recorded_twice, names, name)
         reason = reason or _too_few(labels, source.name, source.labels, target) or heard_by(recipe, target)
         if reason:
             return replace(cell, reason=reason), []
@@ -188,7 +203,10 @@ class Job:
             for each in runs:
                 if source is not None and isinstance(each, CrossRun):
                     key = (source.protocol, each.spec.folder, each.spec.seed)
-                    jobs.setdefault(key, (source, []))[1].append(each)
+                    mine = jobs.setdefault(key, (source, []))[1]
+                    # Two recipes of one content, e.g. a preset and its file, are one run.
+                    if each.files not in [other.files for other in mine]:
+                        mine.append(each)
         return [
             Training(source, tuple(runs), context_of(source, self.out, self.stores, keep_models=self._keeps(source)))
             for source, runs in jobs.values()
@@ -200,9 +218,9 @@ class Job:
 
     def _execute(self, planned: Sequence[Planned], trainings: Sequence[Training]) -> None:
         for _, runs, _ in planned:
-            for each in runs:
-                if isinstance(each, GivenRun):
-                    test_given(each)
+            for run in runs:
+                if isinstance(run, GivenRun):
+                    test_given(run)
         waiting = [each for each in trainings if each.waiting or each.lacks_model]
         titles = [
             f"[{number}/{len(waiting)}] {each.spec.folder} {each.source.protocol} seed {each.spec.seed}"
@@ -220,9 +238,9 @@ class Job:
             calls = [(title, (each, title)) for each, title in zip(waiting, titles, strict=True)]
             spread(execute, calls, self.how.jobs)
 
-    def _report(self, planned: Sequence[Any], used: Sequence[Mapped]) -> Crossing:
+    def _report(self, planned: Sequence[Any]) -> Crossing:
         cells = []
-        originals = {each.corpus.name: each.original for each in used}
+        originals = {each.corpus.name: each.original for each in self._used}
         for cell, runs, source in planned:
             found = tuple(read_run(each.files.table) for each in runs)
             within, protocol = self._within(originals[cell.target], cell.recipe, source)

@@ -217,7 +217,7 @@ def test_given(each: GivenRun) -> None:
     started = ledger.now()
     with locked(each.files.model):
         names = {"corpus": target.corpus.name, "fingerprint": target.corpus.fingerprint, "recipe": model.subfolder}
-        entry = {**each.identity.data(), **names, "hash": model.run_hash, "side": "test"}
+        entry: dict[str, Any] = {**each.identity.data(), **names, "hash": model.run_hash, "side": "test"}
         entry |= {"smoke": True} if target.corpus.smoke else {}
         title = f"{model.name} on {target.corpus.name}"
         title += f" fold {each.fold.number}" if model.named else ""
