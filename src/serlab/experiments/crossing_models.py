@@ -13,7 +13,7 @@ from typing import Any
 
 from serlab import __version__
 from serlab.approaches.base import Fitted
-from serlab.checkpoints.weights import find, public_name
+from serlab.checkpoints.weights import BOX, find, public_name
 from serlab.core import UserError, argument
 from serlab.core.files import sha256_file, sha256_json
 from serlab.core.locks import locked
@@ -22,10 +22,10 @@ from serlab.experiments import heard
 from serlab.experiments.context import RunContext, RunIdentity
 from serlab.experiments.crossing_runs import overlap, predict, side_of, write
 from serlab.experiments.crossing_sides import target_fold
+from serlab.experiments.held_out import heard_clip
 from serlab.experiments.layout import RunFiles
 from serlab.experiments.signature import ExclusionRecord, Machine, ProtocolRecord, StoredSignature
 from serlab.model import folder as folders
-from serlab.model.box import BOX, folder_of
 from serlab.model.schema import FILE, Content
 from serlab.protocols import Fold, Split
 from serlab.tables import ledger
@@ -95,9 +95,11 @@ class GivenModel:
 
 
 def is_model(name: str) -> bool:
-    """Whether the name of a recipe is that of a model: a folder, a hub's ``owner/name``, or the shipped ``box``."""
-    of_hub = name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).suffix
-    return name == BOX or Path(name).is_dir() or of_hub
+    """Whether the name of a recipe is that of a model: a folder, a hub's ``owner/name``, or ``box``."""
+    path = Path(name)
+    return (
+        name == BOX or path.is_dir() or (name.count("/") == 1 and not name.startswith((".", "/")) and not path.suffix)
+    )
 
 
 def load_given(name: str, labels: LabelMap, precision: str = "auto") -> GivenModel:
@@ -111,7 +113,7 @@ def load_given(name: str, labels: LabelMap, precision: str = "auto") -> GivenMod
     Raises:
         UserError: there is no such model, or a label is not known, e.g. ``LABEL_3``.
     """
-    folder = folder_of(name) if name == BOX or Path(name).is_dir() else find(name)
+    folder = Path(name) if name != BOX and Path(name).is_dir() else find(name)
     shown = public_name(name)
     fitted = folders.load(folder, precision)
     own = (folder / FILE).is_file()
@@ -206,7 +208,7 @@ def given_split(model: GivenModel, target: Mapped) -> Split:
 
 def heard_target(model: GivenModel, target: Mapped) -> str:
     """Why a model cannot be tested on a target; empty if it can, or if nothing is known of its training."""
-    return overlap(model.records, target)
+    return overlap(model.records, target) or heard_clip(model.folder, target.original, target_fold(target))
 
 
 def test_given(each: GivenRun) -> None:

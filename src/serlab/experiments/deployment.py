@@ -180,7 +180,7 @@ def _train(
     result = replace(result, training=replace(result.training, reliance=reliance))
     signature = sign(spec, context, result, started, identity).data()
     card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
-    save(result.fitted, files.model, signature, card, inputs=result.inputs)
+    save(result.fitted, files.model, signature, card, inputs=result.inputs, speech=result.speech)
     shutil.rmtree(workspace, ignore_errors=True)
     uar = f"training UAR {result.training.train_uar:.3f}"
     say(f"{title}: done, {uar}; it is untested: it was trained on every speaker.")

@@ -81,8 +81,22 @@ def before(spec: RunSpec) -> list[dict[str, Any]]:
     checkpoint, settings = getattr(spec.recipe.model, "checkpoint", ""), spec.recipe.training.pretraining
     if checkpoint:
         return records_of(find(checkpoint), f"the pretrained weights {public_name(checkpoint)}")
-    speech = map(find_speech, settings.unlabelled if settings else ())
-    return [record("the pretrained encoder", each.name, None, each.speakers, []) for each in speech]
+    if settings is None:
+        return []
+    larger = records_of(find(settings.checkpoint), f"the encoder {public_name(settings.checkpoint)} of pretraining")
+    speech = map(find_speech, settings.unlabelled)
+    heard = [record("the pretrained encoder", each.name, None, each.speakers, []) for each in speech]
+    # Nothing is known of those of other projects.
+    return heard + [each for each in larger if each["corpus"]]
+
+
+def speech_before(spec: RunSpec) -> list[dict[str, Any]]:
+    """The recordings without labels that the pretrained weights of a recipe have heard, or its encoder will hear."""
+    checkpoint, settings = getattr(spec.recipe.model, "checkpoint", ""), spec.recipe.training.pretraining
+    if settings is None:
+        return list(heard_by(find(checkpoint)) or ()) if checkpoint else []
+    own = [find_speech(name).heard() for name in settings.unlabelled]
+    return own + list(heard_by(find(settings.checkpoint)) or ())
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:

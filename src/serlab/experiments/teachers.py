@@ -31,7 +31,8 @@ from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.heard import check, records_of, speakers_of
+from serlab.experiments.heard import before, check, records_of, speakers_of
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
@@ -45,7 +46,9 @@ from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, Teacher, identify, teacher_of
 from serlab.tables import ledger
+from serlab.training.encoder_folder import heard_by
 from serlab.training.lesson import Lesson
+from serlab.training.states import ENCODERS, StateLesson, StateSource, no_encoder, prepare
 
 _PLAIN = View()
 _FOLDER = "teachers"
@@ -95,7 +98,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         fixed: for a model of all speakers: the teachers' choices on the dev subsets of other runs.
 
     Returns:
-        The lesson and who teaches it; None if the recipe has no teacher, or its weight is 0.
+        The lesson and who teaches it; None if the recipe has no teacher, or its weights are 0.
 
     Raises:
         UserError: a teacher cannot be trained on this fold, or its folder has another model.
@@ -103,15 +106,21 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         MachineError: weights, disk or network fail.
     """
     recipe, settings = teacher_of(spec.recipe), spec.recipe.training.teacher
-    if settings is None or not settings.weight:
+    if settings is None or settings.silent:
         return None
+    if settings.shows_states and recipe and recipe.model.kind not in ENCODERS:
+        raise no_encoder(recipe.name, recipe.model.kind)
     if recipe and context.corpus.smoke:
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
     speech = unlabelled_of(spec, context)
-    heard = [each.record for each in speech]
+    heard, recordings = [each.record for each in speech], [each.speech for each in speech]
     check(heard, spec, context)
+    for each in _recipes(recipe):
+        # A cross-fitted teacher's own fold has no test subset.
+        check_held_out(each, context.corpus, spec.fold)
+        check(before(replace(spec, recipe=each)), spec, context)
     extra = tuple(file for each in speech for file in each.files)
     # A clip that is repeated in training is taught once.
     unique = dict.fromkeys([*train.clips["clip"], *(file.clip for file in extra)])
@@ -123,6 +132,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         used |= any(overlap.allowed for overlap in check(source.heard, spec, context))
         models.append(source.model)
         heard += source.heard
+        recordings += heard_by(source.folder) or []
         scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
         # All models teach the clips without labels, which none has heard.
         tasks = [(Subset.of(context.corpus, source.clips).files, len(settings.seeds)), (extra, len(sources))]
@@ -132,10 +142,27 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
                     scores, took = scorer.scores(files, view, spec.seed)
                     logits[number, [place[file.clip] for file in files]] += scores / times
                     seconds += took
+    states = _states(spec, sources, context) if settings.shows_states else None
+    if states:
+        files = (*train.files, *extra)
+        seconds += prepare(states, files, _views(spec), spec.seed, f"{title}: states of the teacher")
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
-    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
-    return Taught(lesson, record, heard)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra, states)
+    return Taught(lesson, record, heard, recordings)
+
+
+def _states(spec: RunSpec, sources: Sequence[Source], context: RunContext) -> StateLesson:
+    """The states of the first seed's models."""
+    settings = spec.recipe.training.teacher
+    assert settings is not None
+    first = [source for source in sources if source.model.seed in (None, settings.seeds[0])]
+    encoders = [
+        StateSource.of(source.folder, source.model.precision, settings.states, cached=context.stores.cached)
+        for source in first
+    ]
+    taught = [frozenset(source.clips) for source in first]
+    return StateLesson(tuple(encoders), tuple(taught), settings.states_weight, settings.views == "same")
 
 
 @dataclass(frozen=True)
@@ -177,13 +204,21 @@ def _sources(
         for seed in settings.seeds:
             what = f"the teacher {recipe.name} (seed {seed})"
             teacher = RunSpec.of(recipe, part.fold, seed)
-            folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
+            which = f"{recipe.name} seed {seed}" + ("" if part.half is None else f" half {part.half}")
+            folder = _model(teacher, context, part.half, f"{title}: teacher {which}", fixed)
             heard = records_of(folder, what)
             if heard[0]["train"] is None and context.corpus.speakers_known:
                 # A model of an older version kept no record, but its identity is that of this fold.
                 speakers = speakers_of(part.fold, context)
                 heard[0] |= {"train": speakers["train"], "dev": speakers["dev"]}
             yield Source(what, folder, _record(folder, seed, part.half, heard), heard, part.clips)
+
+
+def _recipes(recipe: Recipe | None) -> Iterator[Recipe]:
+    """A teacher's recipe, and those of its own teachers."""
+    while recipe is not None:
+        yield recipe
+        recipe = teacher_of(recipe)
 
 
 def _called(recipe: Recipe | None, settings: Teacher) -> tuple[str, str, str]:
@@ -264,7 +299,13 @@ def _train(spec: RunSpec, context: RunContext, identity: TeacherIdentity, files:
         result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
     signature = sign(spec, context, result, started, identity).data()
     card = model_card if identity.fixed is None else deployment_card
-    save(result.fitted, files.model, signature, card(signature, needs_serlab=result.fitted.needs_serlab))
+    save(
+        result.fitted,
+        files.model,
+        signature,
+        card(signature, needs_serlab=result.fitted.needs_serlab),
+        speech=result.speech,
+    )
     shutil.rmtree(workspace, ignore_errors=True)
 
 
