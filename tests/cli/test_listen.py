@@ -77,6 +77,13 @@ def test_a_pipe_of_raw_samples_or_of_a_file_gives_the_segments_of_the_whole(list
         assert "standard input: 2 s of sound; computing took" in err
 
 
+def test_it_warns_at_its_end_about_sound_unlike_the_training_clips(listen):
+    code, found, err = listen((sound() // 100).tobytes(), "-", "--raw", "s16", "--rate", RATE)
+    assert code == 0, err
+    assert found
+    assert "warning: standard input (quiet): its level is -" in err
+
+
 @pytest.mark.parametrize(
     ("data", "how", "phrase"),
     [

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
+from serlab.experiments.crossing import compare_across
+from serlab.experiments.train import train
 from serlab.protocols import split
-from serlab.recipes import load_recipe
+from serlab.recipes import Recipe, Teacher, load_recipe
 from serlab.tables.heard import ITSELF
 
 
@@ -117,3 +121,152 @@ def test_a_table_of_a_run_with_a_leak_is_not_evaluated(serlab, tiny_comparison, 
     ended = serlab("evaluate", table)
     assert ended.code == 2
     assert f"the teacher x was trained on a test speaker of this fold ({speaker})" in ended.sentence
+
+
+def planted(folder: Path, **heard: Any) -> None:
+    """Plant what a model folder says about its own training."""
+    path = folder / "serlab.json"
+    content = json.loads(path.read_text())
+    content["signature"]["heard"][0] |= heard
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def model(tiny_models: dict[str, Path], tmp_path: Path):
+    """A copy of a trained model that says that it has heard only the given speakers."""
+
+    def make(name: str = "tiny-resnet", **heard: Any) -> Path:
+        folder = tmp_path / "model"
+        shutil.copytree(tiny_models[name], folder)
+        planted(folder, **{"train": [], "dev": [], **heard})
+        return folder
+
+    return make
+
+
+def taught_by(student: str, **teacher: Any) -> Recipe:
+    recipe = load_recipe(student)
+    return replace(recipe, training=replace(recipe.training, teacher=Teacher(**teacher)))
+
+
+@pytest.mark.parametrize(("side", "key"), [("test", "train"), ("dev", "train"), ("test", "dev")])
+def test_a_teacher_with_a_planted_speaker_is_found(
+    side, key, model, compare, tiny_recipes, tiny_comparison, tmp_path
+) -> None:
+    (speaker, *_) = sorted(folds_speakers(tiny_comparison)[side])
+    student = taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(model(**{key: [speaker]})))
+    did = "was trained on" if key == "train" else "chose its settings by"
+    with pytest.raises(UserError, match=rf"SL012 in fold 1 of tiny: the teacher model {did} a {side} speaker"):
+        compare(student)
+    assert not list((tmp_path / "out").rglob("fold*"))
+
+
+def test_a_teacher_that_chose_by_the_dev_speakers_uses_them_and_may_teach(
+    model, compare, tiny_recipes, tiny_comparison
+) -> None:
+    dev = sorted(folds_speakers(tiny_comparison)["dev"])
+    done = compare(taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(model(dev=dev))))
+    assert signature_of(done)["teacher"]["dev_used"]
+
+
+def test_train_finds_the_teacher_too(model, tiny_corpus, tiny_recipes, tiny_comparison, tmp_path, one_thread) -> None:
+    (speaker, *_) = sorted(folds_speakers(tiny_comparison)["test"])
+    student = taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(model(train=[speaker])))
+    with pytest.raises(UserError, match="SL012 in fold 1 of tiny: the teacher model was trained on a test speaker"):
+        train(student, str(tiny_corpus), protocol="speaker-2", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("crossfit", [False, True])
+def test_weights_below_a_teacher_are_found_before_it_is_trained(
+    crossfit, started, compare, tiny_corpus, tiny_recipes, tmp_path
+) -> None:
+    corpus = load_corpus(str(tiny_corpus))
+    held = split(corpus, "speaker-2").folds[0].test[0]
+    record = speech(None, "a folder")
+    record["speech"][0]["sha256"] = {"y.wav": corpus.clips.set_index("clip").loc[held, "sha256"]}
+    student = taught_by(tiny_recipes["tiny-resnet"], recipe=started(heard=record), crossfit=crossfit)
+    with pytest.raises(UserError, match=rf"SL012: the encoder .* has heard y.wav, the clip {held} that fold 1"):
+        compare(student)
+    assert not list((tmp_path / "out").rglob("fold*"))
+
+
+def test_the_larger_encoder_of_pretraining_is_checked(
+    compare, tiny_whisper, tiny_recipes, tiny_comparison, tmp_path
+) -> None:
+    (speaker, *_) = sorted(folds_speakers(tiny_comparison)["test"])
+    larger = tmp_path / "larger"
+    shutil.copytree(tiny_whisper, larger)
+    (larger / "heard.json").write_text(json.dumps(speech([speaker])))
+    recipe = load_recipe(
+        tiny_recipes["tiny-wav2vec2"],
+        [f"training={{epochs: 1, pretraining: {{checkpoint: {larger}, layers: [1], epochs: 1}}}}"],
+    )
+    with pytest.raises(UserError, match=r"SL012 .*: the encoder larger of pretraining was trained on a test speaker"):
+        compare(recipe)
+
+
+def quieter(corpus: Path, folder: Path) -> Path:
+    """The tiny corpus as other recordings, under another name."""
+    folder.mkdir()
+    for path in corpus.parent.glob("*.wav"):
+        samples, rate = soundfile.read(path)
+        soundfile.write(folder / path.name, 0.8 * samples, rate)
+    shutil.copy(corpus, folder / "other.csv")
+    return folder / "other.csv"
+
+
+def test_what_an_encoder_has_heard_goes_with_every_model_that_is_made_from_it(
+    started, compare, tiny_corpus, tiny_recipes, tmp_path
+) -> None:
+    """A model of another corpus, whose encoder has heard a clip that is held out here."""
+    corpus = load_corpus(str(tiny_corpus))
+    held = split(corpus, "speaker-2").folds[0].test[0]
+    record = speech(None, "a folder")
+    record["speech"][0]["sha256"] = {"private name.wav": corpus.clips.set_index("clip").loc[held, "sha256"]}
+    other = quieter(tiny_corpus, tmp_path / "other")
+    first = compare(started(heard=record), corpus=other, keep_models=True, out=tmp_path / "first").models[0]
+    assert "private" not in (first / "heard.json").read_text()
+
+    second = compare(
+        taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(first)), corpus=other, keep_models=True,
+        out=tmp_path / "second",
+    ).models[0]  # fmt: skip
+    for made in (first, second):
+        with pytest.raises(UserError, match=rf"SL012: the encoder .* has heard recording 1, the clip {held} that"):
+            compare(taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(made)), out=tmp_path / "third")
+
+
+def test_a_finished_run_with_a_leak_is_not_compared(compare, tmp_path, tiny_comparison) -> None:
+    (path,) = compare().folder.glob("mfcc-svm/fold1-seed0.json")
+    (speaker, *_) = sorted(folds_speakers(tiny_comparison)["test"])
+    content = json.loads(path.read_text())
+    leak = {"what": "the teacher x", "corpus": "tiny", "fingerprint": None, "train": [speaker], "dev": []}
+    content["heard"].append(leak)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"SL012 in fold 1 of tiny: the teacher x was trained on a test speaker"):
+        compare()
+
+
+@pytest.fixture
+def actors(tiny_corpus: Path, tmp_path: Path) -> Path:
+    """The tiny corpus, under the name and with actors of the corpus that the shipped model was trained on."""
+    text = tiny_corpus.read_text()
+    for number in range(6):
+        text = text.replace(f",s{number}", f",100{number + 1}").replace(
+            f"s{number}_", f"{tiny_corpus.parent}/s{number}_"
+        )
+    (tmp_path / "crema-d.csv").write_text(text.replace("calm,", "neutral,"))
+    return tmp_path / "crema-d.csv"
+
+
+def test_the_shipped_model_cannot_teach_on_its_own_corpus(compare, tiny_recipes, actors) -> None:
+    student = taught_by(tiny_recipes["tiny-resnet"], checkpoint="box")
+    with pytest.raises(
+        UserError, match=r"SL012 in fold 1 of crema-d-own: the teacher box was trained on \d test speakers"
+    ):
+        compare(student, corpus=actors)
+
+
+def test_the_shipped_model_is_not_tested_on_its_own_corpus(actors, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"SL012: the model box was trained on 6 test speakers"):
+        compare_across([], str(actors), ["box"], out=tmp_path / "out")

@@ -134,6 +134,33 @@ def test_a_long_recording_is_warned_about_once_as_a_whole(model, tmp_path):
     assert (unlike.code, "100 % of its segments" in unlike.message) == ("unlike", True)
 
 
+@pytest.mark.parametrize("size", [370, 10**7])
+def test_segments_and_a_stream_warn_as_a_prediction_of_the_whole(model, size):
+    long = np.concatenate([narrow(0.02 * np.tile(sound(), 12)), np.zeros(3 * RATE)]).astype(np.float32)
+    expected = model.predict(long, RATE, vad="none").warnings
+    assert {"band", "quiet"} <= {one.code for one in expected}
+
+    segments = model.segments(long, RATE, vad="none")
+    assert segments.warnings == ()
+    assert [*segments]
+    assert segments.warnings == expected
+
+    stream = model.stream(RATE, vad="none")
+    assert stream.warnings == ()
+    for start in range(0, len(long), size):
+        stream.feed(long[start : start + size])
+    assert "quiet" in {one.code for one in stream.warnings}
+    stream.flush()
+    assert stream.warnings == expected
+
+
+def test_segments_stop_when_they_are_closed(model):
+    segments = model.segments(iter([sound().astype(np.float32)] * 9), RATE, vad="none")
+    assert next(segments)
+    segments.close()
+    assert next(segments, None) is None
+
+
 def test_silence_has_no_warning_beside_its_missing_label(model):
     for seconds in (1, 40):
         found = model.predict(np.zeros(seconds * RATE), RATE)

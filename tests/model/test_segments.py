@@ -181,7 +181,7 @@ def test_smoothing_is_the_median_over_neighbours_with_speech():
 def test_abstention_is_per_segment(svm):
     sure = list(svm.segments(sound(2), RATE, window=1, vad="none"))
     scorer = svm._scorer(None, None, None, {"window": 1, "vad": "none"})
-    unsure = Segmenter(scorer.segmenting, svm.labels, scorer._windows, lambda logits: False)
+    unsure = Segmenter(scorer.segmenting, svm.labels, scorer._listening(None), lambda logits: False)
     for one, other in zip(sure, [*unsure.feed(sound(2).astype(np.float32)), *unsure.flush()], strict=True):
         assert (one.label is None, other.label) == (False, None)
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-6)

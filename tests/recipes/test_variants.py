@@ -52,6 +52,13 @@ def test_an_older_signature_lacks_later_settings_and_half_of_a_hub_name():
     assert changed_settings(recipe) == {}
 
 
+def test_a_teacher_is_named_without_its_defaults():
+    changes = ["training.teacher={recipe: mfcc-svm, states_weight: 0.5, states: [1]}"]
+    found = changed_settings(recorded("wav2vec2-base", *changes))
+    names = {"recipe": "mfcc-svm", "states": [1], "states_weight": 0.5}
+    assert found == {f"training.teacher.{name}": value for name, value in names.items()}
+
+
 def test_a_recipe_of_the_user_is_compared_with_the_defaults(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text("title: Mine\nmodel: {kind: resnet, window: 128}\ntraining: {epochs: 3}\n")

@@ -10,7 +10,7 @@ import pytest
 
 from serlab.model.inputs import InputWarning
 from serlab.model.prediction import Prediction
-from serlab.model.segments import Segmenter
+from serlab.model.segments import Segment, Segmenter
 from serlab.serve.app import About
 from serlab.serve.decoders import Decoded
 from serlab.serve.faults import RefusedError
@@ -28,20 +28,28 @@ def decoded(samples=SPEECH, rate=16000, channels=1):
     ("recording", "expected"),
     [
         (decoded(), []),
-        (decoded(SPEECH[:8000]), ["The recording is short (0.5 s); a sentence of 2 to 5 s works best."]),
-        (decoded(rate=8000), ["The sample rate is 8000 Hz, so there is no sound above 4 kHz."]),
-        (decoded(0.01 * SPEECH), ["The recording is quiet (63 dB below full scale on average)."]),
-        (decoded(np.clip(20 * SPEECH, -1, 1)), ["The recording is clipped: it was recorded too loud."]),
-        (decoded(channels=2), ["The 2 channels were averaged."]),
+        (decoded(SPEECH[:8000]), [("short", "it lasts 0.5 s; a sentence of 2 to 5 s works best")]),
+        (decoded(rate=8000), [("band", "its sample rate is 8000 Hz, so it has no sound above 4 kHz")]),
+        (decoded(0.01 * SPEECH), [("quiet", "its level is -63 dB; speech is usually above -40 dB")]),
+        (decoded(np.clip(20 * SPEECH, -1, 1)), [("clipped", "66.7 % of its samples are clipped")]),
+        (decoded(channels=2), [("channels", "its 2 channels were averaged")]),
     ],
 )
 def test_warnings(recording, expected):
-    assert warnings_of(recording, Prediction("sad", {"sad": 1.0})) == expected
+    assert warnings_of(recording, Prediction("sad", {"sad": 1.0}), known=False) == [
+        InputWarning(*each) for each in expected
+    ]
 
 
-def test_a_model_s_own_warnings_come_first():
-    said = Prediction("sad", {"sad": 1.0}, warnings=(InputWarning("long", "it lasts 9 s"),))
-    assert warnings_of(decoded(SPEECH[:8000]), said) == ["It lasts 9 s."]
+def test_a_model_that_knows_its_training_clips_gives_its_own_warnings_alone():
+    long, short = InputWarning("long", "it lasts 9 s"), decoded(SPEECH[:8000])
+    assert warnings_of(short, Prediction("sad", {"sad": 1.0}, warnings=(long,)), known=True) == [long]
+    assert warnings_of(short, Prediction("sad", {"sad": 1.0}), known=True) == []
+
+
+def test_a_divided_recording_without_speech_says_so():
+    said = Prediction(None, {}, segments=(Segment(0.0, 2.0, None, {}, False),))
+    assert [one.code for one in warnings_of(decoded(), said, known=True)] == ["no-speech"]
 
 
 @pytest.fixture(scope="module")

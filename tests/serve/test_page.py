@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from serlab.model.model import load_model
+from serlab.serve.limits import Limits, Settings
 
-from .conftest import sound
+from .conftest import running, sound
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,6 +95,30 @@ def test_a_file_is_answered_by_both_models(page, served, tiny_models, tmp_path):
     assert list(saved["answers"][1]["probabilities"].values()) == pytest.approx(
         list(expected.probabilities.values()), abs=1e-4
     )
+
+
+@pytest.mark.cremad
+def test_ten_real_clips_are_answered_as_in_python(browser, cremad_root):
+    """The shipped model, from the file through browser, decoder and server, against :meth:`Model.predict`."""
+    clips = sorted((cremad_root / "AudioWAV").iterdir())[3::750]
+    assert len(clips) == 10
+    model = load_model(precision="fp32")
+    limits = Limits(decoders=1)
+    with running(Settings(models=(), precision="fp32", token="", limits=limits)) as served:
+        page = browser.new_context().new_page()
+        for clip, expected in zip(clips, model.predict(clips), strict=True):
+            page.goto(served.url)
+            page.wait_for_selector("#first option", state="attached")
+            page.set_input_files("#file", clip)
+            assert answered(page) == f"box answers: {expected.label}."
+            assert shares(page) == {label: f"{round(100 * share)} %" for label, share in expected.probabilities.items()}
+            with page.expect_download() as download:
+                page.click("[data-form=json]")
+            (answer,) = json.loads(Path(download.value.path()).read_text())["answers"]
+            assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-4)
+            assert [one["code"] for one in answer["warnings"]] == [one.code for one in expected.warnings]
+            said = page.locator("#warnings li").all_inner_texts()
+            assert [text[1:-1] for text in said] == [one["message"][1:] for one in answer["warnings"]]
 
 
 def test_a_long_recording_has_lanes_that_play(page):

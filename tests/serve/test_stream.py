@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from io import BytesIO
 
 import numpy as np
@@ -57,6 +58,7 @@ def test_segments_are_those_of_the_recording(talk, served, tiny_models, tmp_path
     assert (end["end"], end["label"], end["seconds"]) == (True, whole.label, 6.5)
     assert list(end["probabilities"].values()) == pytest.approx(list(whole.probabilities.values()), abs=1e-4)
     assert "temperature" not in end
+    assert end["warnings"] == [asdict(one) for one in model.predict(path, window=2, vad="none").warnings]
 
 
 def test_a_calibrated_stream_is_the_library_s(talk, tiny_models):

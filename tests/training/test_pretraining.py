@@ -12,7 +12,7 @@ import pytest
 import torch
 from fuzz.materials import RECIPES
 from safetensors.torch import load_file
-from transformers import AutoFeatureExtractor, Wav2Vec2Model, WhisperForAudioClassification
+from transformers import AutoFeatureExtractor, Wav2Vec2FeatureExtractor, Wav2Vec2Model, WhisperForAudioClassification
 
 from serlab.approaches.encoder.matching import Matching, Teacher, bare
 from serlab.core import FindingsError, UserError
@@ -73,6 +73,15 @@ def test_frames_are_paired_by_their_middle(recipe: Recipe, tiny_whisper: Path) -
     heard = samples.grad[0].nonzero().flatten().float()
     assert matching.shift == 1
     assert round(float(heard.mean()) / 320) == 20 + matching.shift
+
+
+def test_frames_of_equal_encoders_are_paired_one_by_one(recipe: Recipe, tmp_path: Path) -> None:
+    stem = {"conv_dim": [64, 128, 160, 160], "conv_kernel": [20, 8, 8, 4], "conv_stride": [10, 4, 4, 2]}
+    model = dataclasses.replace(recipe.model, config=recipe.model.config | stem | {"num_feat_extract_layers": 4})
+    base = bare(model)
+    base.save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    assert Matching(base, Teacher(str(tmp_path), [1], "fp32")).shift == 0
 
 
 def test_the_loss_falls_and_the_folder_is_a_plain_transformers_model(task: Task, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ from serlab.core import MachineError, SerlabError, UserError, setting
 from serlab.core.files import sha256_file
 
 VARIABLE = "SERLAB_MODELS"
+BOX = "box"
+"""The reserved name of the model that serlab ships."""
+
+BOX_FOLDER = Path(__file__).resolve().parent.parent / BOX
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
 """Names of weight files; the first one that exists is used."""
@@ -38,14 +42,14 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
 
     Args:
-        checkpoint: hub name or local folder.
+        checkpoint: hub name or local folder; ``box`` is the model that serlab ships.
         fetch: whether to download from the hub; earlier downloads are found anyway.
 
     Raises:
         UserError: the checkpoint does not exist, or its folder has no weights.
         MachineError: the hub cannot be reached.
     """
-    folder = Path(checkpoint).expanduser()
+    folder = BOX_FOLDER if checkpoint == BOX else Path(checkpoint).expanduser()
     if folder.is_dir():
         return _checked(folder)
     shelf = os.environ.get(VARIABLE)

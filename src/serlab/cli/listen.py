@@ -108,6 +108,7 @@ def listen(args: ListenOptions) -> None:
                         show(segment)
             finally:
                 say(f"{live.name}: {listening.measured()}.")
+                options.say_each(live.name, stream.warnings)
         except AudioError as error:
             raise UserError(f"{live.name} cannot be used: {error.reason}.") from error
     if listening.interrupted:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from serlab.core import Exclusion
     from serlab.corpora.base import Columns, Corpus
+    from serlab.model.inputs import InputWarning
     from serlab.model.segments import SegmentOptions
     from serlab.recipes import Recipe
     from serlab.recipes.changes import Change
@@ -140,13 +141,19 @@ def say_left_out(excluded: Sequence[Exclusion]) -> None:
 
 def say_warnings(results: Iterable[object]) -> None:
     """List on standard error in which ways files are unlike the training clips."""
-    from serlab.core.progress import say
     from serlab.model.prediction import Prediction
 
     for found in results:
         if isinstance(found, Prediction):
-            for warning in found.warnings:
-                say(f"warning: {found.path} ({warning.code}): {warning.message}.")
+            say_each(found.path, found.warnings)
+
+
+def say_each(name: str | None, warnings: Iterable[InputWarning]) -> None:
+    """List on standard error in which ways a sound is unlike the training clips."""
+    from serlab.core.progress import say
+
+    for warning in warnings:
+        say(f"warning: {name} ({warning.code}): {warning.message}.")
 
 
 def model_of(name: str | None) -> str:

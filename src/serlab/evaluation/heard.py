@@ -14,7 +14,7 @@ import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import say
-from serlab.tables.heard import overlaps
+from serlab.tables.heard import ITSELF, behind, overlaps
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -31,16 +31,18 @@ def say_heard(path: Path, rows: pd.DataFrame, corpus: Corpus) -> None:
     try:
         folder = json.loads(Path(f"{path}.json").read_text(encoding="utf-8"))["model"]
         signature = json.loads((Path(folder) / "serlab.json").read_text(encoding="utf-8"))["signature"]
-        record = signature["heard"][0]
-        trained = set(record["train"])
-        same = record["corpus"] == corpus.name or record["fingerprint"] == corpus.fingerprint
+        records = behind("the model", signature["heard"])
     except (OSError, ValueError, LookupError, TypeError):
         return
     speakers = {str(speaker) for speaker in rows["speaker"].unique()}
-    if same and (known := len(speakers & trained)):
+    found = overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, train=(), dev=(), test=speakers)
+    for each in found:
+        if each.chose:
+            continue
+        known = f"{len(each.speakers):,} of the {len(speakers):,} speakers" if each.speakers else "this corpus"
         say(
-            f"caution: the model of {path} was trained on {known:,} of the {len(speakers):,} speakers, so these scores "
-            "say nothing about speakers that it does not know."
+            f"caution: {each.what} of {path} was trained on {known}, so these scores say nothing about speakers that "
+            "it does not know."
         )
 
 
@@ -58,7 +60,9 @@ def check_unheard(path: Path, rows: pd.DataFrame | None, side: str) -> None:
     try:
         signature = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         records, corpus = signature["heard"], signature["corpus"]
-        train = records[0]["train"]
+        # The model's own record; one that was trained on other corpora has none of this.
+        own = [each for each in records if each["what"] == ITSELF and each["corpus"] == corpus["name"]]
+        train = own[0]["train"] if own else []
     except (OSError, ValueError, LookupError, TypeError):
         return
     if side not in ("test", "dev") or rows is None or train is None:

@@ -101,7 +101,7 @@ def _do(spec: RunSpec, todo: Todo, context: RunContext, title: str) -> None:
         card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
         table = read_run(files.table).table if todo is Todo.MODEL else result.table
         tested = _tested(table, context)
-        save(result.fitted, files.model, signature, card, inputs=result.inputs, tested=tested)
+        save(result.fitted, files.model, signature, card, inputs=result.inputs, speech=result.speech, tested=tested)
     if todo is not Todo.MODEL:
         # The table is written last, because it marks a run as complete.
         files.table.unlink(missing_ok=True)

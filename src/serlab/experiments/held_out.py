@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from serlab.checkpoints.weights import find
 from serlab.core import UserError
@@ -16,7 +16,7 @@ from serlab.training.encoder_folder import heard_by
 
 
 def check_held_out(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
-    """Refuse unlabelled speech, and a checkpoint, with a dev or test clip of the fold.
+    """Refuse unlabelled speech, and checkpoints, with a dev or test clip of the fold.
 
     A clip is recognised by the SHA-256 of its file, and a clip of a known corpus also by its name,
     for a copy may have another format. A checkpoint tells in its ``heard.json`` what it has heard;
@@ -46,14 +46,21 @@ def check_held_out(recipe: Recipe, corpus: Corpus, fold: Fold) -> None:
                 f"{where}, whose {found[0]} is the clip {found[1]} that {held.where} holds out; remove it from there, "
                 "because nothing may be trained on it."
             )
-    checkpoint = getattr(recipe.model, "checkpoint", "")
+    larger = training.pretraining.checkpoint if training.pretraining else ""
+    taught_by = training.teacher.checkpoint if training.teacher else ""
     instead = "use an encoder that has not, or pretrain one for each fold (training.pretraining)"
-    for source in (heard_by(find(checkpoint)) or ()) if checkpoint else ():
-        if found := held.among(source["sha256"].items()):
+    for checkpoint in filter(None, (getattr(recipe.model, "checkpoint", ""), larger, taught_by)):
+        if found := held.heard_by(find(checkpoint)):
             raise UserError(
                 f"SL012: the encoder {checkpoint} has heard {found[0]}, the clip {found[1]} that {held.where} holds "
                 f"out; {instead}."
             )
+
+
+def heard_clip(folder: Path, corpus: Corpus, fold: Fold) -> str:
+    """What the model in a folder has heard of a fold's dev and test clips, in words; empty if nothing is known."""
+    found = _HeldOut.of(corpus, fold).heard_by(folder)
+    return f"SL012: something behind the model has heard {found[0]}, the clip {found[1]}" if found else ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,10 @@ class _HeldOut:
         # Names in the user's own corpora, such as 001.wav, also occur elsewhere.
         by_name = {} if corpus.description is None else {_stem(clip): clip for clip in clips["clip"]}
         return cls(by_hash, by_name, f"fold {fold.number} of {corpus.name}")
+
+    def heard_by(self, folder: Path) -> tuple[str, str] | None:
+        """The first held-out clip in the ``heard.json`` of a folder."""
+        return next(filter(None, (self.among(each["sha256"].items()) for each in heard_by(folder) or ())), None)
 
     def among(self, clips: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
         """The first held-out clip among pairs of name and SHA-256: its name there, and in the corpus."""

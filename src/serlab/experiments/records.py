@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from serlab.training.lesson import Lesson
@@ -63,8 +63,16 @@ class TeacherRecord:
 
 @dataclass(frozen=True)
 class Taught:
-    """What teachers say about the training clips of a run, who they are, and what they have heard."""
+    """What teachers say about the training clips of a run, who they are, and what they have heard.
+
+    Attributes:
+        lesson: for training.
+        record: for the signature.
+        heard: corpora and speakers, for the signature.
+        speech: recordings without labels, for the model folder.
+    """
 
     lesson: Lesson
     record: TeacherRecord
     heard: list[dict[str, Any]]
+    speech: list[dict[str, Any]] = field(default_factory=list)

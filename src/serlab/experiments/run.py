@@ -96,6 +96,7 @@ class RunResult:
         teacher: its teachers; None without any.
         heard: what it, its teachers and its pretrained weights have heard.
         inputs: the training clips, if the model is kept.
+        speech: the recordings without labels among what was heard.
     """
 
     fitted: Fitted
@@ -105,6 +106,7 @@ class RunResult:
     teacher: TeacherRecord | None = None
     heard: Sequence[dict[str, Any]] = ()
     inputs: Inputs | None = None
+    speech: Sequence[dict[str, Any]] = ()
 
 
 def run(
@@ -161,8 +163,8 @@ def run(
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
     table = pd.concat(tables, ignore_index=True)
-    behind = [heard.own_record(spec, context, trained.history), *earlier]
-    found = trained.result(table, record, cost, taught, behind)
+    behind = [*heard.own_records(spec, context, trained.history), *earlier]
+    found = trained.result(table, record, cost, taught, behind, heard.speech_before(spec))
     speakers = dev.clips["speaker"].iloc[drawn].tolist()
     return replace(found, inputs=_inputs(trained, embeddings, speakers)) if kept else found
 
@@ -195,8 +197,10 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
-    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
-    found = trained.result(pd.DataFrame({"side": []}), record, trained.cost(), taught, behind)
+    behind = [*heard.own_records(spec, context, trained.history), *heard.before(spec)]
+    found = trained.result(
+        pd.DataFrame({"side": []}), record, trained.cost(), taught, behind, heard.speech_before(spec)
+    )
     return replace(found, inputs=_inputs(trained))
 
 
@@ -234,10 +238,12 @@ class _Trained:
         cost: Cost,
         taught: Taught | None,
         behind: Sequence[dict[str, Any]],
+        speech: Sequence[dict[str, Any]],
     ) -> RunResult:
         """The result, with what was heard by the model and everything ``behind`` it."""
-        behind = [*behind, *(taught.heard if taught else ())]
-        return RunResult(self.fitted, table, record, cost, taught.record if taught else None, behind)
+        behind, taught_by = [*behind, *(taught.heard if taught else ())], taught.record if taught else None
+        speech = [*speech, *(taught.speech if taught else ())]
+        return RunResult(self.fitted, table, record, cost, taught_by, behind, speech=speech)
 
     def cost(self, *, predict_seconds: float | None = None, real_time_factor: float | None = None) -> Cost:
         """The cost, including the prediction of held-out subsets if there are any."""

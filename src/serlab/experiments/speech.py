@@ -22,10 +22,12 @@ class Unlabelled:
     Attributes:
         files: its recordings.
         record: what is heard, for the run's signature.
+        speech: the same by recording, for the model folder.
     """
 
     files: tuple[ClipFile, ...]
     record: dict[str, Any]
+    speech: dict[str, Any]
 
 
 def unlabelled_of(spec: RunSpec, context: RunContext) -> list[Unlabelled]:
@@ -47,5 +49,5 @@ def unlabelled_of(spec: RunSpec, context: RunContext) -> list[Unlabelled]:
         ids = [f"{speech.name}: {clip}" for clip in usable["clip"]]
         files = tuple(map(ClipFile, ids, usable["path"], usable["duration"].astype(float), usable["sha256"]))
         what = f"the unlabelled speech {Path(speech.name).name}"
-        found.append(Unlabelled(files, record(what, speech.name, None, speech.speakers, [])))
+        found.append(Unlabelled(files, record(what, speech.name, None, speech.speakers, []), speech.heard()))
     return found

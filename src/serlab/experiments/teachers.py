@@ -31,7 +31,8 @@ from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed
 from serlab.experiments.context import RunContext, RunIdentity, RunSpec
-from serlab.experiments.heard import check, records_of, speakers_of
+from serlab.experiments.heard import before, check, records_of, speakers_of
+from serlab.experiments.held_out import check_held_out
 from serlab.experiments.layout import EVERYONE, RunFiles
 from serlab.experiments.records import Taught, TeacherModel, TeacherRecord
 from serlab.experiments.reduced import smoke_recipe
@@ -45,7 +46,9 @@ from serlab.model.schema import FILE
 from serlab.protocols import Fold
 from serlab.recipes import Recipe, Teacher, identify, teacher_of
 from serlab.tables import ledger
+from serlab.training.encoder_folder import heard_by
 from serlab.training.lesson import Lesson
+from serlab.training.states import ENCODERS, StateLesson, StateSource, no_encoder, prepare
 
 _PLAIN = View()
 _FOLDER = "teachers"
@@ -95,7 +98,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         fixed: for a model of all speakers: the teachers' choices on the dev subsets of other runs.
 
     Returns:
-        The lesson and who teaches it; None if the recipe has no teacher, or its weight is 0.
+        The lesson and who teaches it; None if the recipe has no teacher, or its weights are 0.
 
     Raises:
         UserError: a teacher cannot be trained on this fold, or its folder has another model.
@@ -103,17 +106,25 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         MachineError: weights, disk or network fail.
     """
     recipe, settings = teacher_of(spec.recipe), spec.recipe.training.teacher
-    if settings is None or not settings.weight:
+    if settings is None or settings.silent:
         return None
+    if settings.shows_states and recipe and recipe.model.kind not in ENCODERS:
+        raise no_encoder(recipe.name, recipe.model.kind)
     if recipe and context.corpus.smoke:
         recipe = smoke_recipe(recipe)
     train = Subset.of(context.corpus, spec.fold.train, context.excluded)
     views = _views(spec) if settings.views == "same" else (_PLAIN,)
     speech = unlabelled_of(spec, context)
-    heard = [each.record for each in speech]
+    heard, recordings = [each.record for each in speech], [each.speech for each in speech]
     check(heard, spec, context)
+    for each in _recipes(recipe):
+        # A cross-fitted teacher's own fold has no test subset.
+        check_held_out(each, context.corpus, spec.fold)
+        check(before(replace(spec, recipe=each)), spec, context)
     extra = tuple(file for each in speech for file in each.files)
-    place = {clip: number for number, clip in enumerate([*train.clips["clip"], *(file.clip for file in extra)])}
+    # A clip that is repeated in training is taught once.
+    unique = dict.fromkeys([*train.clips["clip"], *(file.clip for file in extra)])
+    place = {clip: number for number, clip in enumerate(unique)}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
     models, seconds, used = [], 0.0, False
     sources = [*_sources(spec, recipe, train, context, title, fixed)]
@@ -121,6 +132,7 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         used |= any(overlap.allowed for overlap in check(source.heard, spec, context))
         models.append(source.model)
         heard += source.heard
+        recordings += heard_by(source.folder) or []
         scorer = Scorer(source.folder, source.model, context, f"{title}: scores of {source.what}")
         # All models teach the clips without labels, which none has heard.
         tasks = [(Subset.of(context.corpus, source.clips).files, len(settings.seeds)), (extra, len(sources))]
@@ -130,10 +142,27 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
                     scores, took = scorer.scores(files, view, spec.seed)
                     logits[number, [place[file.clip] for file in files]] += scores / times
                     seconds += took
+    states = _states(spec, sources, context) if settings.shows_states else None
+    if states:
+        files = (*train.files, *extra)
+        seconds += prepare(states, files, _views(spec), spec.seed, f"{title}: states of the teacher")
     trained = round(sum(model.train_seconds for model in models), 2)
     record = TeacherRecord(*_called(recipe, settings), models, trained, round(seconds, 2), used)
-    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra)
-    return Taught(lesson, record, heard)
+    lesson = Lesson(tuple(place), views, logits, settings.temperature, settings.weight, extra, states)
+    return Taught(lesson, record, heard, recordings)
+
+
+def _states(spec: RunSpec, sources: Sequence[Source], context: RunContext) -> StateLesson:
+    """The states of the first seed's models."""
+    settings = spec.recipe.training.teacher
+    assert settings is not None
+    first = [source for source in sources if source.model.seed in (None, settings.seeds[0])]
+    encoders = [
+        StateSource.of(source.folder, source.model.precision, settings.states, cached=context.stores.cached)
+        for source in first
+    ]
+    taught = [frozenset(source.clips) for source in first]
+    return StateLesson(tuple(encoders), tuple(taught), settings.states_weight, settings.views == "same")
 
 
 @dataclass(frozen=True)
@@ -169,19 +198,27 @@ def _sources(
                 "scores on them are too high."
             )
         heard = records_of(folder, what)
-        yield Source(what, folder, _record(folder, None, None, heard), heard, tuple(train.clips["clip"]))
+        yield Source(what, folder, _record(folder, None, None, heard), heard, tuple(dict.fromkeys(train.clips["clip"])))
         return
     for part in _parts(spec.fold, train, crossfit=settings.crossfit):
         for seed in settings.seeds:
             what = f"the teacher {recipe.name} (seed {seed})"
             teacher = RunSpec.of(recipe, part.fold, seed)
-            folder = _model(teacher, context, part.half, f"{title}: teacher {recipe.name} seed {seed}", fixed)
+            which = f"{recipe.name} seed {seed}" + ("" if part.half is None else f" half {part.half}")
+            folder = _model(teacher, context, part.half, f"{title}: teacher {which}", fixed)
             heard = records_of(folder, what)
             if heard[0]["train"] is None and context.corpus.speakers_known:
                 # A model of an older version kept no record, but its identity is that of this fold.
                 speakers = speakers_of(part.fold, context)
                 heard[0] |= {"train": speakers["train"], "dev": speakers["dev"]}
             yield Source(what, folder, _record(folder, seed, part.half, heard), heard, part.clips)
+
+
+def _recipes(recipe: Recipe | None) -> Iterator[Recipe]:
+    """A teacher's recipe, and those of its own teachers."""
+    while recipe is not None:
+        yield recipe
+        recipe = teacher_of(recipe)
 
 
 def _called(recipe: Recipe | None, settings: Teacher) -> tuple[str, str, str]:
@@ -201,7 +238,7 @@ def _parts(fold: Fold, train: Subset, *, crossfit: bool) -> Iterator[Part]:
     """All training clips; with ``crossfit``, the clips of each half of the speakers, taught by the other half."""
     clips = tuple(train.clips["clip"])
     if not crossfit:
-        yield Part(None, fold, clips)
+        yield Part(None, fold, tuple(dict.fromkeys(clips)))
         return
     speaker_of = dict(zip(clips, train.clips["speaker"], strict=True))
     first = first_half(speaker_of.values())
@@ -209,7 +246,7 @@ def _parts(fold: Fold, train: Subset, *, crossfit: bool) -> Iterator[Part]:
     for clip in clips:
         halves[1 if speaker_of[clip] in first else 2].append(clip)
     for half, other in ((1, 2), (2, 1)):
-        yield Part(half, replace(fold, train=tuple(halves[half]), test=()), tuple(halves[other]))
+        yield Part(half, replace(fold, train=tuple(halves[half]), test=()), tuple(dict.fromkeys(halves[other])))
 
 
 def first_half(speakers: Any) -> frozenset[str]:
@@ -262,7 +299,13 @@ def _train(spec: RunSpec, context: RunContext, identity: TeacherIdentity, files:
         result = run_on_everyone(spec, context, identity.fixed, workspace=workspace, title=title, taught=taught)
     signature = sign(spec, context, result, started, identity).data()
     card = model_card if identity.fixed is None else deployment_card
-    save(result.fitted, files.model, signature, card(signature, needs_serlab=result.fitted.needs_serlab))
+    save(
+        result.fitted,
+        files.model,
+        signature,
+        card(signature, needs_serlab=result.fitted.needs_serlab),
+        speech=result.speech,
+    )
     shutil.rmtree(workspace, ignore_errors=True)
 
 
@@ -293,11 +336,19 @@ def _record(folder: Path, seed: int | None, half: int | None, heard: Sequence[Ma
         half=half,
         sha256=sha256_json([signature["recipe"]["hash"], weights]),
         precision=signature["precision"],
-        speakers=heard[0]["train"],
+        speakers=_speakers(heard),
         parameters=cost["parameters"],
         train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
         training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},
     )
+
+
+def _speakers(heard: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """The speakers that a teacher was trained on, after their corpus if it was trained on several."""
+    own = [each for each in heard if each["what"] == heard[0]["what"]]
+    if len(own) == 1 or any(each["train"] is None for each in own):
+        return own[0]["train"] if len(own) == 1 else None
+    return [f"{each['corpus']}/{speaker}" for each in own for speaker in each["train"]]
 
 
 def choices_of(signatures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -77,9 +77,7 @@ class FeatureStore:
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
         """Compute the missing features of all views of all clips, with a progress bar."""
-        pairs = [
-            (clip, view) for clip, view in product(clips, views) if not self._has(clip, entry_key(clip, view, seed))
-        ]
+        pairs = [(clip, view) for clip, view in product(clips, views) if not self.has(clip, view, seed)]
         # Processes that fill one cache begin at different places, so each finds what others have
         # computed.
         start = keyed_seed("fill", os.getpid()) % max(1, len(pairs))
@@ -119,7 +117,9 @@ class FeatureStore:
             found = self.cache.get(key)
         return found
 
-    def _has(self, clip: ClipFile, key: str) -> bool:
+    def has(self, clip: ClipFile, view: View = _PLAIN, seed: int = 0) -> bool:
+        """Whether the features of a view of a clip are there, on disk or in memory."""
+        key = entry_key(clip, view, seed)
         return key in self.kept or bool(self.cache and clip.sha256 and key in self.cache)
 
     def _compute(self, clip: ClipFile, key: str, samples: Samples) -> Features:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from serlab.checkpoints.weights import BOX, BOX_FOLDER
 from serlab.core import UserError
 from serlab.model.schema import FILE
 
-BOX = "box"
-FOLDER = Path(__file__).resolve().parent.parent / BOX
+__all__ = ["BOX", "FOLDER", "folder_of"]
+
+FOLDER = BOX_FOLDER
 
 
 def folder_of(model: Path | str) -> Path:

@@ -9,6 +9,7 @@ returned.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from serlab.core.precision import check_precision
 from serlab.evaluation.reliance import Reliance
 from serlab.model.inputs import FILE as ARRAYS
 from serlab.model.inputs import Inputs
-from serlab.model.schema import FILE, FORMAT, Content
+from serlab.model.schema import FILE, FORMAT, HEARD, Content
 
 
 def save(
@@ -36,6 +37,7 @@ def save(
     *,
     inputs: Inputs | None = None,
     tested: dict[str, Any] | None = None,
+    speech: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write a model folder atomically.
 
@@ -46,6 +48,8 @@ def save(
         card: the model card, in Markdown.
         inputs: the training clips.
         tested: the model's own tested UAR.
+        speech: recordings without labels that something behind the model has heard, as in an
+            encoder folder.
     """
     with writing_folder(folder) as temporary:
         fitted.save(temporary)
@@ -60,7 +64,17 @@ def save(
             inputs.save(temporary)
             content["inputs"] = inputs.data()
         write_json(temporary / FILE, content)
+        if speech:
+            write_json(temporary / HEARD, {"format": FORMAT, "speech": list(map(_unnamed, speech))})
         write_text(temporary / "README.md", card)
+
+
+def _unnamed(speech: Mapping[str, Any]) -> dict[str, Any]:
+    """Speech without the names of recordings, which may be private, unless it is a known corpus with speakers."""
+    if speech["speakers"] is not None:
+        return dict(speech)
+    hashes = sorted({*speech["sha256"].values()})
+    return {**speech, "sha256": {f"recording {number}": sha256 for number, sha256 in enumerate(hashes, 1)}}
 
 
 def load(folder: Path | str, precision: str = "auto") -> Fitted:

@@ -6,10 +6,10 @@ clips, and a Gaussian of their embeddings. Folders of older versions lack them a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from serlab.approaches.base import Subset
 from serlab.approaches.classical import Floats
-from serlab.audio import Audio
+from serlab.audio import SAMPLE_RATE, Audio
 from serlab.audio.measures import Meter, SoundMeasures, has_speech
 from serlab.audio.speech import DETECTORS, detector
 from serlab.core import MachineError
@@ -34,6 +34,12 @@ _QUIETER_DB = 6.0
 _BAND_SHARE = 0.85
 _CLIPPED = 0.001
 _USUALLY = 0.95
+# For models that have nothing to compare with.
+_SHORT_S, _QUIET_DB = 1.0, -45.0
+_COLLECTED = 1 << 14
+
+Code = Literal["band", "channels", "clipped", "long", "no-speech", "quiet", "short", "unlike"]
+"""Codes of warnings: the same in Python, on the command line and in answers of a server."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,15 @@ class InputWarning:
     """A way in which a clip is unlike the training clips of a model.
 
     Attributes:
-        code: ``band``, ``clipped``, ``long``, ``no-speech``, ``quiet``, ``short`` or ``unlike``.
-        message: a sentence for people.
+        code: what it is.
+        message: for people: the end of a sentence, e.g. ``"it lasts 0.2 s"``.
     """
 
-    code: str
+    code: Code
     message: str
+
+
+NO_SPEECH = InputWarning("no-speech", "no speech was found in it")
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class Inputs:
         measures = Meter.of(audio)
         found = [*self._lengths(measures.seconds), *self._sound(measures, measures.level)]
         if self.speech >= _USUALLY and not _spoken(audio.samples, self.detector):
-            found.append(InputWarning("no-speech", "no speech was found in it"))
+            found.append(NO_SPEECH)
         return found
 
     def about_distance(self, far: float) -> list[InputWarning]:
@@ -158,7 +167,7 @@ class Inputs:
 
     def _lengths(self, seconds: float) -> list[InputWarning]:
         low, _, high = self.seconds
-        code = "short" if seconds < low / _TIMES else "long" if seconds > high * _TIMES else ""
+        code: Code | None = "short" if seconds < low / _TIMES else "long" if seconds > high * _TIMES else None
         message = f"it lasts {seconds:.1f} s; 98 % of the training clips last {low:.1f} to {high:.1f} s"
         return [InputWarning(code, message)] if code else []
 
@@ -168,11 +177,52 @@ class Inputs:
             message = f"it has no sound above {measures.band / 1000:.1f} kHz; the training clips reach "
             found.append(InputWarning("band", f"{message}{self.band / 1000:.1f} kHz"))
         if measures.clipped > max(_CLIPPED, self.clipped):
-            found.append(InputWarning("clipped", f"{100 * measures.clipped:.1f} % of its samples are clipped"))
+            found.append(_clipped(measures))
         if level < self.level - _QUIETER_DB:
             message = f"its level is {level:.0f} dB; 99 % of the training clips are above {self.level:.0f} dB"
             found.append(InputWarning("quiet", message))
         return found
+
+
+def in_general(audio: Audio, rate: int, channels: int) -> list[InputWarning]:
+    """Warnings about a clip for models that know nothing of their training clips.
+
+    Args:
+        audio: the clip.
+        rate: its sample rate in the file, Hz.
+        channels: in the file.
+    """
+    measures, found = Meter.of(audio), []
+    if measures.seconds < _SHORT_S:
+        found.append(InputWarning("short", f"it lasts {measures.seconds:.1f} s; a sentence of 2 to 5 s works best"))
+    if rate < SAMPLE_RATE:
+        message = f"its sample rate is {rate} Hz, so it has no sound above {rate / 2000:g} kHz"
+        found.append(InputWarning("band", message))
+    if measures.level < _QUIET_DB:
+        found.append(InputWarning("quiet", f"its level is {measures.level:.0f} dB; speech is usually above -40 dB"))
+    if measures.clipped > _CLIPPED:
+        found.append(_clipped(measures))
+    if channels > 1:
+        found.append(InputWarning("channels", f"its {channels} channels were averaged"))
+    return found
+
+
+class _Collector:
+    """Passes samples on in blocks of one size, so that nothing depends on the size of pieces."""
+
+    def __init__(self, take: Callable[[NDArray[np.float32]], None]) -> None:
+        self._take, self._held = take, np.zeros(0, np.float32)
+
+    def add(self, samples: NDArray[np.float32]) -> None:
+        held = np.concatenate([self._held, samples])
+        whole = len(held) // _COLLECTED * _COLLECTED
+        for start in range(0, whole, _COLLECTED):
+            self._take(held[start : start + _COLLECTED])
+        self._held = held[whole:]
+
+    def finish(self) -> None:
+        self._take(self._held)
+        self._held = self._held[:0]
 
 
 class Heard:
@@ -180,12 +230,26 @@ class Heard:
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
-        self.meter = Meter()
-        self._spoken = Meter()
-        self._windows = self._unlike = 0
+        self._meter, self._spoken = Meter(), Meter()
+        self._original, self._resampled = _Collector(self._meter.hear), _Collector(self._meter.see)
+        self._spoken_windows = self._windows = self._unlike = 0
+
+    def hear(self, samples: NDArray[np.float32]) -> None:
+        """Add samples at their original rate, mono, shape (samples,)."""
+        self._original.add(samples)
+
+    def see(self, samples: NDArray[np.float32]) -> None:
+        """Add samples at 16 kHz, shape (samples,)."""
+        self._resampled.add(samples)
+
+    def finish(self) -> None:
+        """Note that the recording has ended."""
+        self._original.finish()
+        self._resampled.finish()
 
     def window(self, samples: NDArray[np.float32], embedding: Floats | None) -> None:
         """Count a segment with speech: samples at 16 kHz, and its embedding, shape (dims,)."""
+        self._spoken_windows += 1
         self._spoken.hear(samples)
         distance = self._inputs.distance
         if distance is not None and embedding is not None:
@@ -193,13 +257,19 @@ class Heard:
             self._unlike += bool(distance.far(embedding[np.newaxis])[0] > distance.threshold)
 
     def warnings(self) -> tuple[InputWarning, ...]:
-        """Warnings about the whole; its level is that of the segments with speech."""
-        found = self._inputs._sound(self.meter.measures(), self._spoken.measures().level)
+        """Warnings about what was heard so far; its level is that of the segments with speech; none without any."""
+        if not self._spoken_windows:
+            return ()
+        found = self._inputs._sound(self._meter.measures(), self._spoken.measures().level)
         if 2 * self._unlike > self._windows:
             share = f"{100 * self._unlike / self._windows:.0f} %"
             message = f"the model's features of {share} of its segments are unlike those of the training clips"
             found.append(InputWarning("unlike", message))
         return tuple(found)
+
+
+def _clipped(measures: SoundMeasures) -> InputWarning:
+    return InputWarning("clipped", f"{100 * measures.clipped:.1f} % of its samples are clipped")
 
 
 def _spoken(samples: NDArray[np.float32], name: str) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
-from serlab.audio import AudioStream
 from serlab.checkpoints.checks import trial_sound
 from serlab.checkpoints.hub import located
 from serlab.core import UserError
@@ -25,7 +24,7 @@ from serlab.model.prediction import Prediction
 from serlab.model.scoring import Scorer, gathered
 from serlab.model.segments import Segment, Segmenting, SegmentOptions, Summary
 from serlab.model.sounds import Sound
-from serlab.model.stream import Stream
+from serlab.model.stream import Segments, Stream
 
 
 class Model:
@@ -264,7 +263,7 @@ class Model:
         precision: str | None = None,
         device: str | None = None,
         **how: Unpack[SegmentOptions],
-    ) -> Generator[Segment, None, None]:
+    ) -> Segments:
         """Predict the emotion over time in a recording of any length, in memory that does not grow with it.
 
         Args:
@@ -288,7 +287,8 @@ class Model:
         Returns:
             A generator of segments in the order of time. The last one ends where the recording
             does, and a recording shorter than the window is one segment. A segment without speech
-            has no label and no probabilities.
+            has no label and no probabilities. After the last one, its ``warnings`` say in which
+            ways the recording is unlike the training clips, as those of :meth:`predict`.
 
         Raises:
             SerlabError: the recording cannot be used, which a damaged file may only show at its
@@ -318,14 +318,15 @@ class Model:
             how: as for :meth:`segments`.
 
         Returns:
-            A stream whose segments are those of :meth:`segments`, whatever the size of the pieces.
+            A stream whose segments and ``warnings`` are those of :meth:`segments`, whatever the
+            size of the pieces.
 
         Raises:
             SerlabError: the sample rate is not possible, the model has no such precision, device or
                 abstention threshold, or an option is out of range.
         """
         scorer = self._scorer(abstain, precision, device, how, calibrated=calibrated)
-        return Stream(AudioStream(sample_rate), scorer.segmenter(), scorer.temperature)
+        return scorer.stream(sample_rate)
 
     def summarise(
         self, segments: Iterable[Segment], *, abstain: float | None = None, calibrated: bool = False

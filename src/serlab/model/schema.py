@@ -13,6 +13,9 @@ from serlab.core.files import read_json
 from serlab.recipes import Recipe, recipe_from_signature
 
 FILE = "serlab.json"
+HEARD = "heard.json"
+"""Recordings without labels that a model, or something behind it, has heard."""
+
 FORMAT = 1
 _WORDS: dict[type[Any], str] = {dict: "a section", list: "a list", str: "text"}
 

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.base import Fitted
-from serlab.audio import SAMPLE_RATE, AudioError
-from serlab.audio.measures import Meter
+from serlab.audio import SAMPLE_RATE, AudioError, AudioStream
 from serlab.core import UserError
 from serlab.core.precision import on_device
 from serlab.core.progress import bar
@@ -29,6 +28,7 @@ from serlab.model.inputs import Heard, Inputs, InputWarning
 from serlab.model.prediction import Prediction
 from serlab.model.segments import Answered, Score, Segment, Segmenter, Segmenting, Summary, labelled
 from serlab.model.sounds import Sound, audio_of, blocks_of, path_of
+from serlab.model.stream import Segments, Stream
 
 # A chunk is scored and yielded together. In a larger chunk, more clips of equal length share a
 # batch; with a smaller one, less is lost if the process is killed. The first chunks are small, so
@@ -93,30 +93,51 @@ class Scorer:
         (_, row), *_ = self._scored_windows([samples])
         return None if row is None else len(row)
 
-    def segments(
-        self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None = None
-    ) -> Generator[Segment, None, None]:
+    def segments(self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None = None) -> Segments:
         """Divide a recording of any length, or arrays that follow each other, in memory that does not grow with it.
 
         Raises:
             AudioError: the recording cannot be used; perhaps only after its first segments.
             UserError: as for :func:`serlab.model.sounds.audio_of`.
         """
-        yield from self._segments(sound, sample_rate, self._windows, None)
+        heard = self._heard()
+        return Segments(self._segments(sound, sample_rate, self._listening(heard), heard), heard)
 
-    def segmenter(self, score: Score | None = None) -> Segmenter:
-        """A segmenter for one recording."""
-        return Segmenter(self.segmenting, self.fitted.labels, score or self._windows, self.answered)
+    def stream(self, sample_rate: int) -> Stream:
+        """Sound that is predicted while it arrives."""
+        heard = self._heard()
+        audio = AudioStream(sample_rate, None if heard is None else heard.hear)
+        return Stream(audio, self._segmenter(self._listening(heard)), self.temperature, heard)
+
+    def _heard(self) -> Heard | None:
+        return None if self.inputs is None else Heard(self.inputs)
+
+    def _segmenter(self, score: Score) -> Segmenter:
+        return Segmenter(self.segmenting, self.fitted.labels, score, self.answered)
+
+    def _listening(self, heard: Heard | None) -> Score:
+        """Scores windows, and counts them."""
+
+        def score(windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
+            rows = self._scored_windows(windows)
+            if heard is not None:
+                for window, (_, embedding) in zip(windows, rows, strict=True):
+                    heard.window(window, embedding)
+            return [self._shares(row) for row, _ in rows]
+
+        return score
 
     def _segments(
-        self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None, score: Score, meter: Meter | None
+        self, sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None, score: Score, heard: Heard | None
     ) -> Generator[Segment, None, None]:
-        segmenter = self.segmenter(score)
+        segmenter = self._segmenter(score)
         try:
-            for block in blocks_of(sound, sample_rate, None if meter is None else meter.hear):
-                if meter is not None:
-                    meter.see(block)
+            for block in blocks_of(sound, sample_rate, None if heard is None else heard.hear):
+                if heard is not None:
+                    heard.see(block)
                 yield from segmenter.feed(block)
+            if heard is not None:
+                heard.finish()
             yield from segmenter.flush()
         except AudioError as error:
             path = path_of(sound)
@@ -176,9 +197,6 @@ class Scorer:
             return error
         return (total / count).astype(np.float32) if count else None
 
-    def _windows(self, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
-        return [self._shares(row) for row, _ in self._scored_windows(windows)]
-
     def _scored_windows(self, windows: Sequence[NDArray[np.float32]]) -> list[_Row]:
         return self._scored([self._features(_Clip(None, values=window)) for window in windows])
 
@@ -212,23 +230,15 @@ class Scorer:
 
     def _divided(self, path: str | None, sound: Sound, sample_rate: int | None) -> Prediction | UserError:
         summary, found = Summary(), []
-        heard = None if self.inputs is None else Heard(self.inputs)
-
-        def score(windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float64] | None]:
-            rows = self._scored_windows(windows)
-            if heard is not None:
-                for window, (_, embedding) in zip(windows, rows, strict=True):
-                    heard.window(window, embedding)
-            return [self._shares(row) for row, _ in rows]
-
+        segments = self.segments(sound, sample_rate)
         try:
-            for segment in self._segments(sound, sample_rate, score, None if heard is None else heard.meter):
+            for segment in segments:
                 summary.add(segment)
                 found.append(segment)
         except UserError as error:
             return error
         label, probabilities = summary.of(self.fitted.labels, self.answered)
-        warnings = heard.warnings() if heard is not None and probabilities else ()
+        warnings = segments.warnings if probabilities else ()
         temperature = self.temperature if probabilities else None
         return Prediction(label, probabilities, path, tuple(found), temperature, warnings)
 

@@ -1,13 +1,40 @@
-"""Live sound: segments as soon as they are final."""
+"""Segments of a recording or of live sound, as soon as they are final, and warnings about what was heard."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from serlab.audio import AudioStream
+from serlab.model.inputs import Heard, InputWarning
 from serlab.model.segments import Segment, Segmenter
+
+
+class Segments(Generator[Segment, None, None]):
+    """The segments of a recording; returned by :meth:`serlab.Model.segments`.
+
+    It reads the recording as it is iterated over; close it to stop before the end.
+    """
+
+    def __init__(self, found: Generator[Segment, None, None], heard: Heard | None) -> None:
+        self._found, self._heard = found, heard
+
+    def send(self, value: None) -> Segment:
+        """The next segment."""
+        return self._found.send(value)
+
+    def throw(self, *error: Any) -> Segment:
+        """Raise an error in the reader."""
+        return self._found.throw(*error)
+
+    @property
+    def warnings(self) -> tuple[InputWarning, ...]:
+        """In which ways the sound was unlike the training clips so far; of the whole recording after its end."""
+        return () if self._heard is None else self._heard.warnings()
 
 
 class Stream:
@@ -22,10 +49,18 @@ class Stream:
         temperature: what scores are divided by, with ``calibrated=True``; else None.
     """
 
-    def __init__(self, audio: AudioStream, segmenter: Segmenter, temperature: float | None = None) -> None:
-        self._audio, self._segmenter = audio, segmenter
+    def __init__(
+        self, audio: AudioStream, segmenter: Segmenter, temperature: float | None = None, heard: Heard | None = None
+    ) -> None:
+        self._audio, self._segmenter, self._heard = audio, segmenter, heard
         self.temperature = temperature
         self._lock = threading.Lock()
+
+    @property
+    def warnings(self) -> tuple[InputWarning, ...]:
+        """In which ways the sound was unlike the training clips so far; of all of it after :meth:`flush`."""
+        with self._lock:
+            return () if self._heard is None else self._heard.warnings()
 
     @property
     def sample_rate(self) -> int:
@@ -48,7 +83,7 @@ class Stream:
             UserError: the stream was flushed.
         """
         with self._lock:
-            return self._segmenter.feed(self._audio.feed(samples))
+            return self._divided(self._audio.feed(samples))
 
     def flush(self) -> list[Segment]:
         """End the stream.
@@ -61,4 +96,12 @@ class Stream:
             UserError: the stream was flushed before.
         """
         with self._lock:
-            return [*self._segmenter.feed(self._audio.flush()), *self._segmenter.flush()]
+            found = self._divided(self._audio.flush())
+            if self._heard is not None:
+                self._heard.finish()
+            return [*found, *self._segmenter.flush()]
+
+    def _divided(self, samples: NDArray[np.float32]) -> list[Segment]:
+        if self._heard is not None:
+            self._heard.see(samples)
+        return self._segmenter.feed(samples)

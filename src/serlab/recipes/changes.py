@@ -92,8 +92,8 @@ class Kinds:
     def defaults(self, kind: str) -> dict[str, Any]:
         """Default of each setting, as plain data."""
         return {
-            "model": _defaults(self.approaches[kind].settings),
-            **{name: _defaults(each) for name, each in self.sections.items()},
+            "model": defaults_of(self.approaches[kind].settings),
+            **{name: defaults_of(each) for name, each in self.sections.items()},
         }
 
     def known(self, kind: str) -> list[str]:
@@ -199,7 +199,8 @@ def _names(kind: type[Any]) -> list[str]:
     return [each.name for each in fields(kind)]
 
 
-def _defaults(kind: type[Any]) -> dict[str, Any]:
+def defaults_of(kind: type[Any]) -> dict[str, Any]:
+    """Defaults of a section's fields as plain data."""
     return {
         each.name: plain(each.default_factory() if each.default_factory is not MISSING else each.default)
         for each in fields(kind)

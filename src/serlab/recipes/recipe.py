@@ -52,6 +52,9 @@ class Teacher:
         crossfit: teach each half of the training speakers by a model of the other half.
         checkpoint: instead of ``recipe``: a model folder of serlab's or a classifier of
             transformers, by hub name or folder.
+        states: hidden states of the teacher's encoder that the network's frames also predict; 0 is
+            the input of its first layer. Of several seeds, the first one's.
+        states_weight: factor on the loss of the states, which is added to the other one.
     """
 
     recipe: str = ""
@@ -61,12 +64,29 @@ class Teacher:
     views: Literal["clean", "same"] = "clean"
     crossfit: bool = False
     checkpoint: str = added("")
+    states: tuple[int, ...] = added(())
+    states_weight: float = added(1.0)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.weight and not self.shows_states
+
+    @property
+    def shows_states(self) -> bool:
+        """Whether the network learns its hidden states."""
+        return bool(self.states and self.states_weight)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot teach."""
         check_positive("training.teacher", self, "temperature")
         check_at_least("training.teacher", self, 0, "weight")
         check_at_most("training.teacher", self, 1, "weight")
+        check_at_least("training.teacher", self, 0, "states_weight")
+        if len({*self.states}) < len(self.states) or min(self.states, default=0) < 0:
+            raise UserError(f"training.teacher.states is {list(self.states)}; expected different layers from 0 on.")
+        if self.states_weight != 1 and not self.states:
+            raise UserError("training.teacher.states_weight needs training.teacher.states; name layers, or omit it.")
         if bool(self.recipe) == bool(self.checkpoint):
             raise UserError("training.teacher needs either a recipe or a checkpoint, not both.")
         if self.checkpoint and (self.crossfit or self.seeds != (0,)):
@@ -232,11 +252,24 @@ class Recipe:
                 used = KINDS.uses(kind, (section, each.name))
                 if not used and getattr(getattr(self, section), each.name) != each.default:
                     raise UserError(f"{KINDS.why(self.name, kind, (section, each.name))}.")
+        self._check_states()
         if self.training.pretraining and not getattr(self.model, "architecture", ""):
             raise UserError(
                 f"training.pretraining is for encoders from scratch (model.architecture); {self.name} starts from "
                 "pretrained weights (model.checkpoint)."
             )
+
+    def _check_states(self) -> None:
+        if not self.training.teacher or not self.training.teacher.states:
+            return
+        if self.model.kind != "encoder":
+            title = approaches.get(self.model.kind).titles[0]
+            raise UserError(
+                f"training.teacher.states is for speech encoders, whose frames predict the teacher's; {self.name} is "
+                f"{title}, so omit it."
+            )
+        if self.augmentation.mixup:
+            raise UserError("training.teacher.states needs augmentation.mixup=0, because mixed clips have no states.")
 
     def settings(self) -> dict[str, Any]:
         """Everything that can change a result, as plain data (the checkpoint's name included)."""

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from serlab.core import UserError
-from serlab.recipes import KINDS, Recipe, load_recipe, preset_names, recipe_from_signature
-from serlab.recipes.changes import flat
+from serlab.recipes import KINDS, Recipe, Teacher, load_recipe, preset_names, recipe_from_signature
+from serlab.recipes.changes import defaults_of, flat
 
 _FREE = "model.config"
 """The section with transformers' own keys: a key that is missing there was removed."""
+
+_TEACHER = "training.teacher"
 
 
 def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -39,6 +41,8 @@ def changed_settings(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
         same = preset["model"]["kind"] == kind
         usual = preset if same else preset | {"model": usual["model"] | {"kind": preset["model"]["kind"]}}
     old, new = _dotted(usual), _dotted(here)
+    if old.get(_TEACHER, _TEACHER) is None:
+        old |= flat(defaults_of(Teacher), f"{_TEACHER}.")
     # Older signatures only contain the last part of a hub name.
     if new.get("model.checkpoint") == str(old.get("model.checkpoint")).rpartition("/")[2]:
         del new["model.checkpoint"]

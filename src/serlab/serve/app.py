@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from serlab import __version__
+from serlab.model.inputs import Code
 from serlab.serve import stream
 from serlab.serve.body import files_of
 from serlab.serve.faults import RefusedError
@@ -59,6 +60,13 @@ class SegmentAnswer(BaseModel):
     speech: bool
 
 
+class Warned(BaseModel):
+    """A way in which a recording is unlike the speech of the training."""
+
+    code: Code
+    message: str = Field(description="For people: the end of a sentence, e.g. it lasts 0.2 s.")
+
+
 class Answer(BaseModel):
     """The prediction for a recording."""
 
@@ -66,7 +74,7 @@ class Answer(BaseModel):
     probabilities: dict[str, float] = Field(description="Of each label; empty without speech.")
     model: str
     seconds: float = Field(description="Length of the recording.")
-    warnings: list[str] = Field(description="What makes the recording unlike the speech of the training.")
+    warnings: list[Warned] = Field(description="What makes the recording unlike the speech of the training.")
     temperature: float = Field(default=1.0, description="What the scores were divided by, with ?calibrated=true.")
     segments: list[SegmentAnswer] = Field(default=[], description="With ?segments=true.")
 

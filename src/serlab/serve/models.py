@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serlab.audio import SAMPLE_RATE
-from serlab.audio.measures import Meter
 from serlab.core import UserError
 from serlab.model.box import BOX
+from serlab.model.inputs import NO_SPEECH, InputWarning, in_general
 from serlab.model.segments import SegmentOptions, watcher
 from serlab.model.sounds import NATURAL_SECONDS
 from serlab.serve.batching import Batcher
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 _LANES = 2
 _SHARES = (0.05, 0.1, 0.2, 0.3)
 _NOISE = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
-# Thresholds of the warnings.
-_SHORT_S, _QUIET_DB, _CLIPPED_SHARE = 1.0, -45.0, 0.001
 
 
 class _GivenUpError(Exception):
@@ -48,6 +46,7 @@ class Served:
         model: the model.
         abstains: shares of wrong labels that it can be asked for; empty if it labels every clip.
         calibrates: whether it has a temperature.
+        knows_clips: whether it knows what its training clips were like.
         about: what ``/v1/models`` says.
     """
 
@@ -55,6 +54,7 @@ class Served:
         self.name, self.model = name, model
         self.abstains = _abstains(model)
         self.calibrates = model.info.temperature is not None
+        self.knows_clips = model.info.clip_seconds is not None
         self.about = _about(name, model, self.abstains)
         # The first prediction loads what later ones need.
         model.predict(_NOISE, SAMPLE_RATE)
@@ -182,26 +182,16 @@ def _about(name: str, model: Model, abstains: list[float]) -> dict[str, Any]:
     }
 
 
-def warnings_of(decoded: Decoded, prediction: Prediction) -> list[str]:
-    """What makes a recording unlike the training clips, one sentence each; in general terms if the model has none."""
-    found = [f"{one.message[0].upper()}{one.message[1:]}." for one in prediction.warnings]
-    return found or _general_warnings(decoded)
+def warnings_of(decoded: Decoded, prediction: Prediction, *, known: bool) -> list[InputWarning]:
+    """What makes a recording unlike the training clips; in general terms if the model does not know these.
 
-
-def _general_warnings(decoded: Decoded) -> list[str]:
-    found = []
-    if decoded.seconds < _SHORT_S:
-        found.append(f"The recording is short ({decoded.seconds:.1f} s); a sentence of 2 to 5 s works best.")
-    if decoded.rate < SAMPLE_RATE:
-        found.append(f"The sample rate is {decoded.rate} Hz, so there is no sound above {decoded.rate / 2000:g} kHz.")
-    measures = Meter.of(decoded.audio)
-    if measures.level < _QUIET_DB:
-        found.append(f"The recording is quiet ({-measures.level:.0f} dB below full scale on average).")
-    if measures.clipped > _CLIPPED_SHARE:
-        found.append("The recording is clipped: it was recorded too loud.")
-    if decoded.channels > 1:
-        found.append(f"The {decoded.channels} channels were averaged.")
-    return found
+    Args:
+        decoded: the recording.
+        prediction: of it.
+        known: whether the model knows what its training clips were like.
+    """
+    found = [*prediction.warnings] if known else in_general(decoded.audio, decoded.rate, decoded.channels)
+    return [*found, NO_SPEECH] if prediction.segments and not prediction.probabilities else found
 
 
 def _sentence(error: UserError) -> str:

@@ -105,15 +105,12 @@ class Service:
                 prediction = await served.predict(decoded, abstain, how, calibrated=calibrated)
         except TimeoutError:
             raise RefusedError(504, f"the answer takes more than {self.limits.timeout:g} s.", 10) from None
-        warnings = warnings_of(decoded, prediction)
-        if prediction.segments and not prediction.probabilities:
-            warnings.append("No speech was found.")
         answer = {
             "label": prediction.label,
             "probabilities": prediction.probabilities,
             "model": served.name,
             "seconds": round(decoded.seconds, 3),
-            "warnings": warnings,
+            "warnings": [asdict(one) for one in warnings_of(decoded, prediction, known=served.knows_clips)],
         }
         if prediction.temperature is not None:
             answer["temperature"] = prediction.temperature

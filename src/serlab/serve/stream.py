@@ -3,7 +3,8 @@
 The first message is JSON: ``rate`` (Hz) and ``format`` (``s16``, ``s32``, ``f32`` or ``u8``,
 little-endian), and optionally ``channels``, ``model``, ``abstain``, ``calibrated``, ``window``, ``hop``, ``vad``,
 ``smoothing`` and ``stay``. Binary messages follow, of any size, then ``{"end": true}``. The server sends each
-segment as JSON as soon as it is final, and at the end ``{"end": true, ...}`` with the mean.
+segment as JSON as soon as it is final, and at the end ``{"end": true, ...}`` with the mean and with warnings about
+the whole.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class _Session:
                 "probabilities": whole.probabilities,
                 "model": served.name,
                 "seconds": round(self._count / form.rate, 3),
+                "warnings": [asdict(one) for one in stream.warnings],
             }
             | temperature
         )

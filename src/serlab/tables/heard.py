@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ITSELF = "itself"
-_PART = re.compile(r"-(smoke|limit\d+)$")
+_MARK = re.compile(r"(-own)?(-smoke|-limit\d+)?$")
 
 Record = Mapping[str, Any]
 
@@ -109,5 +109,5 @@ def overlaps(
 
 
 def _name(corpus: Any) -> str | None:
-    """A corpus's name without the mark of a part of it."""
-    return _PART.sub("", corpus) if isinstance(corpus, str) else None
+    """A corpus's name without the marks of a part of it, and of a user's table with the name of a known corpus."""
+    return _MARK.sub("", corpus) if isinstance(corpus, str) else None

@@ -27,6 +27,7 @@ from serlab.frontends.base import Features
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation
 from serlab.training.lesson import Lesson
+from serlab.training.states import StateFeed
 
 _AHEAD = 3
 Batch = dict[str, Any]
@@ -41,7 +42,8 @@ class _Item:
 class TrainingBatches:
     """An epoch's batches: ``features`` (batch, time, ...), ``targets`` (batch, labels), ``clips`` and ``weight``.
 
-    With a lesson, ``taught`` (batch, labels) holds the teachers' probabilities, mixed like targets.
+    With a lesson, ``taught`` (batch, labels) holds the teachers' probabilities, mixed like targets. With
+    states, ``states`` (batch, frames, layers x dim) holds those of the clips' sections.
 
     All processes plan the same batches, and each loads its share of every batch. ``clips`` counts
     the whole batch. A process without a clip gets one of another process, with ``weight`` 0, so
@@ -61,6 +63,7 @@ class TrainingBatches:
         seed: the run's seed.
         share: number of this process, and number of processes.
         lesson: the teachers' scores of the training clips, if there are teachers.
+        states: the hidden states of a teacher's encoder, if they are learned.
         pinned: whether batches are put into memory that a GPU can read while it computes.
     """
 
@@ -79,10 +82,11 @@ class TrainingBatches:
         seed: int,
         share: tuple[int, int] = (0, 1),
         lesson: Lesson | None = None,
+        states: StateFeed | None = None,
         pinned: bool = False,
     ) -> None:
         self.store, self.clips, self.share, self.pinned = store, clips, share, pinned
-        self.targets, self.lesson = targets, lesson
+        self.targets, self.lesson, self.states = targets, lesson, states
         self.taught = lesson.probabilities([clip.clip for clip in clips]) if lesson else None
         self.augmentation, self.batch_size, self.batch_seconds = augmentation, batch_size, batch_seconds
         self.window, self.fill, self.max_seconds = window, fill, max_seconds
@@ -223,6 +227,8 @@ class TrainingBatches:
             }
         else:
             values, targets = self._pieces(members, shown, epoch), {name: each[shown] for name, each in meant.items()}
+            if self.states:
+                targets["states"] = self._states(members, shown, epoch)
         tensors = {name: torch.from_numpy(each) for name, each in {"features": values, **targets}.items()}
         if self.pinned:
             tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
@@ -230,12 +236,34 @@ class TrainingBatches:
 
     def _pieces(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:
         """Features of the members at ``places``, cropped to the length of the whole batch."""
+        features, length = self._found(members, places)
+        pieces = {place: self._piece(members[place], features[place], length, epoch) for place in {*places}}
+        return np.stack([pieces[place] for place in places])
+
+    def _found(self, members: Sequence[_Item], places: Iterable[int]) -> tuple[dict[int, Features], int]:
+        """Features of the members at ``places`` (at least), and the length of the batch."""
         # The length of a window does not depend on the other clips.
         wanted = range(len(members)) if self.window is None else {*places}
         features = {place: self._features(members[place]) for place in wanted}
-        length = self.window or min(self._longest(members[place], f) for place, f in features.items())
-        pieces = {place: self._piece(members[place], features[place], length, epoch) for place in {*places}}
-        return np.stack([pieces[place] for place in places])
+        return features, self.window or min(self._longest(members[place], f) for place, f in features.items())
+
+    def _states(self, members: Sequence[_Item], places: Iterable[int], epoch: int) -> Features:
+        """The teacher's states of the same sections, as many frames for each member of the batch."""
+        assert self.states
+        features, length = self._found(members, places)
+        pieces = []
+        for item, values in zip(members, features.values(), strict=True):
+            start, _ = self._start(item, len(values) - length, epoch)
+            states = self.states.lesson.get(self.clips[item.index], item.view, self.seed)
+            pieces.append(self.states.piece(states, start, length))
+        frames = min(map(len, pieces))
+        return np.stack([pieces[place][:frames] for place in places])
+
+    def _start(self, item: _Item, spare: int, epoch: int) -> tuple[int, np.random.Generator]:
+        """The random place of a section with ``spare`` features around it, and the generator that drew it."""
+        random = keyed(self.seed, epoch, self.clips[item.index].clip, repr(item.view), "crop")
+        start = int(random.integers(abs(spare) + 1))
+        return self.states.start(start) if self.states else start, random
 
     def _features(self, item: _Item) -> Features:
         return self.store.get(self.clips[item.index], item.view, self.seed)
@@ -247,9 +275,8 @@ class TrainingBatches:
     def _piece(self, item: _Item, features: Features, length: int, epoch: int) -> Features:
         """Crop to ``length`` or pad with silence, at a random place, then mask."""
         a = self.augmentation
-        random = keyed(self.seed, epoch, self.clips[item.index].clip, repr(item.view), "crop")
         spare = len(features) - length
-        start = int(random.integers(abs(spare) + 1))
+        start, random = self._start(item, spare, epoch)
         if spare >= 0:
             piece = features[start : start + length]
         else:

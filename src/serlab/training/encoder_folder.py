@@ -14,11 +14,12 @@ from serlab.checkpoints.weights import WEIGHTS, find, identity, public_name, qui
 from serlab.core import UserError
 from serlab.core.files import cache_folder, read_json, sha256_file, write_json, write_text, writing_folder
 from serlab.core.settings import plain
+from serlab.model.schema import HEARD
 from serlab.recipes import Pretraining
 from serlab.training.loop import Checkpoint
 from serlab.training.speech import Heard, public
 
-HEARD, MADE = "heard.json", "pretraining.json"
+MADE = "pretraining.json"
 """Files of the folder: the speech that was heard, and how the encoder was made."""
 
 _FORMAT = 1
@@ -105,7 +106,8 @@ def write(
         MachineError: the folder cannot be written.
     """
     teacher = {"name": public_name(settings.checkpoint), "sha256": identity(find(settings.checkpoint))}
-    sources = [source.heard() for source in heard.sources]
+    behind = heard_by(find(settings.checkpoint)) or ()
+    sources = [*(source.heard() for source in heard.sources), *behind]
     with writing_folder(folder) as temporary:
         with quiet():
             base.save_pretrained(temporary)

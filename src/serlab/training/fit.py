@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,19 @@ import numpy as np
 from serlab import approaches
 from serlab.approaches.base import FitContext, Fitted, Fixed, Subset
 from serlab.approaches.network import FittedNetwork, Network
+from serlab.audio.augment import View
 from serlab.core import UserError
 from serlab.core.precision import device, resolve
 from serlab.core.progress import say
 from serlab.core.randomness import keyed_seed
 from serlab.evaluation.metrics import confusion, uar
-from serlab.frontends.store import FeatureStore, FeatureStores
+from serlab.frontends.store import ClipFile, FeatureStore, FeatureStores
 from serlab.recipes import Recipe, precision_of
 from serlab.training import loop, processes
 from serlab.training.batches import TrainingBatches
 from serlab.training.lesson import Lesson
 from serlab.training.scoring import SubsetScorer
+from serlab.training.states import StateFeed, StateLesson
 from serlab.training.targets import targets_of
 
 
@@ -103,6 +105,10 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
     if task.lesson and task.lesson.unlabelled:
         files = (*files, *task.lesson.unlabelled)
         targets = np.concatenate([targets, np.zeros((len(files) - len(targets), targets.shape[1]), np.float32)])
+    precision = resolve(settings.precision)
+    fitted = FittedNetwork(network, task.labels, precision)
+    learned = task.lesson.states if task.lesson else None
+    feed = _attach(task, network, learned, files) if learned else None
     batches = TrainingBatches(
         store,
         files,
@@ -116,10 +122,9 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         seed=task.seed,
         share=(rank, world),
         lesson=task.lesson,
+        states=feed,
         pinned=device().type == "cuda",
     )
-    precision = resolve(settings.precision)
-    fitted = FittedNetwork(network, task.labels, precision)
     every_view = settings.epochs >= len(batches.views)
     kept = "cached" if every_view else "possible"
     say(f"{task.title}: {batches.describe()}; {len(batches.views)} {kept} views per clip")
@@ -139,8 +144,19 @@ def _train(task: FitTask, network: Network, train: Subset, dev: Subset | None) -
         title=task.title,
         last_epoch=task.fixed.epoch,
     )
+    if feed:
+        del network.matching
     fitted.history = replace(history, pretraining=pretraining)
     return fitted
+
+
+def _attach(task: FitTask, network: Network, lesson: StateLesson, files: Sequence[ClipFile]) -> StateFeed:
+    """Give a network projections to predict its teacher's states."""
+    from serlab.training.projections import attach
+
+    views = task.recipe.augmentation.views or (View(),)
+    lesson.load(files, views, task.seed)
+    return attach(network, lesson, files, views[0], seed=task.seed, recipe=task.recipe.name)
 
 
 def _pretrain(task: FitTask, network: Network, train: Subset) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from serlab.audio.augment import View
 from serlab.frontends.store import ClipFile
+from serlab.training.states import StateLesson
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Lesson:
         temperature: T.
         weight: share w of the teacher in the loss.
         unlabelled: clips without labels, which only the teachers' scores are learned from.
+        states: hidden states of the teacher's encoder; None if they are not learned.
     """
 
     clips: tuple[str, ...]
@@ -38,6 +40,7 @@ class Lesson:
     temperature: float
     weight: float
     unlabelled: tuple[ClipFile, ...] = ()
+    states: StateLesson | None = None
 
     def probabilities(self, clips: Sequence[str]) -> NDArray[np.float32]:
         """The teachers' probabilities at temperature T, shape (views, clips, labels), for some of the clips."""

@@ -277,8 +277,15 @@ class Learner:
         optimizer = torch.optim.AdamW(groups, fused=True)
         steps = -(-len(batches) // training.accumulate)
         rates = [group["lr"] for group in groups]
-        averaged, model = Averaged.of(network, training), processes.parallel(network)
+        averaged, module = Averaged.of(network, training), network if batches.states is None else _student(network)
+        model = processes.parallel(module)
         return cls(model, optimizer, rates, steps, training, precision, seed, averaged, batches.lesson)
+
+
+def _student(network: Any) -> nn.Module:
+    from serlab.approaches.encoder.matching import StateStudent
+
+    return StateStudent(network)
 
 
 def _step(learner: Learner, members: list[Batch], step: int) -> Tensor:
@@ -323,8 +330,13 @@ def _seed_step(seed: int, step: int, batch: int) -> None:
 
 def _loss(learner: Learner, batch: Batch) -> Tensor:
     """Sum over this process's clips; 0, with a gradient of 0, if it has none."""
+    unlike = None
     with autocast(learner.precision):
-        logits = learner.model(batch["features"].to(device(), non_blocking=True)).float()
+        given = [batch[name].to(device(), non_blocking=True) for name in ("features", "states") if name in batch]
+        logits = learner.model(*given)
+        if len(given) > 1:
+            logits, unlike = logits
+        logits = logits.float()
     targets, smoothing = batch["targets"].to(device(), non_blocking=True), learner.training.label_smoothing
     if learner.lesson and learner.lesson.unlabelled:
         # Smoothing would give clips without a label one.
@@ -336,6 +348,8 @@ def _loss(learner: Learner, batch: Batch) -> Tensor:
         taught = batch["taught"].to(device(), non_blocking=True)
         share = learner.lesson.weight
         loss = share * distillation(logits, taught, learner.lesson.temperature) + (1 - share) * loss
+        if unlike is not None and learner.lesson.states:
+            loss = loss + learner.lesson.states.weight * len(logits) * unlike
     weighted: Tensor = loss * batch["weight"]
     return weighted
 

@@ -119,7 +119,7 @@ class SpeechEncoder(Network):
     def depth_of(self, name: str) -> int | None:
         """Number of layers below the top one; None for the head."""
         short = name.removeprefix("hf.")
-        if short.startswith(_HEAD):
+        if short.startswith((*_HEAD, "matching.")):
             return None
         layer = re.search(r"\.layers\.(\d+)\.", name)
         return len(self.layers) - 1 - int(layer.group(1)) if layer else len(self.layers)
@@ -180,6 +180,7 @@ class SpeechEncoder(Network):
                 layers=self.below,
                 all_states=weighted,
                 precision=precision,
+                way=self.family.way(precision),
             )
         if structure.freeze_conv or structure.freeze_layers:
             return self.family.convolutional(self.preprocessor, precision)

@@ -6,7 +6,7 @@ import { spectrogram, wave } from "./draw.js";
 import { save } from "./download.js";
 import * as recorder from "./record.js";
 import { decode } from "./sound.js";
-import { clock } from "./words.js";
+import { clock, sentence } from "./words.js";
 
 const NATURAL_SECONDS = 30; // A longer recording is divided.
 const EXAMPLES = [
@@ -107,7 +107,7 @@ function showAnswers(answers) {
   state.answers = answers;
   state.views = answers.map((answer) => show(answer, state.about.find(({ name }) => name === answer.model), play));
   at("models").replaceChildren(...state.views.map(({ part }) => part));
-  const warnings = [...new Set(answers.flatMap((answer) => answer.warnings))];
+  const warnings = [...new Set(answers.flatMap((answer) => answer.warnings.map(({ message }) => sentence(message))))];
   at("warnings").replaceChildren(...warnings.map((text) => element("li", { text })));
   at("answers").hidden = false;
   say(answers.map((answer, i) => `${answer.model} answers: ${state.views[i].word}.`).join(" "));

@@ -4,6 +4,10 @@ export function wordOf(found) {
   return found.label ?? (Object.keys(found.probabilities).length ? "can't tell" : "no speech");
 }
 
+export function sentence(message) {
+  return `${message[0].toUpperCase()}${message.slice(1)}.`;
+}
+
 export function clock(seconds) {
   const whole = Math.floor(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
