@@ -33,7 +33,7 @@ class CompareOptions(options.TrainingOptions):
         str,
         typer.Option(help="Presets, YAML files or finished models, separated by commas (`serlab recipes`)."),
         After("corpus"),
-    ] = "wav2vec2-tiny,resnet18-small,mfcc-svm"
+    ] = "wav2vec2-small,resnet18-small,mfcc-svm"
     folds: Annotated[
         str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if omitted."), After("protocol")
     ] = ""

@@ -37,7 +37,7 @@ from serlab.report import build
 from serlab.report.render import Audio
 from serlab.training import processes
 
-DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
+DEFAULT_RECIPES = ("wav2vec2-small", "resnet18-small", "mfcc-svm")
 
 
 # Tables have no truth value, so comparisons are compared by identity.
@@ -125,7 +125,7 @@ def compare(
         MachineError: weights, disk or network fail, or the system ended a run's process.
 
     Example:
-        ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).scores``
+        ``serlab.compare("crema-d", ["wav2vec2-small", "resnet18"], folds=[3]).scores``
     """
     check_jobs(jobs)
     given = [str(each) for each in recipes if isinstance(each, str) and is_model(each)]
