@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from serlab.recipes import Recipe, load_recipe
 
 _BATCH = 8
 _EPOCHS = 5
-_FROZEN = {"w2v2-train-all": 0, "w2v2-train-top4": 8}
+_FROZEN = {"w2v2-train-all": 0, "w2v2-train-top4": 8, "w2v2-train-convolutions": 0}
+_CONVOLUTIONS = "w2v2-train-convolutions"
 _FROZEN_TOY = 1
 _MEASURED = {"w2v2-five-epochs-all": "w2v2-train-all", "w2v2-five-epochs-top4": "w2v2-train-top4"}
 # Masks and rates of the preset without LayerDrop, so that both sides compute the same layers.
@@ -24,6 +26,15 @@ _FIELDS = {"mask_time_prob": 0.08, "mask_feature_prob": 0.05, "mask_feature_leng
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
     """Time the training of the given rows against one loop as in common examples."""
+    return _beside_loop(size, rows, convolutions=False)
+
+
+def convolutions(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
+    """The same with the convolutional encoder trained on both sides."""
+    return _beside_loop(size, rows, convolutions=True)
+
+
+def _beside_loop(size: Size, rows: Sequence[str], *, convolutions: bool) -> dict[str, Outcome]:
     checkpoint = materials.wav2vec2_base(size)
     recipes = {name: _recipe(name, checkpoint, size) for name in rows}
     needed = fitting.clips_needed(_BATCH, size.steps, size.warm_up)
@@ -32,12 +43,13 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     def serlab(recipe: Recipe) -> Side:
         return lambda repeat: fitting.ours(recipe, materials.clips(needed, repeat), **steps)
 
-    def loop(repeat: int) -> Timing:
+    def loop(repeat: int, *, bf16: bool = False) -> Timing:
         clips = materials.clips(needed, repeat)
         samples = clips.samples()
         start = time.perf_counter()
         model = fitting.pretrained(checkpoint, **_FIELDS)
-        model.freeze_feature_encoder()
+        if not convolutions:
+            model.freeze_feature_encoder()
         extractor = _extractor(checkpoint)
 
         def collate(members: Sequence[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -45,10 +57,12 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             inputs = extractor(chosen, sampling_rate=16000, padding=True, return_tensors="pt")
             return dict(inputs), torch.from_numpy(clips.targets[list(members)])
 
-        return fitting.peer(model, collate, clips, batch_size=_BATCH, learning_rate=3e-5, start=start, **steps)
+        return fitting.peer(
+            model, collate, clips, batch_size=_BATCH, learning_rate=3e-5, start=start, bf16=bf16, **steps
+        )
 
     sides: dict[str, Side] = {name: serlab(recipe) for name, recipe in recipes.items()}
-    timings = alternate({**sides, "peer": loop}, size.repeats)
+    timings = alternate({**sides, "peer": loop, "peer-bf16": partial(loop, bf16=True)}, size.repeats)
     outcomes = {}
     for name, recipe in recipes.items():
         model = recipe.model
@@ -59,13 +73,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             "frozen_layers": getattr(model, "freeze_layers", 0),
             "layerdrop": "0 on both sides",
         }
-        outcomes[name] = Outcome(
-            {"ratio": ratios(timings[name], timings["peer"])},
-            {"serlab": timings[name], "peer": timings["peer"]},
-            "clip",
-            settings,
-            materials.notes(),
-        )
+        outcomes[name] = Outcome(*fitting.beside_both(timings[name], timings), "clip", settings, materials.notes())
     return outcomes
 
 
@@ -102,6 +110,7 @@ def _recipe(name: str, checkpoint: Path, size: Size) -> Recipe:
             f"model.checkpoint={checkpoint}",
             "model.config.layerdrop=0.0",
             f"model.freeze_layers={frozen}",
+            f"model.freeze_conv={'false' if name == _CONVOLUTIONS else 'true'}",
             f"training.batch_size={_BATCH}",
             "training.epochs=1",
             "training.select=last",

@@ -16,7 +16,7 @@ import torch
 
 import serlab
 from benchmarks import materials
-from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
+from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds
 from benchmarks.materials import Clips
 from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints.weights import quiet
@@ -59,9 +59,11 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipeline, settings: dict[str, Any]) -> Outcome:
-    informs = spread(ratios(timings["pipeline-bf16"], timings["peer"]))
     return Outcome(
-        {"ratio": ratios(timings[name], timings["peer"])},
+        {
+            "ratio": ratios(timings[name], timings["peer"]),
+            "ratio_bf16": ratios(timings[name], timings["pipeline-bf16"]),
+        },
         {"serlab": timings[name], **{side: timings[side] for side in ("peer", "pipeline-bf16")}},
         "clip",
         {
@@ -69,9 +71,8 @@ def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipelin
             "precision": _PRECISION[name],
             "pipeline_batch_size": peer.batch_size,
             "pipeline_probe_seconds_a_clip": peer.probe,
-            "pipeline_bf16_against_fp32": informs,
         },
-        materials.notes(),
+        [*materials.notes(), peer.note()],
     )
 
 
@@ -102,34 +103,43 @@ def predicted(model: Path, paths: Sequence[Path], precision: str) -> Timing:
 
 
 class _Pipeline:
-    """Time transformers' pipeline at its best batch size, found on a few clips before the first repeat."""
+    """Time transformers' pipeline at its best batch size in each precision, found on a few clips beforehand."""
 
     def __init__(self, model: Path, size: Size) -> None:
         self.model, self.size = model, size
-        self.batch_size = 0
-        self.probe: dict[str, float] = {}
+        self.batch_size: dict[str, int] = {}
+        self.probe: dict[str, dict[str, float]] = {}
 
     def fp32(self, repeat: int) -> Timing:
+        return self._at_best("fp32", torch.float32, repeat)
+
+    def bf16(self, repeat: int) -> Timing:
+        return self._at_best("bf16", torch.bfloat16, repeat)
+
+    def note(self) -> str:
+        """What the pipeline takes one clip at a time and in batches, in each precision."""
+        parts = [
+            f"{precision}: {', '.join(f'{1000 * each:.0f} ms in batches of {batch}' for batch, each in spent.items())}"
+            for precision, spent in self.probe.items()
+        ]
+        return f"The pipeline took, a clip, {'; '.join(parts)}."
+
+    def _at_best(self, precision: str, dtype: torch.dtype, repeat: int) -> Timing:
         start = time.perf_counter()
-        pipe = self._build(torch.float32)
+        pipe = self._build(dtype)
         start_up = time.perf_counter() - start
-        if not self.batch_size:
+        if precision not in self.batch_size:
             some = materials.clips(min(_PROBE_CLIPS, self.size.clips))
             self._run(pipe, some.first(1), 1)
             spent = {batch: seconds(self._run, pipe, some, batch) / len(some) for batch in _BATCHES}
-            self.probe = {str(batch): round(each, 4) for batch, each in spent.items()}
-            self.batch_size = min(spent, key=spent.__getitem__)
-            say(f"the pipeline's best batch size here is {self.batch_size} (seconds a clip: {self.probe})")
-        return self._time(pipe, repeat, start_up)
+            self.probe[precision] = {str(batch): round(each, 4) for batch, each in spent.items()}
+            self.batch_size[precision] = min(spent, key=spent.__getitem__)
+            say(f"the pipeline's best batch size in {precision} is {self.batch_size[precision]} ({self.probe})")
+        return self._time(pipe, repeat, start_up, self.batch_size[precision])
 
-    def bf16(self, repeat: int) -> Timing:
-        start = time.perf_counter()
-        pipe = self._build(torch.bfloat16)
-        return self._time(pipe, repeat, time.perf_counter() - start)
-
-    def _time(self, pipe: Any, repeat: int, start_up: float) -> Timing:
+    def _time(self, pipe: Any, repeat: int, start_up: float, batch_size: int) -> Timing:
         clips = materials.clips(self.size.clips, repeat)
-        return Timing(seconds(lambda: self._run(pipe, clips, self.batch_size)), len(clips), start_up)
+        return Timing(seconds(lambda: self._run(pipe, clips, batch_size)), len(clips), start_up)
 
     def _build(self, dtype: torch.dtype) -> Any:
         from transformers import pipeline

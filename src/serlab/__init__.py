@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Comparison": "serlab.experiments.compare",
     "Crossing": "serlab.experiments.crossing",
+    "Exploration": "serlab.experiments.exploring",
     "Model": "serlab.model.model",
     "Prediction": "serlab.model.prediction",
     "SerlabError": "serlab.core",
@@ -19,6 +20,7 @@ _HOMES = {
     "compare": "serlab.experiments.compare",
     "compare_across": "serlab.experiments.crossing",
     "evaluate": "serlab.evaluation.judge",
+    "explore": "serlab.experiments.exploring",
     "load_corpus": "serlab.corpora",
     "load_model": "serlab.model.model",
     "load_recipe": "serlab.recipes",

@@ -5,6 +5,8 @@ from serlab.experiments.compare import Comparison as Comparison
 from serlab.experiments.compare import compare as compare
 from serlab.experiments.crossing import Crossing as Crossing
 from serlab.experiments.crossing import compare_across as compare_across
+from serlab.experiments.exploring import Exploration as Exploration
+from serlab.experiments.exploring import explore as explore
 from serlab.experiments.train import train as train
 from serlab.inference.files import predict as predict
 from serlab.leaks import audit as audit
@@ -20,6 +22,7 @@ __version__: str
 __all__ = [
     "Comparison",
     "Crossing",
+    "Exploration",
     "Model",
     "Prediction",
     "SerlabError",
@@ -29,6 +32,7 @@ __all__ = [
     "compare",
     "compare_across",
     "evaluate",
+    "explore",
     "load_corpus",
     "load_model",
     "load_recipe",

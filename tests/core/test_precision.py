@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from serlab.core import MachineError, UserError, precision
 from serlab.core.errors import as_options
-from serlab.core.precision import autocast, bf16_gain, device, has_bf16, on_device, resolve, without_tf32
+from serlab.core.precision import autocast, bf16_gain, device, fastest, has_bf16, on_device, resolve, without_tf32
 from serlab.recipes import load_recipe
 
 ON_CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="asks the processor")
@@ -151,3 +153,56 @@ def test_under_int8_what_stays_floating_is_as_auto(monkeypatch):
 def test_no_recipe_is_trained_in_an_unknown_precision(name, asked):
     with pytest.raises(UserError, match=f"precision={asked} is not one of auto, fp32, bf16"):
         load_recipe(name, precision=asked)
+
+
+@pytest.fixture
+def untimed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(precision, "_choices", {})
+    return home
+
+
+def ways(**seconds: float):
+    """Ways that take so long, in multiples of 2 ms; the first is the usual one."""
+
+    def work(share: float) -> None:
+        end = time.thread_time() + share * 2e-3
+        while time.thread_time() < end:
+            pass
+
+    return lambda: {name: partial(work, share) for name, share in seconds.items()}
+
+
+def test_the_fastest_way_is_chosen_only_if_it_is_clearly_faster(untimed):
+    assert fastest("a", ways(usual=2, better=1, best=0.3)) == "best"
+    assert fastest("b", ways(usual=1, equal=1.02, slower=2)) == "usual"
+
+
+def test_a_way_is_timed_once_on_a_processor_and_remembered(untimed, monkeypatch):
+    bf16_gain()
+    assert fastest("a", ways(usual=2, other=0.5)) == "other"
+    fastest("b", ways(usual=1))
+    monkeypatch.setattr(precision, "_best_times", lambda *_: pytest.fail("timed again"))
+    assert fastest("a", ways(usual=1, other=9)) == "other"
+    monkeypatch.setattr(precision, "_choices", {})
+    assert fastest("a", ways(usual=1, other=9)) == "other"
+    bf16_gain.cache_clear()
+    assert bf16_gain() > 0
+    assert set(json.loads((untimed / "processor.json").read_text())) == {"processor", "bf16_gain", "ways"}
+
+
+def test_a_way_that_no_longer_exists_or_of_another_processor_is_timed_again(untimed, monkeypatch):
+    fastest("a", ways(usual=2, gone=0.1))
+    monkeypatch.setattr(precision, "_choices", {})
+    assert fastest("a", ways(usual=2, other=0.1)) == "other"
+    monkeypatch.setattr(precision, "_choices", {})
+    monkeypatch.setattr(precision, "_processor", lambda: "another")
+    assert fastest("a", ways(usual=1, other=2)) == "usual"
+    (untimed / "processor.json").write_text('{"processor": "another", "ways": 3}')
+    monkeypatch.setattr(precision, "_choices", {})
+    assert fastest("a", ways(usual=1, other=2)) == "usual"
+
+
+def test_without_a_cache_folder_a_way_is_chosen_all_the_same(untimed, monkeypatch):
+    (untimed / "file").write_text("")
+    monkeypatch.setenv("SERLAB_CACHE", str(untimed / "file"))
+    assert fastest("a", ways(usual=2, other=0.5)) == "other"

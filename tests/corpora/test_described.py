@@ -48,7 +48,7 @@ def test_missing_files_move_no_clip_to_another_fold(tmp_path, make_tone):
     assert verify("ravdess", tmp_path).official is None
 
 
-def test_copies_as_they_are_found(tmp_path, make_tone):
+def test_copies_as_they_are_found(tmp_path, make_tone, caplog):
     clip = "03-01-06-01-02-01-12"
     for name in (
         f"Actor_12/{clip}.WAV",
@@ -61,11 +61,14 @@ def test_copies_as_they_are_found(tmp_path, make_tone):
         make_tone(tmp_path / name)
     files = find_files(RAVDESS, tmp_path)
     assert files.clips == {clip: f"Actor_12/{clip}.WAV"}
-    assert files.extra == [
-        "song/03-02-06-01-02-01-12.wav",
-        f"archive/audio_speech_actors_01-24/Actor_12/{clip}.wav",
-    ]
-    (left_out,) = load_corpus("ravdess", data=tmp_path).excluded
+    assert files.extra == ["song/03-02-06-01-02-01-12.wav"]
+    assert files.twice == [f"archive/audio_speech_actors_01-24/Actor_12/{clip}.wav"]
+    with caplog.at_level("INFO", logger="serlab"):
+        (left_out,) = load_corpus("ravdess", data=tmp_path).excluded
+    assert "1 file has the name of a clip that is there already (first archive/audio" in caplog.text
+    assert "RAVDESS: 1 file has the name of no clip (first song/03-02" in caplog.text
+    found = verify("ravdess", tmp_path)
+    assert (len(found.extra), len(found.twice)) == (1, 1)
     assert (left_out.clip, left_out.reason) == (f"Actor_12/.{clip}.wav", "hidden (its name begins with a dot)")
 
 

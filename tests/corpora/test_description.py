@@ -210,12 +210,12 @@ def shipped(name: str) -> str:
     ("old", "new", "sentence"),
     [
         ("title:", "titel:", "unknown key in the description of the corpus mine 'titel'; did you mean 'title'"),
-        ("kind: acted", "kind: played", "kind is 'played'; it must be one of acted"),
+        ("kind: acted", "kind: played", r"kind is 'played'; it must be one of acted, elicited, natural, synthetic\."),
         ("clips: 1440", "clips: many", "clips is 'many'; it must be of type int"),
         ("[angry, calm,", "[calm, angry,", "labels must be in alphabetical order"),
         ('"01": neutral', '"01": netural', "codes: label must name each of the labels angry, calm"),
         ("(?P<speaker>", "(?P<actor>", "pattern has no group 'speaker'; write it .*P<speaker>"),
-        ("(?P<level>", "(?P<lever>", "codes has 'level', which is not a group of files: pattern"),
+        ("(?P<level>", "(?P<lever>", "codes has 'level', which is not a group of files: pattern; did you mean 'lever'"),
         (r"(?P<level>\d\d)", r"(?P<level>\d\d", "pattern is not a regular expression"),
         ('level: {"01": normal', "level: {01: normal", "a key of .* codes: level is 1; it must be of type str"),
         ("      speaker: 01 02", "      actor: 01 02", "files: every: speaker has no values; give them, or codes"),
@@ -259,7 +259,7 @@ def test_it_can_be_fetched_or_says_why_not(known):
     [
         ("    md5: bc", "    md5: xyz", "fetch: archive: md5 is 'xyz.*'; write 32 hexadecimal digits"),
         ("    md5: bc", "    sha1: bc", "unknown key in the description of the corpus mine: fetch: archive 'sha1'"),
-        ("    unpacked: 1000000000\n", "", "unpacked"),
+        ("    unpacked: 1000000000\n", "", "fetch: archive lacks the key 'unpacked'; add it"),
         ("    unpacked: 1000000000", "    unpacked: 0", "unpacked must be a number of bytes"),
         (
             "    unpacked:",

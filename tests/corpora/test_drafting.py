@@ -32,6 +32,64 @@ def test_corpora_with_words_or_abbreviations_are_understood(tmp_path, name):
     assert clips["label"].nunique() == expected["label"].nunique()
 
 
+def drafted(folder, path):
+    found = draft(folder)
+    path.write_text(found.text, encoding="utf-8")
+    corpus = load_corpus(str(path), data=folder)
+    assert len(corpus.clips) == found.fitting
+    return corpus
+
+
+def test_numbers_of_sentences_are_no_speakers(tmp_path):
+    """As in nEMO, which has 9 actors and 90 sentences."""
+    actors = ("WR0", "EB0", "SM0")
+    touch(
+        tmp_path / "samples",
+        [f"{who}_{what}_{n}" for who in actors for what in ("anger", "fear") for n in range(1, 91)],
+    )
+    clips = drafted(tmp_path / "samples", tmp_path / "mine.yaml").clips
+    assert set(clips["speaker"]) == set(actors)
+    assert set(clips["label"]) == {"angry", "fear"}
+
+
+def test_codes_are_understood_by_the_folders(tmp_path):
+    """As in ASED, where the first part is a code, and one file has it in capitals."""
+    codes = {"n1": "01Neutral", "f2": "02Fearful", "h3": "03Happy"}
+    names = [
+        f"{folder}/{code}-0{text}-0{who % 2}-{who:02d}"
+        for code, folder in codes.items()
+        for text in range(1, 6)
+        for who in range(1, 40)
+    ]
+    touch(tmp_path / "ASED", [*names, "01Neutral/N1-01-01-40"])
+    corpus = drafted(tmp_path / "ASED", tmp_path / "mine.yaml")
+    assert corpus.labels == ("fear", "happy", "neutral")
+    assert corpus.clips["speaker"].nunique() == 39
+
+
+def test_a_few_odd_files_change_nothing(tmp_path):
+    """As in a copy of TESS with a second set of renamed files."""
+    emotions = ("angry", "ps", "sad")
+    names = [
+        f"train/{who}_{word}{n}_{what}"
+        for who in ("OAF", "YAF")
+        for what in emotions
+        for n in range(60)
+        for word in "ab"
+    ]
+    odd = [f"new/{n}test{who}_a{n}_{what}{n}" for n, who in enumerate(("OAF", "YAF")) for what in emotions]
+    touch(tmp_path / "TESS", names + odd)
+    corpus = drafted(tmp_path / "TESS", tmp_path / "mine.yaml")
+    assert set(corpus.clips["speaker"]) == {"OAF", "YAF"}
+    assert corpus.labels == ("angry", "sad", "surprise")
+    assert len(corpus.clips) == len(names)
+
+
+def test_two_codes_of_one_emotion_are_not_merged(tmp_path):
+    touch(tmp_path / "mine", [f"p{n}_{what}" for n in range(3) for what in ("joy", "happy", "sad")])
+    assert drafted(tmp_path / "mine", tmp_path / "mine.yaml").labels == ("happy", "joy", "sad")
+
+
 def test_files_of_another_form_are_counted(tmp_path):
     touch(tmp_path, ["p1_happy_1", "p2_sad_1", "p1_sad_2", "noise", "p3_x"])
     found = draft(tmp_path)
@@ -46,6 +104,10 @@ def test_files_of_another_form_are_counted(tmp_path):
         (["a", "b"], "have no common form"),
         (["p1_x1_1", "p2_x2_2"], "no part of the names .* has mostly names of emotions"),
         (["p1_happy", "p1_sad"], "no part of the names .* can be a speaker"),
+        (
+            ["Sad/S1_x1_1", "Sad/S2_x2_1", "Angry/S1_x1_1", "Angry/S2_x3_1"],
+            "emotions; give .* itself as the corpus, whose folders name labels, or write",
+        ),
     ],
 )
 def test_what_cannot_be_drafted(tmp_path, names, sentence):

@@ -65,7 +65,9 @@ def test_another_table_is_joined_if_it_is_there(tmp_path, make_tone):
     clips = load_corpus(path).clips.set_index("clip")
     assert clips.loc["b_1", ["age", "town"]].tolist() == [40, "Oslo"]
     (tmp_path / "people.csv").write_text(people.replace("cas,50,Bonn\n", ""), encoding="utf-8")
-    with pytest.raises(UserError, match=r"people.csv is not mine's own table .it lacks the clip c_1"):
+    with pytest.raises(
+        UserError, match=r"people.csv does not fit the description of mine .it lacks the clip c_1.; correct either"
+    ):
         load_corpus(path)
 
 
@@ -74,7 +76,10 @@ def test_another_table_is_joined_if_it_is_there(tmp_path, make_tone):
     [
         ({"rows": [*ROWS, "c 2 cas Z test"]}, "row 7 of the table .*list.tsv .* has the label code 'Z', which the"),
         ({"rows": [*ROWS, "a 1 ann H dev"]}, "list the clip a_1 twice; keep one"),
-        ({"head": "set number who emotion part"}, "list.tsv is not mine's own table"),
+        (
+            {"head": "set number who emotion part"},
+            r"list.tsv does not fit the description of mine .it has no column 'emo', but set, number, who, emotion",
+        ),
     ],
 )
 def test_a_damaged_list_is_refused(tmp_path, make_tone, how, sentence):
@@ -91,3 +96,31 @@ def test_a_missing_list_is_named_and_an_old_name_accepted(tmp_path, make_tone):
     text = (tmp_path / "list.txt").read_text(encoding="utf-8")
     (tmp_path / "old.csv").write_text(text.replace("\t", ","), encoding="utf-8")
     assert len(load_corpus(path).clips) == 5
+
+
+def test_rows_without_a_clip_are_said(tmp_path, make_tone, caplog):
+    name = write(tmp_path, make_tone)
+    (tmp_path / "people.csv").write_text("name,age,town\nann,30,X\nbob,40,Y\ncas,50,Z\nzoe,60,X\n")
+    with caplog.at_level("INFO", logger="serlab"):
+        load_corpus(name)
+    assert "people.csv has 1 row without a clip here (first zoe); left out." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("train: train", "train: trian", r"no clip has 'trian' in the column 'partition' .it has: test, train, valid"),
+        ("column: partition", "column: part", "no name of a file and no table gives the column 'part'"),
+        (
+            "partitions: {column: partition, train: train, dev: dev valid, test: test}",
+            "folds: [{test: bob, dev: zoe}]",
+            "it names the speaker 'zoe', who has no clip",
+        ),
+    ],
+)
+def test_a_protocol_that_names_what_is_not_there(tmp_path, make_tone, old, new, sentence):
+    path = write(tmp_path, make_tone)
+    assert old in MINE
+    (tmp_path / "mine.yaml").write_text(MINE.replace(old, new), encoding="utf-8")
+    with pytest.raises(UserError, match=f"protocol 'mine' does not fit corpus 'mine': {sentence}"):
+        split(load_corpus(path), "mine")

@@ -11,7 +11,21 @@ import sys
 import typer
 
 from serlab import __version__
-from serlab.cli import audit, cache, compare, data, export, listen, listing, predict, pretrain, push, serve, tables
+from serlab.cli import (
+    audit,
+    cache,
+    compare,
+    data,
+    explore,
+    export,
+    listen,
+    listing,
+    predict,
+    pretrain,
+    push,
+    serve,
+    tables,
+)
 from serlab.cli.ending import INTERRUPTED, ended
 from serlab.core import UserError
 from serlab.training import processes
@@ -33,7 +47,7 @@ app = typer.Typer(
         "token_normalize_func": lambda name: _SAME.get(name, name),
     },
 )
-for module in (compare, pretrain, predict, listen, serve, export, push, tables, audit, listing, data, cache):
+for module in (compare, pretrain, predict, listen, serve, export, push, tables, audit, explore, listing, data, cache):
     module.register(app)
 
 

@@ -48,6 +48,7 @@ def verify(
         for title, found in (
             ("missing", result.missing),
             ("extra", result.extra),
+            ("second copies", result.twice),
             ("corrupt", corrupt),
             ("left out", left_out),
             ("faulty in the official corpus too", faults),

@@ -43,9 +43,9 @@ def pretrain(args: PretrainOptions) -> None:
     where it stopped. Plain transformers loads the folder, and recipes start from it with `model.checkpoint`.
 
     Examples:
-        serlab pretrain wav2vec2-small --speech LibriSpeech/ --out encoder/
+        serlab pretrain wav2vec2-small-scratch --speech LibriSpeech/ --out encoder/
 
-        serlab pretrain wav2vec2-small --speech LibriSpeech/ --speech ravdess --set training.pretraining.epochs=40
+        serlab pretrain wav2vec2-small-scratch --speech LibriSpeech/ --speech ravdess --set training.pretraining.epochs=40
 
         serlab train crema-d --recipe wav2vec2-small --set model.checkpoint=encoder/
     """
@@ -57,6 +57,6 @@ def pretrain(args: PretrainOptions) -> None:
         load_variant(args.recipe, changes[args.recipe]), args.speech, out=args.out, max_excluded=args.max_excluded
     )
     say(
-        f"to fine-tune it: serlab train CORPUS --recipe wav2vec2-base --set model.checkpoint={shlex.quote(str(folder))}"
+        f"to fine-tune it: serlab train CORPUS --recipe wav2vec2-small --set model.checkpoint={shlex.quote(str(folder))}"
     )
     output.path(folder)

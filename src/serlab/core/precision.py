@@ -2,7 +2,9 @@
 
 ``auto`` is bf16 if it is faster. A processor that lists bf16 may still multiply it more slowly than
 fp32 (a Xeon with AVX512-BF16 whose virtual machine hides its AMX unit runs at half the speed), so
-``auto`` times one matrix product of a transformer layer in both.
+``auto`` times one matrix product of a transformer layer in both. :func:`fastest` chooses in the same
+way between several ways to compute the same. What was measured is kept in the cache folder, in
+``processor.json``.
 
 Functions that need torch import it themselves, because classical approaches run without it.
 """
@@ -12,11 +14,12 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from serlab.core.errors import MachineError, UserError, argument
 from serlab.core.files import cache_folder, write_json
@@ -29,7 +32,9 @@ PRECISIONS = ("auto", *get_args(Precision))
 """The values of ``precision`` in prediction."""
 
 _WORTH = 1.15
-_ROUNDS = 7
+_CLEARLY = 1.1
+_ROUNDS, _TRIES = 7, 4
+_FINE_SECONDS = 1e-6
 _DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")
 
 _chosen: ContextVar[str | None] = ContextVar("device", default=None)
@@ -89,34 +94,94 @@ def has_bf16() -> bool:
 @functools.cache
 def bf16_gain() -> float:
     """How many times faster the processor multiplies bf16 than fp32; measured once, then cached on disk."""
-    import torch
-
-    path = cache_folder() / "processor.json"
-    capabilities = torch.cpu.get_capabilities()
-    key = f"{json.dumps(capabilities, sort_keys=True, default=str)} torch {torch.__version__}"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(path.read_text(encoding="utf-8"))
-        if known["processor"] == key:
-            return float(known["bf16_gain"])
+    with suppress(KeyError, TypeError, ValueError):
+        return float(_measured()["bf16_gain"])
     gain = _measure()
-    with suppress(MachineError):  # If it cannot be cached, the next process measures it again.
-        write_json(path, {"processor": key, "bf16_gain": round(gain, 3)})
+    _remember(bf16_gain=round(gain, 3))
     return gain
 
 
-def _measure() -> float:
-    """Best time of alternating rounds, so that a busy machine slows both precisions equally."""
+def fastest(work: str, ways: Callable[[], Mapping[str, Callable[[], object]]]) -> str:
+    """The fastest of several ways to compute the same on the processor; measured once, then cached on disk.
+
+    Args:
+        work: what is computed, with its precision and its sizes.
+        ways: returns the computation of each way; the first is the usual one, and another one is
+            chosen only if it is 1.1 times as fast.
+    """
+    with _choosing:
+        if work not in _choices:
+            stored = _measured().get("ways")
+            found = stored.get(work) if isinstance(stored, dict) else None
+            candidates = ways()
+            if found not in candidates:
+                found = _fastest(candidates)
+                _remember(ways={**(stored if isinstance(stored, dict) else {}), work: found})
+            _choices[work] = str(found)
+        return _choices[work]
+
+
+_choosing = threading.Lock()
+_choices: dict[str, str] = {}
+
+
+def _fastest(ways: Mapping[str, Callable[[], object]]) -> str:
     import torch
 
-    dtypes = (torch.float32, torch.bfloat16)
-    operands = {dtype: (torch.ones(256, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)) for dtype in dtypes}
-    best = dict.fromkeys(dtypes, float("inf"))
-    for _ in range(_ROUNDS):
-        for dtype, (left, right) in operands.items():
-            start = time.perf_counter()
-            torch.mm(left, right)
-            best[dtype] = min(best[dtype], time.perf_counter() - start)
-    return best[torch.float32] / best[torch.bfloat16]
+    with torch.inference_mode(False):
+        times = _best_times(ways, _TRIES)
+    usual = next(iter(ways))
+    best = min(times, key=times.__getitem__)
+    return best if times[best] * _CLEARLY <= times[usual] else usual
+
+
+def _measured() -> dict[str, Any]:
+    """What was measured before on this processor; empty if nothing was, or if the file is damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads((cache_folder() / "processor.json").read_text(encoding="utf-8"))
+        if known["processor"] == _processor():
+            return dict(known)
+    return {}
+
+
+def _remember(**values: object) -> None:
+    with suppress(MachineError):  # If it cannot be cached, the next process measures it again.
+        write_json(cache_folder() / "processor.json", {**_measured(), "processor": _processor(), **values})
+
+
+def _processor() -> str:
+    import torch
+
+    capabilities = torch.cpu.get_capabilities()
+    return f"{json.dumps(capabilities, sort_keys=True, default=str)} torch {torch.__version__}"
+
+
+def _measure() -> float:
+    import torch
+
+    products: dict[str, Callable[[], object]] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(256, 768, dtype=dtype), torch.ones(768, 3072, dtype=dtype)
+        products[str(dtype)] = functools.partial(torch.mm, left, right)
+    times = _best_times(products, _ROUNDS)
+    return times[str(torch.float32)] / times[str(torch.bfloat16)]
+
+
+def _best_times(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Best time of alternating rounds, so that a busy machine slows all ways equally.
+
+    The clock of this thread stands still while other processes have its core; some systems advance
+    it too rarely.
+    """
+    fine = time.get_clock_info("thread_time").resolution <= _FINE_SECONDS
+    clock = time.thread_time if fine else time.perf_counter
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(rounds):
+        for way, compute in ways.items():
+            start = clock()
+            compute()
+            best[way] = min(best[way], clock() - start)
+    return best
 
 
 def check_precision(precision: str) -> None:

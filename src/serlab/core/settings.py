@@ -60,7 +60,8 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
         return tuple(build(typing.get_args(kind)[0], item, where, recorded=recorded) for item in value)
     if origin is Literal:
         if value not in typing.get_args(kind):
-            raise UserError(f"{where} is {_short(value)}; it must be one of {', '.join(typing.get_args(kind))}.")
+            allowed = ", ".join(filter(None, typing.get_args(kind)))
+            raise UserError(f"{where} is {_short(value)}; it must be one of {allowed}.")
         return value
     if origin is Mapping and (inside := typing.get_args(kind)[1]) is not Any:
         _scalar(dict, value, where)
@@ -205,6 +206,13 @@ def _build_dataclass(kind: Any, value: Any, where: str, recorded: bool) -> Any:
             raise unknown(f"key in {where}", str(key), hints)
     given = {key: build(hints[key], item, f"{where}: {key}", recorded=recorded) for key, item in value.items()}
     former = {field.name: field.metadata["before"] for field in dataclasses.fields(kind) if "before" in field.metadata}
+    required = (
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING and field.init
+    )
+    if missing := [name for name in required if name not in given and not (recorded and name in former)]:
+        raise UserError(f"{where} lacks the key {missing[0]!r}; add it.")
     try:
         return kind(**(former | given if recorded else given))
     except TypeError as error:

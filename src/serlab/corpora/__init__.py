@@ -17,7 +17,7 @@ from serlab.corpora.base import Columns, Corpus
 from serlab.corpora.description import Description
 from serlab.corpora.reading import describe, descriptions, read_own
 
-__all__ = ["Columns", "Corpus", "Folders", "describe", "descriptions", "load_corpus"]
+__all__ = ["Columns", "Corpus", "Folders", "describe", "descriptions", "load_any", "load_corpus"]
 
 _DESCRIPTIONS = (".yaml", ".yml")
 
@@ -49,6 +49,15 @@ def load_corpus(name: str, *, data: Folders = None, columns: Columns | None = No
     Traceback (most recent call last):
     serlab.core.errors.UserError: unknown corpus 'ravdes'; did you mean 'ravdess'? Known: ased, ...
     """
+    return _load(name, data, columns, fewest_labels=2)
+
+
+def load_any(name: str, *, data: Folders = None, columns: Columns | None = None) -> Corpus:
+    """Load a corpus, even one with a single label, which nothing can be trained on; see :func:`load_corpus`."""
+    return _load(name, data, columns, fewest_labels=1)
+
+
+def _load(name: str, data: Folders, columns: Columns | None, *, fewest_labels: int) -> Corpus:
     data = data.get(name) if isinstance(data, Mapping) else data
     known = descriptions().get(name)
     if known is not None:
@@ -71,7 +80,7 @@ def load_corpus(name: str, *, data: Folders = None, columns: Columns | None = No
         raise UserError(f"{option} is the folder of a known corpus, but {name} is a path itself; leave {option} out.")
     from serlab.corpora import own
 
-    return _unlike_known(own.load(path, columns))
+    return _unlike_known(own.load(path, columns, fewest_labels=fewest_labels))
 
 
 def is_description(path: Path) -> bool:

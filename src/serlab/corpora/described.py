@@ -37,7 +37,8 @@ class Files:
     Attributes:
         folder: where they are.
         clips: clip -> its file, relative to the folder.
-        extra: audio files in the folder that are not clips of the corpus, or duplicates of one.
+        extra: audio files in the folder that are not clips of the corpus.
+        twice: second copies of clips.
         excluded: entries that were not read, with the reason.
         aside: files with a label that the description leaves out.
     """
@@ -47,6 +48,7 @@ class Files:
     extra: list[str]
     excluded: tuple[Exclusion, ...] = ()
     aside: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
 
 
 def load(description: Description, data: Path | None = None) -> Corpus:
@@ -157,7 +159,8 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
         if files.clips:
             return files
     example = next(iter(description.files.examples), "")
-    where = " or ".join("at any depth" if name == _ANY_DEPTH else f"in {name}" for name in description.files.folders)
+    folders = description.files.folders
+    where = "at any depth" if _ANY_DEPTH in folders else " or ".join(f"in {name}" for name in folders)
     expected = f"files such as {example}.wav {where}" if example else "files whose names fit its pattern"
     raise UserError(
         f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
@@ -192,8 +195,9 @@ def _files_in(
     for *_, name, clip in sorted(found):
         read = None if official else read_name(description, clip)
         known = clip in official if official else read is not None and read.get("label") != LEFT_OUT
-        if known and clip not in files.clips:
-            files.clips[clip] = name
+        if known:
+            if files.clips.setdefault(clip, name) != name:
+                files.twice.append(name)
         elif clip in aside or (read is not None and read.get("label") == LEFT_OUT):
             files.aside.append(name)
         else:
@@ -224,22 +228,28 @@ def _described(description: Description, ids: pd.Series, listed: pd.DataFrame) -
 
 
 def _say_left_out(description: Description, files: Files) -> None:
-    """Report clips of labels that the description leaves out, and label codes that it does not know."""
+    """Report files that are not used: labels that the description leaves out or lacks, second copies, other audio."""
+    title = description.title
     if files.aside:
         say_once(
-            f"{description.title}: {len(files.aside):,} files have a label that is not one of "
+            f"{title}: {len(files.aside):,} files have a label that is not one of "
             f"{', '.join(description.labels)}; they are left out, as its description says."
         )
     strange: dict[str, list[str]] = {}
     for name in files.extra:
-        if code := unknown_code(description, PurePath(name).stem):
-            strange.setdefault(code, []).append(name)
-    for code, names in sorted(strange.items()):
-        what = "1 file has" if len(names) == 1 else f"{len(names):,} files have"
-        say_once(
-            f"{description.title}: {what} the label code {code!r} (first {names[0]}), which its description does not "
-            "list; left out."
-        )
+        strange.setdefault(unknown_code(description, PurePath(name).stem), []).append(name)
+    found = [
+        ("the name of a clip that is there already", sorted(files.twice), ""),
+        ("the name of no clip", strange.pop("", []), ""),
+        *(
+            (f"the label code {code!r}", names, ", which its description does not list")
+            for code, names in sorted(strange.items())
+        ),
+    ]
+    for what, names, more in found:
+        if names:
+            count = "1 file has" if len(names) == 1 else f"{len(names):,} files have"
+            say_once(f"{title}: {count} {what} (first {names[0]}){more}; left out.")
 
 
 def _describe_copy(description: Description, clips: pd.DataFrame, official: pd.DataFrame) -> str:

@@ -129,10 +129,10 @@ class LabelMap:
 
     def _unknown(self, label: str, sought: str, owner: str) -> UserError:
         near = difflib.get_close_matches(sought, [*table().names, *self.own], n=1, cutoff=0.6)
-        guess = f"did you mean {near[0]!r}? " if near and len(sought) > 2 else ""
+        guess = f"did you mean {near[0]!r}? Map" if near and len(sought) > 2 else "map"
         letter = " (corpora use single letters differently)" if len(sought) == 1 else ""
         return UserError(
-            f"{label!r} of {owner} is not a known emotion{letter}; {guess}Map it in a YAML file for "
+            f"{label!r} of {owner} is not a known emotion{letter}; {guess} it in a YAML file for "
             f"{argument('labels')}, e.g. the line '{label}: sad', or '{label}: null' to drop its clips."
         )
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from serlab.core import UserError
+from serlab.core.progress import say_once
 from serlab.corpora.description import Description, Table
 
 _ANY_DEPTH = "**/"
@@ -66,12 +67,14 @@ def _read(description: Description, table: Table, path: Path) -> pd.DataFrame:
     needed = list(dict.fromkeys([*parts, *table.columns]))
     separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     try:
-        read = pd.read_csv(
-            path, sep=separator, usecols=needed, dtype=str, keep_default_na=False, encoding_errors="replace"
-        )
+        read = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding_errors="replace")
     except (OSError, ValueError) as error:
         raise damaged(description, path, str(error)) from error
-    read = read.apply(lambda column: column.str.strip())
+    absent = [name for name in needed if name not in read.columns]
+    if absent:
+        there = ", ".join(map(str, read.columns))
+        raise damaged(description, path, f"it has no column {absent[0]!r}, but {there}")
+    read = read[needed].apply(lambda column: column.str.strip())
     if _FIELD.search(table.key):
         keys = [_filled(table.key, row) for row in read.to_dict("records")]
     else:
@@ -113,6 +116,7 @@ def join_tables(description: Description, clips: pd.DataFrame, root: Path) -> pd
         if path is None:
             continue
         read = _read(description, table, path)
+        _say_without_clip(description, path, read[table.column], clips[table.column])
         try:
             numbers = {name: pd.to_numeric(read[name]) for name in table.columns.values() if _are_numbers(read[name])}
             clips = clips.merge(read.assign(**numbers), how="left", on=table.column, validate="m:1")
@@ -121,6 +125,14 @@ def join_tables(description: Description, clips: pd.DataFrame, root: Path) -> pd
         check_complete(description, path, clips, list(table.columns.values()))
     add = getattr(description.module, "add_columns", None)
     return clips if add is None else add(description, clips, root)
+
+
+def _say_without_clip(description: Description, path: Path, keys: pd.Series, there: pd.Series) -> None:
+    """Report rows of a table that belong to no clip."""
+    without = keys[~keys.isin(there)]
+    if len(without):
+        rows = "1 row" if len(without) == 1 else f"{len(without):,} rows"
+        say_once(f"{description.title}: {path} has {rows} without a clip here (first {without.iloc[0]}); left out.")
 
 
 def _are_numbers(column: pd.Series) -> bool:
@@ -164,6 +176,8 @@ def check_complete(description: Description, path: Path, clips: pd.DataFrame, na
 def damaged(description: Description, path: Path, why: str) -> UserError:
     """Build the error for a table that differs from the corpus's original."""
     first_line = why.partition("\n")[0]
+    if not description.homepage:
+        return UserError(f"{path} does not fit the description of {description.title} ({first_line}); correct either.")
     return UserError(
         f"{path} is not {description.title}'s own table ({first_line}); get it again from the corpus, or remove it."
     )

@@ -25,7 +25,7 @@ from serlab.corpora.scan import in_threads
 MISSING = "missing"
 """Fault of a clip in the official list that this copy of the corpus lacks."""
 
-_VERSION = 3
+_VERSION = 4
 _KIND = "measures"
 _FRAME_S = 0.02
 _SPEECH_BELOW_PEAK_DB = 40.0
@@ -44,6 +44,8 @@ class ClipMeasures:
         floor: level of its quietest 5 %, in dB of full scale.
         leading: seconds before the first frame within 40 dB of the loudest one.
         clipped: share of samples that stay at full scale for three or more.
+        trailing: seconds after the last frame within 40 dB of the loudest one.
+        silent: share of frames that are not within 40 dB of the loudest one.
     """
 
     fault: str = ""
@@ -52,6 +54,8 @@ class ClipMeasures:
     floor: float = 0.0
     leading: float = 0.0
     clipped: float = 0.0
+    trailing: float = 0.0
+    silent: float = 0.0
 
     @property
     def fingerprint(self) -> Print:
@@ -104,6 +108,8 @@ def _measure(path: Path) -> ClipMeasures:
         floor=float(np.quantile(levels, _FLOOR_SHARE)),
         leading=float(speech[0]) * _FRAME_S,
         clipped=clipped_samples(samples) / len(samples),
+        trailing=float(len(levels) - 1 - speech[-1]) * _FRAME_S,
+        silent=1 - len(speech) / len(levels),
     )
 
 

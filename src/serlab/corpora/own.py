@@ -28,13 +28,14 @@ _NOT_UTF8 = "its name is not UTF-8; rename it"
 _MOST_SAID = 100
 
 
-def load(path: Path, columns: Columns | None = None) -> Corpus:
+def load(path: Path, columns: Columns | None = None, *, fewest_labels: int = 2) -> Corpus:
     """Load the user's own corpus.
 
     Args:
         path: a folder with one folder per label (or per speaker and label), a database in
             audformat, or a CSV (UTF-8) or Parquet table.
         columns: the names of the table's columns, if they are not the usual ones.
+        fewest_labels: minimum number of labels.
 
     Returns:
         The corpus, named after the folder or table. A clip's id is its path without extension,
@@ -63,7 +64,7 @@ def load(path: Path, columns: Columns | None = None) -> Corpus:
     lost = _lost(clips, excluded)
     labels = tuple(sorted(clips["label"].unique()))
     _say_exclusions(path, tuple(excluded))
-    if len(labels) < 2:
+    if len(labels) < fewest_labels:
         others = f" ({'; '.join(f'{label}: {reason}' for label, reason in lost.items())})" if lost else ""
         raise UserError(f"{path} has only the label {labels[0]!r}{others}; expected at least two.")
     files = scan(clips["path"].tolist(), f"looking at {path.name}")
@@ -118,7 +119,7 @@ def _warn_of_people(path: Path, labels: tuple[str, ...], speakers_are_labels: bo
     if not speakers_are_labels and not spelling.named_like_people(labels):
         return
     shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
-    remedy = "name the column of the labels" if path.is_file() else _TABLE_HELP
+    remedy = "name the column of the labels" if path.is_file() else f"{_TABLE_HELP}, or describe the names of the files"
     say(
         f"warning: the {len(labels)} labels of {path} look like people ({shown}), so models would learn who speaks; "
         f"if they are, {remedy}."

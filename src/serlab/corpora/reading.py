@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -65,7 +66,7 @@ def _read(text: str, name: str, where: str) -> Description:
     described = replace(described, title=described.title or name, labels=labels)
     wrong = next(_contradictions(described), "")
     if wrong:
-        raise UserError(f"{where}: {wrong}.")
+        raise UserError(f"{where}: {wrong}{'' if wrong.endswith('?') else '.'}")
     return described
 
 
@@ -126,7 +127,9 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
     if (lacking := {"speaker", "label"} - columns) and not described.python:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:
-        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern"
+        near = difflib.get_close_matches(min(spare), groups, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        yield f"files: codes has {min(spare)!r}, which is not a group of files: pattern{hint}"
     if unsaid := set(files.every.fields) - set(files.every.values) - set(files.codes):
         yield f"files: every: {min(unsaid)} has no values; give them, or codes"
     meant = [
@@ -146,11 +149,21 @@ def _known_folder() -> Traversable:
 
 
 @cache
+def _files() -> Mapping[str, Traversable]:
+    """The description's file of each known corpus."""
+    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
+    return {item.name.removesuffix(".yaml"): item for item in found}
+
+
+@cache
+def _description(name: str) -> Description:
+    return read_description(_files()[name].read_text(encoding="utf-8"), name)
+
+
+@cache
 def descriptions() -> Mapping[str, Description]:
     """Read the descriptions of all known corpora, by name."""
-    found = (item for item in _known_folder().iterdir() if item.name.endswith(".yaml"))
-    names = {item.name.removesuffix(".yaml"): item for item in found}
-    return {name: read_description(names[name].read_text(encoding="utf-8"), name) for name in sorted(names)}
+    return {name: _description(name) for name in sorted(_files())}
 
 
 _PART = re.compile(r"-(?:smoke|limit\d+)$")
@@ -165,4 +178,5 @@ def describe(name: str) -> Description | None:
     Returns:
         The description, or None if the corpus is not a known one.
     """
-    return descriptions().get(_PART.sub("", name))
+    name = _PART.sub("", name)
+    return _description(name) if name in _files() else None

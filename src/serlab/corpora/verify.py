@@ -27,7 +27,8 @@ class Verification:
         missing: clips without a file.
         unlisted: number of clips that are missing too, without known names, because the corpus
             publishes no list of its clips.
-        extra: audio files that are not clips of the corpus (only of a known corpus).
+        extra: audio files that are not clips of the corpus (only of a described corpus).
+        twice: second copies of clips, by name (likewise).
         corrupt: files that cannot be used, with the reason.
         known_faults: files that cannot be used in the official corpus either.
         differing: clips whose file is not the official one, byte for byte.
@@ -47,6 +48,7 @@ class Verification:
     left_out: list[Exclusion] = field(default_factory=list)
     official: bool | None = None
     unlisted: int = 0
+    twice: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -82,6 +84,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     has_file = corpus.clips["path"] != ""
     differing: list[str] = []
     extra: list[str] = []
+    twice: list[str] = []
     known = corpus.description
     published = False
     if known is not None and known.files.pattern:
@@ -94,6 +97,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
             differing = corpus.clips.loc[has_file & (corpus.clips["sha256"] != official["sha256"]), "clip"].tolist()
         files = find_files(known, root, listed)
         extra = [str(files.folder / name) for name in files.extra]
+        twice = [str(files.folder / name) for name in sorted(files.twice)]
     return Verification(
         corpus=corpus.name,
         copy=corpus.copy,
@@ -101,6 +105,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         present=int(has_file.sum()),
         missing=corpus.clips.loc[~has_file, "clip"].tolist(),
         extra=extra,
+        twice=twice,
         corrupt=[exclusion for exclusion in unusable if exclusion not in faulty],
         known_faults=faulty,
         left_out=list(corpus.excluded),

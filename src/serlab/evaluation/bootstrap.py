@@ -213,12 +213,13 @@ def _sample(
     complete = _complete(terms[0].by_seed, _drawn(clips, weights))
     if complete.mean() < LEAST_COMPLETE:
         return values, {}, "a label is spoken by too few speakers to resample them"
+    kept = slice(None) if complete.all() else complete
     # Metrics that sum the same statistics share their matrix product.
     drawn: dict[Callable[[Counts], Counts], list[Floats]] = {}
     small = {key: metric.smaller or metric for key, metric in metrics.items()}
     for metric in small.values():
         if metric.statistics not in drawn:
-            drawn[metric.statistics] = [_drawn(term.of_speakers(metric), weights)[complete] for term in terms]
+            drawn[metric.statistics] = [_drawn(term.of_speakers(metric), weights)[kept] for term in terms]
     samples = {}
     for key, metric in metrics.items():
         over_speakers = standard_error(terms, metric)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError, unknown
-from serlab.evaluation.metrics import Metric, confusion
+from serlab.evaluation.metrics import Counts, Metric, confusion
 from serlab.tables.predictions import PREDICTED, labels_of, logits_of, truth_of
 
 LEAST_SHARED = 0.5
@@ -58,8 +58,18 @@ class SpeakerCounts:
         return _pooled(self.matrices, self.speaker, len(self.speakers))
 
     def of_speakers(self, metric: Metric) -> NDArray[np.float64]:
-        """A metric's statistics of each speaker, shape (seeds, speakers, *S)."""
-        return metric.statistics(self.by_speaker).astype(np.float64)
+        """A metric's statistics of each speaker, shape (seeds, speakers, *S); computed once and read-only."""
+        found = self._of_speakers.get(metric.statistics)
+        if found is None:
+            found = metric.statistics(self.by_speaker).astype(np.float64)
+            found.flags.writeable = False
+            self._of_speakers[metric.statistics] = found
+        return found
+
+    @cached_property
+    def _of_speakers(self) -> dict[Callable[[Counts], Counts], NDArray[np.float64]]:
+        """By function: the recalls of many labels share their statistics."""
+        return {}
 
     def of_folds(self, metric: Metric) -> NDArray[np.float64]:
         """A metric's statistics summed over each fold's speakers, shape (seeds, folds, *S)."""

@@ -146,12 +146,13 @@ def _gradient(metric: Metric, summed: NDArray[np.float64], labels: int) -> NDArr
     Statistics that are zero for every speaker, as the row of a label without clips, have none.
     """
     used = summed.sum(axis=-1, keepdims=True) > 0
-    smaller = metric.smaller
+    smaller, at = metric.smaller, summed
     if smaller is None:
-        score, units, at = metric.score, np.eye(summed[0].size).reshape(-1, *summed.shape[1:]), summed
+        units: Counts = np.eye(summed[0].size).reshape(-1, *summed.shape[1:])
     else:
         # Smaller statistics are linear in the matrix, so that they move by those of the step.
-        score, units, at = smaller.score, _units(smaller.statistics, labels), smaller.statistics(summed)
+        units, at = _units(smaller.statistics, labels), smaller.statistics(summed).astype(np.float64)
+    score = (smaller or metric).score
     moved, steps = at[:, np.newaxis], _STEP * units
     slopes = (score(moved + steps) - score(moved - steps)) / (2 * _STEP)
     gradient: NDArray[np.float64] = np.where(used, slopes.reshape(summed.shape), 0.0)
@@ -161,4 +162,4 @@ def _gradient(metric: Metric, summed: NDArray[np.float64], labels: int) -> NDArr
 @lru_cache(maxsize=4)
 def _units(statistics: Callable[[Counts], Counts], labels: int) -> Counts:
     """The statistics of a single clip in each cell of a confusion matrix, shape (K * K, *S)."""
-    return statistics(np.eye(labels**2).reshape(labels**2, labels, labels))
+    return statistics(np.eye(labels**2, dtype=np.int8).reshape(labels**2, labels, labels))

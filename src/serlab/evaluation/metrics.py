@@ -119,7 +119,8 @@ def recalls(matrices: Counts) -> Scores:
 
 def mean_recall(rows: Counts) -> Scores:
     """Mean over labels of the first entry's share in sums of :func:`recalls`, shape (...)."""
-    return _mean_over_present(_ratio(rows[..., 0], rows.sum(axis=-1)), rows)
+    whole = rows[..., 0] + rows[..., 1]
+    return _mean_where(_ratio(rows[..., 0], whole), whole > 0)
 
 
 def hits_and_errors(matrices: Counts) -> Counts:
@@ -130,7 +131,8 @@ def hits_and_errors(matrices: Counts) -> Counts:
 
 def share_of_hits(rows: Counts) -> Scores:
     """:func:`wa` from sums of :func:`hits_and_errors`, shape (...)."""
-    return _ratio(rows[..., 0].sum(axis=-1), rows.sum(axis=(-2, -1)))
+    right, wrong = (rows[..., place].sum(axis=-1) for place in (0, 1))
+    return _ratio(right, right + wrong)
 
 
 def hits_errors_and_false_alarms(matrices: Counts) -> Counts:
@@ -141,7 +143,9 @@ def hits_errors_and_false_alarms(matrices: Counts) -> Counts:
 
 def mean_f1(rows: Counts) -> Scores:
     """:func:`macro_f1` from sums of :func:`hits_errors_and_false_alarms`, shape (...)."""
-    return _mean_over_present(_ratio(2.0 * rows[..., 0], rows.sum(axis=-1) + rows[..., 0]), rows[..., :2])
+    hits, errors, false_alarms = (rows[..., place] for place in range(3))
+    clips = hits + errors
+    return _mean_where(_ratio(2.0 * hits, clips + false_alarms + hits), clips > 0)
 
 
 def whole_matrices(matrices: Counts) -> Counts:
@@ -233,7 +237,7 @@ def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[s
     """
 
     def of(index: int) -> Callable[[Counts], Scores]:
-        return lambda rows: _ratio(rows[..., index, 0], rows[..., index, :].sum(axis=-1))
+        return lambda rows: _ratio(rows[..., index, 0], rows[..., index, 0] + rows[..., index, 1])
 
     return {
         label: Metric(f"recall of {label}", f"recall of {label}", of(index), statistics=hits_and_errors)
@@ -262,5 +266,8 @@ def _ratio(part: Counts, whole: Counts) -> Scores:
 
 
 def _mean_over_present(per_label: Scores, matrices: Counts) -> Scores:
-    present = matrices.sum(axis=-1) > 0
+    return _mean_where(per_label, matrices.sum(axis=-1) > 0)
+
+
+def _mean_where(per_label: Scores, present: NDArray[np.bool_]) -> Scores:
     return _ratio(np.where(present, per_label, 0.0).sum(axis=-1), present.sum(axis=-1))

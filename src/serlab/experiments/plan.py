@@ -77,7 +77,7 @@ def plan(
     """
     check_seeds(seeds)
     identities = [(recipe, *identify(recipe)) for recipe in recipes]
-    grid = product(identities, _chosen_folds(context.split, folds), seeds)
+    grid = product(identities, chosen_folds(context.split, folds), seeds)
     unique = {(spec.folder, spec.stem): spec for spec in (RunSpec(*known, fold, seed) for known, fold, seed in grid)}
     specs = tuple(unique.values())
     _check_results(context, specs)
@@ -114,7 +114,12 @@ def check_seeds(seeds: Sequence[int]) -> None:
             raise UserError(f"seed {seed} is not between 0 and {_SEEDS - 1}.")
 
 
-def _chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
+def chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
+    """The folds of a protocol with these numbers; all if there are none.
+
+    Raises:
+        UserError: the protocol has no such fold.
+    """
     by_number = {fold.number: fold for fold in split.folds}
     wrong = [number for number in numbers if number not in by_number]
     if wrong:

@@ -49,10 +49,14 @@ class Convolutional:
         fingerprint: identity of its weights and configuration.
         do_normalise: whether the checkpoint needs normalised samples.
         precision: of the convolutions.
+        way: how the encoder computes, if not as transformers; results of two ways differ by
+            rounding, so they are not mixed in the cache.
     """
 
-    def __init__(self, encoder: nn.Module, *, fingerprint: str, do_normalise: bool, precision: Precision) -> None:
-        self.encoder = encoder
+    def __init__(
+        self, encoder: nn.Module, *, fingerprint: str, do_normalise: bool, precision: Precision, way: str = "plain"
+    ) -> None:
+        self.encoder, self.way = encoder, way
         self.fingerprint = fingerprint
         self.waveform = Waveform(do_normalise=do_normalise)
         self.precision: Precision = precision
@@ -64,6 +68,7 @@ class Convolutional:
             "frontend": "convolutional",
             "weights": self.fingerprint,
             "precision": self.precision,
+            "way": self.way,
             "input": self.waveform.config,
         }
 
@@ -116,6 +121,7 @@ class FrozenLayers:
         all_states: return all states side by side, for a head that weights them, instead of the
             highest one.
         precision: of the matrix products.
+        way: as for :class:`Convolutional`.
     """
 
     def __init__(
@@ -127,8 +133,9 @@ class FrozenLayers:
         layers: int,
         all_states: bool,
         precision: Precision,
+        way: str = "plain",
     ) -> None:
-        self.before, self.compute = before, compute
+        self.before, self.compute, self.way = before, compute, way
         self.fingerprint, self.layers, self.all_states = fingerprint, layers, all_states
         self.precision: Precision = precision
 
@@ -141,6 +148,7 @@ class FrozenLayers:
             "layers": self.layers,
             "all_states": self.all_states,
             "precision": self.precision,
+            "way": self.way,
             "input": self.before.config,
         }
 

@@ -10,7 +10,9 @@ because no model could learn it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from serlab.core import UserError, unknown
 from serlab.corpora import descriptions
@@ -19,9 +21,13 @@ from serlab.corpora.description import Description
 from serlab.protocols.base import Fold, MisfitError, Split, by_unit, disjoint
 from serlab.protocols.generic import GENERIC, definition, holdout, speaker_k
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _DEFAULT = "speaker-5"
 _SPEAKER_K = re.compile(r"speaker-(\d+)")
 _LISTED_K = (2, 3, 5, 10)
+_MOST_NAMED = 8
 
 
 def split(corpus: Corpus, name: str) -> Split:
@@ -111,13 +117,27 @@ def _published(corpus: Corpus, known: Description, name: str) -> tuple[Fold, ...
     if known.clips and len(clips) != known.clips:
         raise MisfitError(f"it needs the full list of {known.clips} clips and this has {len(clips)}")
     if (given := protocol.partitions) is not None:
-        values = [clips[given.column].isin(side.split()) for side in (given.train, given.dev, given.test)]
-        return (Fold(1, *(tuple(sorted(clips.loc[side, "clip"])) for side in values)),)
+        sides = [_clips_with(clips, given.column, values.split()) for values in (given.train, given.dev, given.test)]
+        return (Fold(1, *sides),)
     if not protocol.folds:
         parts = [[tuple(sorted(subset)) for subset in fold] for fold in known.computed(name)(clips)]
         return tuple(Fold(number, *subsets) for number, subsets in enumerate(parts, start=1))
     kept = clips[~clips["clip"].isin(protocol.without)]
+    named = {speaker for fold in protocol.folds for speaker in (*fold.dev.split(), *fold.test.split())}
+    if absent := sorted(named - set(kept["speaker"])):
+        raise MisfitError(f"it names the speaker {absent[0]!r}, who has no clip")
     return by_unit(kept, kept["speaker"], [(fold.dev.split(), fold.test.split()) for fold in protocol.folds])
+
+
+def _clips_with(clips: pd.DataFrame, column: str, values: Sequence[str]) -> tuple[str, ...]:
+    """The clips with one of some values in a column."""
+    if column not in clips:
+        raise MisfitError(f"no name of a file and no table gives the column {column!r}")
+    found = clips.loc[clips[column].isin(values), "clip"]
+    if found.empty:
+        there = ", ".join(sorted(clips[column].astype(str).unique())[:_MOST_NAMED])
+        raise MisfitError(f"no clip has {values[0] if values else ''!r} in the column {column!r} (it has: {there})")
+    return tuple(sorted(found))
 
 
 def _for_any_corpus(corpus: Corpus, name: str) -> tuple[Fold, ...]:

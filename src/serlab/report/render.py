@@ -293,6 +293,7 @@ def _environment(*, autoescape: bool) -> Environment:
         "rate": lambda value: "–" if value is None else f"{value:.3g}",
         "wins": words.wins_text,
         "effect": lambda value: "–" if value is None else words.written(value, words.EFFECT_SIZE),
+        "decibel": lambda value: "–" if value is None else words.written(value, words.DECIBEL),
         "size": lambda number: "–" if number is None else words.size(number),
         "settings": _settings,
         "chosen": words.chosen_text,

@@ -185,12 +185,8 @@ def _rendered(figure: Figure, kind: Literal["svg", "pdf", "png"], metadata: dict
         # Not savefig, which draws figures twice that have had a layout engine.
         figure.set_facecolor(PAGE)
         figure.set_dpi(_DPI[kind])
-        if kind == "png":
-            FigureCanvasAgg(figure).print_png(stream, metadata=metadata)
-        elif kind == "pdf":
-            FigureCanvasPdf(figure).print_pdf(stream, metadata=metadata)
-        else:
-            FigureCanvasSVG(figure).print_svg(stream, metadata=metadata)
+        canvas: Any = {"svg": FigureCanvasSVG, "pdf": FigureCanvasPdf, "png": FigureCanvasAgg}[kind](figure)
+        getattr(canvas, f"print_{kind}")(stream, metadata=metadata)
     return stream.getvalue()
 
 

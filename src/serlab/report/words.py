@@ -14,6 +14,7 @@ from serlab.evaluation.resampling import Interval
 
 MINUS = "\u2212"
 CORRELATION = EFFECT_SIZE = Format(1, 2, "", "")
+DECIBEL = Format(1, 1, "", "")
 _SEARCH_SCORES = {"inner_uar": "UAR in the search", "dev_uar": "UAR on dev"}
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
-from serlab.approaches.encoder import frozen, whisper
+from serlab.approaches.encoder import convolution, frozen, layers, positions, stem, whisper
 from serlab.checkpoints import preprocessor
 from serlab.core.precision import Precision
 from serlab.frontends.base import Features, FrontEnd
@@ -42,6 +42,17 @@ class Wave:
 
     def __init__(self, hf: Any) -> None:
         self.hf = hf
+        self.install()
+
+    def install(self) -> None:
+        """Let the encoder compute in serlab's ways; transformers' own remain for what these do not support."""
+        base = self.base
+        if hasattr(base, "feature_extractor"):
+            stem.install(base.feature_extractor)
+        if hasattr(base.encoder, "pos_conv_embed"):
+            positions.install(base.encoder.pos_conv_embed)
+        linear = getattr(getattr(base, "feature_projection", None), "projection", None)
+        layers.install(self.layers, [linear] if type(linear) is nn.Linear else [])
 
     @property
     def base(self) -> Any:
@@ -77,7 +88,17 @@ class Wave:
             fingerprint=frozen.fingerprint([convolutions], self.hf.config),
             do_normalise=bool(fields.get("do_normalize", True)),
             precision=precision,
+            way=stem.way_of(convolutions, precision),
         )
+
+    def way(self, precision: Precision) -> str:
+        """How the encoder computes in prediction: part of the identity of a front end that contains it."""
+        base, parts = self.base, [layers.way_of(precision)]
+        if hasattr(base, "feature_extractor"):
+            parts.append(stem.way_of(base.feature_extractor, precision))
+        if hasattr(base.encoder, "pos_conv_embed"):
+            parts.append(positions.way_of(base.encoder.pos_conv_embed, precision))
+        return ", ".join(parts)
 
     def cut(self, count: int) -> partial[list[Tensor]]:
         """Cut off the lowest ``count`` layers.
@@ -159,6 +180,15 @@ class Whisper(Wave):
     def __init__(self, hf: Any) -> None:
         super().__init__(hf)
         self.longest = hf.config.max_source_positions * whisper.SECONDS
+
+    def install(self) -> None:
+        """Let the layers compute with held weights."""
+        layers.install(self.layers)
+
+    def way(self, precision: Precision) -> str:
+        """How the convolutions and layers compute."""
+        convolutions = [convolution.way_of(conv, precision) for conv in (self.base.conv1, self.base.conv2)]
+        return ", ".join([layers.way_of(precision), *convolutions])
 
     @property
     def base(self) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from serlab.approaches.encoder import layers, stem
 from serlab.core.files import sha256_json
 
 # Fields of a configuration that do not change what frozen layers compute.
@@ -54,7 +55,7 @@ def _plain(value: Any) -> Any:
 def pass_convolutions(base: Any) -> None:
     """Return finished convolutional features (batch, frames, channels) unchanged; encode waveforms (batch, samples)."""
     encoder = base.feature_extractor
-    encoder.forward = lambda x: x.transpose(1, 2) if x.dim() == 3 else _own(encoder)(x)
+    encoder.forward = lambda x: x.transpose(1, 2) if x.dim() == 3 else stem.forward(encoder, x)
 
 
 def pass_layers(base: Any, count: int) -> None:
@@ -99,7 +100,7 @@ def states_below(base: Any, count: int, values: Tensor) -> list[Tensor]:
         ``count + 1`` tensors of shape (1, frames, dim).
     """
     convolutional = hasattr(base, "feature_extractor")
-    frames = _own(base.feature_extractor)(values).transpose(1, 2) if convolutional else values
+    frames = stem.forward(base.feature_extractor, values).transpose(1, 2) if convolutional else values
     projected = _own(base.feature_projection)(frames)
     hidden: Tensor = projected[0] if isinstance(projected, tuple) else projected
     encoder, given = base.encoder, {}
@@ -112,9 +113,9 @@ def states_below(base: Any, count: int, values: Tensor) -> list[Tensor]:
     states = [hidden]
     for index, layer in enumerate(encoder.layers[:count]):
         if _has_position_bias(layer):
-            hidden, given["position_bias"] = _own(layer)(hidden, index=index, **given)
+            hidden, given["position_bias"] = layers.forward(layer, hidden, index=index, **given)
         else:
-            hidden = _own(layer)(hidden, **given)
+            hidden = layers.forward(layer, hidden, **given)
         states.append(hidden)
     return states
 

@@ -180,6 +180,7 @@ class SpeechEncoder(Network):
                 layers=self.below,
                 all_states=weighted,
                 precision=precision,
+                way=self.family.way(precision),
             )
         if structure.freeze_conv or structure.freeze_layers:
             return self.family.convolutional(self.preprocessor, precision)

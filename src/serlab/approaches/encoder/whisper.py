@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from serlab.approaches.encoder import convolution
+
 SECONDS = 0.02
 """A position: two frames of log-mel, 10 ms apart."""
 
@@ -48,8 +50,7 @@ def states_below(encoder: Any, count: int, features: Tensor) -> list[Tensor]:
     Returns:
         ``count + 1`` tensors of shape (batch, frames // 2, dim).
     """
-    frames = nn.functional.gelu(encoder.conv1(features.transpose(1, 2)))
-    frames = nn.functional.gelu(encoder.conv2(frames)).transpose(1, 2)
+    frames = convolution.activated(encoder.conv2, convolution.activated(encoder.conv1, features))
     frames = frames + encoder.embed_positions.weight[: frames.shape[1]]
     states = [nn.functional.dropout(frames, p=encoder.dropout, training=encoder.training and not count)]
     for layer in encoder.layers[:count]:

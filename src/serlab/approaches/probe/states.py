@@ -29,7 +29,12 @@ class PooledStates:
     @property
     def config(self) -> dict[str, Any]:
         """Everything that changes the output."""
-        return {"frontend": "pooled-states", "weights": self.weights_sha256, "precision": self.precision}
+        return {
+            "frontend": "pooled-states",
+            "weights": self.weights_sha256,
+            "precision": self.precision,
+            "way": self.encoder.family.way(self.precision),
+        }
 
     def __call__(self, samples: Samples) -> Features:
         """Pool one clip: (layers + 1, 2 dim)."""
