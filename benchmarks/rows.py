@@ -67,7 +67,7 @@ class Row:
 _LOOP = "example-style loop: random batches, padded to the longest, fp32, encoder computed again"
 _PIPELINE = "transformers' pipeline in fp32, its best batch size"
 _TRAIN, _PREDICT, _SCAN = "benchmarks.encoders:measure", "benchmarks.prediction:measure", "benchmarks.scanning:measure"
-_EPOCHS = "benchmarks.encoders:extrapolate"
+_DESCRIBED, _EPOCHS = "benchmarks.scanning:measure_described", "benchmarks.encoders:extrapolate"
 
 
 def _speed(goal: float, stretch: float | None = None, bf16: tuple[float, float] | None = None) -> tuple[Goal, ...]:
@@ -169,6 +169,20 @@ _ROWS = (
     ),
     Row("corpus-scan-first", "scan of the corpus, first", "pandas + soundfile loop", _SCAN, (Goal("seconds", 2),)),
     Row("corpus-scan-again", "scan of the corpus, again", "pandas + soundfile loop", _SCAN, (Goal("seconds", 0.3),)),
+    Row(
+        "described-first",
+        "10,000 clips of one second by a description, first",
+        "pandas + soundfile loop",
+        _DESCRIBED,
+        (Goal("seconds", 6),),
+    ),
+    Row(
+        "described-again",
+        "10,000 clips of one second by a description, again",
+        "pandas + soundfile loop",
+        _DESCRIBED,
+        (Goal("seconds", 0.3),),
+    ),
     Row(
         "predict-memory",
         "peak memory of serlab predict over 100,000 short clips",

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from publication.box import rounded
 from serlab.checkpoints.weights import PACKAGED, WEIGHTS
-from serlab.core.files import sha256_file, write_json
+from serlab.core.files import sha256_file, write_json, write_text
 from serlab.core.settings import plain
 from serlab.recipes import load_recipe
 from serlab.training.encoder_folder import HEARD, MADE, heard_by, read
@@ -27,7 +27,11 @@ from serlab.training.speech import public
 RECIPE = "wav2vec2-small-scratch"
 NAME = "wav2vec2-small"
 SPEECH = ["librispeech", "ljspeech"]
-COPIED = ("config.json", "preprocessor_config.json", HEARD, "README.md")
+COPIED = ("config.json", "preprocessor_config.json", HEARD)
+CARD = "README.md"
+_ROUNDED = """
+The weights of this copy are stored as float16. `NOTICE` names the licence, and the works that it was made from.
+"""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -45,6 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         shutil.copyfile(source / name, target / name)
     save_file({name: rounded(tensor) for name, tensor in sorted(load_file(source / WEIGHTS).items())}, target / WEIGHTS)
     (target / WEIGHTS).chmod(0o644)
+    write_text(target / CARD, (source / CARD).read_text(encoding="utf-8") + _ROUNDED)
     write_json(target / MADE, made | {"weights_sha256": sha256_file(target / WEIGHTS)})
     size = sum(path.stat().st_size for path in target.iterdir())
     print(f"{target}: {size / 1e6:.1f} MB")

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
-from serlab.report.exploring import About, Counts, Grid, ProtocolView, Space, Suggestion
+from serlab.report.exploring import About, Counts, Grid, ProtocolView, Suggestion
+from serlab.report.exploring_space import Space
 from serlab.report.words import counted, listed, percent
 
 MOST_NAMED = 5

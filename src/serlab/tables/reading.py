@@ -228,7 +228,7 @@ def _parquet(content: bytes) -> pd.DataFrame:
     _check_twice(schema.names)  # Values are read by name.
     plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_plain(kind)]
     values = file.read(columns=plain, use_threads=False) if plain else None
-    found = []
+    found: list[tuple[str, Any]] = []
     for name, kind in zip(schema.names, schema.types, strict=True):
         if values is None or name not in plain:
             found.append((name, [Unreadable(f"values of the type {kind}")] * file.metadata.num_rows))
