@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import fitting, harness, materials
-from benchmarks.harness import Outcome, Side, Size, Timing, alternate, ratios
+from benchmarks.harness import Outcome, Side, Size, Timing, alternate, ratios, spread
 from serlab.recipes import Recipe, load_recipe
 
 _BATCH = 8
@@ -32,7 +33,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     def serlab(recipe: Recipe) -> Side:
         return lambda repeat: fitting.ours(recipe, materials.clips(needed, repeat), **steps)
 
-    def loop(repeat: int) -> Timing:
+    def loop(repeat: int, *, half: bool = False) -> Timing:
         clips = materials.clips(needed, repeat)
         samples = clips.samples()
         start = time.perf_counter()
@@ -45,10 +46,11 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             inputs = extractor(chosen, sampling_rate=16000, padding=True, return_tensors="pt")
             return dict(inputs), torch.from_numpy(clips.targets[list(members)])
 
-        return fitting.peer(model, collate, clips, batch_size=_BATCH, learning_rate=3e-5, start=start, **steps)
+        fixed: dict[str, Any] = {"batch_size": _BATCH, "learning_rate": 3e-5}
+        return fitting.peer(model, collate, clips, start=start, half=half, **fixed, **steps)
 
     sides: dict[str, Side] = {name: serlab(recipe) for name, recipe in recipes.items()}
-    timings = alternate({**sides, "peer": loop}, size.repeats)
+    timings = alternate({**sides, "peer": loop, "peer-bf16": partial(loop, half=True)}, size.repeats)
     outcomes = {}
     for name, recipe in recipes.items():
         model = recipe.model
@@ -58,10 +60,11 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             "checkpoint": f"{checkpoint.name}: wav2vec2-base's configuration, random weights",
             "frozen_layers": getattr(model, "freeze_layers", 0),
             "layerdrop": "0 on both sides",
+            "against_peer_in_bf16": spread(ratios(timings[name], timings["peer-bf16"])),
         }
         outcomes[name] = Outcome(
             {"ratio": ratios(timings[name], timings["peer"])},
-            {"serlab": timings[name], "peer": timings["peer"]},
+            {"serlab": timings[name], "peer": timings["peer"], "peer-bf16": timings["peer-bf16"]},
             "clip",
             settings,
             materials.notes(),

@@ -101,8 +101,9 @@ def peer(
     steps: int,
     warm_up: int,
     start: float,
+    half: bool = False,
 ) -> Timing:
-    """Train as in common examples: random batches, AdamW, fp32, recomputing everything below the trained layers.
+    """Train as in common examples: random batches, AdamW, recomputing everything below the trained layers.
 
     Args:
         model: a transformers model whose forward pass takes the output of ``collate`` and returns
@@ -114,6 +115,7 @@ def peer(
         steps: number of measured steps.
         warm_up: number of dropped steps.
         start: time before building the model.
+        half: run matrix products in bf16 under autocast, with weights in fp32.
     """
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
     order = np.random.default_rng(0).permutation(len(clips))
@@ -122,7 +124,8 @@ def peer(
     with own_randomness(0):
         for step in range(warm_up + steps):
             inputs, targets = collate(order[step * batch_size : (step + 1) * batch_size].tolist())
-            loss = nn.functional.cross_entropy(model(**inputs).logits, targets)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                loss = nn.functional.cross_entropy(model(**inputs).logits.float(), targets)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRAD_NORM)
             optimiser.step()

@@ -23,7 +23,13 @@ from serlab.checkpoints.weights import quiet
 from serlab.core import SerlabError
 from serlab.core.progress import say
 
-_PRECISION = {"w2v2-predict-fp32": "fp32", "w2v2-predict-bf16": "bf16", "w2v2-predict-int8": "int8"}
+_PRECISION = {
+    "w2v2-predict-fp32": "fp32",
+    "w2v2-predict-bf16": "bf16",
+    "w2v2-predict-half": "bf16",
+    "w2v2-predict-int8": "int8",
+}
+_PEERS = {"w2v2-predict-half": "pipeline-bf16"}
 _PEAK = "matrix-peak"
 _BATCHES = (1, 4, 8)
 _PROBE_CLIPS = 12
@@ -35,12 +41,10 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     """Time the given precisions against the pipeline, and peak matrix speed against bf16."""
     model = materials.wav2vec2_base(size)
     wanted = [name for name in _PRECISION if name in rows and _possible(model, name)]
-    timed = list(wanted)
-    if _PEAK in rows and "w2v2-predict-bf16" not in timed:
-        timed.append("w2v2-predict-bf16")
+    timed = {_PRECISION[name] for name in wanted} | ({"bf16"} if _PEAK in rows else set())
     if not timed:
         raise Skipped("this serlab predicts in none of the precisions asked for")
-    sides: dict[str, Side] = {name: _ours(model, _PRECISION[name], size) for name in timed}
+    sides: dict[str, Side] = {precision: _ours(model, precision, size) for precision in sorted(timed)}
     peer = _Pipeline(model, size)
     if wanted:
         sides |= {"peer": peer.fp32, "pipeline-bf16": peer.bf16}
@@ -59,17 +63,18 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipeline, settings: dict[str, Any]) -> Outcome:
-    informs = spread(ratios(timings["pipeline-bf16"], timings["peer"]))
+    ours, theirs = timings[_PRECISION[name]], timings[_PEERS.get(name, "peer")]
+    others = {side: timings[side] for side in ("peer", "pipeline-bf16") if timings[side] is not theirs}
     return Outcome(
-        {"ratio": ratios(timings[name], timings["peer"])},
-        {"serlab": timings[name], **{side: timings[side] for side in ("peer", "pipeline-bf16")}},
+        {"ratio": ratios(ours, theirs)},
+        {"serlab": ours, **others, "peer": theirs} if name in _PEERS else {"serlab": ours, "peer": theirs, **others},
         "clip",
         {
             **settings,
             "precision": _PRECISION[name],
-            "pipeline_batch_size": peer.batch_size,
-            "pipeline_probe_seconds_a_clip": peer.probe,
-            "pipeline_bf16_against_fp32": informs,
+            "pipeline_batch_size": peer.batch_sizes,
+            "pipeline_probe_seconds_a_clip": peer.probes,
+            "pipeline_bf16_against_fp32": spread(ratios(timings["pipeline-bf16"], timings["peer"])),
         },
         materials.notes(),
     )
@@ -102,34 +107,41 @@ def predicted(model: Path, paths: Sequence[Path], precision: str) -> Timing:
 
 
 class _Pipeline:
-    """Time transformers' pipeline at its best batch size, found on a few clips before the first repeat."""
+    """Time transformers' pipeline at its best batch size in each precision, found before the first repeat.
+
+    Attributes:
+        batch_sizes: the best one, by precision.
+        probes: seconds a clip of each batch size (1 is one clip at a time), by precision.
+    """
 
     def __init__(self, model: Path, size: Size) -> None:
         self.model, self.size = model, size
-        self.batch_size = 0
-        self.probe: dict[str, float] = {}
+        self.batch_sizes: dict[str, int] = {}
+        self.probes: dict[str, dict[str, float]] = {}
 
     def fp32(self, repeat: int) -> Timing:
+        return self._time("fp32", torch.float32, repeat)
+
+    def bf16(self, repeat: int) -> Timing:
+        return self._time("bf16", torch.bfloat16, repeat)
+
+    def _time(self, precision: str, dtype: torch.dtype, repeat: int) -> Timing:
         start = time.perf_counter()
-        pipe = self._build(torch.float32)
+        pipe = self._build(dtype)
         start_up = time.perf_counter() - start
-        if not self.batch_size:
+        if precision not in self.batch_sizes:
             some = materials.clips(min(_PROBE_CLIPS, self.size.clips))
             self._run(pipe, some.first(1), 1)
             spent = {batch: seconds(self._run, pipe, some, batch) / len(some) for batch in _BATCHES}
-            self.probe = {str(batch): round(each, 4) for batch, each in spent.items()}
-            self.batch_size = min(spent, key=spent.__getitem__)
-            say(f"the pipeline's best batch size here is {self.batch_size} (seconds a clip: {self.probe})")
-        return self._time(pipe, repeat, start_up)
-
-    def bf16(self, repeat: int) -> Timing:
-        start = time.perf_counter()
-        pipe = self._build(torch.bfloat16)
-        return self._time(pipe, repeat, time.perf_counter() - start)
-
-    def _time(self, pipe: Any, repeat: int, start_up: float) -> Timing:
+            self.probes[precision] = {str(batch): round(each, 4) for batch, each in spent.items()}
+            self.batch_sizes[precision] = min(spent, key=spent.__getitem__)
+            say(
+                f"the pipeline's best batch size in {precision} is {self.batch_sizes[precision]} "
+                f"(seconds a clip: {self.probes[precision]})"
+            )
         clips = materials.clips(self.size.clips, repeat)
-        return Timing(seconds(lambda: self._run(pipe, clips, self.batch_size)), len(clips), start_up)
+        spent_all = seconds(lambda: self._run(pipe, clips, self.batch_sizes[precision]))
+        return Timing(spent_all, len(clips), start_up)
 
     def _build(self, dtype: torch.dtype) -> Any:
         from transformers import pipeline
@@ -174,14 +186,14 @@ def _share(model: Path, timings: dict[str, list[Timing]], size: Size, settings: 
     """Return the arithmetic rate of bf16 prediction relative to the best peak of all repeats."""
     peak = min(timing.each for timing in timings["peak-bf16"])
     shares, counts = [], []
-    for repeat, work in enumerate(timings["w2v2-predict-bf16"]):
+    for repeat, work in enumerate(timings["bf16"]):
         clips = materials.clips(size.clips, repeat)
         counts.append(gigaflops_of(model, clips) / len(clips))
         shares.append(100 * counts[-1] / work.each * peak)
     rates = {f"{name}_gflop_a_second": [1 / t.each for t in timings[f"peak-{name}"]] for name in ("bf16", "fp32")}
     return Outcome(
         {"share": shares},
-        {"serlab": timings["w2v2-predict-bf16"]},
+        {"serlab": timings["bf16"]},
         "clip",
         {**settings, "precision": "bf16", "gflop_a_clip": counts, **rates},
         materials.notes(),

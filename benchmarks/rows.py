@@ -53,6 +53,7 @@ class Row:
 
 _LOOP = "example-style loop: random batches, padded to the longest, fp32, encoder computed again"
 _PIPELINE = "transformers' pipeline in fp32, its best batch size"
+_HALF_PIPELINE = "transformers' pipeline in bf16, its best batch size"
 _TRAIN, _PREDICT, _SCAN = "benchmarks.encoders:measure", "benchmarks.prediction:measure", "benchmarks.scanning:measure"
 _EPOCHS = "benchmarks.encoders:extrapolate"
 
@@ -89,8 +90,9 @@ _ROWS = (
         "benchmarks.whisper:measure",
         _speed(18, 25),
     ),
-    Row("w2v2-predict-fp32", "prediction of files, wav2vec2-base, fp32", _PIPELINE, _PREDICT, _speed(1.0, 1.1)),
-    Row("w2v2-predict-bf16", "prediction of files, wav2vec2-base, bf16", _PIPELINE, _PREDICT, _speed(2.0, 2.3)),
+    Row("w2v2-predict-fp32", "prediction of files, wav2vec2-base, fp32", _PIPELINE, _PREDICT, _speed(1.1, 1.2)),
+    Row("w2v2-predict-bf16", "prediction of files, wav2vec2-base, bf16", _PIPELINE, _PREDICT, _speed(3.5, 4.5)),
+    Row("w2v2-predict-half", "prediction of files, wav2vec2-base, bf16", _HALF_PIPELINE, _PREDICT, _speed(1.6, 2)),
     Row("w2v2-predict-int8", "prediction of files, wav2vec2-base, int8", _PIPELINE, _PREDICT, _speed(2.2, 3)),
     Row(
         "matrix-peak",
@@ -129,6 +131,13 @@ _ROWS = (
         "prediction of one clip in memory after the other, wav2vec2-base, fp32",
         "transformers' pipeline in fp32, one clip at a time",
         "benchmarks.using:arrays",
+        _speed(1.0),
+    ),
+    Row(
+        "predict-array-half",
+        "prediction of one clip in memory after the other, wav2vec2-base, bf16",
+        "transformers' pipeline in bf16, one clip at a time",
+        "benchmarks.using:half_arrays",
         _speed(1.0),
     ),
     Row(
