@@ -2,7 +2,7 @@
 
 A full pass resumes where it stopped: a row with a full result of the same code, machine and
 versions is only measured again with ``--force``. Quick results are ignored by git, full ones are
-committed.
+committed in a folder per kind of processor; the table shows the kinds side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from itertools import groupby
 from pathlib import Path
 
 from benchmarks import table
-from benchmarks.harness import RESULTS, SIZES, Size, Skipped, code_version, load, machine, record, save, versions
+from benchmarks.harness import (
+    RESULTS,
+    SIZES,
+    Size,
+    Skipped,
+    code_version,
+    kind_of,
+    load,
+    machine,
+    record,
+    save,
+    versions,
+)
 from benchmarks.materials import corpus
 from benchmarks.rows import ROWS, Row
 from serlab.core import SerlabError, unknown
@@ -33,11 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes.add_argument("--full", action="store_true", help="the committed figures: hours")
     sizes.add_argument("--tiny", action="store_true", help="toy models: only whether the rows work")
     parser.add_argument("--force", action="store_true", help="measure again what has been measured")
+    parser.add_argument("--repeats", type=int, help="other than the size has; fewer for a slow row")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of serlab's training")
     parser.add_argument("--table", action="store_true", help="only write table and plot from the results there are")
     given = parser.parse_args(arguments)
     mode = "full" if given.full else "tiny" if given.tiny else "quick"
-    folder = RESULTS if given.full else RESULTS / mode
+    folder = RESULTS / (kind_of(machine()) if given.full else mode)
     try:
         rows = [_row(name) for name in given.rows] or [row for row in ROWS.values() if given.full or not row.full_only]
     except SerlabError as error:
@@ -45,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     skipped = 0
     if not given.table:
-        size = replace(SIZES[mode], precision=given.precision)
+        size = SIZES[mode]
+        size = replace(size, precision=given.precision, repeats=given.repeats or size.repeats)
         skipped = measure(rows, size, folder, force=given.force)
-    say(f"the table is in {table.publish(mode, folder)}")
+    say(f"the table is in {table.publish(mode, RESULTS if given.full else folder)}")
     return 1 if skipped else 0
 
 

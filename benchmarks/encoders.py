@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from benchmarks import fitting, harness, materials
-from benchmarks.harness import Outcome, Side, Size, Timing, alternate, ratios, spread
+from benchmarks.harness import Outcome, Side, Size, Timing, alternate, ratios
 from serlab.recipes import Recipe, load_recipe
 
 _BATCH = 8
 _EPOCHS = 5
-_FROZEN = {"w2v2-train-all": 0, "w2v2-train-top4": 8}
+_FROZEN = {"w2v2-train-all": 0, "w2v2-train-top4": 8, "w2v2-train-convolutions": 0}
+_CONVOLUTIONS = "w2v2-train-convolutions"
 _FROZEN_TOY = 1
 _MEASURED = {"w2v2-five-epochs-all": "w2v2-train-all", "w2v2-five-epochs-top4": "w2v2-train-top4"}
 # Masks and rates of the preset without LayerDrop, so that both sides compute the same layers.
@@ -25,6 +26,15 @@ _FIELDS = {"mask_time_prob": 0.08, "mask_feature_prob": 0.05, "mask_feature_leng
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
     """Time the training of the given rows against one loop as in common examples."""
+    return _beside_loop(size, rows, convolutions=False)
+
+
+def convolutions(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
+    """The same with the convolutional encoder trained on both sides."""
+    return _beside_loop(size, rows, convolutions=True)
+
+
+def _beside_loop(size: Size, rows: Sequence[str], *, convolutions: bool) -> dict[str, Outcome]:
     checkpoint = materials.wav2vec2_base(size)
     recipes = {name: _recipe(name, checkpoint, size) for name in rows}
     needed = fitting.clips_needed(_BATCH, size.steps, size.warm_up)
@@ -33,12 +43,13 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     def serlab(recipe: Recipe) -> Side:
         return lambda repeat: fitting.ours(recipe, materials.clips(needed, repeat), **steps)
 
-    def loop(repeat: int, *, half: bool = False) -> Timing:
+    def loop(repeat: int, *, bf16: bool = False) -> Timing:
         clips = materials.clips(needed, repeat)
         samples = clips.samples()
         start = time.perf_counter()
         model = fitting.pretrained(checkpoint, **_FIELDS)
-        model.freeze_feature_encoder()
+        if not convolutions:
+            model.freeze_feature_encoder()
         extractor = _extractor(checkpoint)
 
         def collate(members: Sequence[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -46,11 +57,12 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             inputs = extractor(chosen, sampling_rate=16000, padding=True, return_tensors="pt")
             return dict(inputs), torch.from_numpy(clips.targets[list(members)])
 
-        fixed: dict[str, Any] = {"batch_size": _BATCH, "learning_rate": 3e-5}
-        return fitting.peer(model, collate, clips, start=start, half=half, **fixed, **steps)
+        return fitting.peer(
+            model, collate, clips, batch_size=_BATCH, learning_rate=3e-5, start=start, bf16=bf16, **steps
+        )
 
     sides: dict[str, Side] = {name: serlab(recipe) for name, recipe in recipes.items()}
-    timings = alternate({**sides, "peer": loop, "peer-bf16": partial(loop, half=True)}, size.repeats)
+    timings = alternate({**sides, "peer": loop, "peer-bf16": partial(loop, bf16=True)}, size.repeats)
     outcomes = {}
     for name, recipe in recipes.items():
         model = recipe.model
@@ -60,15 +72,8 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             "checkpoint": f"{checkpoint.name}: wav2vec2-base's configuration, random weights",
             "frozen_layers": getattr(model, "freeze_layers", 0),
             "layerdrop": "0 on both sides",
-            "against_peer_in_bf16": spread(ratios(timings[name], timings["peer-bf16"])),
         }
-        outcomes[name] = Outcome(
-            {"ratio": ratios(timings[name], timings["peer"])},
-            {"serlab": timings[name], "peer": timings["peer"], "peer-bf16": timings["peer-bf16"]},
-            "clip",
-            settings,
-            materials.notes(),
-        )
+        outcomes[name] = Outcome(*fitting.beside_both(timings[name], timings), "clip", settings, materials.notes())
     return outcomes
 
 
@@ -105,6 +110,7 @@ def _recipe(name: str, checkpoint: Path, size: Size) -> Recipe:
             f"model.checkpoint={checkpoint}",
             "model.config.layerdrop=0.0",
             f"model.freeze_layers={frozen}",
+            f"model.freeze_conv={'false' if name == _CONVOLUTIONS else 'true'}",
             f"training.batch_size={_BATCH}",
             "training.epochs=1",
             "training.select=last",

@@ -8,14 +8,14 @@ gets decoded clips at no cost.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.harness import Size, Timing
+from benchmarks.harness import Size, Timing, ratios
 from benchmarks.materials import Clips, corpus, empty_cache, scratch
 from serlab.approaches import encoder, resnet
 from serlab.approaches.encoder.network import from_recipe
@@ -101,7 +101,7 @@ def peer(
     steps: int,
     warm_up: int,
     start: float,
-    half: bool = False,
+    bf16: bool = False,
 ) -> Timing:
     """Train as in common examples: random batches, AdamW, recomputing everything below the trained layers.
 
@@ -115,7 +115,7 @@ def peer(
         steps: number of measured steps.
         warm_up: number of dropped steps.
         start: time before building the model.
-        half: run matrix products in bf16 under autocast, with weights in fp32.
+        bf16: whether under autocast to bf16, as ``bf16=True`` of transformers' Trainer.
     """
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=learning_rate)
     order = np.random.default_rng(0).permutation(len(clips))
@@ -124,14 +124,22 @@ def peer(
     with own_randomness(0):
         for step in range(warm_up + steps):
             inputs, targets = collate(order[step * batch_size : (step + 1) * batch_size].tolist())
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                loss = nn.functional.cross_entropy(model(**inputs).logits.float(), targets)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                loss = nn.functional.cross_entropy(model(**inputs).logits, targets)
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), _MAX_GRAD_NORM)
             optimiser.step()
             optimiser.zero_grad()
             stamps.append(time.perf_counter())
     return _timing(stamps, batch_size, steps, warm_up, start, 0.0, {})
+
+
+def beside_both(
+    ours: Sequence[Timing], timings: Mapping[str, Sequence[Timing]]
+) -> tuple[dict[str, list[float]], dict[str, Sequence[Timing]]]:
+    """Speedups over the peer in fp32 and in bf16, and the timings behind them."""
+    figures = {"ratio": ratios(ours, timings["peer"]), "ratio_bf16": ratios(ours, timings["peer-bf16"])}
+    return figures, {"serlab": ours, "peer": timings["peer"], "peer-bf16": timings["peer-bf16"]}
 
 
 def pretrained(folder: Any, **fields: Any) -> Any:

@@ -168,6 +168,18 @@ def machine() -> dict[str, Any]:
     }
 
 
+def kind_of(described: Mapping[str, Any]) -> str:
+    """The kind of processor in a description by :func:`machine`: its vendor, and what sets the speed of products.
+
+    >>> kind_of({"processor": "Intel(R) Xeon(R) Processor", "flags": ["avx2", "avx512f", "amx_bf16"]})
+    'intel-amx'
+    """
+    processor, flags = described["processor"].lower(), described["flags"]
+    vendor = next((name for name in ("intel", "amd", "apple", "arm") if name in processor), "other")
+    kinds = {"amx_bf16": "amx", "avx512_bf16": "avx512-bf16", "avx512f": "avx512", "avx2": "avx2"}
+    return "-".join([vendor, *[kind for flag, kind in kinds.items() if flag in flags][:1]])
+
+
 @functools.cache
 def versions() -> dict[str, str]:
     """Return the versions that the results depend on."""
@@ -228,7 +240,8 @@ def record(name: str, outcome: Outcome, size: Size) -> dict[str, Any]:
                 "stretch": goal.stretch,
                 "met": goal.met(figures[goal.figure]["median"]),
             }
-            for goal in row.goals
+            for goal in row.goals_on(kind_of(machine()))
+            if goal.figure in figures
         ],
         "sides": {side: _side(timings, outcome.unit) for side, timings in outcome.sides.items()},
         "repeats": max(map(len, outcome.sides.values()), default=0),

@@ -16,20 +16,14 @@ import torch
 
 import serlab
 from benchmarks import materials
-from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds, spread
+from benchmarks.harness import Outcome, Side, Size, Skipped, Timing, alternate, ratios, seconds
 from benchmarks.materials import Clips
 from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints.weights import quiet
 from serlab.core import SerlabError
 from serlab.core.progress import say
 
-_PRECISION = {
-    "w2v2-predict-fp32": "fp32",
-    "w2v2-predict-bf16": "bf16",
-    "w2v2-predict-half": "bf16",
-    "w2v2-predict-int8": "int8",
-}
-_PEERS = {"w2v2-predict-half": "pipeline-bf16"}
+_PRECISION = {"w2v2-predict-fp32": "fp32", "w2v2-predict-bf16": "bf16", "w2v2-predict-int8": "int8"}
 _PEAK = "matrix-peak"
 _BATCHES = (1, 4, 8)
 _PROBE_CLIPS = 12
@@ -41,10 +35,12 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     """Time the given precisions against the pipeline, and peak matrix speed against bf16."""
     model = materials.wav2vec2_base(size)
     wanted = [name for name in _PRECISION if name in rows and _possible(model, name)]
-    timed = {_PRECISION[name] for name in wanted} | ({"bf16"} if _PEAK in rows else set())
+    timed = list(wanted)
+    if _PEAK in rows and "w2v2-predict-bf16" not in timed:
+        timed.append("w2v2-predict-bf16")
     if not timed:
         raise Skipped("this serlab predicts in none of the precisions asked for")
-    sides: dict[str, Side] = {precision: _ours(model, precision, size) for precision in sorted(timed)}
+    sides: dict[str, Side] = {name: _ours(model, _PRECISION[name], size) for name in timed}
     peer = _Pipeline(model, size)
     if wanted:
         sides |= {"peer": peer.fp32, "pipeline-bf16": peer.bf16}
@@ -63,20 +59,20 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
 
 
 def _beside_pipeline(name: str, timings: dict[str, list[Timing]], peer: _Pipeline, settings: dict[str, Any]) -> Outcome:
-    ours, theirs = timings[_PRECISION[name]], timings[_PEERS.get(name, "peer")]
-    others = {side: timings[side] for side in ("peer", "pipeline-bf16") if timings[side] is not theirs}
     return Outcome(
-        {"ratio": ratios(ours, theirs)},
-        {"serlab": ours, **others, "peer": theirs} if name in _PEERS else {"serlab": ours, "peer": theirs, **others},
+        {
+            "ratio": ratios(timings[name], timings["peer"]),
+            "ratio_bf16": ratios(timings[name], timings["pipeline-bf16"]),
+        },
+        {"serlab": timings[name], **{side: timings[side] for side in ("peer", "pipeline-bf16")}},
         "clip",
         {
             **settings,
             "precision": _PRECISION[name],
-            "pipeline_batch_size": peer.batch_sizes,
-            "pipeline_probe_seconds_a_clip": peer.probes,
-            "pipeline_bf16_against_fp32": spread(ratios(timings["pipeline-bf16"], timings["peer"])),
+            "pipeline_batch_size": peer.batch_size,
+            "pipeline_probe_seconds_a_clip": peer.probe,
         },
-        materials.notes(),
+        [*materials.notes(), peer.note()],
     )
 
 
@@ -107,41 +103,43 @@ def predicted(model: Path, paths: Sequence[Path], precision: str) -> Timing:
 
 
 class _Pipeline:
-    """Time transformers' pipeline at its best batch size in each precision, found before the first repeat.
-
-    Attributes:
-        batch_sizes: the best one, by precision.
-        probes: seconds a clip of each batch size (1 is one clip at a time), by precision.
-    """
+    """Time transformers' pipeline at its best batch size in each precision, found on a few clips beforehand."""
 
     def __init__(self, model: Path, size: Size) -> None:
         self.model, self.size = model, size
-        self.batch_sizes: dict[str, int] = {}
-        self.probes: dict[str, dict[str, float]] = {}
+        self.batch_size: dict[str, int] = {}
+        self.probe: dict[str, dict[str, float]] = {}
 
     def fp32(self, repeat: int) -> Timing:
-        return self._time("fp32", torch.float32, repeat)
+        return self._at_best("fp32", torch.float32, repeat)
 
     def bf16(self, repeat: int) -> Timing:
-        return self._time("bf16", torch.bfloat16, repeat)
+        return self._at_best("bf16", torch.bfloat16, repeat)
 
-    def _time(self, precision: str, dtype: torch.dtype, repeat: int) -> Timing:
+    def note(self) -> str:
+        """What the pipeline takes one clip at a time and in batches, in each precision."""
+        parts = [
+            f"{precision}: {', '.join(f'{1000 * each:.0f} ms in batches of {batch}' for batch, each in spent.items())}"
+            for precision, spent in self.probe.items()
+        ]
+        return f"The pipeline took, a clip, {'; '.join(parts)}."
+
+    def _at_best(self, precision: str, dtype: torch.dtype, repeat: int) -> Timing:
         start = time.perf_counter()
         pipe = self._build(dtype)
         start_up = time.perf_counter() - start
-        if precision not in self.batch_sizes:
+        if precision not in self.batch_size:
             some = materials.clips(min(_PROBE_CLIPS, self.size.clips))
             self._run(pipe, some.first(1), 1)
             spent = {batch: seconds(self._run, pipe, some, batch) / len(some) for batch in _BATCHES}
-            self.probes[precision] = {str(batch): round(each, 4) for batch, each in spent.items()}
-            self.batch_sizes[precision] = min(spent, key=spent.__getitem__)
-            say(
-                f"the pipeline's best batch size in {precision} is {self.batch_sizes[precision]} "
-                f"(seconds a clip: {self.probes[precision]})"
-            )
+            self.probe[precision] = {str(batch): round(each, 4) for batch, each in spent.items()}
+            self.batch_size[precision] = min(spent, key=spent.__getitem__)
+            say(f"the pipeline's best batch size in {precision} is {self.batch_size[precision]} ({self.probe})")
+        return self._time(pipe, repeat, start_up, self.batch_size[precision])
+
+    def _time(self, pipe: Any, repeat: int, start_up: float, batch_size: int) -> Timing:
         clips = materials.clips(self.size.clips, repeat)
-        spent_all = seconds(lambda: self._run(pipe, clips, self.batch_sizes[precision]))
-        return Timing(spent_all, len(clips), start_up)
+        return Timing(seconds(lambda: self._run(pipe, clips, batch_size)), len(clips), start_up)
 
     def _build(self, dtype: torch.dtype) -> Any:
         from transformers import pipeline
@@ -186,14 +184,14 @@ def _share(model: Path, timings: dict[str, list[Timing]], size: Size, settings: 
     """Return the arithmetic rate of bf16 prediction relative to the best peak of all repeats."""
     peak = min(timing.each for timing in timings["peak-bf16"])
     shares, counts = [], []
-    for repeat, work in enumerate(timings["bf16"]):
+    for repeat, work in enumerate(timings["w2v2-predict-bf16"]):
         clips = materials.clips(size.clips, repeat)
         counts.append(gigaflops_of(model, clips) / len(clips))
         shares.append(100 * counts[-1] / work.each * peak)
     rates = {f"{name}_gflop_a_second": [1 / t.each for t in timings[f"peak-{name}"]] for name in ("bf16", "fp32")}
     return Outcome(
         {"share": shares},
-        {"serlab": timings["bf16"]},
+        {"serlab": timings["w2v2-predict-bf16"]},
         "clip",
         {**settings, "precision": "bf16", "gflop_a_clip": counts, **rates},
         materials.notes(),

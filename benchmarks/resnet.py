@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks import features, fitting, materials
-from benchmarks.harness import Outcome, Size, Timing, alternate, ratios
+from benchmarks.harness import Outcome, Size, Timing, alternate
 from serlab.approaches.resnet import Settings
 from serlab.recipes import load_recipe
 
@@ -31,7 +32,7 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
     def serlab(repeat: int) -> Timing:
         return fitting.ours(recipe, materials.clips(needed, repeat), **steps)
 
-    def loop(repeat: int) -> Timing:
+    def loop(repeat: int, *, bf16: bool = False) -> Timing:
         clips = materials.clips(needed, repeat)
         samples = clips.samples()
         start = time.perf_counter()
@@ -53,15 +54,15 @@ def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome
             pixels = torch.from_numpy(np.stack(images)[:, None].astype(np.float32) / 40 + 1)
             return {"pixel_values": pixels}, torch.from_numpy(clips.targets[list(members)])
 
-        return fitting.peer(network, collate, clips, batch_size=batch, learning_rate=1e-3, start=start, **steps)
+        return fitting.peer(
+            network, collate, clips, batch_size=batch, learning_rate=1e-3, start=start, bf16=bf16, **steps
+        )
 
-    timings = alternate({"serlab": serlab, "peer": loop}, size.repeats)
+    timings = alternate({"serlab": serlab, "peer": loop, "peer-bf16": partial(loop, bf16=True)}, size.repeats)
     settings = {
         **fitting.described(recipe, size),
         **materials.described(),
         "window": f"{model.logmel.bands} bands x {model.window} frames on both sides",
     }
-    outcome = Outcome(
-        {"ratio": ratios(timings["serlab"], timings["peer"])}, timings, "clip", settings, materials.notes()
-    )
+    outcome = Outcome(*fitting.beside_both(timings["serlab"], timings), "clip", settings, materials.notes())
     return dict.fromkeys(rows, outcome)

@@ -26,23 +26,15 @@ _PIECE = SAMPLE_RATE // 10
 
 def arrays(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
     """Time one array after the other; both sides have their model loaded and predict one clip first."""
-    return _arrays(size, rows, "fp32")
-
-
-def half_arrays(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:
-    """Like :func:`arrays` with both sides in bf16."""
-    return _arrays(size, rows, "bf16")
-
-
-def _arrays(size: Size, rows: Sequence[str], precision: str) -> dict[str, Outcome]:
     import torch
     from transformers import pipeline
 
     folder = materials.wav2vec2_base(size)
-    model = serlab.load_model(folder, precision=precision)
-    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    model = serlab.load_model(folder, precision="fp32")
     with quiet():
-        pipe = pipeline("audio-classification", model=str(folder), dtype=dtype, device="cpu", trust_remote_code=False)
+        pipe = pipeline(
+            "audio-classification", model=str(folder), dtype=torch.float32, device="cpu", trust_remote_code=False
+        )
     spent: dict[str, list[float]] = {"serlab": [], "peer": []}
 
     def run(name: str, work: Any, repeat: int) -> Timing:
@@ -63,7 +55,7 @@ def _arrays(size: Size, rows: Sequence[str], precision: str) -> dict[str, Outcom
         name: {f"p{share}_ms": float(1000 * np.percentile(each, share)) for share in (50, 95)}
         for name, each in spent.items()
     }
-    settings = {**materials.described(), "checkpoint": folder.name, "precision": precision, "latency": latency}
+    settings = {**materials.described(), "checkpoint": folder.name, "precision": "fp32", "latency": latency}
     notes = [
         "Milliseconds per clip, median and 95th percentile: "
         + "; ".join(f"{name} {each['p50_ms']:.0f} and {each['p95_ms']:.0f}" for name, each in latency.items())

@@ -114,3 +114,12 @@ def test_a_row_that_cannot_be_measured_here_is_named_and_the_others_continue(
 def test_a_wrong_name_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["log-mell"]) == 2
     assert "did you mean 'log-mel'" in capsys.readouterr().err
+
+
+def test_a_described_corpus_is_loaded_twice_and_compared_with_a_loop(tiny_bench: Path) -> None:
+    names = ("described-first", "described-again")
+    assert measure([ROWS[name] for name in names], TINY, tiny_bench) == 0
+    first, again = (load(name, tiny_bench) for name in names)
+    for found in (first, again):
+        assert found["sides"]["serlab"]["files"] == [200] * TINY.repeats
+        assert set(found["figures"]) == {"seconds", "ratio"}

@@ -63,6 +63,17 @@ def test_a_path_is_never_looked_for_on_the_hub(name):
         find(name)
 
 
+def test_the_package_brings_an_encoder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLAB_MODELS", str(put(tmp_path / "shelf" / "wav2vec2-small").parent))
+    assert find("serlab/wav2vec2-small") == weights.PACKAGED / "wav2vec2-small"
+    assert weights.public_name("serlab/wav2vec2-small") == "serlab/wav2vec2-small"
+    with pytest.raises(UserError, match=r"no encoder serlab/wav2vec2-smal \(it holds serlab/wav2vec2-small\)"):
+        find("serlab/wav2vec2-smal")
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "serlab" / "wav2vec2-small")
+    assert find("./serlab/wav2vec2-small").samefile(tmp_path / "serlab" / "wav2vec2-small")
+
+
 def test_without_a_hub_the_sentence_says_what_to_do():
     with pytest.raises(MachineError) as caught:
         find("facebook/wav2vec2-base")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import stat
 import subprocess
+import tempfile
 import zipfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serlab.core import MachineError
 from serlab.corpora.archives import BadArchiveError, unpack
@@ -72,6 +77,18 @@ def test_names_that_lead_out_of_the_folder(archive, target, tmp_path, name):
     with pytest.raises(BadArchiveError, match=r"from here was not unpacked, because .* (outside its folder|deeply)"):
         unpack(archive, target, MOST, source="from here")
     assert nothing_left(tmp_path)
+
+
+@given(st.lists(st.text("ab./\\:~\n ", min_size=1, max_size=8), min_size=1, max_size=4, unique=True))
+@settings(deadline=None, max_examples=100)
+def test_whatever_the_names_are_nothing_is_written_elsewhere(names):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        archive = zipped(folder / "a.zip", dict.fromkeys(names, b"x"))
+        with contextlib.suppress(BadArchiveError):
+            unpack(archive, folder / "corpus" / "clips", MOST)
+        assert {path.name for path in folder.iterdir()} <= {"a.zip", "corpus"}
+        assert {path.name for path in (folder / "corpus").glob("*")} <= {"clips"}
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 
 from serlab.core import UserError
 from serlab.corpora import descriptions, load_corpus
@@ -85,6 +88,18 @@ def test_a_few_odd_files_change_nothing(tmp_path):
     assert len(corpus.clips) == len(names)
 
 
+@pytest.mark.parametrize("name", ["{what}_{n}", "{what}", "{n}-{what}"])
+def test_a_folder_per_speaker_with_emotions_in_the_names(tmp_path, name):
+    people = ("Anna", "Max", "Lee")
+    emotions = ("anger", "joy", "neutral")
+    files = {f"data/{who}/{name.format(what=what, n=n)}" for who in people for what in emotions for n in (1, 2)}
+    touch(tmp_path / "mine", files)
+    corpus = drafted(tmp_path / "mine", tmp_path / "mine.yaml")
+    assert len(corpus.clips) == len(files)
+    assert set(corpus.clips["speaker"]) == set(people)
+    assert corpus.labels == ("angry", "happy", "neutral")
+
+
 def test_two_codes_of_one_emotion_are_not_merged(tmp_path):
     touch(tmp_path / "mine", [f"p{n}_{what}" for n in range(3) for what in ("joy", "happy", "sad")])
     assert drafted(tmp_path / "mine", tmp_path / "mine.yaml").labels == ("happy", "joy", "sad")
@@ -114,3 +129,11 @@ def test_what_cannot_be_drafted(tmp_path, names, sentence):
     touch(tmp_path, names)
     with pytest.raises(UserError, match=sentence):
         draft(tmp_path)
+
+
+def test_parts_of_names_do_not_reach_into_folders(tmp_path, monkeypatch):
+    """The names of the folders above may have no mark at all, as in /data/mine/Anna/anger_1.wav."""
+    touch(tmp_path / "mine", [f"{who}/{what}_1" for who in ("Anna", "Max") for what in ("anger", "joy")])
+    found = yaml.safe_load(draft(tmp_path / "mine").text)["files"]
+    (pattern,) = found["paths"]
+    assert re.search(f"(?:^|/)(?:{pattern})$", "/data/mine/Anna/anger_1")["speaker"] == "Anna"

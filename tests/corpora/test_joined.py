@@ -124,3 +124,12 @@ def test_a_protocol_that_names_what_is_not_there(tmp_path, make_tone, old, new, 
     (tmp_path / "mine.yaml").write_text(MINE.replace(old, new), encoding="utf-8")
     with pytest.raises(UserError, match=f"protocol 'mine' does not fit corpus 'mine': {sentence}"):
         split(load_corpus(path), "mine")
+
+
+def test_a_pattern_that_fits_no_file_names_one(tmp_path, make_tone):
+    make_tone(tmp_path / "sub/happy-1.wav")
+    (tmp_path / "mine.yaml").write_text("files: {pattern: '(?P<speaker>x)(?P<label>y)'}\n", encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"no audio file in .* \(first sub/happy-1.wav\) has a name that fits .* mine; corr"
+    ):
+        load_corpus(str(tmp_path / "mine.yaml"))

@@ -56,6 +56,21 @@ def test_measures_and_faults(corpus: Corpus) -> None:
     assert measured["sad/short"].fingerprint.shape == (2, 0)
 
 
+def test_silence_at_the_end_and_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
+    tone = (0.3 * np.sin(2 * np.pi * 220 * np.arange(RATE) / RATE)).astype(np.float32)
+    sounds = {"a/tone": tone, "b/between": np.concatenate([silent(RATE // 2), tone, silent(RATE // 2)])}
+    for name, sound in sounds.items():
+        path = tmp_path / "clips" / f"{name}.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, sound, RATE)
+    found = measure(load_corpus(str(tmp_path / "clips")))
+    assert (found["a/tone"].leading, found["a/tone"].trailing, found["a/tone"].silent) == (0, 0, 0)
+    assert found["b/between"].leading == pytest.approx(0.5, abs=0.021)
+    assert found["b/between"].trailing == pytest.approx(0.5, abs=0.021)
+    assert found["b/between"].silent == pytest.approx(0.5, abs=0.02)
+
+
 def test_a_clip_is_decoded_once(folder: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
     from_file = Audio.from_file

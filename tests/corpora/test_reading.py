@@ -52,7 +52,7 @@ def test_the_folder_can_be_elsewhere(mine, tmp_path, make_tone):
     with pytest.raises(UserError, match=r"elsewhere holds no audio"):
         load_corpus(str(elsewhere))
     make_tone(elsewhere.with_name("song.wav"))
-    with pytest.raises(UserError, match=r"holds no ravdess clip .expected files whose names fit its pattern"):
+    with pytest.raises(UserError, match=r"has a name that fits the description of ravdess; correct its pattern"):
         load_corpus(str(elsewhere))
 
 

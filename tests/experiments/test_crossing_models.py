@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,22 +11,6 @@ import pytest
 from serlab.core import UserError
 from serlab.experiments.crossing import compare_across
 from serlab.experiments.crossing_models import CAUTION, is_model
-
-
-@pytest.fixture
-def of_others(tiny_whisper: Path, tmp_path: Path):
-    """A plain transformers classifier with the given labels."""
-
-    def make(*labels: str) -> str:
-        folder = tmp_path / "theirs"
-        shutil.copytree(tiny_whisper, folder)
-        if labels:
-            config = json.loads((folder / "config.json").read_text())
-            config |= {"id2label": dict(enumerate(labels)), "label2id": {name: n for n, name in enumerate(labels)}}
-            (folder / "config.json").write_text(json.dumps(config))
-        return str(folder)
-
-    return make
 
 
 def test_a_model_of_others_is_tested_as_it_is_with_a_caution(of_others, tiny_corpus: Path, tmp_path: Path, one_thread):

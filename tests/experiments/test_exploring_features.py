@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import serlab
-from serlab.core import UserError
+from serlab.core import MachineError, UserError
 from serlab.experiments.exploring_features import choose, vectors
+from serlab.frontends import functionals
 from serlab.sklearn import SpeechEmbedding
 
 
@@ -38,3 +40,10 @@ def test_a_recipe_s_encoder_gives_the_states_of_its_middle_layer(
 def test_a_recipe_without_a_pretrained_encoder_has_no_features(name: str) -> None:
     with pytest.raises(UserError, match=f"features={name}: the recipe has no pretrained encoder"):
         choose(name)
+
+
+def test_a_missing_extra_is_found_before_the_corpus_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opensmile", None)
+    functionals._smile.cache_clear()
+    with pytest.raises(MachineError, match=r"serlab\[opensmile\]"):
+        serlab.explore("no-such-corpus.csv", features="egemaps")

@@ -236,6 +236,17 @@ def test_what_an_encoder_has_heard_goes_with_every_model_that_is_made_from_it(
             compare(taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(made)), out=tmp_path / "third")
 
 
+def test_a_finished_run_with_a_leak_is_not_compared(compare, tmp_path, tiny_comparison) -> None:
+    (path,) = compare().folder.glob("mfcc-svm/fold1-seed0.json")
+    (speaker, *_) = sorted(folds_speakers(tiny_comparison)["test"])
+    content = json.loads(path.read_text())
+    leak = {"what": "the teacher x", "corpus": "tiny", "fingerprint": None, "train": [speaker], "dev": []}
+    content["heard"].append(leak)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"SL012 in fold 1 of tiny: the teacher x was trained on a test speaker"):
+        compare()
+
+
 @pytest.fixture
 def actors(tiny_corpus: Path, tmp_path: Path) -> Path:
     """The tiny corpus, under the name and with actors of the corpus that the shipped model was trained on."""

@@ -177,9 +177,9 @@ def test_a_recipe_without_pretraining_keeps_its_hash() -> None:
 
 
 def test_a_variant_names_its_changes() -> None:
-    changed = load_recipe("wav2vec2-small", ["training.pretraining.epochs=3"])
+    changed = load_recipe("wav2vec2-small-scratch", ["training.pretraining.epochs=3"])
     config = changed.settings()
-    found = changed_settings({"name": "wav2vec2-small-abcdef", "title": changed.title, "config": config})
+    found = changed_settings({"name": "wav2vec2-small-scratch-abcdef", "title": changed.title, "config": config})
     assert found == {"training.pretraining.epochs": 3}
 
 

@@ -31,6 +31,7 @@ def tested(tiny_models, tmp_path) -> Path:
     content["signature"]["exclusions"] = [{"clip": "a", "path": "/home/me/private/a.wav", "reason": "silent"}]
     (folder / "serlab.json").write_text(json.dumps(content), "utf-8")
     (folder / "notes.txt").write_text("mine", "utf-8")
+    (folder / "heard.json").write_text('{"format": 1, "speech": []}', "utf-8")
     (folder / "NOTICE").write_text("It was made from the works of others.", "utf-8")
     return folder
 

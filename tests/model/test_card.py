@@ -45,6 +45,11 @@ def test_card_says_who_taught_the_model(signature):
     assert (
         "Trained from scratch. Taught by 2 models of Whisper-base probe (`whisper-base-probe`, aaaaaaaaaaaa)." in card
     )
+    assert "hidden states" not in card
+    settings = {"training": {"teacher": {"states": [1, 3], "states_weight": 0.5}}}
+    recipe = {**signature["recipe"], "config": {**signature["recipe"]["config"], **settings}}
+    card = model_card({**signature, "teacher": teacher, "recipe": recipe}, needs_serlab=True)
+    assert "Its frames also learned hidden states of that encoder (layers 1, 3)." in card
 
 
 @pytest.mark.parametrize(("disjoint", "words"), [(False, "NO, the subsets share speakers"), (None, "unknown")])

@@ -10,6 +10,7 @@ import pandas as pd
 from serlab.corpora.base import Corpus
 from serlab.report import exploring as views
 from serlab.report import exploring_sections as sections
+from serlab.report.exploring_space import Explained, Space
 from serlab.report.exploring_words import suggestions
 
 
@@ -37,12 +38,12 @@ def table_of(corpus: Corpus) -> pd.DataFrame:
     return table
 
 
-def space_of(corpus: Corpus, speaker: float = 0.3, label: float = 0.1) -> views.Space:
+def space_of(corpus: Corpus, speaker: float = 0.3, label: float = 0.1) -> Space:
     """What features show, with these shares of the variance."""
-    explained = [views.Explained("label", "label", len(corpus.labels), label, label, 0.5, 0.2)]
+    explained = [Explained("label", "label", len(corpus.labels), label, label, 0.5, 0.2)]
     if corpus.speakers_known:
-        explained.append(views.Explained("speaker", "speaker", 9, speaker, speaker, 0.9, 0.1))
-    return views.Space("MFCC statistics", 220, len(corpus.clips), (0.3, 0.1), tuple(explained), 0.4, 0.2, 100)
+        explained.append(Explained("speaker", "speaker", 9, speaker, speaker, 0.9, 0.1))
+    return Space("MFCC statistics", 220, len(corpus.clips), (0.3, 0.1), tuple(explained), 0.4, 0.2, 100)
 
 
 PROTOCOLS = (views.ProtocolView("speaker-5", "five folds", True, True, ((80, 10, 10), (78, 11, 11)), (2, 3)),)
@@ -52,7 +53,7 @@ def view_of(
     corpus: Corpus,
     table: pd.DataFrame,
     *,
-    space: views.Space | None = None,
+    space: Space | None = None,
     findings: Sequence[dict[str, object]] = (),
     duplicates: Sequence[tuple[str, str]] = (),
     excluded: Sequence[dict[str, str]] = (),

@@ -152,6 +152,8 @@ COLUMNS = {
     "floats": (pa.array([0.5, 1e30]), ["0.5", "1e+30"]),
     "truth": (pa.array([True, None]), ["True", ""]),
     "nothing": (pa.array([None, None]), ["", ""]),
+    "durations": (pa.array([datetime.timedelta(days=99_999), None]), ["8639913600", ""]),
+    "durations in ns": (pa.array([1_500_000_000, 0], pa.duration("ns")), ["1.5", "0"]),
     "decimals": (pa.array([Decimal("0.50"), None]), ["0.50", ""]),
 }
 
@@ -171,7 +173,6 @@ def test_columns_of_parquet_as_text(tmp_path: Path, kind: str) -> None:
         pa.array([b"\xff"]),
         pa.array([datetime.date(9999, 1, 1)]),
         pa.array([10**18], pa.timestamp("us")),
-        pa.array([datetime.timedelta(days=99_999)]),
     ],
 )
 def test_a_column_of_parquet_without_text_is_refused_only_if_it_is_used(tmp_path: Path, values: pa.Array) -> None:

@@ -2,7 +2,7 @@
 
 A checkpoint is a local folder, or a hub name. ``SERLAB_MODELS`` names a folder of checkpoints,
 which is searched before the hub: ``openai/whisper-base`` is found as ``whisper-base/`` or
-``whisper-base-encoder/``.
+``whisper-base-encoder/``. The encoders in serlab's package have the owner ``serlab``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ BOX_FOLDER = Path(__file__).resolve().parent.parent / BOX
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
 """Names of weight files; the first one that exists is used."""
+PACKAGED = Path(__file__).resolve().parent.parent / "pretrained"
+"""Folder of the encoders in serlab's package; ``serlab/NAME`` is the checkpoint in its folder NAME."""
 
+_OWNER = "serlab/"
 _FETCHED = re.compile(r"/models--([^/]+?)--([^/]+)/snapshots/[^/]+$")
 """A folder of the hub's cache; its path names the repository."""
 _WANTED = ["*.json", "*.safetensors", "pytorch_model.bin"]
@@ -39,7 +42,7 @@ _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def find(checkpoint: str, *, fetch: bool = True) -> Path:
-    """Folder of a checkpoint: as given, below ``SERLAB_MODELS``, or fetched from the hub.
+    """Folder of a checkpoint: as given, in serlab's package, below ``SERLAB_MODELS``, or fetched from the hub.
 
     Args:
         checkpoint: hub name or local folder; ``box`` is the model that serlab ships.
@@ -52,6 +55,8 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     folder = BOX_FOLDER if checkpoint == BOX else Path(checkpoint).expanduser()
     if folder.is_dir():
         return _checked(folder)
+    if checkpoint.startswith(_OWNER):
+        return _packaged(checkpoint)
     shelf = os.environ.get(VARIABLE)
     name = checkpoint.rstrip("/").rsplit("/", 1)[-1]
     if shelf:
@@ -61,6 +66,17 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     if checkpoint.startswith((".", "/", "~")):
         raise UserError(f"there is no model folder {checkpoint}.")
     return _fetch(checkpoint, name, offline=not fetch)
+
+
+def _packaged(checkpoint: str) -> Path:
+    names = sorted(folder.name for folder in PACKAGED.iterdir() if folder.is_dir()) if PACKAGED.is_dir() else []
+    name = checkpoint.removeprefix(_OWNER)
+    if name not in names:
+        known = ", ".join(_OWNER + each for each in names) or "none"
+        raise UserError(
+            f"serlab's package holds no encoder {checkpoint} (it holds {known}); for a folder, write ./{checkpoint}."
+        )
+    return _checked(PACKAGED / name)
 
 
 def public_name(checkpoint: str) -> str:

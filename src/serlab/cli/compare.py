@@ -15,6 +15,7 @@ from serlab.core.progress import say
 
 if TYPE_CHECKING:
     from serlab.experiments.compare import Comparison
+    from serlab.recipes import Recipe
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +30,10 @@ class CompareOptions(options.TrainingOptions):
 
     corpus: options.CorpusName = "synthetic"
     recipes: Annotated[
-        str, typer.Option(help="Presets or YAML files, separated by commas (`serlab recipes`)."), After("corpus")
-    ] = "wav2vec2-tiny,resnet18-small,mfcc-svm"
+        str,
+        typer.Option(help="Presets, YAML files or finished models, separated by commas (`serlab recipes`)."),
+        After("corpus"),
+    ] = "wav2vec2-small,resnet18-small,mfcc-svm"
     folds: Annotated[
         str, typer.Option(help="Folds to run, e.g. `1,3` or `1-3`; all if omitted."), After("protocol")
     ] = ""
@@ -85,6 +88,14 @@ class CompareOptions(options.TrainingOptions):
         typer.Option("--balance", help="Across corpora: repeat training clips until all corpora weigh the same."),
         After("labels"),
     ] = False
+    normalise: Annotated[
+        bool,
+        typer.Option(
+            "--normalise",
+            help="Across corpora: also a row with features normalised per corpus, without labels (transductive).",
+        ),
+        After("balance"),
+    ] = False
 
 
 def compare(args: CompareOptions) -> None:
@@ -124,6 +135,7 @@ def compare(args: CompareOptions) -> None:
         jobs=args.jobs,
         limit=args.limit,
         smoke=args.smoke,
+        labels=args.labels,
     )
     if result.models:
         say(f"to try a model: serlab predict --model {shlex.quote(str(result.models[0]))} FILE")
@@ -156,6 +168,18 @@ class TrainOptions(options.TrainingOptions):
         typer.Option(metavar="N", help="With --all: stop after this epoch; the recipe's last if omitted."),
         After("quote"),
     ] = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MAP", help="Several corpora: a YAML map of labels, `iemocap-4` or `calm-as-neutral`; may repeat."
+        ),
+        After("cache"),
+    ] = None
+    balance: Annotated[
+        bool,
+        typer.Option("--balance", help="Several corpora: repeat training clips until all corpora weigh the same."),
+        After("labels"),
+    ] = False
 
 
 def train(args: TrainOptions) -> None:
@@ -167,11 +191,16 @@ def train(args: TrainOptions) -> None:
         serlab train my-clips/ --recipe wav2vec2-base --set training.epochs=5
 
         serlab train crema-d --recipe resnet18 --all --quote runs/crema-d/emo-superb-5
+
+        serlab train crema-d,nemo --recipe mfcc-svm --all
     """
     from serlab.experiments.train import check_arguments
 
     of_split = {"protocol": args.protocol, "fold": args.fold, "dev_only": args.dev_only or None}
     check_arguments(args.everyone, of_split, {"quote": args.quote, "epochs": args.epochs})
+    if crossing.several(args):
+        output.path(crossing.train(args))
+        return
     if args.everyone:
         output.path(_train_on_everyone(args))
         return
@@ -199,11 +228,13 @@ def _train_on_everyone(args: TrainOptions) -> Path:
 def _compare(args: options.TrainingOptions, recipes: list[str], *, jobs: int = 1, **more: Any) -> Comparison:
     """Call :func:`serlab.compare` with the options of both commands and with ``more``."""
     from serlab.experiments.compare import compare
+    from serlab.experiments.crossing_models import is_model
     from serlab.experiments.jobs import check_jobs
 
     # Before the corpus is scanned, which may take minutes.
     check_jobs(jobs)
-    variants = args.variants(recipes)
+    given = [name for name in recipes if is_model(name)]
+    variants: list[Recipe | str] = [*args.variants([name for name in recipes if name not in given]), *given]
     result = compare(
         args.load(),
         variants,

@@ -43,9 +43,9 @@ def pretrain(args: PretrainOptions) -> None:
     where it stopped. Plain transformers loads the folder, and recipes start from it with `model.checkpoint`.
 
     Examples:
-        serlab pretrain wav2vec2-small --speech LibriSpeech/ --out encoder/
+        serlab pretrain wav2vec2-small-scratch --speech LibriSpeech/ --out encoder/
 
-        serlab pretrain wav2vec2-small --speech LibriSpeech/ --speech ravdess --set training.pretraining.epochs=40
+        serlab pretrain wav2vec2-small-scratch --speech speech/ --speech ravdess --set training.pretraining.epochs=40
 
         serlab train crema-d --recipe wav2vec2-small --set model.checkpoint=encoder/
     """
@@ -56,7 +56,6 @@ def pretrain(args: PretrainOptions) -> None:
     folder = pretrain(
         load_variant(args.recipe, changes[args.recipe]), args.speech, out=args.out, max_excluded=args.max_excluded
     )
-    say(
-        f"to fine-tune it: serlab train CORPUS --recipe wav2vec2-base --set model.checkpoint={shlex.quote(str(folder))}"
-    )
+    start = shlex.quote(f"model.checkpoint={folder}")
+    say(f"to fine-tune it: serlab train CORPUS --recipe wav2vec2-small --set {start}")
     output.path(folder)

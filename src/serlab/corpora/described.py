@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from serlab.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, find_audio, looks_like_audio
-from serlab.core import Exclusion, UserError
+from serlab.core import Exclusion, UserError, argument
 from serlab.core.progress import say_once
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.description import Description
@@ -158,13 +158,23 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
             files = _files_in(description, root / name, _audio_in(root / name), official, aside)
         if files.clips:
             return files
+    if not description.homepage:
+        raise UserError(
+            f"no audio file in {root} (first {_first(files.extra)}) has a name that fits the description of "
+            f"{description.title}; correct its pattern or codes, or give another folder as {argument('data')}."
+        )
     example = next(iter(description.files.examples), "")
-    where = " or ".join("at any depth" if name == _ANY_DEPTH else f"in {name}" for name in description.files.folders)
+    folders = description.files.folders
+    where = "at any depth" if _ANY_DEPTH in folders else " or ".join(f"in {name}" for name in folders)
     expected = f"files such as {example}.wav {where}" if example else "files whose names fit its pattern"
     raise UserError(
         f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
         f"{description.obtain}."
     )
+
+
+def _first(names: Sequence[str]) -> str:
+    return min(names, default="none at all")
 
 
 def _below(root: Path, paths: Sequence[str]) -> list[str]:

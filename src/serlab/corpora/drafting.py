@@ -21,6 +21,8 @@ _MOST_LABELS = 20
 # Values in fewer files are those of odd files; a label in one of 200 files cannot be learned anyway.
 _RARE = 0.005
 _CODE = re.compile(r"[A-Z]{2,3}\d{1,2}")
+_CLEARLY = 2
+_FOLDER = "[^/]+"
 _LETTERS = re.compile(r"[\d_]+")
 _NOT_A_WORD = re.compile(r"\W+")
 
@@ -46,7 +48,7 @@ def draft(folder: Path) -> Draft:
     Names are divided at ``-``, ``_``, ``.`` and blanks. The label is the part with the largest share
     of names of emotions, at least half, or else a part with one value per folder if the folders
     have names of emotions. The speaker is the part whose values look most like people, or else the
-    first other part with several values.
+    file's folder if folders have names of people, or else the first other part with several values.
 
     Args:
         folder: with audio files at any depth.
@@ -61,24 +63,39 @@ def draft(folder: Path) -> Draft:
     if not shapes:
         raise UserError(f"the folder {folder} holds no audio that can be used.")
     shape, count = shapes.most_common(1)[0]
-    if count < _ENOUGH * len(stems) or not shape:
+    fitting = [(name, stem) for name, stem in zip(files, stems, strict=True) if _shape(stem) == shape]
+    folders = [PurePath(name).relative_to(folder).parts[:-1] for name, _ in fitting]
+    people = _people_in(folders)
+    if count < _ENOUGH * len(stems) or not (shape or people):
         raise UserError(
             f"the names of the files in {folder} have no common form (first {os.path.relpath(files[0], folder)}); list "
             "them in a table with path, label and speaker."
         )
-    fitting = [(name, stem) for name, stem in zip(files, stems, strict=True) if _shape(stem) == shape]
     rows = [_SEPARATORS.split(stem)[::2] for _, stem in fitting]
-    folders = [PurePath(name).relative_to(folder).parts[:-1] for name, _ in fitting]
     columns = [Counter(column) for column in zip(*rows, strict=True)]
     label, codes = _label(columns, rows, folders, folder)
-    roles = _roles(columns, label, folder)
+    roles = _roles(columns, label, folder, people=bool(people))
     pattern = "".join(
         separator.replace(".", r"\.") + _group(roles.get(place, ""), values)
         for place, (separator, values) in enumerate(zip(("", *shape), columns, strict=True))
     )
     read = [found for stem in stems if (found := re.fullmatch(pattern, stem)) and found["label"] in codes]
-    speakers = len({found["speaker"] for found in read})
-    return Draft(_text(folder, pattern, codes, speakers, len(read), len(stems)), len(read), len(stems))
+    files_of = {"pattern": pattern, "codes": {"label": codes}}
+    if "speaker" in roles.values():
+        speakers = {found["speaker"] for found in read}
+    else:
+        speakers = set(people)
+        files_of["pattern"] = f"(?P<speaker>{_FOLDER})_{pattern}"
+        files_of["paths"] = {f"(?P<speaker>{_FOLDER})/(?P<rest>{pattern})": r"\g<speaker>_\g<rest>"}
+    return Draft(_text(folder, files_of, len(speakers), len(read), len(stems)), len(read), len(stems))
+
+
+def _people_in(folders: Sequence[Sequence[str]]) -> list[str]:
+    """The names of the files' own folders, if they are names of people and not of emotions; else empty."""
+    if not all(folders):
+        return []
+    own = sorted({names[-1] for names in folders})
+    return own if len(own) > 1 and named_like_people(own) else []
 
 
 def _shape(stem: str) -> tuple[str, ...]:
@@ -144,14 +161,18 @@ def _meanings(names: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _roles(columns: Sequence[Counter[str]], label: int, folder: Path) -> dict[int, str]:
+def _roles(columns: Sequence[Counter[str]], label: int, folder: Path, *, people: bool) -> dict[int, str]:
+    """The role of each part that varies; without a speaker if folders have names of people and no part looks so."""
     others = {place: list(values) for place, values in enumerate(columns) if len(values) > 1 and place != label}
+    like = {place: _like_people(_frequent(columns[place])) for place in others}
+    if people and max(like.values(), default=0) < _CLEARLY:
+        return {label: "label"} | {place: f"part{place + 1}" for place in others}
     if not others:
         raise UserError(
             f"no part of the names in {folder} can be a speaker; list the files in a table with path, label and "
             "speaker."
         )
-    speaker = max(others, key=lambda place: (_like_people(_frequent(columns[place])), -place))
+    speaker = max(others, key=lambda place: (like[place], -place))
     roles = {label: "label", speaker: "speaker"}
     rest = [place for place in others if place not in roles]
     return roles | {place: f"part{place + 1}" for place in rest}
@@ -170,18 +191,18 @@ def _like_people(values: Sequence[str]) -> int:
 def _group(role: str, values: Counter[str]) -> str:
     if not role:
         return re.escape(next(iter(values)))
-    kind = r"\d+" if all(value.isdecimal() for value in values) else r"[^-_. ]+"
+    kind = r"\d+" if all(value.isdecimal() for value in values) else r"[^-_. /]+"
     return f"(?P<{role}>{kind})"
 
 
-def _text(folder: Path, pattern: str, codes: Mapping[str, str], speakers: int, fitting: int, found: int) -> str:
+def _text(folder: Path, files: Mapping[str, object], speakers: int, fitting: int, found: int) -> str:
     import yaml
 
     described = {
         "title": _NOT_A_WORD.sub(" ", folder.resolve().name).strip() or "my corpus",
         "clips": fitting,
         "speakers": speakers,
-        "files": {"pattern": pattern, "codes": {"label": dict(codes)}},
+        "files": dict(files),
     }
     head = (
         f"# A draft from the names of {fitting:,} of {found:,} files. Check which part is the speaker and which the\n"

@@ -119,7 +119,7 @@ def _warn_of_people(path: Path, labels: tuple[str, ...], speakers_are_labels: bo
     if not speakers_are_labels and not spelling.named_like_people(labels):
         return
     shown = ", ".join(labels[:3]) + (", …" if len(labels) > 3 else "")
-    remedy = "name the column of the labels" if path.is_file() else _TABLE_HELP
+    remedy = "name the column of the labels" if path.is_file() else f"{_TABLE_HELP}, or describe the names of the files"
     say(
         f"warning: the {len(labels)} labels of {path} look like people ({shown}), so models would learn who speaks; "
         f"if they are, {remedy}."

@@ -14,7 +14,7 @@ import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import say
-from serlab.tables.heard import behind, overlaps
+from serlab.tables.heard import ITSELF, behind, overlaps
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -60,7 +60,9 @@ def check_unheard(path: Path, rows: pd.DataFrame | None, side: str) -> None:
     try:
         signature = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         records, corpus = signature["heard"], signature["corpus"]
-        train = records[0]["train"]
+        # The model's own record; one that was trained on other corpora has none of this.
+        own = [each for each in records if each["what"] == ITSELF and each["corpus"] == corpus["name"]]
+        train = own[0]["train"] if own else []
     except (OSError, ValueError, LookupError, TypeError):
         return
     if side not in ("test", "dev") or rows is None or train is None:

@@ -17,13 +17,17 @@ import pandas as pd
 from serlab.core import Exclusion, UserError, argument
 from serlab.corpora import Folders, load_corpus
 from serlab.corpora.base import Corpus
+from serlab.corpora.emotions import read_map
 from serlab.corpora.screening import MAX_SHARE, check_labels_at_sight
 from serlab.evaluation.significance import MARGIN
 from serlab.experiments.context import RunContext
+from serlab.experiments.crossing import Labels
+from serlab.experiments.crossing_models import is_model, test_given
 from serlab.experiments.execute import execute
 from serlab.experiments.frames import differences_of, scores_of
+from serlab.experiments.given import load_for, runs_of
 from serlab.experiments.jobs import check_jobs
-from serlab.experiments.plan import Plan, check_seeds, plan
+from serlab.experiments.plan import Plan, check_seeds, chosen_folds, plan
 from serlab.experiments.reduced import reduced, smoke_limit, smoke_recipe
 from serlab.frontends.store import FeatureStores
 from serlab.protocols import default_protocol
@@ -33,7 +37,7 @@ from serlab.report import build
 from serlab.report.render import Audio
 from serlab.training import processes
 
-DEFAULT_RECIPES = ("wav2vec2-tiny", "resnet18-small", "mfcc-svm")
+DEFAULT_RECIPES = ("wav2vec2-small", "resnet18-small", "mfcc-svm")
 
 
 # Tables have no truth value, so comparisons are compared by identity.
@@ -82,12 +86,15 @@ def compare(
     jobs: int = 1,
     limit: int | None = None,
     smoke: bool = False,
+    labels: Labels = None,
 ) -> Comparison:
     """Train every recipe on every missing fold and seed, and write the report.
 
     Args:
         corpus: name of a known corpus, path of a folder or table, or a loaded corpus.
-        recipes: names of presets, paths of YAML files, or recipes.
+        recipes: names of presets, paths of YAML files, or recipes; or finished models, which are
+            tested as they are on the same test subsets: folders of serlab or transformers, names on
+            the hub, or ``box``.
         data: folder of a known corpus, or folders by name.
         protocol: how to split: name of a protocol, or a CSV file with columns ``clip`` and
             ``side``; the corpus's default if None.
@@ -106,6 +113,8 @@ def compare(
             ``<out>/<corpus>-limit<N>``.
         smoke: only check that everything runs: a few clips per label and speaker, one epoch, and
             the first fold unless ``folds`` is given; the results are in ``<out>/<corpus>-smoke``.
+        labels: for finished models, changes of serlab's table of emotions; see
+            :func:`serlab.corpora.emotions.read_map`.
 
     Returns:
         Paths of the report and the kept models, and the scores and differences as DataFrames.
@@ -116,11 +125,12 @@ def compare(
         MachineError: weights, disk or network fail, or the system ended a run's process.
 
     Example:
-        ``serlab.compare("crema-d", ["wav2vec2-tiny", "resnet18"], folds=[3]).scores``
+        ``serlab.compare("crema-d", ["wav2vec2-small", "resnet18"], folds=[3]).scores``
     """
     check_jobs(jobs)
-    loaded = [recipe if isinstance(recipe, Recipe) else load_recipe(recipe) for recipe in recipes]
-    if not loaded:
+    given = [str(each) for each in recipes if isinstance(each, str) and is_model(each)]
+    loaded = [each if isinstance(each, Recipe) else load_recipe(each) for each in recipes if each not in given]
+    if not recipes:
         raise UserError(f"{argument('recipes')} is empty; name at least one recipe, e.g. {DEFAULT_RECIPES[-1]}.")
     check_seeds(seeds)
     if limit is not None and limit < 1:
@@ -133,9 +143,15 @@ def compare(
     if smoke:
         loaded = [smoke_recipe(recipe) for recipe in loaded]
         folds = folds or [split.folds[0].number]
+    models = load_for(given, found, read_map(labels))
     context = RunContext(found, split, Path(out), FeatureStores(cached=cache), dev_only, keep_models)
+    if models and dev_only:
+        raise UserError(f"{models[0].name} is a finished model, and {argument('dev_only')} tests nothing; omit one.")
     planned = plan(context, loaded, folds=folds, seeds=seeds)
+    tests = [run for model in models for run in runs_of(model, context, chosen_folds(split, folds))]
     execute(planned, max_excluded=max_excluded, jobs=jobs)
+    for run in tests:
+        test_given(run)
     return report(planned, audio=audio, margin=margin)
 
 

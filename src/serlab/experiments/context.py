@@ -116,6 +116,11 @@ class RunContext:
         return tuple(replace(exclusion, path=Path(exclusion.path).name) for exclusion in screen(self.corpus))
 
     @property
+    def corpora(self) -> tuple[Corpus, ...]:
+        """The corpora of the runs: one, unless a model is trained on several."""
+        return (self.corpus,)
+
+    @property
     def excluded(self) -> frozenset[str]:
         """Ids of the clips that cannot be used."""
         return frozenset(exclusion.clip for exclusion in self.exclusions)

@@ -27,7 +27,7 @@ from serlab.experiments.layout import RunFiles
 from serlab.experiments.signature import ExclusionRecord, Machine, ProtocolRecord, StoredSignature
 from serlab.model import folder as folders
 from serlab.model.schema import FILE, Content
-from serlab.protocols import Split
+from serlab.protocols import Fold, Split
 from serlab.tables import ledger
 
 PROTOCOL = "as-is"
@@ -47,6 +47,7 @@ class GivenModel:
         emotions: emotion of each of its labels.
         records: what it has heard; see :mod:`serlab.tables.heard`.
         title: its title.
+        named: hash of the labels that it answers with, if they are a corpus's instead of emotions.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class GivenModel:
     emotions: Mapping[str, str | None]
     records: list[dict[str, Any]]
     title: str
+    named: str = ""
 
     @property
     def known(self) -> bool:
@@ -84,7 +86,12 @@ class GivenModel:
     @property
     def subfolder(self) -> str:
         """Name of its results folder."""
-        return f"{self.name.replace('/', '--')}-{self.hash[:6]}"
+        return f"{self.name.replace('/', '--')}-{self.run_hash[:6]}"
+
+    @property
+    def run_hash(self) -> str:
+        """What stands for a recipe's hash in the identity of its runs."""
+        return sha256_json([self.hash, self.named]) if self.named else self.hash
 
 
 def is_model(name: str) -> bool:
@@ -141,33 +148,35 @@ def _hash(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class GivenRun:
-    """A finished model on one target.
+    """A finished model on one target, or on the test subset of a fold.
 
     Attributes:
         model: the model.
         context: of the target.
-        target: the target, reduced to the common emotions.
+        target: the target, reduced to the common emotions; or the corpus with its own labels.
+        fold: the clips to test.
     """
 
     model: GivenModel
     context: RunContext
     target: Mapped
+    fold: Fold
 
     @property
     def files(self) -> RunFiles:
         """The files of the run."""
-        return self.context.results.files(self.model.subfolder, "fold1-seed0")
+        return self.context.results.files(self.model.subfolder, f"fold{self.fold.number}-seed0")
 
     @property
     def identity(self) -> RunIdentity:
         """The identity of the run."""
         split = self.context.split
         return RunIdentity(
-            self.model.hash,
+            self.model.run_hash,
             self.target.corpus.fingerprint,
             split.name,
             split.version,
-            1,
+            self.fold.number,
             0,
             self.model.fitted.precision,
         )
@@ -210,44 +219,50 @@ def test_given(each: GivenRun) -> None:
     started = ledger.now()
     with locked(each.files.model):
         names = {"corpus": target.corpus.name, "fingerprint": target.corpus.fingerprint, "recipe": model.subfolder}
-        entry = {**each.identity.data(), **names, "hash": model.hash, "side": "test"}
-        table = predict(context, model.fitted, model.emotions, entry, f"{model.name} on {target.corpus.name}")
-        write(each.files, table, _signature(each, started), f"{model.name} to {target.corpus.name}")
+        entry: dict[str, Any] = {**each.identity.data(), **names, "hash": model.run_hash, "side": "test"}
+        entry |= {"smoke": True} if target.corpus.smoke else {}
+        title = f"{model.name} on {target.corpus.name}"
+        title += f" fold {each.fold.number}" if model.named else ""
+        table = predict(context, model.fitted, model.emotions, entry, title, fold=each.fold)
+        write(each.files, table, _signature(each, started), title)
 
 
 def _signature(each: GivenRun, started: str) -> dict[str, Any]:
     model, context, target = each.model, each.context, each.target
-    total, _ = model.fitted.parameters
+    (total, _), tested = model.fitted.parameters, {*each.fold.test}
+    about: dict[str, Any] = {"model_emotions": dict(model.emotions), "caution": model.caution}
+    if not model.named:
+        about = {"crossing": {"sources": [], **about, "target": side_of(target), "labels": list(target.corpus.labels)}}
+    else:
+        about = {"given": about}
     return {
         "serlab": __version__,
         "identity": each.identity.data(),
         "recipe": {
             "name": model.subfolder,
             "title": model.title,
-            "hash": model.hash,
+            "hash": model.run_hash,
             "pretrained": model.name,
             "config": {},
         },
         "weights_sha256": model.hash,
         "corpus": context.corpus.described(),
         "protocol": asdict(ProtocolRecord.of(context.split)),
-        "fold": 1,
+        "fold": each.fold.number,
         "seed": 0,
         "precision": model.fitted.precision,
         "sides": ["test"],
-        "training": {},
+        "training": {"epochs": [], "selection": "", "train_uar": None},
         "cost": {"parameters": total, "trained_parameters": 0},
         "heard": model.records,
-        "exclusions": [asdict(ExclusionRecord(e.clip, e.path, e.reason, 1, "test")) for e in context.exclusions],
+        "exclusions": [
+            asdict(ExclusionRecord(e.clip, e.path, e.reason, each.fold.number, "test"))
+            for e in context.exclusions
+            if e.clip in tested
+        ],
         "versions": {"python": platform.python_version()},
         "machine": asdict(Machine.here()),
         "started": started,
         "finished": ledger.now(),
-        "crossing": {
-            "sources": [],
-            "model_emotions": dict(model.emotions),
-            "caution": model.caution,
-            "target": side_of(target),
-            "labels": list(target.corpus.labels),
-        },
+        **about,
     }

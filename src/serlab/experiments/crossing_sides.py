@@ -14,20 +14,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from serlab.approaches.base import Subset
 from serlab.core import Exclusion, UserError, argument
 from serlab.core.files import sha256_json
 from serlab.core.randomness import keyed_seed
 from serlab.corpora.base import Corpus, fingerprint
-from serlab.corpora.emotions import Mapped
+from serlab.corpora.emotions import LabelMap, Mapped, mapped
 from serlab.corpora.measures import measure
 from serlab.corpora.screening import screen
 from serlab.experiments.context import RunContext
-from serlab.frontends.store import FeatureStores
+from serlab.experiments.crossing_normalised import NormalisedStores
+from serlab.experiments.reduced import reduced
+from serlab.frontends.store import ClipFile, FeatureStores
 from serlab.protocols import Fold, Split
 from serlab.protocols.generic import hold_out
 from serlab.recordings.duplicates import find_duplicates
 from serlab.recordings.units import units_of
 
+SOURCE = "as-source"
+"""Protocol of the training on a source: the folder of its kept models and teachers."""
 DEV = 5
 """One in five speakers of a source is for development."""
 Pairs = Sequence[tuple[str, str]]
@@ -42,12 +47,14 @@ class Source:
         corpus: their clips as one corpus.
         split: one fold without a test subset.
         balanced: whether clips of smaller corpora are repeated in the train subset.
+        normalised: whether features are normalised per corpus.
     """
 
     parts: tuple[Mapped, ...]
     corpus: Corpus
     split: Split
     balanced: bool = False
+    normalised: bool = False
 
     @property
     def name(self) -> str:
@@ -62,7 +69,16 @@ class Source:
     @property
     def protocol(self) -> str:
         """Name of the protocol in a results folder."""
-        return f"from-{self.name}{'-balanced' if self.balanced else ''}"
+        return f"from-{self.name}{_marks(self.balanced, self.normalised)}"
+
+    def as_normalised(self) -> Source:
+        """The same source with features that are normalised per corpus."""
+        split = replace(self.split, name=f"{SOURCE}{_marks(self.balanced, True)}")
+        return replace(self, split=split, normalised=True)
+
+
+def _marks(balanced: bool, normalised: bool) -> str:
+    return f"{'-balanced' if balanced else ''}{'-normalised' if normalised else ''}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,11 @@ class PooledContext(RunContext):
 
     parts: tuple[Mapped, ...] = ()
 
+    @property
+    def corpora(self) -> tuple[Corpus, ...]:
+        """The corpora as loaded."""
+        return tuple(part.original for part in self.parts)
+
     @cached_property
     def exclusions(self) -> tuple[Exclusion, ...]:
         """Clips that cannot be used."""
@@ -85,9 +106,25 @@ class PooledContext(RunContext):
         )
 
 
-def context_of(source: Source, out: Path, stores: FeatureStores) -> RunContext:
+def context_of(source: Source, out: Path, stores: FeatureStores, *, keep_models: bool = False) -> RunContext:
     """The context of training on a source."""
-    return PooledContext(source.corpus, source.split, out, stores, True, False, source.parts)
+    context = PooledContext(source.corpus, source.split, out, stores, True, keep_models, source.parts)
+    if not source.normalised:
+        return context
+    clips = source.corpus.clips
+    corpus_of = dict(zip(clips["clip"], clips["corpus"], strict=True))
+    groups: dict[str, list[ClipFile]] = {}
+    for file in Subset.of(source.corpus, sorted({*source.split.folds[0].train}), context.excluded).files:
+        groups.setdefault(corpus_of[file.clip], []).append(file)
+    return replace(context, stores=NormalisedStores(stores, groups, corpus_of))
+
+
+def normalised_target(context: RunContext) -> RunContext:
+    """The context of a target whose features are normalised over all of its usable clips."""
+    corpus = context.corpus
+    files = Subset.of(corpus, context.split.folds[0].test, context.excluded).files
+    stores = NormalisedStores(context.stores, {corpus.name: files}, {file.clip: corpus.name for file in files})
+    return replace(context, stores=stores)
 
 
 def pool(parts: Sequence[Mapped]) -> Corpus:
@@ -112,10 +149,26 @@ def pool(parts: Sequence[Mapped]) -> Corpus:
         licence="; ".join(dict.fromkeys(part.corpus.licence for part in parts)),
         citation=" ".join(dict.fromkeys(part.corpus.citation for part in parts)),
         fingerprint=fingerprint(clips),
-        copy="several corpora" if several else first.copy,
+        copy="; ".join(f"{part.corpus.name}: {part.corpus.copy}" for part in parts) if several else first.copy,
         speakers_known=all(part.corpus.speakers_known for part in parts),
         synthetic=all(part.corpus.synthetic for part in parts),
+        part="; ".join(dict.fromkeys(part.corpus.part for part in parts if part.corpus.part)),
+        smoke=any(part.corpus.smoke for part in parts),
     )
+
+
+def mapped_part(corpus: Corpus, labels: LabelMap, limit: int, smoke: bool) -> Mapped:
+    """Reduce a corpus to a number of clips per label and speaker, and map its labels.
+
+    Args:
+        corpus: the corpus.
+        labels: the map, which may have entries for this corpus by its full name.
+        limit: maximum number of clips per label and speaker.
+        smoke: mark the result as a smoke run.
+    """
+    part, _ = reduced(corpus, Split("", "", None, None, ()), limit, smoke=smoke)
+    found = mapped(replace(part, name=corpus.name), labels)
+    return replace(found, corpus=replace(found.corpus, name=part.name), original=part)
 
 
 def source_of(parts: Sequence[Mapped], pairs: Pairs, *, balanced: bool = False) -> Source:
@@ -151,13 +204,16 @@ def source_of(parts: Sequence[Mapped], pairs: Pairs, *, balanced: bool = False) 
             f"only the dev speakers of {corpus.name} have the label {lost[0]}; drop it with a map of labels."
         )
     train = corpus.clips[~in_dev]
-    names = _repeated(train) if balanced and len(parts) > 1 else tuple(sorted(train["clip"]))
+    names = repeated(train) if balanced and len(parts) > 1 else tuple(sorted(train["clip"]))
     fold = Fold(1, names, tuple(sorted(corpus.clips.loc[in_dev, "clip"])), ())
-    split = Split("hold-out", "A fifth of the speakers is for development.", True, None, (fold,), units.version)
-    return Source(tuple(parts), corpus, split, balanced and len(parts) > 1)
+    balanced = balanced and len(parts) > 1
+    version = f"s-{sha256_json([fold.train, fold.dev])[:12]}"
+    name = f"{SOURCE}{_marks(balanced, False)}"
+    split = Split(name, "A fifth of the speakers is for development.", True, None, (fold,), version)
+    return Source(tuple(parts), corpus, split, balanced)
 
 
-def _repeated(train: pd.DataFrame) -> tuple[str, ...]:
+def repeated(train: pd.DataFrame) -> tuple[str, ...]:
     """Training clips, those of smaller corpora repeated until all corpora have as many as the largest."""
     clips = {str(name): sorted(group["clip"]) for name, group in train.groupby("corpus")}
     most = max(map(len, clips.values()))
@@ -173,6 +229,8 @@ def definition(source: Source, target: str) -> str:
     """What the protocol of a target's runs does, in two sentences."""
     fifth = "a fifth of them for development"
     repeated = ", the clips of smaller corpora repeated until all weigh the same" if source.balanced else ""
+    if source.normalised:
+        repeated += "; features normalised per corpus, the target's over all of its clips without their labels"
     return (
         f"Trained on all speakers of {source.name.replace('+', ' and ')} ({fifth}{repeated}). Tested once on all clips "
         f"of {target} whose emotions both have; other emotions cannot be predicted there."
@@ -193,6 +251,7 @@ def target_split(source: Source, target: Mapped) -> Split:
     known = source.corpus.speakers_known and target.corpus.speakers_known
     (inner,) = source.split.folds
     learned = [source.corpus.fingerprint, inner.train, inner.dev, target.corpus.labels]
+    learned += ["normalised per corpus"] if source.normalised else []
     return Split(
         name=source.protocol,
         definition=definition(source, target.corpus.name),

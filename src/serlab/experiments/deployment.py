@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -126,20 +126,41 @@ def train_on_everyone(
     split = Split(EVERYONE, "Every clip is for training.", None, None, (fold,))
     context, spec = RunContext(corpus, split, out, FeatureStores(cached=cache)), RunSpec.of(recipe, fold, seed)
     runs = _runs_to_quote(quote, spec, corpus) if quote else None
+    return deploy(
+        spec, context, runs, epochs=epochs, check=lambda: check_usable(corpus, context.exclusions, max_excluded)
+    )
+
+
+def deploy(
+    spec: RunSpec, context: RunContext, runs: RecipeRuns | None, *, epochs: int | None, check: Callable[[], None]
+) -> Path:
+    """Train on all clips of a context, unless the model is there.
+
+    Args:
+        spec: recipe and seed, on a fold with all clips in its train subset.
+        context: the corpus, or several.
+        runs: tests of the same recipe, to be quoted and to choose epochs and settings; None without.
+        epochs: number of epochs of a network; overrides that of ``runs``.
+        check: called before the training; it raises an error if clips are not usable.
+
+    Returns:
+        The model folder.
+    """
+    recipe = spec.recipe
     fixed = _fixed([run.signature["training"] for run in runs.runs]) if runs else Fixed()
     if epochs is not None:
         fixed = replace(fixed, epoch=_checked(epochs, recipe))
     quoted = _quote(runs) if runs else None
     identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=quoted)
-    files = context.results.files(spec.folder, f"seed{seed}")
+    files = context.results.files(spec.folder, f"seed{spec.seed}")
     with locked(files.model):
         if files.model.is_dir():
             _check_there(files, identity)
             say(f"{files.model} exists already.")
         else:
-            check_usable(corpus, context.exclusions, max_excluded)
+            check()
             taught_by = _fixed(choices_of([run.signature for run in runs.runs])) if runs else Fixed()
-            reliance = _reliance(runs, corpus) if runs else None
+            reliance = _reliance(runs, context.corpus) if runs else None
             _train(spec, context, identity, files, taught_by, reliance)
     return files.model
 
@@ -214,10 +235,11 @@ def _runs_to_quote(folder: Path, spec: RunSpec, corpus: Corpus) -> RecipeRuns:
 
 def _quote(group: RecipeRuns) -> Quote:
     corpus, protocol = group.signature["corpus"], group.signature["protocol"]
+    across = f", tested on {corpus['name']}" if "crossing" in group.signature else ""
     counts = count_by_speaker(group.rows, corpus["labels"])
     score = intervals(counts, resampling=Resampling(known=corpus["speakers_known"]))["uar"]
     return Quote(
-        protocol=protocol["name"],
+        protocol=f"{protocol['name']}{across}",
         speaker_disjoint=protocol["speaker_disjoint"],
         folds=group.folds,
         seeds=group.seeds,
@@ -231,8 +253,13 @@ def _quote(group: RecipeRuns) -> Quote:
     )
 
 
-def _reliance(group: RecipeRuns, corpus: Corpus) -> Reliance:
-    """Temperature and thresholds from the dev subsets of all runs together; each clip is unseen by its run."""
+def _reliance(group: RecipeRuns, corpus: Corpus) -> Reliance | None:
+    """Temperature and thresholds from the dev subsets of all runs together; each clip is unseen by its run.
+
+    None if the runs only scored some of the labels, as on another corpus.
+    """
+    if tuple(group.signature["corpus"]["labels"]) != corpus.labels:
+        return None
     tables = [run.table[run.table["side"] == "dev"] for run in group.runs]
     rows = pd.concat(tables, ignore_index=True)
     return Reliance.fit(logits_of(rows), truth_of(rows, corpus.labels))

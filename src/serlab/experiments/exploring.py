@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from serlab.protocols import Split, default_protocol, fitting_split, protocol_na
 from serlab.recordings.duplicates import find_duplicates
 from serlab.report import exploring as views
 from serlab.report import exploring_pages, exploring_sections
+from serlab.report.exploring_space import Explained, Space
 from serlab.report.exploring_words import suggestions
 from serlab.report.render import Audio
 from serlab.training import processes
@@ -121,16 +122,14 @@ def explore(
         page=page,
         clips=table,
         speakers=crossed,
-        explained=pd.DataFrame(view.space.explained if view.space else (), columns=list(_fields(views.Explained))),
+        explained=pd.DataFrame(
+            view.space.explained if view.space else (), columns=[each.name for each in fields(Explained)]
+        ),
         outliers=pd.DataFrame([{"measure": key, **vars(each)} for key, each in kinds]),
         findings=findings,
         exclusions=exclusions,
         suggestions=tuple(each.text for each in view.suggestions),
     )
-
-
-def _fields(kind: type) -> Sequence[str]:
-    return list(kind.__dataclass_fields__)  # type: ignore[attr-defined]
 
 
 def table_of(corpus: Corpus, measured: Sequence[ClipMeasures]) -> pd.DataFrame:
@@ -177,7 +176,7 @@ def snr(level: float, floor: float) -> float:
     return float(10 * np.log10(max(10 ** ((level - floor) / 10) - 1, 1e-3)))
 
 
-def _space(corpus: Corpus, table: pd.DataFrame, chosen: Chosen, *, cache: bool) -> tuple[views.Space | None, str]:
+def _space(corpus: Corpus, table: pd.DataFrame, chosen: Chosen, *, cache: bool) -> tuple[Space | None, str]:
     """What the features show, and the columns ``x``, ``y`` and ``distance`` of the table; or why there is nothing."""
     usable = (table["fault"] == "").to_numpy()
     for column in ("x", "y", "distance"):
@@ -193,7 +192,7 @@ def _space(corpus: Corpus, table: pd.DataFrame, chosen: Chosen, *, cache: bool) 
     table.loc[usable, "distance"] = spaces.distances(values, labels)
     explained, across, compared = _explained(corpus, rows, values)
     return (
-        views.Space(
+        Space(
             features=chosen.title,
             size=raw.shape[1],
             clips=len(rows),
@@ -209,7 +208,7 @@ def _space(corpus: Corpus, table: pd.DataFrame, chosen: Chosen, *, cache: bool) 
 
 def _explained(
     corpus: Corpus, rows: pd.DataFrame, values: spaces.Floats
-) -> tuple[tuple[views.Explained, ...], spaces.Neighbours | None, int]:
+) -> tuple[tuple[Explained, ...], spaces.Neighbours | None, int]:
     titles = {_SPEAKER: _SPEAKER} if corpus.speakers_known else {}
     titles = {"label": "label", **titles, **exploring_sections.COLUMNS}
     codes = {
@@ -227,7 +226,7 @@ def _explained(
                 continue
             near = spaces.neighbours(values[some], groups[some]) if column in ("label", _SPEAKER) else None
             found.append(
-                views.Explained(
+                Explained(
                     column,
                     titles[column],
                     int(groups.max()) + 1,
@@ -247,7 +246,7 @@ def _explained(
 def _view(
     corpus: Corpus,
     table: pd.DataFrame,
-    space: views.Space | None,
+    space: Space | None,
     reason: str,
     findings: Sequence[Finding],
     exclusions: Sequence[Exclusion],

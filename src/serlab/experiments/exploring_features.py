@@ -53,7 +53,10 @@ def choose(name: str) -> Chosen:
     if checkpoint:
         return _states(checkpoint)
     kind, title = FUNCTIONALS[source]
-    return Chosen(kind(), title)
+    frontend = kind()
+    # A missing extra is found here, before all clips are read.
+    _ = frontend.feature_names
+    return Chosen(frontend, title)
 
 
 def check_name(name: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from serlab.approaches.history import History
 from serlab.checkpoints.weights import find, public_name
 from serlab.core import UserError
 from serlab.core.files import read_json
+from serlab.corpora.base import Corpus
 from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.model.schema import FILE
@@ -18,14 +19,32 @@ from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
 from serlab.training.encoder_folder import heard_by
 
 
-def own_record(spec: RunSpec, context: RunContext, history: History) -> dict[str, Any]:
-    """What a run's own training hears; its dev speakers only if it chose by them."""
-    corpus = context.corpus
-    speakers = speakers_of(spec.fold, context)
+def own_records(spec: RunSpec, context: RunContext, history: History) -> list[dict[str, Any]]:
+    """What a run's own training hears, by corpus; its dev speakers only if it chose by them."""
     chose = history.selection == "best dev UAR" or "dev_uar" in (history.chosen or {})
-    dev = speakers["dev"] if chose else []
-    known = corpus.speakers_known
-    return record(ITSELF, corpus.name, corpus.fingerprint, speakers["train"] if known else None, dev if known else None)
+    made = []
+    for corpus, speakers in by_corpus(spec.fold, context):
+        train, dev = speakers["train"], speakers["dev"] if chose else []
+        known = corpus.speakers_known
+        made.append(record(ITSELF, corpus.name, corpus.fingerprint, train if known else None, dev if known else None))
+    return made
+
+
+def by_corpus(fold: Fold, context: RunContext) -> list[tuple[Corpus, dict[str, list[str]]]]:
+    """Speakers of a fold's subsets, for each corpus of the runs, under the corpus's own names."""
+    speakers = speakers_of(fold, context)
+    if context.corpora == (context.corpus,):
+        return [(context.corpus, speakers)]
+    return [
+        (
+            corpus,
+            {
+                side: [name.removeprefix(f"{corpus.name}/") for name in names if name.startswith(f"{corpus.name}/")]
+                for side, names in speakers.items()
+            },
+        )
+        for corpus in context.corpora
+    ]
 
 
 def speakers_of(fold: Fold, context: RunContext) -> dict[str, list[str]]:
@@ -89,10 +108,12 @@ def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunConte
     Raises:
         UserError: there is a leak, SL012.
     """
-    if not context.corpus.speakers_known:
-        return []
-    corpus, sides = context.corpus, speakers_of(spec.fold, context)
-    found = list(overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides))
+    found = [
+        overlap
+        for corpus, sides in by_corpus(spec.fold, context)
+        if corpus.speakers_known
+        for overlap in overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides)
+    ]
     for each in found:
         if not each.allowed:
             raise _leak(spec, context, each.text[:-1])

@@ -77,7 +77,7 @@ def plan(
     """
     check_seeds(seeds)
     identities = [(recipe, *identify(recipe)) for recipe in recipes]
-    grid = product(identities, _chosen_folds(context.split, folds), seeds)
+    grid = product(identities, chosen_folds(context.split, folds), seeds)
     unique = {(spec.folder, spec.stem): spec for spec in (RunSpec(*known, fold, seed) for known, fold, seed in grid)}
     specs = tuple(unique.values())
     _check_results(context, specs)
@@ -88,7 +88,7 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     """What is left to do of a run.
 
     Raises:
-        UserError: the folder has a run of another configuration.
+        UserError: the folder has a run of another configuration, or one with a leak (SL012).
     """
     files = context.files(spec)
     wanted = Todo.DEV if context.dev_only else Todo.TEST
@@ -98,6 +98,10 @@ def todo_of(spec: RunSpec, context: RunContext) -> Todo:
     # With ``auto``, another machine, or a busier one, may have chosen another precision.
     free = {"precision"} if spec.recipe.training.precision == "auto" else set()
     stored.check_identity(identity, free=free)
+    if len(stored.heard) > 1:
+        from serlab.experiments.heard import check
+
+        check(stored.heard, spec, context)
     if not files.table.is_file() or ("test" not in stored.sides and not context.dev_only):
         return wanted
     return Todo.MODEL if context.keep_models and not files.model.is_dir() else Todo.NOTHING
@@ -110,7 +114,12 @@ def check_seeds(seeds: Sequence[int]) -> None:
             raise UserError(f"seed {seed} is not between 0 and {_SEEDS - 1}.")
 
 
-def _chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
+def chosen_folds(split: Split, numbers: Sequence[int]) -> list[Fold]:
+    """The folds of a protocol with these numbers; all if there are none.
+
+    Raises:
+        UserError: the protocol has no such fold.
+    """
     by_number = {fold.number: fold for fold in split.folds}
     wrong = [number for number in numbers if number not in by_number]
     if wrong:

@@ -44,7 +44,7 @@ def pretrain(
     if not isinstance(loaded.model, Settings) or not loaded.model.architecture:
         raise UserError(
             f"{loaded.name} has no encoder to pretrain; name a recipe with an encoder from scratch, e.g. "
-            "wav2vec2-small."
+            "wav2vec2-small-scratch."
         )
     settings = loaded.training.pretraining or Pretraining()
     names = list(dict.fromkeys([*settings.unlabelled, *speech]))

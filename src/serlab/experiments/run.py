@@ -163,7 +163,7 @@ def run(
     cost = trained.cost(predict_seconds=seconds, real_time_factor=_real_time_factor(trained.fitted, dev))
     record = TrainingRecord(trained.history, trained.uar, reliance)
     table = pd.concat(tables, ignore_index=True)
-    behind = [heard.own_record(spec, context, trained.history), *earlier]
+    behind = [*heard.own_records(spec, context, trained.history), *earlier]
     found = trained.result(table, record, cost, taught, behind, heard.speech_before(spec))
     speakers = dev.clips["speaker"].iloc[drawn].tolist()
     return replace(found, inputs=_inputs(trained, embeddings, speakers)) if kept else found
@@ -197,7 +197,7 @@ def run_on_everyone(
     task = FitTask(recipe, corpus.labels, train, None, spec.seed, context.stores, workspace, title, fixed)
     trained = _train(task, taught, kept=True)
     record = TrainingRecord(trained.history, trained.uar)
-    behind = [heard.own_record(spec, context, trained.history), *heard.before(spec)]
+    behind = [*heard.own_records(spec, context, trained.history), *heard.before(spec)]
     found = trained.result(
         pd.DataFrame({"side": []}), record, trained.cost(), taught, behind, heard.speech_before(spec)
     )

@@ -259,12 +259,14 @@ class StoredSignature:
         identity: identity of the run.
         fingerprint: of the corpus.
         sides: the subsets in the prediction table.
+        heard: what the model, its teachers and its pretrained weights have heard; empty if unknown.
     """
 
     path: Path
     identity: Mapping[str, Any]
     fingerprint: str
     sides: tuple[str, ...]
+    heard: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> StoredSignature:
@@ -275,7 +277,8 @@ class StoredSignature:
         """
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(path, dict(found["identity"]), found["corpus"]["fingerprint"], tuple(found["sides"]))
+            corpus, heard = found["corpus"]["fingerprint"], tuple(found.get("heard") or ())
+            return cls(path, dict(found["identity"]), corpus, tuple(found["sides"]), heard)
         except KeyError as error:
             why = f"it lacks {error}"
         except TypeError:

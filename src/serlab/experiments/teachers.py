@@ -122,7 +122,9 @@ def teach(spec: RunSpec, context: RunContext, title: str, fixed: Fixed | None = 
         check_held_out(each, context.corpus, spec.fold)
         check(before(replace(spec, recipe=each)), spec, context)
     extra = tuple(file for each in speech for file in each.files)
-    place = {clip: number for number, clip in enumerate([*train.clips["clip"], *(file.clip for file in extra)])}
+    # A clip that is repeated in training is taught once.
+    unique = dict.fromkeys([*train.clips["clip"], *(file.clip for file in extra)])
+    place = {clip: number for number, clip in enumerate(unique)}
     logits = np.zeros((len(views), len(place), len(context.corpus.labels)), np.float32)
     models, seconds, used = [], 0.0, False
     sources = [*_sources(spec, recipe, train, context, title, fixed)]
@@ -196,7 +198,7 @@ def _sources(
                 "scores on them are too high."
             )
         heard = records_of(folder, what)
-        yield Source(what, folder, _record(folder, None, None, heard), heard, tuple(train.clips["clip"]))
+        yield Source(what, folder, _record(folder, None, None, heard), heard, tuple(dict.fromkeys(train.clips["clip"])))
         return
     for part in _parts(spec.fold, train, crossfit=settings.crossfit):
         for seed in settings.seeds:
@@ -236,7 +238,7 @@ def _parts(fold: Fold, train: Subset, *, crossfit: bool) -> Iterator[Part]:
     """All training clips; with ``crossfit``, the clips of each half of the speakers, taught by the other half."""
     clips = tuple(train.clips["clip"])
     if not crossfit:
-        yield Part(None, fold, clips)
+        yield Part(None, fold, tuple(dict.fromkeys(clips)))
         return
     speaker_of = dict(zip(clips, train.clips["speaker"], strict=True))
     first = first_half(speaker_of.values())
@@ -244,7 +246,7 @@ def _parts(fold: Fold, train: Subset, *, crossfit: bool) -> Iterator[Part]:
     for clip in clips:
         halves[1 if speaker_of[clip] in first else 2].append(clip)
     for half, other in ((1, 2), (2, 1)):
-        yield Part(half, replace(fold, train=tuple(halves[half]), test=()), tuple(halves[other]))
+        yield Part(half, replace(fold, train=tuple(halves[half]), test=()), tuple(dict.fromkeys(halves[other])))
 
 
 def first_half(speakers: Any) -> frozenset[str]:
@@ -334,11 +336,19 @@ def _record(folder: Path, seed: int | None, half: int | None, heard: Sequence[Ma
         half=half,
         sha256=sha256_json([signature["recipe"]["hash"], weights]),
         precision=signature["precision"],
-        speakers=heard[0]["train"],
+        speakers=_speakers(heard),
         parameters=cost["parameters"],
         train_seconds=cost["train_seconds"] + own.get("train_seconds", 0.0),
         training={name: training[name] for name in ("best_epoch", "selection", "chosen") if name in training},
     )
+
+
+def _speakers(heard: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """The speakers that a teacher was trained on, after their corpus if it was trained on several."""
+    own = [each for each in heard if each["what"] == heard[0]["what"]]
+    if len(own) == 1 or any(each["train"] is None for each in own):
+        return own[0]["train"] if len(own) == 1 else None
+    return [f"{each['corpus']}/{speaker}" for each in own for speaker in each["train"]]
 
 
 def choices_of(signatures: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

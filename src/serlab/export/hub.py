@@ -17,7 +17,7 @@ from serlab.model.model import Model
 from serlab.model.schema import FILE
 
 _PUBLISHED = re.compile(
-    r"(encoder/)?(config|preprocessor_config|processor_config|model\.safetensors\.index)\.json"
+    r"(encoder/)?(config|preprocessor_config|processor_config|heard|model\.safetensors\.index)\.json"
     r"|(encoder/)?model(-\d+-of-\d+)?\.safetensors|inputs\.safetensors|serlab\.json|NOTICE|LICENSE"
 )
 _LOCAL = re.compile(r"^(?:/|~|[A-Za-z]:[\\/])")

@@ -89,7 +89,7 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
         "seed": signature["seed"],
         "precision": signature["precision"],
         "origin": (origin if recipe["pretrained"] else _from_scratch(signature["training"].get("pretraining")))
-        + _taught(signature.get("teacher")),
+        + _taught(signature.get("teacher"), (recipe["config"].get("training") or {}).get("teacher") or {}),
         "settings": _settings(recipe),
         "train_uar": signature["training"]["train_uar"],
         "how": "Use it with `serlab predict --model THIS_FOLDER FILE...`."
@@ -100,13 +100,15 @@ def _about(signature: Mapping[str, Any], needs_serlab: bool) -> dict[str, Any]:
     }
 
 
-def _taught(teacher: Mapping[str, Any] | None) -> str:
-    """Who taught a model, as a sentence to append."""
+def _taught(teacher: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    """Who taught a model, and what, as sentences to append."""
     if teacher is None:
         return ""
     models = len(teacher["models"])
     several = f"{models} models" if models > 1 else "one model"
-    return f" Taught by {several} of {teacher['title']} (`{teacher['name']}`, {teacher['hash'][:12]})."
+    layers = ", ".join(map(str, settings.get("states") or ())) if settings.get("states_weight") else ""
+    states = f" Its frames also learned hidden states of that encoder (layers {layers})." if layers else ""
+    return f" Taught by {several} of {teacher['title']} (`{teacher['name']}`, {teacher['hash'][:12]}).{states}"
 
 
 def _from_scratch(pretraining: Mapping[str, Any] | None) -> str:

@@ -32,6 +32,7 @@ class CellRuns:
         protocol: name of that protocol.
         emotions: emotion of each label of the target, for ``within``.
         reason: why the model cannot be tested there.
+        normalised: whether features are normalised per corpus.
     """
 
     source: str
@@ -43,6 +44,7 @@ class CellRuns:
     protocol: str = ""
     emotions: Mapping[str, str | None] | None = None
     reason: str = ""
+    normalised: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,10 @@ class Cell:
         dropped: number of the target's clips of each label that is not tested.
         source_dropped: the same of each source.
         excluded: number of clips that could not be used.
-        caution: what is not known about a finished model; empty if nothing.
+        caution: what is not known about a finished model, or what it has seen of the target; empty
+            if nothing.
         balanced: whether clips of smaller sources were repeated.
+        normalised: whether features were normalised per corpus, those of the target without labels.
         hash, fingerprint: of recipe and target.
     """
 
@@ -148,13 +152,19 @@ class Cell:
     excluded: int = 0
     caution: str = ""
     balanced: bool = False
+    normalised: bool = False
     hash: str = ""
     fingerprint: str = ""
 
     @property
     def trained_on(self) -> str:
-        """The source in a sentence."""
-        return self.source.replace("+", " + ") if self.source else "as it is"
+        """The source in a sentence, which names a row of the matrix.
+
+        >>> Cell("a+b", "c", "r", "R", normalised=True).trained_on
+        'a + b, normalised'
+        """
+        name = self.source.replace("+", " + ") if self.source else "as it is"
+        return f"{name}, normalised" if self.normalised else name
 
     @property
     def collapsed(self) -> list[Recall]:
@@ -250,19 +260,20 @@ class Matrix:
 
     Attributes:
         recipe, title: the recipe.
-        sources, targets: rows and columns.
-        cells: in order of source and target.
+        rows: what models were trained on, as :attr:`Cell.trained_on` says it.
+        targets: the columns.
+        cells: in order of row and target.
     """
 
     recipe: str
     title: str
-    sources: tuple[str, ...]
+    rows: tuple[str, ...]
     targets: tuple[str, ...]
     cells: tuple[Cell, ...]
 
-    def at(self, source: str, target: str) -> Cell | None:
+    def at(self, row: str, target: str) -> Cell | None:
         """A cell; None if it was not asked for."""
-        return next((each for each in self.cells if (each.source, each.target) == (source, target)), None)
+        return next((each for each in self.cells if (each.trained_on, each.target) == (row, target)), None)
 
 
 @dataclass(frozen=True)
@@ -273,11 +284,18 @@ class Crossing:
         labels: how labels were mapped.
         matrices: one per recipe.
         tests: number of entries in the ledger for these targets and sources.
+        smoke: whether the runs only check that everything runs.
     """
 
     labels: str
     matrices: tuple[Matrix, ...]
     tests: int
+    smoke: bool = False
+
+    @property
+    def normalised(self) -> bool:
+        """Whether a row has features that are normalised per corpus."""
+        return any(cell.normalised for cell in self.cells)
 
     @property
     def cells(self) -> list[Cell]:
@@ -288,4 +306,4 @@ class Crossing:
         """As plain data, with the sentences that page and Markdown show."""
         texts = ("score_text", "drop_text", "inside_text", "collapse_text", "calibration_text", "no_interval")
         cells = [{**asdict(cell), **{name: getattr(cell, name) for name in texts}} for cell in self.cells]
-        return {"labels": self.labels, "tests": self.tests, "cells": cells}
+        return {"labels": self.labels, "tests": self.tests, "smoke": self.smoke, "cells": cells}

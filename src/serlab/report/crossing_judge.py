@@ -16,30 +16,42 @@ from serlab.evaluation.metrics import UAR, recall_metrics
 from serlab.evaluation.relabel import relabelled
 from serlab.evaluation.resampling import Resampling
 from serlab.report.crossing import CalibrationError, Cell, CellRuns, Collapse, Crossing, Matrix, Recall, Within
+from serlab.report.crossing_counts import KEYS, Counted, table_of
 from serlab.tables.predictions import Run, logits_of, truth_of
 
 
-def judge(labels: str, cells: Sequence[CellRuns], tests: int = 0) -> Crossing:
+def judge(labels: str, cells: Sequence[CellRuns], tests: int = 0) -> tuple[Crossing, pd.DataFrame]:
     """Judge cross-corpus runs.
 
     Args:
         labels: how labels were mapped, in words.
         cells: the runs.
         tests: number of entries in the ledger.
+
+    Returns:
+        The judgement, and the confusion counts that it is made from; see
+        :mod:`serlab.report.crossing_counts`.
     """
-    judged = [_judged(each) for each in cells]
+    counted: list[Counted] = []
+    judged = [_judged(each, counted) for each in cells]
     matrices = []
     for recipe in dict.fromkeys(each.recipe for each in judged):
         mine = tuple(each for each in judged if each.recipe == recipe)
-        sources, targets = (tuple(dict.fromkeys(getattr(each, name) for each in mine)) for name in ("source", "target"))
-        matrices.append(Matrix(recipe, mine[0].title, sources, targets, mine))
-    return Crossing(labels, tuple(matrices), tests)
+        rows = tuple(dict.fromkeys(each.trained_on for each in mine))
+        targets = tuple(dict.fromkeys(each.target for each in mine))
+        matrices.append(Matrix(recipe, mine[0].title, rows, targets, mine))
+    smoke = any(run.signature["corpus"].get("smoke") for each in cells for run in each.runs)
+    return Crossing(labels, tuple(matrices), tests, smoke), table_of(counted)
 
 
-def _judged(cell: CellRuns) -> Cell:
-    blank = Cell(cell.source, cell.target, cell.recipe, cell.title, cell.reason)
+def _keep(counted: list[Counted], cell: CellRuns, what: str, counts: SpeakerCounts) -> None:
+    counted.append(({**{key: getattr(cell, key) for key in KEYS}, "what": what}, counts))
+
+
+def _judged(cell: CellRuns, counted: list[Counted]) -> Cell:
+    blank = Cell(cell.source, cell.target, cell.recipe, cell.title, cell.reason, normalised=cell.normalised)
     if not cell.runs:
-        return _with_inside(blank, cell)
+        return _with_inside(blank, cell, counted)
     signature = cell.runs[0].signature
     about = signature["crossing"]
     labels = tuple(about["labels"])
@@ -48,6 +60,7 @@ def _judged(cell: CellRuns) -> Cell:
     table = pd.concat([run.table for run in cell.runs], ignore_index=True)
     rows = table[table["side"] == "test"].reset_index(drop=True)
     counts = count_by_speaker(rows, labels)
+    _keep(counted, cell, "tested", counts)
     uar = intervals(counts, metrics={"uar": UAR}, resampling=resampling)["uar"]
     return replace(
         blank,
@@ -60,7 +73,7 @@ def _judged(cell: CellRuns) -> Cell:
         by_speaker=_by_speaker(counts) if known and uar.low is None else None,
         recalls=_recalls(counts, resampling),
         calibration=_calibration(cell.runs, labels, resampling),
-        within=_within(cell, rows, labels, resampling),
+        within=_within(cell, rows, labels, resampling, counted),
         dropped=about["target"]["dropped"],
         source_dropped={each["corpus"]: each["dropped"] for each in about["sources"]},
         excluded=len(signature["exclusions"]),
@@ -71,13 +84,14 @@ def _judged(cell: CellRuns) -> Cell:
     )
 
 
-def _with_inside(blank: Cell, cell: CellRuns) -> Cell:
+def _with_inside(blank: Cell, cell: CellRuns, counted: list[Counted]) -> Cell:
     if not cell.within or cell.emotions is None:
         return blank
     corpus = cell.within[0].signature["corpus"]
     labels = sorted({each for each in cell.emotions.values() if each is not None})
     tables = [run.table[run.table["side"] == "test"] for run in cell.within]
     counts = count_by_speaker(relabelled(pd.concat(tables, ignore_index=True), cell.emotions, labels), labels)
+    _keep(counted, cell, "inside", counts)
     resampling = Resampling(known=corpus["speakers_known"])
     inside = intervals(counts, metrics={"uar": UAR}, resampling=resampling)["uar"]
     return replace(blank, inside=inside, inside_protocol=cell.protocol)
@@ -130,7 +144,9 @@ def _calibration(runs: Sequence[Run], labels: Sequence[str], resampling: Resampl
     return (*found, of(after, float(np.mean(temperatures)))) if len(after) == len(runs) else found
 
 
-def _within(cell: CellRuns, rows: pd.DataFrame, labels: Sequence[str], resampling: Resampling) -> Within | None:
+def _within(
+    cell: CellRuns, rows: pd.DataFrame, labels: Sequence[str], resampling: Resampling, counted: list[Counted]
+) -> Within | None:
     """Compare with runs within the target, on the clips and seeds that both have."""
     if not cell.within or cell.emotions is None:
         return None
@@ -143,6 +159,8 @@ def _within(cell: CellRuns, rows: pd.DataFrame, labels: Sequence[str], resamplin
     if not seeds or not clips or len(within) != len(cross):
         return None
     one, other = count_by_speaker(cross, labels), count_by_speaker(within, labels)
+    _keep(counted, cell, "within", other)
+    _keep(counted, cell, "paired", one)
     only_uar = {"uar": UAR}
     return Within(
         protocol=cell.protocol,

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 from markupsafe import Markup, escape
 
 from serlab.core import files
+from serlab.report import crossing_counts
 from serlab.report.crossing import Cell, Crossing
 from serlab.report.render import markdown, page
 from serlab.report.words import percent
 
+COUNTS = "speakers.csv"
+"""Confusion counts by speaker, beside the page."""
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 220.0, 34.0, 6.0, 6.0
 
 
-def write(found: Crossing, folder: Path) -> Path:
+def write(found: Crossing, counts: pd.DataFrame, folder: Path) -> Path:
     """Write the report.
 
     Args:
         found: the judgement.
+        counts: the confusion counts that it is made from.
         folder: where it goes; an older report is replaced.
 
     Returns:
-        The path of ``index.html``; beside it are ``report.md`` and ``report.json``.
+        The path of ``index.html``; beside it are ``report.md``, ``report.json`` and ``speakers.csv``.
 
     Raises:
         MachineError: the report cannot be written.
     """
+    crossing_counts.write(folder / COUNTS, counts)
     files.write_json(folder / "report.json", found.to_dict())
     files.write_text(folder / "report.md", markdown("crossing.md.jinja", found=found, dropped=dropped_text))
     content = page("crossing.html.jinja", found=found, dropped=dropped_text, strip=strip)

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from serlab.core.randomness import keyed
 from serlab.report.charts import WIDTH, shortened
-from serlab.report.exploring import Exploring, Measure, Space
+from serlab.report.exploring import Exploring, Measure
+from serlab.report.exploring_space import Space
 from serlab.report.scatter import MOST_GROUPS, MOST_POINTS, Picture, chosen_rows, draw
 from serlab.report.svg import INK, SERIES, Drawing, drawing_of, settings
 from serlab.report.words import counted, percent

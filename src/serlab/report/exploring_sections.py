@@ -21,11 +21,10 @@ from serlab.report.exploring import (
     Counts,
     Grid,
     Measure,
-    Outlier,
-    Outliers,
     SpeakerRow,
     Spread,
 )
+from serlab.report.exploring_space import Outlier, Outliers
 from serlab.report.words import counted, written
 
 MOST_ROWS = 12

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serlab.evaluation.resampling import FEWEST_SPEAKERS
-from serlab.report.exploring import About, Counts, Grid, ProtocolView, Space, Suggestion
+from serlab.report.exploring import About, Counts, Grid, ProtocolView, Suggestion
+from serlab.report.exploring_space import Space
 from serlab.report.words import counted, listed, percent
 
 MOST_NAMED = 5
@@ -108,18 +109,22 @@ def _holes(grid: Grid, about: About) -> list[Suggestion]:
                 f"All {about.people} have clips of one label only, so label and speaker cannot be separated.",
             )
         ]
-    found = []
     most = sorted(grid.holes.items(), key=lambda item: (-len(item[1]), item[0]))
-    for label, missing in most[:MOST_NAMED]:
+    if len(most) > MOST_NAMED:
+        label, missing = most[0]
+        return [
+            Suggestion(
+                "note",
+                f"{grid.empty:,} of {grid.speakers * len(grid.labels):,} pairs of speaker and label have no clip; most "
+                f"often {label!r} is missing, for {len(missing):,} {about.people}.",
+            )
+        ]
+    found = []
+    for label, missing in most:
         who = counted(len(missing), about.people.removesuffix("s"), about.people)
         named = listed(missing) if len(missing) <= MOST_NAMED else f"{', '.join(missing[:MOST_NAMED])}, …"
-        found.append(
-            Suggestion("note", f"{who} {'has' if len(missing) == 1 else 'have'} no clip of {label!r}: {named}.")
-        )
-    if len(most) > MOST_NAMED:
-        found.append(
-            Suggestion("note", f"{len(most) - MOST_NAMED} other labels are also missing for some {about.people}.")
-        )
+        text = f"{who} {'has' if len(missing) == 1 else 'have'} no clip of {label!r}: {named}."
+        found.append(Suggestion("note", text))
     return found
 
 

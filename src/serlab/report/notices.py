@@ -29,6 +29,7 @@ def notices(
     pairs: Sequence[PairReport],
     exclusions: Sequence[Exclusion],
     audit: Mapping[str, Any] | None = None,
+    given: Sequence[str] = (),
 ) -> list[Notice]:
     """Everything that limits what the figures mean.
 
@@ -39,6 +40,7 @@ def notices(
         pairs: the paired differences between all recipes.
         exclusions: excluded clips.
         audit: what the leak audit found.
+        given: what is not known about finished models, one sentence each.
 
     Returns:
         Notices with ``code``, ``severity`` (``danger``, ``warning`` or ``note``) and ``text``, gravest first; in each
@@ -47,6 +49,7 @@ def notices(
     found = [
         *_about_audit(audit),
         *_about_data(corpus, protocol, recipes),
+        *(_notice("training-unknown", "warning", text) for text in given),
         *_about_coverage(corpus, protocol, recipes, pairs),
         *_about_learning(recipes),
         *_about_recipes(recipes),

@@ -199,7 +199,7 @@ def summarise(
     return Report(
         serlab=tuple(sorted({str(run.signature["serlab"]) for run in runs})),
         answer=answer(corpus, protocol, recipes, together, noun="model" if is_foreign(signature) else "recipe"),
-        notices=tuple(notices(corpus, protocol, recipes, together, exclusions, audit)),
+        notices=tuple(notices(corpus, protocol, recipes, together, exclusions, audit, _given(groups))),
         corpus=corpus,
         protocol=protocol,
         signature=_signature(corpus, protocol, groups),
@@ -280,3 +280,9 @@ def _distinct(values: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], .
         if value not in found:
             found.append(value)
     return tuple(found)
+
+
+def _given(groups: Sequence[RecipeRuns]) -> list[str]:
+    """What is not known about finished models that were tested beside trained recipes."""
+    found = [(group.title, group.signature.get("given", {}).get("caution")) for group in groups]
+    return [f"{title}: {caution}" for title, caution in found if caution]

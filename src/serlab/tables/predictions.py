@@ -170,9 +170,14 @@ def read_runs(folder: Path, recipes: Collection[str] = ()) -> list[Run]:
 
 
 def read_protocols(folder: Path, recipes: Collection[str] = ()) -> dict[str, list[Run]]:
-    """Read the runs below ``<out>/<corpus>``: protocol name -> runs as from :func:`read_runs`."""
+    """Read the runs below ``<out>/<corpus>``: protocol name -> runs as from :func:`read_runs`.
+
+    Runs from other corpora are left out: their models have other labels, and a report of their own.
+    """
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    return {path.name: runs for path in inner if (runs := read_runs(path, recipes))}
+    found = {path.name: read_runs(path, recipes) for path in inner}
+    within = {name: [run for run in runs if "crossing" not in run.signature] for name, runs in found.items()}
+    return {name: runs for name, runs in within.items() if runs}
 
 
 def read_foreign(path: Path) -> pd.DataFrame:

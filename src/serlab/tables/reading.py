@@ -3,10 +3,10 @@
 Any file content ends in a table or in a one-sentence error. A message lists what is dropped:
 columns without a name (spreadsheets and pandas write row numbers this way) and empty rows.
 
-CSV cells are stripped text, JSON cells keep their JSON type, and Parquet cells are text, numbers or
-booleans. Columns of other types (lists, structures, bytes, dates) are kept by name and raise an
-error when they are used (see :mod:`serlab.tables.cells`). The index of a table is each row's
-position in the file, from 0, so that errors name the right row.
+CSV cells are stripped text, JSON cells keep their JSON type, and Parquet cells are text, numbers
+(durations in seconds) or booleans. Columns of other types (lists, structures, bytes, dates) are
+kept by name and raise an error when they are used (see :mod:`serlab.tables.cells`). The index of a
+table is each row's position in the file, from 0, so that errors name the right row.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _MOST_COLUMNS = 10_000
 _LONGEST_REASON = 200
 _LONGEST_NAME = 200
 _CSV = "CSV with commas"
+# Units of durations in a second.
+_PARTS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 _STARTS = {
@@ -226,7 +228,7 @@ def _parquet(content: bytes) -> pd.DataFrame:
     _check_twice(schema.names)  # Values are read by name.
     plain = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_plain(kind)]
     values = file.read(columns=plain, use_threads=False) if plain else None
-    found = []
+    found: list[tuple[str, Any]] = []
     for name, kind in zip(schema.names, schema.types, strict=True):
         if values is None or name not in plain:
             found.append((name, [Unreadable(f"values of the type {kind}")] * file.metadata.num_rows))
@@ -234,6 +236,11 @@ def _parquet(content: bytes) -> pd.DataFrame:
             column = values[name]
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
+            if pa.types.is_duration(column.type):
+                parts = _PARTS[column.type.unit]
+                times = column.cast(pa.int64()).to_pylist()
+                found.append((name, [None if time is None else time / parts for time in times]))
+                continue
             exact = pa.types.is_floating(column.type) or (pa.types.is_integer(column.type) and not column.null_count)
             found.append((name, column.to_numpy() if exact else column.to_pylist()))
     return _of_columns(found)
@@ -246,7 +253,7 @@ def _is_plain(kind: Any) -> bool:
         return _is_plain(kind.value_type)
     text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    return bool(text or number or types.is_boolean(kind) or types.is_null(kind))
+    return bool(text or number or types.is_boolean(kind) or types.is_null(kind) or types.is_duration(kind))
 
 
 def _of_columns(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:

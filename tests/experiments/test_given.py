@@ -1,0 +1,63 @@
+"""Finished models beside trained recipes, on the test subsets of one corpus."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from serlab.core import UserError
+from serlab.experiments.crossing_models import CAUTION
+from serlab.tables import ledger
+
+
+def test_a_model_of_others_is_compared_on_the_same_test_subsets(compare, of_others, tmp_path: Path) -> None:
+    folder = of_others("neutral-calm", "hap", "SADNESS")
+    with pytest.raises(UserError, match="'neutral-calm' of theirs is not a known emotion"):
+        compare("mfcc-svm", folder)
+    labels = {"theirs": {"neutral-calm": "calm"}}
+    found = compare("mfcc-svm", folder, labels=labels)
+    assert set(found.scores["title"]) == {"SVM on MFCC statistics", "theirs"}
+    (path,) = found.folder.glob("theirs-*/fold1-seed0.parquet")
+    theirs, ours = pd.read_parquet(path), pd.read_parquet(found.folder / "mfcc-svm" / "fold1-seed0.parquet")
+    assert sorted(theirs["clip"]) == sorted(ours.loc[ours["side"] == "test", "clip"])
+    assert set(theirs["side"]) == {"test"}
+    assert CAUTION in found.report.read_text(encoding="utf-8")
+    assert len(found.differences) > 0
+    lines = len(ledger.read(tmp_path / "out"))
+    compare("mfcc-svm", folder, labels=labels)
+    assert len(ledger.read(tmp_path / "out")) == lines == 2
+
+
+def test_only_a_finished_model(compare, of_others) -> None:
+    found = compare(of_others("calm", "happy", "sad"))
+    assert list(found.scores.loc[found.scores["metric"] == "uar", "title"]) == ["theirs"]
+
+
+def test_another_map_of_labels_is_another_configuration(compare, of_others) -> None:
+    folder = of_others("calm", "happy", "sad")
+    found = compare(folder)
+    compare(folder, labels={"theirs": {"calm": "sad", "sad": "calm"}})
+    assert len(list(found.folder.glob("theirs-*"))) == 2
+
+
+def test_a_model_must_know_every_label(compare, of_others, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="theirs does not know calm of tiny; "):
+        compare(of_others("happy", "sad"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_is_not_tested_on_speakers_that_it_has_heard(compare, tiny_models, tmp_path: Path) -> None:
+    model = str(tiny_models["mfcc-svm"])
+    assert json.loads((Path(model) / "serlab.json").read_text("utf-8"))["signature"]["fold"] == 1
+    found = compare(model)
+    assert list(found.scores.loc[found.scores["metric"] == "uar", "title"]) == ["SVM on MFCC statistics (fold1-seed0)"]
+    with pytest.raises(UserError, match=r"SL012: the model fold1-seed0 was trained on . test speakers .* of fold 2"):
+        compare(model, folds=[2])
+
+
+def test_nothing_is_tested_while_developing(compare, of_others) -> None:
+    with pytest.raises(UserError, match="is a finished model"):
+        compare(of_others("calm", "happy", "sad"), dev_only=True)
