@@ -111,7 +111,7 @@ def test_a_file_with_the_name_of_a_folder(archive, target, tmp_path, names):
 def test_compression_whose_blocks_have_no_largest_size(archive, target, tmp_path, kind):
     with zipfile.ZipFile(archive, "w", kind) as opened:
         opened.writestr("a.wav", bytes(1000))
-    with pytest.raises(BadArchiveError, match="'a.wav' is compressed otherwise than by deflate"):
+    with pytest.raises(BadArchiveError, match=r"'a.wav' is compressed otherwise than by deflate"):
         unpack(archive, target, MOST)
     assert nothing_left(tmp_path)
 

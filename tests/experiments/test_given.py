@@ -10,7 +10,7 @@ import pytest
 
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.experiments.crossing_models import CAUTION
+from serlab.experiments.crossing_models import CAUTION, is_model
 from serlab.protocols import split
 from serlab.tables import ledger
 
@@ -36,6 +36,13 @@ def test_a_model_of_others_is_compared_on_the_same_test_subsets(compare, of_othe
 def test_only_a_finished_model(compare, of_others) -> None:
     found = compare(of_others("calm", "happy", "sad"))
     assert list(found.scores.loc[found.scores["metric"] == "uar", "title"]) == ["theirs"]
+
+
+def test_a_folder_with_the_name_of_a_preset_does_not_hide_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mfcc-svm").mkdir()
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert [is_model(name) for name in ("mfcc-svm", "./mfcc-svm", "my-model")] == [False, True, True]
 
 
 def test_another_map_of_labels_is_another_configuration(compare, of_others) -> None:
