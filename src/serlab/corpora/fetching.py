@@ -127,6 +127,11 @@ def _archive_wanted(description: Description, archive: Archive, folder: Path) ->
             f"folder as {argument('data')}, or remove them."
         )
     name = f"{description.name}.zip"
+    if target.exists() and not there:
+        raise UserError(
+            f"{target} is there but holds no clip of {description.title}; remove it, or choose another folder as "
+            f"{argument('data')}."
+        )
     file = Download(
         folder / name,
         archive.url,
@@ -170,6 +175,9 @@ def get(wanted: Wanted) -> int:
         if wanted.how.archive is None:
             get_from_lfs(wanted.how.lfs, wanted.files, f"getting {wanted.description.name}")
             return wanted.there + len(wanted.files)
+        if (wanted.folder / wanted.how.folder).exists():
+            # Another process got it while this one asked for the licence.
+            return _clips_in(wanted.description, wanted.folder)
         return _get_archive(wanted, wanted.how.archive)
 
 
