@@ -234,8 +234,9 @@ def tried(what: str, url: str, instead: str, action: Callable[[], Result]) -> Re
                 what_it_says = "does not exist any more" if code in _GONE else "refuses access"
                 raise MachineError(f"{url} {what_it_says} (HTTP {code}); get it from {instead}.") from error
             if attempt == _TRIES:
-                why = "the connection ended too early" if isinstance(error, http.client.IncompleteRead) else error
-                why = error.reason if type(error) is urllib.error.URLError else why
+                why: object = error.reason if type(error) is urllib.error.URLError else error
+                if isinstance(error, http.client.IncompleteRead):
+                    why = "the connection ended too early"
                 raise MachineError(
                     f"{what} cannot be fetched ({str(why).rstrip('.')}); run the command again: it continues where it "
                     "stopped."
