@@ -153,6 +153,14 @@ def test_an_archive_that_was_not_yet_unpacked_is_not_fetched_again(zipped, serve
     assert [path.name for path in tmp_path.iterdir()] == ["speech"]
 
 
+def test_a_users_own_archive_of_the_same_name_is_not_replaced(zipped, server, tmp_path):
+    (tmp_path / "ravdess.zip").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"ravdess.zip is not the official archive \(its md5 is .*move it away"):
+        get(zipped, tmp_path)
+    assert (tmp_path / "ravdess.zip").read_bytes() == b"mine"
+    assert server.asked == []
+
+
 def test_an_archive_with_another_hash_leaves_nothing(zipped, server, tmp_path):
     with pytest.raises(
         MachineError, match=r"does not send the official file \(its md5 .*get it from https://zenodo.org"

@@ -234,12 +234,15 @@ def tried(what: str, url: str, instead: str, action: Callable[[], Result]) -> Re
                 what_it_says = "does not exist any more" if code in _GONE else "refuses access"
                 raise MachineError(f"{url} {what_it_says} (HTTP {code}); get it from {instead}.") from error
             if attempt == _TRIES:
-                why: object = error.reason if type(error) is urllib.error.URLError else error
-                if isinstance(error, http.client.IncompleteRead):
-                    why = "the connection ended too early"
                 raise MachineError(
-                    f"{what} cannot be fetched ({str(why).rstrip('.')}); run the command again: it continues where it "
-                    "stopped."
+                    f"{what} cannot be fetched ({_why(error)}); run the command again: it continues where it stopped."
                 ) from error
             time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
     raise AssertionError
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended too early"
+    own = type(error) is urllib.error.URLError
+    return str(error.reason if own else error).rstrip(".")

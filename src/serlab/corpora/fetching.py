@@ -165,7 +165,7 @@ def get(wanted: Wanted) -> int:
         The number of files that are there now.
 
     Raises:
-        UserError: another process is getting the same corpus.
+        UserError: another process is getting the same corpus, or another file has the archive's name.
         MachineError: the server cannot be reached or sends wrong bytes, or the disk is full.
     """
     if not wanted.files:
@@ -183,7 +183,13 @@ def get(wanted: Wanted) -> int:
 
 def _get_archive(wanted: Wanted, archive: Archive) -> int:
     (file,) = wanted.files
-    if not file.path.exists() or file.differs(file.path):
+    if file.path.exists():
+        if wrong := file.differs(file.path):
+            raise UserError(
+                f"{file.path} is not the official archive ({wrong}); move it away, or choose another folder as "
+                f"{argument('data')}."
+            )
+    else:
         total = (file.size or file.most) // _MEGABYTE
         done = file.there // _MEGABYTE
         with bar(f"getting {wanted.description.name} (MB)", total, done) as progress:
