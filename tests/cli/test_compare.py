@@ -13,8 +13,10 @@ def compare(serlab, tiny_corpus, tmp_path, one_thread):
     """``serlab compare`` on the tiny corpus: by default an SVM on fold 1 of two."""
 
     def call(*arguments: object, recipes: str = "mfcc-svm"):
-        common = ["--protocol", "speaker-2", "--folds", "1", "--out", tmp_path / "out"]
-        return serlab("compare", tiny_corpus, "--recipes", recipes, *common, *arguments)
+        usual = {"--recipes": recipes, "--protocol": "speaker-2", "--folds": "1", "--out": tmp_path / "out"}
+        given = {str(word).partition("=")[0] for word in arguments}
+        own = [word for name, value in usual.items() if not given & {name, name[:-1]} for word in (name, value)]
+        return serlab("compare", tiny_corpus, *own, *arguments)
 
     return call
 
