@@ -22,7 +22,7 @@ from serlab.recipes import load_recipe
 _BATCH = 16
 _LONG_WARM_UP = 1
 _PADDED_CLIPS = 12
-"""The peer's clips in a repeat; each takes equally long, because it pads all to the same length."""
+"""Clips of the peer in a repeat; padded to 30 s, all take the same time."""
 
 
 def measure(size: Size, rows: Sequence[str], _folder: Path) -> dict[str, Outcome]:

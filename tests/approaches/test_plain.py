@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tests.approaches.ways import force
 from tests.conftest import Ended, MakeTone
 from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES
 
 from serlab.approaches import plain
+from serlab.approaches.encoder import layers
 from serlab.approaches.int8 import Int8Linear
 from serlab.checkpoints.preprocessor import FAMILIES
 from serlab.core import UserError
@@ -142,6 +144,21 @@ def test_probabilities_are_those_of_transformers_pipeline(case: str, save: Save)
     with torch.no_grad():
         projected = getattr(hf, "projector", torch.nn.Identity())(torch.from_numpy(found.embeddings))
         np.testing.assert_allclose(hf.classifier(projected), found.logits, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ways", [("products", "packed", "fourier"), ("convolutions", "held", "fourier")])
+@pytest.mark.parametrize("case", ["wav2vec2", "wav2vec2, layer norm", "wavlm", "data2vec-audio", "whisper"])
+def test_they_are_the_same_in_every_way(
+    case: str, ways: tuple[str, ...], save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    force(monkeypatch, *ways)
+    folder = save(case)
+    samples = clips(16000, 21017, 16000)
+    np.testing.assert_allclose(by_serlab(folder, samples), by_pipeline(folder, samples), atol=1e-5)
+    layer = load(folder, "fp32").network.layers[0]
+    with torch.no_grad():
+        assert layers.can_hold(layer, torch.zeros(1, 3, 32))
 
 
 @pytest.mark.filterwarnings("ignore")

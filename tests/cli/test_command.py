@@ -12,6 +12,7 @@ import typer
 from serlab.cli import command
 from serlab.cli.app import app
 from serlab.cli.command import After, Last
+from serlab.core import UserError
 
 TAKEN = Path(__file__).with_name("taken.txt")
 
@@ -53,6 +54,22 @@ def test_options_come_as_one_object(received):
     assert received("x") == Own(name="x")
     given = received("x", "--first", "--second", "3", "--third", "a", "--third", "b", "--last", "y")
     assert given == Own(name="x", first=True, second=3, third=["a", "b"], last="y")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--second", "3", "--second", "3"),
+        ("--second=3", "--first", "--second", "4"),
+    ],
+)
+def test_an_option_for_one_value_is_not_dropped_when_it_is_given_twice(received, words):
+    with pytest.raises(UserError, match=r"--second is given twice; keep one\."):
+        received("x", *words)
+
+
+def test_words_after_two_hyphens_are_no_options(received):
+    assert received("--second", "3", "--", "--second").name == "--second"
 
 
 def test_help_has_the_options_in_their_places(received):

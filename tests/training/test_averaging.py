@@ -11,7 +11,7 @@ from torch import nn
 from serlab.core import UserError
 from serlab.recipes import Training
 from serlab.training.averaging import FILE, Averaged, decay_after
-from serlab.training.loop import _save
+from serlab.training.checkpoint import _save
 
 
 def network() -> nn.Sequential:

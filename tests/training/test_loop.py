@@ -26,8 +26,9 @@ from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation, Training
 from serlab.training import loop
 from serlab.training.batches import TrainingBatches
+from serlab.training.checkpoint import Checkpoint
 from serlab.training.lesson import Lesson, distillation
-from serlab.training.loop import Checkpoint, Learner, fit, own_randomness, parameter_groups
+from serlab.training.loop import Learner, fit, own_randomness, parameter_groups
 
 LABELS = ("high", "low")
 SMALL = ResNetModel(

@@ -43,6 +43,9 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Multiply clip by clip, because the range of activations must be that of one clip."""
         values = x.float()
+        if len(values) == 1:  # No copy for the usual batch, a single clip.
+            single: Tensor = torch.ops.quantized.linear_dynamic(values, self.packed, False)
+            return single
         return torch.stack([torch.ops.quantized.linear_dynamic(clip, self.packed, False) for clip in values])
 
 

@@ -19,6 +19,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
+from serlab.approaches.encoder.families import install
 from serlab.approaches.network import FittedNetwork, Network
 from serlab.audio import SAMPLE_RATE
 from serlab.checkpoints import building, preprocessor, stored
@@ -82,9 +83,12 @@ class PlainClassifier(Network):
         super().__init__()
         self.hf = hf
         self.frontend = frontend
-        stacks = (part for name, part in hf.named_modules() if name.rpartition(".")[2] in ("layer", "layers"))
+        # data2vec-audio has a stack of positional convolutions, too.
+        named = ((name, part) for name, part in hf.named_modules() if "pos_conv_embed" not in name)
+        stacks = (part for name, part in named if name.rpartition(".")[2] in ("layer", "layers"))
         # A plain tuple: a module would appear twice in the state.
         self.layers = tuple(next(part for part in stacks if isinstance(part, nn.ModuleList)))
+        install(hf)
 
     @property
     def reader(self) -> nn.Module:

@@ -3,11 +3,43 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+
+from serlab.core import UserError
+
+_LISTS = {"--recipes", "--folds", "--seeds", "--test"}
+"""Options that take several values, separated by commas."""
+
+
+class Command(TyperCommand):
+    """A command that refuses an option that is given twice; click would use the last one and drop the others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name.
+
+        Raises:
+            UserError: an option for one value is given more than once.
+        """
+        words = args[: args.index("--")] if "--" in args else args
+        same = ctx.token_normalize_func or str
+        given = Counter(f"--{same(word[2:].partition('=')[0])}" for word in words if word.startswith("--"))
+        for option in self.params:
+            names = {f"--{same(name.removeprefix('--'))}" for name in option.opts if name.startswith("--")}
+            if (
+                not getattr(option, "multiple", False)
+                and not getattr(option, "is_flag", False)
+                and sum(given[name] for name in names) > 1
+            ):
+                name = option.opts[0]
+                how = "name all in one, separated by commas" if name in _LISTS else "keep one"
+                raise UserError(f"{name} is given twice; {how}.")
+        return super().parse_args(ctx, args)
 
 
 @dataclass(frozen=True)
@@ -44,7 +76,7 @@ def add(app: typer.Typer, function: Callable[[Any], None], name: str | None = No
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__signature__ = inspect.Signature(_parameters(annotation))  # type: ignore[attr-defined]
-    app.command(name)(command)
+    app.command(name, cls=Command)(command)
 
 
 def _parameters(kind: type) -> list[inspect.Parameter]:

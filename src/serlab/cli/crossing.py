@@ -145,5 +145,5 @@ def _data(args: CompareOptions | TrainOptions) -> dict[str, str]:
     """Folders of known corpora by name."""
     data = options.folders_of(args.data)
     if "" in data:
-        raise UserError(f"--data {data['']} must name the corpus here, e.g. --data crema-d={data['']}.")
+        raise UserError(f"--data {data['']} must name the corpus here: --data NAME=FOLDER, e.g. --data emovo=EMOVO.")
     return data

@@ -244,5 +244,6 @@ def tried(what: str, url: str, instead: str, action: Callable[[], Result]) -> Re
 def _why(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the connection ended too early"
-    own = type(error) is urllib.error.URLError
-    return str(error.reason if own else error).rstrip(".")
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason).rstrip(".")
+    return str(error).rstrip(".")

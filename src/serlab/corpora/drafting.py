@@ -54,9 +54,11 @@ def draft(folder: Path) -> Draft:
         folder: with audio files at any depth.
 
     Raises:
-        UserError: there are no audio files, fewer than half of their names have the same parts, or
+        UserError: it is not a folder, there are no audio files, fewer than half of their names have the same parts, or
             no part looks like a label or a speaker.
     """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; a draft is made from the names of the files in a folder, so give one.")
     files = find_audio([folder]).files
     stems = [PurePath(name).stem for name in files]
     shapes = Counter(_shape(stem) for stem in stems)
@@ -118,6 +120,12 @@ def _label(
         if 1 < len(values) <= _MOST_LABELS
     }
     label = max(shares, key=lambda place: shares[place], default=-1)
+    same = next((value for values in columns if len(values) == 1 for value in values if _emotion(value)), "")
+    if same and not any(map(_emotion, frequent.get(label, ()))):
+        raise UserError(
+            f"all names in {folder} have the same emotion, {same}, but a corpus needs several; give the folder with "
+            "all of its clips."
+        )
     if shares.get(label, 0) >= _ENOUGH:
         return label, _meanings({code: code for code in frequent[label]})
     for place in shares:
@@ -156,9 +164,13 @@ def _codes_of_folders(
     return {}
 
 
+def _emotion(name: str) -> str | None:
+    return table().names.get(key(_LETTERS.sub(" ", name)))
+
+
 def _meanings(names: Mapping[str, str]) -> dict[str, str]:
     """Code -> the emotion that its name means, or the name itself if that is not known or not unique."""
-    known = {code: table().names.get(key(_LETTERS.sub(" ", name))) for code, name in names.items()}
+    known = {code: _emotion(name) for code, name in names.items()}
     counts = Counter(known.values())
     return {
         code: emotion if (emotion := known[code]) and counts[emotion] == 1 else names[code].lower()

@@ -97,7 +97,9 @@ def compare_across(
     if limit is not None and limit < 1:
         raise UserError(f"{argument('limit', limit)} leaves no clip; it must be 1 or more.")
     map_ = read_map(labels)
-    recipes, seeds = list(dict.fromkeys(recipes)), list(dict.fromkeys(seeds))
+    # Recipes have no hash, because settings may be maps.
+    recipes = [recipe for place, recipe in enumerate(recipes) if recipe not in recipes[:place]]
+    seeds = list(dict.fromkeys(seeds))
     given = [str(each) for each in recipes if isinstance(each, str) and is_model(each)]
     trained = [each if isinstance(each, Recipe) else load_recipe(each) for each in recipes if each not in given]
     rows = _rows(train)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from serlab import __version__
 from serlab.audio.measures import LOWEST_DB
 from serlab.core import Exclusion, UserError, argument
+from serlab.core.files import check_writable
 from serlab.core.progress import bar
 from serlab.core.randomness import keyed
 from serlab.corpora import Folders, load_any
@@ -107,6 +108,7 @@ def explore(
     if audio not in ("link", "embed", "none"):
         raise UserError(f"{argument('audio', audio)} is not one of link, embed, none.")
     chosen = choose(features)
+    check_writable(Path(out))
     found = corpus if isinstance(corpus, Corpus) else load_any(corpus, data=data)
     measured = measure(found)
     applied = fitting_split(found)

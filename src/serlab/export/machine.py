@@ -16,8 +16,8 @@ from serlab.approaches.svm.machine import (
     RegressedSupportVectorClassifier,
     SupportVectorClassifier,
     SupportVectors,
-    pair_signs,
 )
+from serlab.approaches.svm.pairs import pair_signs
 from serlab.core import UserError
 from serlab.export.inputs import EXPORTED
 from serlab.frontends.functionals import (

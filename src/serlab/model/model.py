@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from serlab.approaches.base import Fitted
 from serlab.checkpoints.checks import trial_sound
 from serlab.checkpoints.hub import located
 from serlab.core import UserError
-from serlab.core.precision import on_device
 from serlab.model import folder as folders
 from serlab.model.box import BOX, folder_of
 from serlab.model.certainty import Certainty
 from serlab.model.info import ModelInfo, card
+from serlab.model.loaded import LoadedModels
 from serlab.model.prediction import Prediction
 from serlab.model.scoring import Scorer, gathered
 from serlab.model.segments import Segment, Segmenting, SegmentOptions, Summary
@@ -41,12 +39,9 @@ class Model:
 
     def __init__(self, folder: Path | str, *, precision: str = "auto", device: str | None = None) -> None:
         self.folder = folder_of(folder)
-        self._precision, self._device = precision, device
-        self._loading = threading.Lock()
-        self._loaded: dict[tuple[str, str | None], Fitted] = {}
         self._certainty = Certainty(self.folder)
-        fitted = self._fitted(precision, device)
-        self.labels, self.precision = fitted.labels, fitted.precision
+        self._loaded = LoadedModels(self.folder, precision, device)
+        self.labels, self.precision = self._loaded.default.labels, self._loaded.default.precision
         self._inputs = folders.load_inputs(self.folder)
 
     @cached_property
@@ -373,10 +368,9 @@ class Model:
         *,
         calibrated: bool = False,
     ) -> Scorer:
-        precision = self._precision if precision in (None, self.precision) else precision
-        device = self._device if device is None else device
+        fitted, device = self._loaded.of(precision, device)
         return Scorer(
-            fitted=self._fitted(precision, device),
+            fitted=fitted,
             device=device,
             answered=self._certainty.answered(abstain, calibrated=calibrated),
             segmenting=self.segmenting(how),
@@ -384,13 +378,6 @@ class Model:
             temperature=self._certainty.temperature(calibrated=calibrated),
             inputs=self._inputs,
         )
-
-    def _fitted(self, precision: str, device: str | None) -> Fitted:
-        key = (precision, device)
-        with self._loading, on_device(device):
-            if key not in self._loaded:
-                self._loaded[key] = folders.load(self.folder, precision)
-            return self._loaded[key]
 
 
 def load_model(folder: Path | str = BOX, *, precision: str = "auto", device: str | None = None) -> Model:

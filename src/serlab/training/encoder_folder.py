@@ -16,7 +16,7 @@ from serlab.core.files import cache_folder, read_json, sha256_file, write_json, 
 from serlab.core.settings import plain
 from serlab.model.schema import HEARD
 from serlab.recipes import Pretraining
-from serlab.training.loop import Checkpoint
+from serlab.training.checkpoint import Checkpoint
 from serlab.training.speech import Heard, public
 
 MADE = "pretraining.json"

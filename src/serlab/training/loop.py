@@ -9,44 +9,35 @@ loss of the batch, and a failure in one stops all.
 
 from __future__ import annotations
 
-import json
 import math
 import random
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from serlab.approaches.history import History
 from serlab.approaches.network import Network
 from serlab.core import FindingsError, argument, setting
-from serlab.core.files import unwritable
 from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar
 from serlab.core.randomness import keyed_seed
 from serlab.recipes import Training
-from serlab.training import averaging, processes
+from serlab.training import processes
 from serlab.training.averaging import Averaged
 from serlab.training.batches import Batch, TrainingBatches
+from serlab.training.checkpoint import Checkpoint, Epoch, load_weights
 from serlab.training.lesson import Lesson, distillation
 from serlab.training.memory import freed_memory_kept
 
-_WEIGHTS, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-
 _READ_EVERY = 50
-
-Epoch = dict[str, float]
-"""``epoch`` (from 1), ``loss`` and, with a dev split, ``dev_uar``."""
 
 
 def fit(
@@ -110,9 +101,7 @@ def fit(
             processes.exchange(None)
     best = _selected(epochs, training)
     if best < len(epochs):
-        network.load_state_dict(load_file(_folder_of(folder, best) / _WEIGHTS))
-        if averaged:
-            averaged.load(_folder_of(folder, best))
+        load_weights(folder, best, network, averaged)
     if averaged and averaged.started(best):
         averaged.apply()
     selection = "best dev UAR" if training.select == "best" else "last epoch"
@@ -166,81 +155,6 @@ def _share_buffers(network: Network) -> None:
     if processes.share()[1] > 1:
         for name, buffer in processes.exchange({n: b.cpu() for n, b in network.named_buffers()})[0].items():
             network.get_buffer(name).copy_(buffer)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state that an interrupted training resumes from: epochs and seconds so far, weights, optimiser state.
-
-    ``<folder>/epoch<k>/`` holds two safetensors files, a third if weights are averaged, and a JSON
-    file. The folder gets this name when it is complete.
-    """
-
-    epochs: list[Epoch]
-    seconds: float
-
-    @classmethod
-    def last(cls, folder: Path) -> Checkpoint | None:
-        """The newest checkpoint of a folder."""
-        newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
-        return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
-
-    def save(
-        self,
-        folder: Path,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        selected: int,
-        averaged: Averaged | None = None,
-    ) -> None:
-        """Write the checkpoint; remove all others except that of the ``selected`` epoch.
-
-        Raises:
-            MachineError: it cannot be written.
-        """
-        new, target = folder / "unfinished", _folder_of(folder, len(self.epochs))
-        state = optimizer.state_dict()["state"]
-        moments = {f"{number}.{name}": part for number, parts in state.items() for name, part in parts.items()}
-        try:
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(parents=True)
-            _save(network.state_dict(), new / _WEIGHTS)
-            _save(moments, new / _OPTIMIZER)
-            if averaged and averaged.started(len(self.epochs)):
-                _save(averaged.kept, new / averaging.FILE)
-            (new / _STATE).write_text(json.dumps(asdict(self)), encoding="utf-8")
-            new.replace(target)
-        except (OSError, SafetensorError) as error:
-            raise unwritable(folder, error) from error
-        for path in {*folder.glob("epoch*")} - {target, _folder_of(folder, selected)}:
-            shutil.rmtree(path, ignore_errors=True)
-
-    def restore(
-        self, folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: Averaged | None = None
-    ) -> None:
-        """Load weights, their average, and the optimiser state."""
-        path = _folder_of(folder, len(self.epochs))
-        network.load_state_dict(load_file(path / _WEIGHTS))
-        if averaged:
-            averaged.load(path)
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in load_file(path / _OPTIMIZER).items():
-            number, _, name = key.partition(".")
-            like = parameters[int(number)]
-            # The fused step needs moments with the strides of their parameters, e.g. channels last.
-            part = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
-            state.setdefault(int(number), {})[name] = part
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-
-
-def _folder_of(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch{epoch}"
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    # Safetensors needs contiguous tensors, but a ResNet uses channels last.
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 @dataclass(frozen=True)

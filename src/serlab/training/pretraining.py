@@ -45,6 +45,7 @@ from serlab.frontends.batched import BatchedFrontEnd, batched
 from serlab.frontends.encoders import Waveform
 from serlab.recipes import Pretraining, Recipe, Training
 from serlab.training import encoder_folder, loop, processes
+from serlab.training.checkpoint import Checkpoint
 from serlab.training.memory import freed_memory_kept
 from serlab.training.speech import Heard, SpeechBatches, listen
 
@@ -170,7 +171,7 @@ class Learner:
     precision: Precision
 
 
-def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: Path) -> loop.Checkpoint:
+def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: Path) -> Checkpoint:
     """Train, from the last checkpoint on; return the last one."""
     settings = task.settings
     batches = SpeechBatches(
@@ -183,7 +184,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
     front = Waveform(do_normalise=bool(preprocessor_of(task.model).get("do_normalize", True)))
     optimizer = torch.optim.AdamW(_groups(matching, settings), lr=settings.learning_rate, fused=True)
     learner = Learner(matching, teacher, optimizer, batched(front), settings, len(batches), task.precision)
-    checkpoint = loop.Checkpoint.last(work) or loop.Checkpoint([], 0.0)
+    checkpoint = Checkpoint.last(work) or Checkpoint([], 0.0)
     start, done = time.monotonic(), len(checkpoint.epochs)
     with bar(task.title, settings.epochs * len(batches), done * len(batches)) as progress:
         if done:
@@ -196,7 +197,7 @@ def _fit(task: Task, matching: Matching, teacher: Teacher, heard: Heard, work: P
                 loss, cosine = _epoch(learner, batches, epoch, progress, note)
                 epochs = [*epochs, {"epoch": epoch + 1, "loss": loss, "cosine": cosine}]
                 note = f"epoch {epoch + 1}: loss {loss:.3f}, cosine {cosine:.2f}"
-                checkpoint = loop.Checkpoint(epochs, earlier + time.monotonic() - start)
+                checkpoint = Checkpoint(epochs, earlier + time.monotonic() - start)
                 checkpoint.save(work, matching, learner.optimizer, epoch + 1)
     return checkpoint
 

@@ -249,6 +249,15 @@ _FAMILIES: dict[str, type[Wave]] = {
 }
 
 
+_OTHERS = {"audio-spectrogram-transformer", "sew-d"}
+
+
 def family_of(hf: Any) -> Wave:
     """The adapter of a classification model of transformers."""
     return _FAMILIES.get(str(hf.config.model_type), Wave)(hf)
+
+
+def install(hf: Any) -> None:
+    """Let a classification model of transformers compute in serlab's ways, if it is of one of these families."""
+    if hf.config.model_type not in _OTHERS:
+        family_of(hf)

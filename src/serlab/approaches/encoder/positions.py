@@ -3,9 +3,9 @@
 wav2vec2 adds to its frames a convolution over 128 of them (64 to each side, 16 groups of 48
 channels), which is a tenth of a prediction. In the frequency domain, a convolution is one small
 complex product (channels of a group x channels) per frequency, about thirty times fewer operations
-for a width of 128. Frames are cut into overlapping blocks of twice the width, and the outputs of a block
-that do not wrap around are kept (overlap-save; Oppenheim and Schafer, *Discrete-Time Signal
-Processing*, section 8.7). The transform of the weights, with the weight norm in it, is computed
+for a width of 128. Frames are cut into overlapping blocks of twice the width, and the outputs that
+wrap around are dropped (overlap-save; Oppenheim and Schafer, *Discrete-Time Signal Processing*,
+section 8.7). The transform of the weights, with the weight norm in it, is computed
 once.
 
 The transforms are always in fp32, so that bf16 loses only the rounding of input and output. Their
