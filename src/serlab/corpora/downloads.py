@@ -244,6 +244,7 @@ def tried(what: str, url: str, instead: str, action: Callable[[], Result]) -> Re
 def _why(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the connection ended too early"
+    # An HTTPError, which is a URLError too, says more than its reason.
     if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
         return str(error.reason).rstrip(".")
     return str(error).rstrip(".")
