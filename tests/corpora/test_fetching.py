@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import shutil
+import time
 import zipfile
 from collections import namedtuple
 from dataclasses import replace
@@ -14,7 +16,7 @@ import pytest
 
 from serlab.core import MachineError, UserError
 from serlab.core.locks import locked
-from serlab.corpora import descriptions, fetching, load_corpus
+from serlab.corpora import descriptions, fetching, lfs, load_corpus
 from serlab.corpora.description import Archive, Fetch
 from serlab.corpora.locate import place_for
 
@@ -86,6 +88,21 @@ def test_a_busy_server_is_asked_again_and_a_refusal_named(known, server, tmp_pat
     server.refused.add("1006_DFA_ANG_XX.wav")
     with pytest.raises(MachineError, match=r"does not give a file .over its data quota.; try again later"):
         get(known, tmp_path / "b")
+
+
+def test_after_an_error_no_further_file_is_asked_for(known, tmp_path, monkeypatch):
+    numbers, begun = itertools.count(), []
+
+    def downloaded(file):
+        begun.append(file)
+        if next(numbers) == 3:
+            raise MachineError("the disk is full.")
+        time.sleep(0.05)
+
+    monkeypatch.setattr(lfs, "download", downloaded)
+    with pytest.raises(MachineError, match="disk is full"):
+        get(known, tmp_path)
+    assert len(begun) < 12
 
 
 def test_no_server(known, tmp_path):

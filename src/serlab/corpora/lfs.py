@@ -7,6 +7,7 @@ https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md (transfer ``basic
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,18 +33,26 @@ def get_from_lfs(server: str, files: Sequence[Download], title: str) -> None:
         MachineError: as for :func:`serlab.corpora.downloads.download`, or the server refuses a file.
     """
     batches = [files[start : start + _AT_ONCE] for start in range(0, len(files), _AT_ONCE)]
-    pool = ThreadPoolExecutor(_THREADS)
+    pool, stop = ThreadPoolExecutor(_THREADS), threading.Event()
     try:
         with bar(title, len(files)) as progress:
-            for count in pool.map(lambda batch: _get_batch(server, batch), batches):
+            for count in pool.map(lambda batch: _get_batch(server, batch, stop), batches):
                 progress.advance(count)
     finally:
+        # After Ctrl-C, as after an error, a thread ends with its file and not with its batch.
+        stop.set()
         pool.shutdown(cancel_futures=True)
 
 
-def _get_batch(server: str, files: Sequence[Download]) -> int:
-    for file in _located(server, files):
-        download(file)
+def _get_batch(server: str, files: Sequence[Download], stop: threading.Event) -> int:
+    try:
+        for file in _located(server, files):
+            if stop.is_set():
+                break
+            download(file)
+    except MachineError:
+        stop.set()
+        raise
     return len(files)
 
 
