@@ -54,7 +54,7 @@ def draft(folder: Path) -> Draft:
         folder: with audio files at any depth.
 
     Raises:
-        UserError: it is no folder, there are no audio files, fewer than half of their names have the same parts, or
+        UserError: it is not a folder, there are no audio files, fewer than half of their names have the same parts, or
             no part looks like a label or a speaker.
     """
     if folder.is_file():
