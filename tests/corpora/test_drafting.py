@@ -150,3 +150,16 @@ def test_parts_of_names_do_not_reach_into_folders(tmp_path, monkeypatch):
     found = yaml.safe_load(draft(tmp_path / "mine").text)["files"]
     (pattern,) = found["paths"]
     assert re.search(f"(?:^|/)(?:{pattern})$", "/data/mine/Anna/anger_1")["speaker"] == "Anna"
+
+
+def test_folders_of_people_whose_names_nobody_knows(tmp_path):
+    people, words = ("Ysolde", "Qwirin"), ("happy", "sad", "angry")
+    touch(tmp_path / "clips", [f"{who}/{what}_{take}" for who in people for what in words for take in (1, 2)])
+    clips = drafted(tmp_path / "clips", tmp_path / "mine.yaml").clips
+    assert set(clips["speaker"]) == set(people)
+    assert len(clips) == 12
+
+
+def test_a_folder_by_a_detour(tmp_path):
+    touch(tmp_path / "clips", [f"Anna/{what}_{take}" for what in ("happy", "sad") for take in ("01a", "02b")])
+    assert draft(tmp_path / "clips" / ".." / "clips") == draft(tmp_path / "clips")

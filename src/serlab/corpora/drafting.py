@@ -66,8 +66,8 @@ def draft(folder: Path) -> Draft:
         raise UserError(f"the folder {folder} holds no audio that can be used.")
     shape, count = shapes.most_common(1)[0]
     fitting = [(name, stem) for name, stem in zip(files, stems, strict=True) if _shape(stem) == shape]
-    folders = [PurePath(name).relative_to(folder).parts[:-1] for name, _ in fitting]
-    people = _people_in(folders)
+    folders = [PurePath(os.path.relpath(name, folder)).parts[:-1] for name, _ in fitting]
+    people = _people_in(folders, [stem for _, stem in fitting])
     if count < _ENOUGH * len(stems) or not (shape or people):
         raise UserError(
             f"the names of the files in {folder} have no common form (first {os.path.relpath(files[0], folder)}); list "
@@ -92,12 +92,17 @@ def draft(folder: Path) -> Draft:
     return Draft(_text(folder, files_of, len(speakers), len(read), len(stems)), len(read), len(stems))
 
 
-def _people_in(folders: Sequence[Sequence[str]]) -> list[str]:
-    """The names of the files' own folders, if they are names of people and not of emotions; else empty."""
+def _people_in(folders: Sequence[Sequence[str]], stems: Sequence[str]) -> list[str]:
+    """The names of the files' own folders, if they are names of people and not of emotions; else empty.
+
+    Names of people are not always known, but most files then have the name of one in another folder.
+    """
     if not all(folders):
         return []
-    own = sorted({names[-1] for names in folders})
-    return own if len(own) > 1 and named_like_people(own) else []
+    places = {(names[-1], stem) for names, stem in zip(folders, stems, strict=True)}
+    own, counts = sorted({place for place, _ in places}), Counter(stem for _, stem in places)
+    repeated = sum(count for count in counts.values() if count > 1) > len(places) / 2
+    return own if len(own) > 1 and (named_like_people(own) or (repeated and not any(map(is_emotion, own)))) else []
 
 
 def _shape(stem: str) -> tuple[str, ...]:
