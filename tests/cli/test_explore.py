@@ -75,3 +75,17 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_clips_are_heard(ser
     assert ended.code == 3
     assert f"{tmp_path / 'file'} is a file, not a folder" in ended.sentence
     assert "listening" not in ended.err
+
+
+def test_of_many_clips_that_are_missing_the_first_are_said_and_the_report_has_all(serlab, own, tmp_path):
+    """A folder with one clip of each label of a known corpus."""
+    folder = tmp_path / "emovo"
+    folder.mkdir()
+    for name in ("dis-m1-b1", "gio-m1-b1", "tri-f1-b1"):
+        shutil.copy(next(own.parent.rglob("*.wav")), folder / f"{name}.wav")
+    ended = serlab("explore", "emovo", "--data", folder, "--out", tmp_path / "runs", "--audio", "none")
+    assert ended.code == 1, ended.err
+    report = Path(ended.out.strip()).with_name("report.json")
+    assert ended.err.count("(missing)\n") == 100
+    assert f"left out: 485 more; {report} lists all." in ended.err
+    assert len(json.loads(report.read_text())["excluded"]) == 585

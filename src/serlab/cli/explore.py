@@ -12,6 +12,8 @@ from serlab.cli import command, options, output
 from serlab.cli.command import After
 from serlab.core.progress import say
 
+_MOST_SAID = 100
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -62,6 +64,10 @@ def explore(args: ExploreOptions) -> None:
     for text in result.suggestions:
         say(text)
     output.path(result.page)
-    options.say_left_out([entry for entry in result.exclusions if entry not in found.excluded])
+    said = set(found.excluded)
+    lost = [entry for entry in result.exclusions if entry not in said]
+    options.say_left_out(lost[:_MOST_SAID])
+    if len(lost) > _MOST_SAID:
+        say(f"left out: {len(lost) - _MOST_SAID:,} more; {result.page.with_name('report.json')} lists all.")
     if result.exclusions:
         raise typer.Exit(1)
