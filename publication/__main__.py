@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from publication import tables, trust
+from publication import crossing, tables, trust
 from publication.ablations import ablations
 from publication.example import example
 from publication.goals import goals
@@ -67,7 +67,8 @@ def main() -> None:
     if clips is not None:
         bodies |= {name: getattr(trust, name)(report) for name in ("groups", "tracks", "soft", "people")}
         bodies |= {"targets": targets(main_runs, clips), "example": example(main_runs, clips)}
-    for name in ("README.md", "docs/cremad.md", "docs/recipes.md", "docs/reproduce.md"):
+    bodies |= crossing.bodies(RESULTS.parent)
+    for name in ("README.md", "docs/cremad.md", "docs/recipes.md", "docs/reproduce.md", "docs/corpora.md"):
         fill(HOME / name, bodies)
     print(RESULTS / "report" / "index.html")
 

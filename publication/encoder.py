@@ -20,8 +20,9 @@ from publication.box import rounded
 from serlab.checkpoints.weights import PACKAGED, WEIGHTS
 from serlab.core.files import sha256_file, write_json, write_text
 from serlab.core.settings import plain
+from serlab.model.schema import HEARD
 from serlab.recipes import load_recipe
-from serlab.training.encoder_folder import HEARD, MADE, heard_by, read
+from serlab.training.encoder_folder import MADE, heard_by, read
 from serlab.training.speech import public
 
 RECIPE = "wav2vec2-small-scratch"

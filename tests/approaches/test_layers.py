@@ -202,6 +202,19 @@ def test_what_is_made_of_weights_is_made_again_when_they_change() -> None:
     assert len(calls) == 5
 
 
+def test_new_weights_at_the_address_of_old_ones_are_noticed() -> None:
+    made: Made[Tensor] = Made()
+    part = nn.Linear(64, 64)
+    part.weight = nn.Parameter(torch.randn(64, 64))
+    made.of(part, "x", [part.weight], lambda: part.weight.detach() * 2)
+    address = part.weight.data_ptr()
+    for _ in range(50):
+        part.weight = nn.Parameter(torch.randn(64, 64))
+        if part.weight.data_ptr() == address:
+            break
+    assert torch.equal(made.of(part, "x", [part.weight], lambda: part.weight.detach() * 2), part.weight.detach() * 2)
+
+
 def test_on_another_device_and_in_an_export_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build("wav2vec2", TINY).eval()
     layer = network.layers[0]

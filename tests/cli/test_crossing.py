@@ -82,3 +82,14 @@ def test_data_may_name_the_corpus(serlab, tmp_path) -> None:
     ended = serlab("protocols", "crema-d", "--data", f"crema-d={tmp_path / 'nothing'}")
     assert ended.code == 2
     assert f"looked for the folder {tmp_path / 'nothing'}" in ended.sentence
+
+
+def test_what_has_no_effect_on_a_finished_model_is_refused_or_said(serlab, tiny_corpus, tmp_path) -> None:
+    command = ["compare", "--test", tiny_corpus, "--recipes", "box", "--limit", "1", "--out", tmp_path / "out"]
+    ended = serlab(*command, "--set", "training.epochs=3")
+    assert ended.code == 2
+    assert "--set training.epochs=3 changes a recipe before its training" in ended.sentence
+    assert not (tmp_path / "out").exists()
+    ended = serlab(*command, "--seeds", "0,1", "--balance")
+    assert ended.code == 0, ended.err
+    assert "nothing is trained, and this has no effect: --seeds, --balance." in ended.err

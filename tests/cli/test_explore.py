@@ -67,3 +67,11 @@ def test_mistakes(serlab, own, arguments, words):
     ended = serlab("explore", own, *arguments)
     assert ended.code == 2
     assert words in ended.sentence
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_clips_are_heard(serlab, own, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = serlab("explore", own, "--out", tmp_path / "file")
+    assert ended.code == 3
+    assert f"{tmp_path / 'file'} is a file, not a folder" in ended.sentence
+    assert "listening" not in ended.err

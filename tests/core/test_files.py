@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from serlab.core import MachineError, UserError
 from serlab.core.files import (
     absent,
+    check_writable,
     is_stream,
     read_json,
     sha256_file,
@@ -80,8 +81,20 @@ def test_a_full_disk_is_the_machines_fault_and_leaves_the_old_file(tmp_path, mon
 
 def test_a_file_where_a_folder_should_be_is_the_machines_fault(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match=r"file/a\.txt"):
+    with pytest.raises(MachineError, match=r"file/a\.txt") as caught:
         write_text(tmp_path / "file" / "a.txt", "")
+    assert str(caught.value).endswith(f"{tmp_path / 'file'} is a file, not a folder; write to another folder.")
+
+
+def test_a_folder_of_results_is_checked_without_making_it(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    check_writable(tmp_path / "new" / "runs")
+    assert names(tmp_path) == ["file"]
+    with pytest.raises(MachineError, match="is a file, not a folder; write to another folder"):
+        check_writable(tmp_path / "file" / "runs")
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    with pytest.raises(MachineError, match=r"cannot write .*runs: Permission denied"):
+        check_writable(tmp_path / "runs")
 
 
 def test_an_error_without_an_error_number_is_reported_in_one_line():

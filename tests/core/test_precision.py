@@ -190,6 +190,17 @@ def test_a_way_is_timed_once_on_a_processor_and_remembered(untimed, monkeypatch)
     assert set(json.loads((untimed / "processor.json").read_text())) == {"processor", "bf16_gain", "ways"}
 
 
+def test_processes_that_measure_at_once_use_one_way_and_lose_none(untimed, monkeypatch):
+    def meanwhile(*_) -> str:
+        precision._remember(ways={"a": "other", "b": "usual"})
+        return "usual"
+
+    monkeypatch.setattr(precision, "_fastest", meanwhile)
+    assert fastest("a", ways(usual=1, other=1)) == "other"
+    assert fastest("c", ways(usual=1, other=1)) == "usual"
+    assert json.loads((untimed / "processor.json").read_text())["ways"] == {"a": "other", "b": "usual", "c": "usual"}
+
+
 def test_a_way_that_no_longer_exists_or_of_another_processor_is_timed_again(untimed, monkeypatch):
     fastest("a", ways(usual=2, gone=0.1))
     monkeypatch.setattr(precision, "_choices", {})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
 import resource
+import ssl
 
 import pytest
 
@@ -149,6 +152,31 @@ def test_no_server(file, tmp_path):
     away = Download(tmp_path / NAME, "http://127.0.0.1:9/clips.zip", most=10)
     with pytest.raises(MachineError, match=r"clips.zip cannot be fetched \(.*refused.*run the command again"):
         download(away)
+
+
+@pytest.mark.parametrize("fault", [ssl.SSLError(1, "bad record mac"), OSError(errno.EHOSTUNREACH, "No route to host")])
+def test_a_network_that_fails_in_the_middle_is_not_blamed_on_the_disk(file, server, monkeypatch, fault):
+    read, left = http.client.HTTPResponse.read, [3]
+
+    def failing(answer, amount=None):
+        left[0] -= 1
+        if left[0] == 0:
+            raise fault
+        return read(answer, amount)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", failing)
+    download(file)
+    assert file.path.read_bytes() == CONTENT
+    assert server.asked == [(NAME, ""), (NAME, f"bytes={2 * 2**16}-")]
+
+
+def test_a_network_that_always_fails(file, monkeypatch):
+    def failing(*_):
+        raise ssl.SSLError(1, "bad record mac")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", failing)
+    with pytest.raises(MachineError, match=r"clips.zip cannot be fetched \(.*bad record mac.*; run the command again"):
+        download(file)
 
 
 def test_a_full_disk_keeps_what_is_there(file):

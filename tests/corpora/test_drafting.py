@@ -119,6 +119,11 @@ def test_files_of_another_form_are_counted(tmp_path):
         (["a", "b"], "have no common form"),
         (["p1_x1_1", "p2_x2_2"], "no part of the names .* has mostly names of emotions"),
         (["p1_happy", "p1_sad"], "no part of the names .* can be a speaker"),
+        # HI and XX are levels of CREMA-D, though HI abbreviates a level of BAVED too.
+        (
+            ["1001_DFA_ANG_HI", "1002_DFA_ANG_XX"],
+            "all names in .* have the same emotion, ANG, but a corpus needs several",
+        ),
         (
             ["Sad/S1_x1_1", "Sad/S2_x2_1", "Angry/S1_x1_1", "Angry/S2_x3_1"],
             "emotions; give .* itself as the corpus, whose folders name labels, or write",
@@ -131,9 +136,30 @@ def test_what_cannot_be_drafted(tmp_path, names, sentence):
         draft(tmp_path)
 
 
+def test_a_file_is_no_folder_of_files(tmp_path):
+    (tmp_path / "clips.csv").write_text("path,label\n")
+    with pytest.raises(
+        UserError, match=r"clips\.csv is a file; a draft is made from the names of the files in a folder"
+    ):
+        draft(tmp_path / "clips.csv")
+
+
 def test_parts_of_names_do_not_reach_into_folders(tmp_path, monkeypatch):
     """The names of the folders above may have no mark at all, as in /data/mine/Anna/anger_1.wav."""
     touch(tmp_path / "mine", [f"{who}/{what}_1" for who in ("Anna", "Max") for what in ("anger", "joy")])
     found = yaml.safe_load(draft(tmp_path / "mine").text)["files"]
     (pattern,) = found["paths"]
     assert re.search(f"(?:^|/)(?:{pattern})$", "/data/mine/Anna/anger_1")["speaker"] == "Anna"
+
+
+def test_folders_of_people_whose_names_nobody_knows(tmp_path):
+    people, words = ("Ysolde", "Qwirin"), ("happy", "sad", "angry")
+    touch(tmp_path / "clips", [f"{who}/{what}_{take}" for who in people for what in words for take in (1, 2)])
+    clips = drafted(tmp_path / "clips", tmp_path / "mine.yaml").clips
+    assert set(clips["speaker"]) == set(people)
+    assert len(clips) == 12
+
+
+def test_a_folder_by_a_detour(tmp_path):
+    touch(tmp_path / "clips", [f"Anna/{what}_{take}" for what in ("happy", "sad") for take in ("01a", "02b")])
+    assert draft(tmp_path / "clips" / ".." / "clips") == draft(tmp_path / "clips")

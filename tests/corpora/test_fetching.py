@@ -153,6 +153,14 @@ def test_an_archive_that_was_not_yet_unpacked_is_not_fetched_again(zipped, serve
     assert [path.name for path in tmp_path.iterdir()] == ["speech"]
 
 
+def test_a_users_own_archive_of_the_same_name_is_not_replaced(zipped, server, tmp_path):
+    (tmp_path / "ravdess.zip").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"ravdess.zip is not the official archive \(its md5 is .*move it away"):
+        get(zipped, tmp_path)
+    assert (tmp_path / "ravdess.zip").read_bytes() == b"mine"
+    assert server.asked == []
+
+
 def test_an_archive_with_another_hash_leaves_nothing(zipped, server, tmp_path):
     with pytest.raises(
         MachineError, match=r"does not send the official file \(its md5 .*get it from https://zenodo.org"
@@ -170,6 +178,21 @@ def test_a_bad_archive_is_fetched_again(zipped, server, clips, tmp_path):
     with pytest.raises(MachineError, match=r"speech.zip is a damaged archive"):
         get(of_a_commit, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_clips_is_not_taken_for_the_corpus(zipped, server, tmp_path):
+    (tmp_path / "speech").mkdir()
+    with pytest.raises(UserError, match=r"speech is there but holds no clip of RAVDESS; remove it, or choose another"):
+        fetching.wanted(zipped, tmp_path)
+
+
+def test_what_another_process_got_meanwhile_is_not_fetched_again(zipped, server, tmp_path):
+    found = fetching.wanted(zipped, tmp_path)
+    assert fetching.get(found) == 3
+    (tmp_path / "speech" / "notes.txt").write_text("mine")
+    assert fetching.get(found) == 3
+    assert (tmp_path / "speech" / "notes.txt").read_text() == "mine"
+    assert len(server.asked) == 1
 
 
 def test_a_copy_from_another_source_is_not_doubled(zipped, make_tone, tmp_path):

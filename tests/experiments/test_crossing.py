@@ -114,6 +114,13 @@ def test_page_markdown_json_and_lines_have_one_judgement(done) -> None:
     assert cells(done[0])[0]["drop_text"] in page.replace("&#39;", "'")
 
 
+def test_the_page_names_no_command_that_cannot_work(cross) -> None:
+    found = cross("english", ["italian"], limit=2)
+    text = found.report.read_text(encoding="utf-8")
+    assert "Not compared with training within italian-limit2: there are no such runs of this recipe." in text
+    assert "serlab compare italian" not in text
+
+
 def test_the_report_of_one_target_can_be_written_too(done, serlab, tmp_path: Path) -> None:
     shutil.copytree(done[1] / "italian" / "from-english", tmp_path / "runs" / "italian" / "from-english")
     assert serlab("report", tmp_path / "runs" / "italian" / "from-english").code == 0

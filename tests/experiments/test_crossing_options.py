@@ -20,6 +20,7 @@ from serlab.model.model import load_model
 from serlab.recipes import load_recipe
 from serlab.report.crossing_counts import counts_of, read
 from serlab.tables import ledger
+from serlab.training.encoder_folder import heard_by
 
 
 def table_of(out: Path, target: str, source: str, recipe: str = "mfcc-svm") -> pd.DataFrame:
@@ -116,6 +117,13 @@ def test_kept_models_say_what_they_have_heard_and_can_be_tested_elsewhere(cross,
         scores.loc["two", "reason"] == "SL012: the model fold1-seed0 was trained on 2 test speakers (the first is s0)"
     )
     assert scores.loc["one", "uar"] == cross([["english", "two"]], "one").scores.loc[0, "uar"]
+
+
+def test_a_kept_model_says_which_recordings_without_labels_were_heard(cross, monkeypatch) -> None:
+    speech = {"name": "a corpus", "speakers": ["a"], "sha256": {"a_1.wav": "0" * 64}}
+    monkeypatch.setattr(crossing_runs.heard, "speech_before", lambda _: [speech])
+    (folder,) = cross("two", "one", keep_models=True).models
+    assert heard_by(folder) == [speech]
 
 
 def test_a_model_of_another_configuration_is_never_replaced(cross, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.conftest import TINY_LABELS, TINY_SPEAKERS, TINY_TAKES
 
 import serlab
 from serlab.core import UserError
+from serlab.corpora import load_corpus
 from serlab.experiments import exploring
 from serlab.experiments.exploring import Exploration, explore, snr
 from serlab.leaks import audit
@@ -111,6 +112,15 @@ def test_what_cannot_be_trained_on_can_be_explored(own: Path, tmp_path: Path, ki
         assert found.explained.empty
         assert found.clips["x"].isna().all()
         assert "No protocol fits: the corpus has too few speakers or clips to be split." in found.suggestions
+
+
+def test_what_is_unknown_of_some_clips_is_no_group(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = load_corpus(str(tiny_corpus))
+    sexes = corpus.clips["speaker"].map({"s0": "female", "s1": "female", "s2": "male", "s3": "male"})
+    whole = explore(replace(corpus, clips=corpus.clips.assign(sex=sexes.fillna(""))), out=tmp_path)
+    shares = whole.explained.set_index("column").loc["sex"]
+    assert shares["groups"] == 2
+    assert shares["raw"] < 0.2
 
 
 def test_neighbours_of_many_clips_are_those_of_some(

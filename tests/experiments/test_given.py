@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from serlab.core import UserError
-from serlab.experiments.crossing_models import CAUTION
+from serlab.corpora import load_corpus
+from serlab.experiments.crossing_models import CAUTION, is_model
+from serlab.protocols import split
 from serlab.tables import ledger
 
 
@@ -36,6 +38,13 @@ def test_only_a_finished_model(compare, of_others) -> None:
     assert list(found.scores.loc[found.scores["metric"] == "uar", "title"]) == ["theirs"]
 
 
+def test_a_folder_with_the_name_of_a_preset_does_not_hide_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mfcc-svm").mkdir()
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert [is_model(name) for name in ("mfcc-svm", "./mfcc-svm", "my-model")] == [False, True, True]
+
+
 def test_another_map_of_labels_is_another_configuration(compare, of_others) -> None:
     folder = of_others("calm", "happy", "sad")
     found = compare(folder)
@@ -56,6 +65,22 @@ def test_a_model_is_not_tested_on_speakers_that_it_has_heard(compare, tiny_model
     assert list(found.scores.loc[found.scores["metric"] == "uar", "title"]) == ["SVM on MFCC statistics (fold1-seed0)"]
     with pytest.raises(UserError, match=r"SL012: the model fold1-seed0 was trained on . test speakers .* of fold 2"):
         compare(model, folds=[2])
+
+
+@pytest.mark.parametrize("side", ["test", "dev"])
+def test_a_model_is_not_tested_on_clips_that_it_has_heard_without_labels(
+    compare, of_others, tiny_corpus: Path, side: str
+) -> None:
+    corpus, folder = load_corpus(str(tiny_corpus)), of_others("calm", "happy", "sad")
+    (clip, *_) = getattr(split(corpus, "speaker-2").folds[0], side)
+    heard = {"y.wav": corpus.clips.set_index("clip").loc[clip, "sha256"]}
+    record = {"format": 1, "speech": [{"name": "a folder", "speakers": None, "sha256": heard}]}
+    (Path(folder) / "heard.json").write_text(json.dumps(record), encoding="utf-8")
+    if side == "dev":
+        compare(folder, folds=[1])
+        return
+    with pytest.raises(UserError, match=rf"SL012: something behind the model has heard y.wav, the clip {clip} of fold"):
+        compare(folder, folds=[1])
 
 
 def test_nothing_is_tested_while_developing(compare, of_others) -> None:

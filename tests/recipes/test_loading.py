@@ -215,6 +215,9 @@ def test_what_is_named_like_a_file_is_one(tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("")
     (tmp_path / "folder").mkdir()
     assert refused(recipe="mine.yalm") == "there is no recipe mine.yalm; the nearest name there is mine.yaml."
+    assert refused(recipe="./fold") == (
+        "there is no recipe (a YAML file) or model folder ./fold; the nearest name there is folder."
+    )
     assert "nor the folder recipes/of" in refused(recipe="recipes/of/mine.yaml")
     assert "ends in .yaml" in refused(recipe="mine.txt")
     for checkpoint in ("folder", "facebook/wav2vec2-large"):

@@ -24,6 +24,7 @@ from serlab import SerlabError, load_model, load_recipe
 from serlab.audio import Audio
 from serlab.sklearn import InputError, SpeechEmotionClassifier, classifier
 from serlab.sklearn.classifier import GroupsWarning
+from serlab.training.encoder_folder import heard_by
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -178,6 +179,13 @@ def test_the_folder_goes_with_the_classifier(speech):
     assert (folder / "serlab.json").is_file()
     del fitted
     assert not folder.parent.exists()
+
+
+def test_the_folder_says_which_recordings_without_labels_were_heard(speech, monkeypatch):
+    heard = {"name": "a corpus", "speakers": ["a"], "sha256": {"a_1.wav": "0" * 64}}
+    monkeypatch.setattr("serlab.experiments.heard.speech_before", lambda _: [heard])
+    fitted = SpeechEmotionClassifier().fit(speech.paths, speech.y, groups=speech.groups)
+    assert heard_by(fitted.model_.folder) == [heard]
 
 
 def test_cross_validation_passes_groups_to_splitter_and_fit(speech, routing):

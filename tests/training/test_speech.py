@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -79,6 +82,16 @@ def test_recordings_are_cut_heard_once_and_listed_if_they_cannot_be_used(recordi
     assert heard.hours == pytest.approx(3.5 / 3600)
     assert [entry.clip for entry in heard.excluded] == ["damaged.wav"]
     assert "damaged.wav" not in heard.sources[0].heard()["sha256"]
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="every name is UTF-8 there")
+def test_a_recording_whose_name_is_not_utf8_is_listed(recordings: Path) -> None:
+    odd = os.fsencode(recordings) + b"/\xff.wav"
+    shutil.copy(recordings / "a.wav", odd)
+    found = find_speech(str(recordings))
+    assert set(found.clips["clip"]) == {"a.wav", "b.wav", "copy of a.wav", "damaged.wav"}
+    assert [entry.reason for entry in found.excluded] == ["its name is not UTF-8; rename it"]
+    assert (found.excluded[0].clip, found.excluded[0].path) == ("\\xff.wav", str(recordings / "\\xff.wav"))
 
 
 def test_speech_is_named_by_folder_and_never_by_path(recordings: Path) -> None:

@@ -67,6 +67,8 @@ def run(args: CompareOptions) -> None:
     test: Any = EACH if args.test == EACH else [named(each) for each in options.words(args.test)]
     names = options.words(args.recipes)
     trained = [name for name in names if not is_model(name)]
+    if names and not trained:
+        _say_what_has_no_effect(args)
     result = compare_across(
         [row for row in train if row],
         test,
@@ -91,6 +93,13 @@ def run(args: CompareOptions) -> None:
     if result.models:
         say(f"to try a model: serlab predict --model {shlex.quote(str(result.models[0]))} FILE")
     output.path(result.report)
+
+
+def _say_what_has_no_effect(args: CompareOptions) -> None:
+    idle = {"train": args.train, "seeds": args.seeds != "0", "balance": args.balance, "keep-models": args.keep_models}
+    if any(idle.values()):
+        named = ", ".join(f"--{name}" for name, given in idle.items() if given)
+        say(f"only finished models are named, so nothing is trained, and this has no effect: {named}.")
 
 
 def several(args: TrainOptions) -> bool:
@@ -145,5 +154,5 @@ def _data(args: CompareOptions | TrainOptions) -> dict[str, str]:
     """Folders of known corpora by name."""
     data = options.folders_of(args.data)
     if "" in data:
-        raise UserError(f"--data {data['']} must name the corpus here, e.g. --data crema-d={data['']}.")
+        raise UserError(f"--data {data['']} must name the corpus here: --data NAME=FOLDER, e.g. --data emovo=EMOVO.")
     return data

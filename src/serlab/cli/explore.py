@@ -49,12 +49,14 @@ def explore(args: ExploreOptions) -> None:
         serlab explore my-clips.csv --speaker-column who --features whisper-base-probe
     """
     options.check_choice(args.audio, options.AUDIO, "--audio")
+    from serlab.core.files import check_writable
     from serlab.corpora import load_any
     from serlab.experiments.exploring import explore as look
     from serlab.experiments.exploring_features import check_name
 
     # Before the corpus is scanned, which may take minutes.
     check_name(args.features)
+    check_writable(args.out)
     found = load_any(args.corpus, data=options.folder_of(args.data, args.corpus), columns=args.columns)
     result = look(found, features=args.features, out=args.out, audio=args.audio, cache=args.cache)  # type: ignore[arg-type]
     for text in result.suggestions:

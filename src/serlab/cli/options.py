@@ -309,5 +309,10 @@ class TrainingOptions(CorpusOptions):
         """Load recipes with their settings."""
         from serlab.recipes import load_variant
 
+        if self.settings and not names:
+            raise UserError(
+                f"--set {self.settings[0]} changes a recipe before its training, but only finished models are named; "
+                "leave it out."
+            )
         changes = changes_of(names, self.settings, self.precision)
         return [load_variant(name, changes[name]) for name in names]

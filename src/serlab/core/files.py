@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import json
 import math
@@ -201,8 +202,25 @@ def unwritable(path: Path, error: Exception) -> MachineError:
     >>> str(unwritable(Path("runs/a.json"), OSError(28, "No space left on device")))
     'cannot write runs/a.json: No space left on device; free some space or write to another folder.'
     """
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        file = next((each for each in (path, *path.parents) if each.exists()), path)
+        if not file.is_dir():
+            return MachineError(f"cannot write {path}: {file} is a file, not a folder; write to another folder.")
     why = getattr(error, "strerror", None) or " ".join(str(error).split()).rstrip(".")
     return MachineError(f"cannot write {path}: {why}; free some space or write to another folder.")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder of results that cannot be written, before anything is computed for it; nothing is made.
+
+    Raises:
+        MachineError: the folder, or the first one above it that exists, is a file or must not be written to.
+    """
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise unwritable(folder, NotADirectoryError())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def absent(what: str, name: str) -> UserError:

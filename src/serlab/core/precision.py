@@ -111,14 +111,22 @@ def fastest(work: str, ways: Callable[[], Mapping[str, Callable[[], object]]]) -
     """
     with _choosing:
         if work not in _choices:
-            stored = _measured().get("ways")
-            found = stored.get(work) if isinstance(stored, dict) else None
             candidates = ways()
+            found = _stored().get(work)
             if found not in candidates:
-                found = _fastest(candidates)
-                _remember(ways={**(stored if isinstance(stored, dict) else {}), work: found})
+                measured = _fastest(candidates)
+                # Other processes may have measured it meanwhile, and all of a run's should use one way.
+                stored = _stored()
+                found = stored[work] if stored.get(work) in candidates else measured
+                _remember(ways={**stored, work: found})
             _choices[work] = str(found)
         return _choices[work]
+
+
+def _stored() -> dict[str, Any]:
+    """The ways that were chosen before."""
+    stored = _measured().get("ways")
+    return stored if isinstance(stored, dict) else {}
 
 
 _choosing = threading.Lock()

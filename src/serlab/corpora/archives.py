@@ -11,7 +11,8 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -24,6 +25,8 @@ _MOST_LEVELS = 16
 _LONGEST_NAME = 200
 _BLOCK = 2**20
 _ENCRYPTED = 1
+# Python unpacks the other kinds in blocks of any size, which a bomb would make as large as memory.
+_COMPRESSED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _FILE, _PROGRAM, _FOLDER = "100644", "100755", "40000"
 
 
@@ -65,7 +68,7 @@ def unpack(archive: Path, folder: Path, most: int, tree: str = "", source: str =
                         f"{source} is not the official archive (its git tree is {found}, not {tree}); nothing was "
                         "kept: try again later."
                     )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         raise BadArchiveError(f"{source} is a damaged archive ({error}); nothing was kept: try again.") from error
     return len(entries)
 
@@ -83,8 +86,11 @@ def _checked(infos: Sequence[zipfile.ZipInfo], most: int, source: str, *, withou
         wrong = wrong or _why_unsafe(info, parts)
     if not wrong and without_top and len({info.filename.partition("/")[0] for info in infos}) != 1:
         wrong = "it has not one folder at its top"
-    if not wrong and len({"/".join(parts).casefold() for parts in names}) < len(names):
+    folded = [tuple(part.casefold() for part in parts) for parts in names]
+    if not wrong and len({*folded}) < len(names):
         wrong = "it has two files with the same name"
+    if not wrong and not {*folded}.isdisjoint(parts[:level] for parts in folded for level in range(1, len(parts))):
+        wrong = "it has a file and a folder with the same name"
     if wrong:
         raise BadArchiveError(f"{source} was not unpacked, because {wrong}; nothing was kept: try again later.")
     return [_Entry(info, "/".join(parts)) for info, parts in zip(files, names, strict=True)]
@@ -93,6 +99,8 @@ def _checked(infos: Sequence[zipfile.ZipInfo], most: int, source: str, *, withou
 def _why_unsafe(info: zipfile.ZipInfo, parts: Sequence[str]) -> str:
     kind = stat.S_IFMT(info.external_attr >> 16)
     name = info.filename
+    if info.compress_type not in _COMPRESSED:
+        return f"{name!r} is compressed otherwise than by deflate"
     if info.flag_bits & _ENCRYPTED:
         return f"{name!r} is encrypted"
     if kind not in (0, stat.S_IFREG):
@@ -115,14 +123,35 @@ def _write(
             path = folder / entry.name
             path.parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha1(b"blob %d\0" % entry.info.file_size, usedforsecurity=False)
-            with opened.open(entry.info) as source, path.open("xb") as stream:
-                while block := source.read(_BLOCK):
+            with path.open("xb") as stream:
+                for block in _blocks(opened, entry.info):
                     digest.update(block)
                     stream.write(block)
             mode = _PROGRAM if (entry.info.external_attr >> 16) & stat.S_IXUSR else _FILE
             hashes[entry.name] = (mode, digest.digest())
             progress.advance()
     return hashes
+
+
+def _blocks(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with _reading():
+        source = opened.open(info)
+    with source:
+        while True:
+            with _reading():
+                block = source.read(_BLOCK)
+            if not block:
+                return
+            yield block
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell faults of the archive, such as a place before its start, from those of the disk that is written to."""
+    try:
+        yield
+    except OSError as error:
+        raise zipfile.BadZipFile(error.strerror or str(error)) from error
 
 
 def _tree(files: Mapping[str, tuple[str, bytes]]) -> str:

@@ -159,8 +159,9 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
         if files.clips:
             return files
     if not description.homepage:
+        first = f" (first {min(files.extra)})" if files.extra else ""
         raise UserError(
-            f"no audio file in {root} (first {_first(files.extra)}) has a name that fits the description of "
+            f"no audio file in {root}{first} has a name that fits the description of "
             f"{description.title}; correct its pattern or codes, or give another folder as {argument('data')}."
         )
     example = next(iter(description.files.examples), "")
@@ -171,10 +172,6 @@ def find_files(description: Description, root: Path, listed: pd.DataFrame | None
         f"the folder {root} holds no {description.title} clip (expected {expected}); get the corpus from "
         f"{description.obtain}."
     )
-
-
-def _first(names: Sequence[str]) -> str:
-    return min(names, default="none at all")
 
 
 def _below(root: Path, paths: Sequence[str]) -> list[str]:

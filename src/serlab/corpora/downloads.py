@@ -12,7 +12,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,7 +102,7 @@ def download(file: Download, at: Callable[[int], None] = lambda _: None) -> None
             # What was sent is not the file.
             file.partial.unlink(missing_ok=True)
             raise
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
+        except urllib.error.URLError:
             raise
         except OSError as error:
             raise unwritable(file.partial, error) from error
@@ -121,7 +122,7 @@ def answer_of(request: urllib.request.Request, instead: str) -> Any:
     """
 
     def once() -> Any:
-        with _opened(request) as answer:
+        with _opened(request) as answer, _network():
             body = answer.read()
         _check_is_no_page(request.full_url, answer, body, instead)
         return json.loads(body)
@@ -159,7 +160,7 @@ def _append(file: Download, at: Callable[[int], None]) -> None:
         with file.partial.open("ab" if there else "wb") as stream:
             at(there)
             got = 0
-            while block := answer.read(_BLOCK):
+            while block := _block(answer):
                 if not there and not got:
                     _check_is_no_page(file.url, answer, block, file.instead)
                 got += len(block)
@@ -189,11 +190,28 @@ def _opened(request: urllib.request.Request) -> http.client.HTTPResponse:
 
     request.add_header("User-Agent", f"serlab/{__version__}")
     try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+        with _network():
+            answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         error.close()
         raise
     return answer
+
+
+def _block(answer: http.client.HTTPResponse) -> bytes:
+    with _network():
+        return answer.read(_BLOCK)
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    """Tell faults of the network, any OSError (of SSL, of a route), from those of the disk."""
+    try:
+        yield
+    except urllib.error.URLError:
+        raise
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
 
 
 def _check_is_no_page(url: str, answer: http.client.HTTPResponse, block: bytes, instead: str) -> None:
@@ -210,23 +228,23 @@ def tried(what: str, url: str, instead: str, action: Callable[[], Result]) -> Re
     for attempt in range(1, _TRIES + 1):
         try:
             return action()
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            TimeoutError,
-            ConnectionError,
-            ValueError,
-            _TryAgainError,
-        ) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ValueError, _TryAgainError) as error:
             code = error.code if isinstance(error, urllib.error.HTTPError) else 0
             if 400 <= code < 500 and code != http.HTTPStatus.TOO_MANY_REQUESTS:
                 what_it_says = "does not exist any more" if code in _GONE else "refuses access"
                 raise MachineError(f"{url} {what_it_says} (HTTP {code}); get it from {instead}.") from error
             if attempt == _TRIES:
-                why = "the connection ended too early" if isinstance(error, http.client.IncompleteRead) else error
                 raise MachineError(
-                    f"{what} cannot be fetched ({str(why).rstrip('.')}); run the command again: it continues where it "
-                    "stopped."
+                    f"{what} cannot be fetched ({_why(error)}); run the command again: it continues where it stopped."
                 ) from error
             time.sleep(_PAUSE_SECONDS * 2 ** (attempt - 1))
     raise AssertionError
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended too early"
+    # An HTTPError, which is a URLError too, says more than its reason.
+    if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
+        return str(error.reason).rstrip(".")
+    return str(error).rstrip(".")

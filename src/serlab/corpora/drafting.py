@@ -54,9 +54,11 @@ def draft(folder: Path) -> Draft:
         folder: with audio files at any depth.
 
     Raises:
-        UserError: there are no audio files, fewer than half of their names have the same parts, or
+        UserError: it is not a folder, there are no audio files, fewer than half of their names have the same parts, or
             no part looks like a label or a speaker.
     """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; a draft is made from the names of the files in a folder, so give one.")
     files = find_audio([folder]).files
     stems = [PurePath(name).stem for name in files]
     shapes = Counter(_shape(stem) for stem in stems)
@@ -64,8 +66,8 @@ def draft(folder: Path) -> Draft:
         raise UserError(f"the folder {folder} holds no audio that can be used.")
     shape, count = shapes.most_common(1)[0]
     fitting = [(name, stem) for name, stem in zip(files, stems, strict=True) if _shape(stem) == shape]
-    folders = [PurePath(name).relative_to(folder).parts[:-1] for name, _ in fitting]
-    people = _people_in(folders)
+    folders = [PurePath(os.path.relpath(name, folder)).parts[:-1] for name, _ in fitting]
+    people = _people_in(folders, [stem for _, stem in fitting])
     if count < _ENOUGH * len(stems) or not (shape or people):
         raise UserError(
             f"the names of the files in {folder} have no common form (first {os.path.relpath(files[0], folder)}); list "
@@ -90,12 +92,17 @@ def draft(folder: Path) -> Draft:
     return Draft(_text(folder, files_of, len(speakers), len(read), len(stems)), len(read), len(stems))
 
 
-def _people_in(folders: Sequence[Sequence[str]]) -> list[str]:
-    """The names of the files' own folders, if they are names of people and not of emotions; else empty."""
+def _people_in(folders: Sequence[Sequence[str]], stems: Sequence[str]) -> list[str]:
+    """The names of the files' own folders, if they are names of people and not of emotions; else empty.
+
+    Names of people are not always known, but most files then have the name of one in another folder.
+    """
     if not all(folders):
         return []
-    own = sorted({names[-1] for names in folders})
-    return own if len(own) > 1 and named_like_people(own) else []
+    places = {(names[-1], stem) for names, stem in zip(folders, stems, strict=True)}
+    own, counts = sorted({place for place, _ in places}), Counter(stem for _, stem in places)
+    repeated = sum(count for count in counts.values() if count > 1) > len(places) / 2
+    return own if len(own) > 1 and (named_like_people(own) or (repeated and not any(map(is_emotion, own)))) else []
 
 
 def _shape(stem: str) -> tuple[str, ...]:
@@ -113,6 +120,12 @@ def _label(
         if 1 < len(values) <= _MOST_LABELS
     }
     label = max(shares, key=lambda place: shares[place], default=-1)
+    same = next((value for values in columns if len(values) == 1 for value in values if _emotion(value)), "")
+    if same and not any(map(_emotion, frequent.get(label, ()))):
+        raise UserError(
+            f"all names in {folder} have the same emotion, {same}, but a corpus needs several; give the folder with "
+            "all of its clips."
+        )
     if shares.get(label, 0) >= _ENOUGH:
         return label, _meanings({code: code for code in frequent[label]})
     for place in shares:
@@ -151,9 +164,13 @@ def _codes_of_folders(
     return {}
 
 
+def _emotion(name: str) -> str | None:
+    return table().names.get(key(_LETTERS.sub(" ", name)))
+
+
 def _meanings(names: Mapping[str, str]) -> dict[str, str]:
     """Code -> the emotion that its name means, or the name itself if that is not known or not unique."""
-    known = {code: table().names.get(key(_LETTERS.sub(" ", name))) for code, name in names.items()}
+    known = {code: _emotion(name) for code, name in names.items()}
     counts = Counter(known.values())
     return {
         code: emotion if (emotion := known[code]) and counts[emotion] == 1 else names[code].lower()

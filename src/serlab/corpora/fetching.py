@@ -127,6 +127,11 @@ def _archive_wanted(description: Description, archive: Archive, folder: Path) ->
             f"folder as {argument('data')}, or remove them."
         )
     name = f"{description.name}.zip"
+    if target.exists() and not there:
+        raise UserError(
+            f"{target} is there but holds no clip of {description.title}; remove it, or choose another folder as "
+            f"{argument('data')}."
+        )
     file = Download(
         folder / name,
         archive.url,
@@ -160,7 +165,7 @@ def get(wanted: Wanted) -> int:
         The number of files that are there now.
 
     Raises:
-        UserError: another process is getting the same corpus.
+        UserError: another process is getting the same corpus, or another file has the archive's name.
         MachineError: the server cannot be reached or sends wrong bytes, or the disk is full.
     """
     if not wanted.files:
@@ -170,12 +175,21 @@ def get(wanted: Wanted) -> int:
         if wanted.how.archive is None:
             get_from_lfs(wanted.how.lfs, wanted.files, f"getting {wanted.description.name}")
             return wanted.there + len(wanted.files)
+        if (wanted.folder / wanted.how.folder).exists():
+            # Another process got it while this one asked for the licence.
+            return _clips_in(wanted.description, wanted.folder)
         return _get_archive(wanted, wanted.how.archive)
 
 
 def _get_archive(wanted: Wanted, archive: Archive) -> int:
     (file,) = wanted.files
-    if not file.path.exists() or file.differs(file.path):
+    if file.path.exists():
+        if wrong := file.differs(file.path):
+            raise UserError(
+                f"{file.path} is not the official archive ({wrong}); move it away, or choose another folder as "
+                f"{argument('data')}."
+            )
+    else:
         total = (file.size or file.most) // _MEGABYTE
         done = file.there // _MEGABYTE
         with bar(f"getting {wanted.description.name} (MB)", total, done) as progress:

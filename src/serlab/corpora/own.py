@@ -24,7 +24,8 @@ from serlab.corpora.spans import seconds_of
 
 _TABLE_HELP = "give a CSV or Parquet table with the columns path, label and speaker instead"
 _WITHOUT_AUDIO = "a folder without audio"
-_NOT_UTF8 = "its name is not UTF-8; rename it"
+NOT_UTF8 = "its name is not UTF-8; rename it"
+"""Why a file with such a name is left out."""
 _MOST_SAID = 100
 
 
@@ -45,7 +46,7 @@ def load(path: Path, columns: Columns | None = None, *, fewest_labels: int = 2) 
     Raises:
         UserError: the folder or table is incomplete, or names files that do not exist.
     """
-    if not _is_utf8(str(path.absolute())):
+    if not is_utf8(str(path.absolute())):
         raise UserError(f"the path {str(path)!a} is not UTF-8; rename its folders or files.")
     listed: Listed | None = None
     excluded: list[Exclusion] = []
@@ -140,10 +141,10 @@ def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
     names, excluded = [], []
     for file in found.files:
         name = os.path.relpath(file, folder)
-        if _is_utf8(name):
+        if is_utf8(name):
             names.append(name)
         else:
-            excluded.append(_left_out(folder, name, _NOT_UTF8))
+            excluded.append(_left_out(folder, name, NOT_UTF8))
     excluded += [_left_out(folder, os.path.relpath(entry.path, folder), entry.reason) for entry in found.excluded]
     bare = [os.path.relpath(each, folder) for each in found.bare]
     excluded += [_left_out(folder, name, _WITHOUT_AUDIO) for name in bare if "/" not in name and name != os.curdir]
@@ -165,7 +166,7 @@ def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
 
 
 def _left_out(folder: Path, name: str, reason: str) -> Exclusion:
-    shown = os.fsencode(name).decode(errors="backslashreplace")
+    shown = shown_name(name)
     return Exclusion(shown, str(folder / shown), reason)
 
 
@@ -219,7 +220,13 @@ def _ids(paths: list[str], home: Path, source: Path, listed: Listed | None) -> l
     return list(owners)
 
 
-def _is_utf8(text: str) -> bool:
+def shown_name(name: str) -> str:
+    """A file's name with escapes for what is not UTF-8."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a file's name, as Python gives it, was UTF-8 on the disk."""
     try:
         text.encode()
     except UnicodeEncodeError:

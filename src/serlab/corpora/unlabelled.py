@@ -12,6 +12,7 @@ from serlab.audio.find import find_audio
 from serlab.core import Exclusion, UserError
 from serlab.core.files import absent
 from serlab.corpora import descriptions, load_corpus
+from serlab.corpora.own import NOT_UTF8, is_utf8, shown_name
 from serlab.corpora.scan import scan
 
 _COLUMNS = ["clip", "path", "duration", "sha256"]
@@ -76,11 +77,16 @@ def find_speech(name: str) -> Speech:
     if not folder.is_dir():
         raise UserError(f"{name} is not a folder; give a folder of speech, or a known corpus.")
     found = find_audio([folder])
-    clips = scan(found.files, f"reading {folder.name}")
-    clips.insert(0, "path", found.files)
-    clips.insert(0, "clip", [Path(path).relative_to(folder).as_posix() for path in found.files])
+    names = {Path(path).relative_to(folder).as_posix(): path for path in found.files}
+    files = {clip: path for clip, path in names.items() if is_utf8(path)}
+    odd = [Exclusion(shown_name(clip), shown_name(path), NOT_UTF8) for clip, path in names.items() if clip not in files]
+    if not files:
+        raise UserError(f"{name} has no recording whose path is UTF-8; rename its folders or files.")
+    clips = scan(list(files.values()), f"reading {folder.name}")
+    clips.insert(0, "path", list(files.values()))
+    clips.insert(0, "clip", list(files))
     lost = clips[clips["sha256"] == ""]
     pairs = zip(lost["clip"], lost["path"], strict=True)
     missing = [Exclusion(str(clip), str(path), "not a file") for clip, path in pairs]
     there = clips[clips["sha256"] != ""][_COLUMNS].reset_index(drop=True)
-    return Speech(folder.name, there, None, (*found.excluded, *missing))
+    return Speech(folder.name, there, None, (*found.excluded, *odd, *missing))

@@ -71,9 +71,15 @@ def standardised(features: Floats) -> NDArray[np.float64]:
     values = np.asarray(features, np.float64)
     spread = values.std(axis=0)
     constant = spread <= 1e-9 * np.abs(values).max(axis=0, initial=0.0)
-    centred: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(constant, 1.0, spread)
-    centred[:, constant] = 0.0
-    return centred
+    found = centred(values) / np.where(constant, 1.0, spread)
+    found[:, constant] = 0.0
+    return found
+
+
+def centred(features: Floats) -> NDArray[np.float64]:
+    """Features with mean 0, shape (clips, features)."""
+    found: NDArray[np.float64] = features - features.mean(axis=0)
+    return found
 
 
 def plane(features: Floats) -> Plane:
@@ -98,7 +104,7 @@ def share_of(features: Floats, groups: Codes) -> Share | None:
     """Share of the variance between groups, over all features.
 
     Args:
-        features: from :func:`standardised`, shape (clips, features).
+        features: from :func:`standardised`, or :func:`centred` after that, shape (clips, features).
         groups: index of each clip's group, from 0 without gaps, shape (clips,).
 
     Returns:

@@ -112,7 +112,7 @@ def compare_across(
     if normalise and not any(map(can_normalise, trained)):
         raise UserError(
             f"{argument('normalise')} is for recipes whose features are vectors, such as SVMs and probes; "
-            f"{(trained[0].name if trained else given[0])} has none."
+            f"{f'{trained[0].name} has none' if trained else f'{given[0]} is a finished model'}."
         )
     sides = _pairs_of_sides(rows, test)
     corpora = loaded([*(name for row, targets in sides for name in (*row, *targets))], data or {})

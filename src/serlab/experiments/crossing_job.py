@@ -109,7 +109,7 @@ class Job:
     def run(self, sides: Sides, recipes: Sequence[Recipe], models: Sequence[GivenModel]) -> Crossing:
         """Run and report."""
         for each in self._used:
-            _say_dropped(each)
+            _say_dropped(each, self.labels)
         return self.finish(self.plan(sides, recipes, models))
 
     @cached_property
@@ -278,9 +278,9 @@ def _too_few(labels: Sequence[str], source: str, of_source: Sequence[str], targe
     )
 
 
-def _say_dropped(each: Mapped) -> None:
+def _say_dropped(each: Mapped, labels: LabelMap) -> None:
     for label, clips in each.dropped.items():
-        why = LabelMap().why_dropped(label, each.original.name)
+        why = labels.why_dropped(label, each.original.name)
         note = f" ({why})" if why else ""
         say(f"{each.corpus.name}: {clips:,} clips of {label} are dropped by the map of labels{note}.")
 

@@ -28,6 +28,7 @@ from serlab.experiments.signature import ExclusionRecord, Machine, ProtocolRecor
 from serlab.model import folder as folders
 from serlab.model.schema import FILE, Content
 from serlab.protocols import Fold, Split
+from serlab.recipes import preset_names
 from serlab.tables import ledger
 
 PROTOCOL = "as-is"
@@ -95,9 +96,12 @@ class GivenModel:
 
 
 def is_model(name: str) -> bool:
-    """Whether the name of a recipe is that of a model: a folder, a hub's ``owner/name``, or ``box``."""
+    """Whether the name of a recipe is that of a model: a folder, a hub's ``owner/name``, or ``box``.
+
+    A folder with the name of a preset, such as one of results, does not hide the preset.
+    """
     path = Path(name)
-    return (
+    return name not in preset_names() and (
         name == BOX or path.is_dir() or (name.count("/") == 1 and not name.startswith((".", "/")) and not path.suffix)
     )
 

@@ -237,7 +237,7 @@ def execute(training: Training, title: str) -> None:
         if training.lacks_model:
             signature = sign(spec, context, result, started).data()
             card = model_card(signature, needs_serlab=result.fitted.needs_serlab)
-            save(result.fitted, files.model, signature, card, inputs=result.inputs)
+            save(result.fitted, files.model, signature, card, inputs=result.inputs, speech=result.speech)
         for each in waiting:
             _test(each, result, training.source, started, title)
         shutil.rmtree(workspace, ignore_errors=True)

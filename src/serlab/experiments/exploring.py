@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from serlab import __version__
 from serlab.audio.measures import LOWEST_DB
 from serlab.core import Exclusion, UserError, argument
+from serlab.core.files import check_writable
 from serlab.core.progress import bar
 from serlab.core.randomness import keyed
 from serlab.corpora import Folders, load_any
@@ -106,6 +108,7 @@ def explore(
     if audio not in ("link", "embed", "none"):
         raise UserError(f"{argument('audio', audio)} is not one of link, embed, none.")
     chosen = choose(features)
+    check_writable(Path(out))
     found = corpus if isinstance(corpus, Corpus) else load_any(corpus, data=data)
     measured = measure(found)
     applied = fitting_split(found)
@@ -211,9 +214,7 @@ def _explained(
 ) -> tuple[tuple[Explained, ...], spaces.Neighbours | None, int]:
     titles = {_SPEAKER: _SPEAKER} if corpus.speakers_known else {}
     titles = {"label": "label", **titles, **exploring_sections.COLUMNS}
-    codes = {
-        column: np.asarray(pd.factorize(rows[column].astype(str))[0], np.int64) for column in titles if column in rows
-    }
+    codes = {column: _codes(rows, column) for column in titles if column in rows}
     some = np.arange(len(rows))
     if len(some) > _MOST_COMPARED:
         some = np.sort(keyed("explore", corpus.fingerprint).choice(len(rows), _MOST_COMPARED, replace=False))
@@ -221,7 +222,10 @@ def _explained(
     across = None
     with bar("neighbours", 3) as progress:
         for column, groups in codes.items():
-            share = spaces.share_of(values, groups)
+            known = groups >= 0
+            if not known.any():
+                continue
+            share = spaces.share_of(values if known.all() else spaces.centred(values[known]), groups[known])
             if share is None:
                 continue
             near = spaces.neighbours(values[some], groups[some]) if column in ("label", _SPEAKER) else None
@@ -241,6 +245,15 @@ def _explained(
             across = spaces.neighbours(values[some], codes["label"][some], codes[_SPEAKER][some])
             progress.advance()
     return tuple(found), across, len(some)
+
+
+def _codes(rows: pd.DataFrame, column: str) -> NDArray[np.int64]:
+    """The index of each clip's value from 0, -1 if it is unknown, shape (clips,)."""
+    values = rows[column]
+    known = values.notna() & (values.astype(str) != "")
+    if column == "sample_rate":
+        known &= values > 0
+    return np.asarray(pd.factorize(values.astype(str).where(known))[0], np.int64)
 
 
 def _view(

@@ -17,6 +17,7 @@ from serlab.corpora.emotions import LabelMap, Mapped, key
 from serlab.experiments.context import RunContext
 from serlab.experiments.crossing_models import GivenModel, GivenRun, load_given
 from serlab.experiments.crossing_runs import overlap
+from serlab.experiments.held_out import heard_clip
 from serlab.protocols import Fold
 
 
@@ -60,12 +61,13 @@ def runs_of(model: GivenModel, context: RunContext, folds: Sequence[Fold]) -> li
     """The runs of a model; nothing is written.
 
     Raises:
-        UserError: it has heard speakers of a test subset (SL012).
+        UserError: it has heard speakers or clips of a test subset (SL012).
     """
     corpus = context.corpus
     target = Mapped(corpus, corpus, {label: label for label in corpus.labels}, {})
     for fold in folds:
-        if reason := overlap(model.records, target, fold):
+        tested = replace(fold, train=(), dev=())
+        if reason := overlap(model.records, target, fold) or heard_clip(model.folder, corpus, tested):
             raise UserError(
                 f"{reason} of fold {fold.number}, so it cannot be tested there; leave it out, or name other "
                 f"{argument('folds')}."

@@ -80,14 +80,19 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
-    elif Path(name).is_dir() or (name.count("/") == 1 and not Path(name).suffix and not Path(name).exists()):
+    elif Path(name).is_dir() or (
+        name.count("/") == 1
+        and not name.startswith((".", "~", "/"))
+        and not Path(name).suffix
+        and not Path(name).exists()
+    ):
         raise UserError(
             f"{name} is not a recipe, that is a preset or a YAML file; to use it as a checkpoint, give a recipe "
             f"{setting('model.checkpoint', name)}. The presets are {', '.join(preset_names())}."
         )
     elif Path(name).suffix or "/" in name:
         if not Path(name).exists():
-            raise absent("recipe", name)
+            raise absent("recipe" if Path(name).suffix else "recipe (a YAML file) or model folder", name)
         if not name.endswith((".yaml", ".yml")):
             raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
         try:

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from serlab.corpora import descriptions
 from serlab.evaluation.bootstrap import Difference
 from serlab.evaluation.resampling import Interval
+from serlab.recipes import preset_names
 from serlab.report.words import counted, interval_text, percent, points
 from serlab.tables.predictions import Run
 
@@ -165,6 +167,21 @@ class Cell:
         """
         name = self.source.replace("+", " + ") if self.source else "as it is"
         return f"{name}, normalised" if self.normalised else name
+
+    @property
+    def command_within(self) -> str:
+        """The command that trains the recipe within the target; empty if names alone do not say it.
+
+        They do not for a user's corpus, a part of a corpus, and a recipe that is a file or was changed. With
+        two speakers, training, dev and test cannot be divided.
+
+        >>> Cell("tess", "emovo", "mfcc-svm", "SVM", speakers=6).command_within
+        'serlab compare emovo --recipes mfcc-svm'
+        >>> Cell("tess", "emovo-limit2", "mfcc-svm", "SVM", speakers=6).command_within
+        ''
+        """
+        known = self.target in descriptions() and self.recipe in preset_names() and (self.speakers or 0) > 2
+        return f"serlab compare {self.target} --recipes {self.recipe}" if known else ""
 
     @property
     def collapsed(self) -> list[Recall]:

@@ -5,10 +5,10 @@ clips of one speaker and label that were given one answer:
 
     recipe, source, normalised, target, what, seed, fold, speaker, label, predicted, clips
 
-``what`` is ``tested`` (the cross-corpus test), ``within`` and ``paired`` (runs within the target, and
-the cross-corpus test, on the clips and seeds that both have), or ``inside`` (runs within a target that
-the model cannot be tested on). ``source`` is empty for a finished model. Rows of zero clips are left
-out.
+``what`` is ``tested`` (the cross-corpus test), ``within`` (runs within the target, on the clips and
+seeds that both have), ``paired`` (the cross-corpus test on these, if they are not all), or ``inside``
+(runs within a target that the model cannot be tested on). ``source`` is empty for a finished model.
+Rows of zero clips are left out.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _judged(cell: CellRuns, counted: list[Counted]) -> Cell:
 
 
 def _with_inside(blank: Cell, cell: CellRuns, counted: list[Counted]) -> Cell:
-    if not cell.within or cell.emotions is None:
+    if not cell.within or cell.emotions is None or cell.normalised:
         return blank
     corpus = cell.within[0].signature["corpus"]
     labels = sorted({each for each in cell.emotions.values() if each is not None})
@@ -160,7 +160,8 @@ def _within(
         return None
     one, other = count_by_speaker(cross, labels), count_by_speaker(within, labels)
     _keep(counted, cell, "within", other)
-    _keep(counted, cell, "paired", one)
+    if len(cross) < len(rows):
+        _keep(counted, cell, "paired", one)
     only_uar = {"uar": UAR}
     return Within(
         protocol=cell.protocol,

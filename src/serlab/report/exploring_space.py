@@ -14,7 +14,7 @@ class Explained:
     Attributes:
         column: the column.
         title: its name.
-        groups: number of its values.
+        groups: number of its known values.
         raw: share of the variance between the groups, R².
         adjusted: for the number of groups.
         nearest: share of clips whose nearest other clip has the same value.

@@ -102,4 +102,4 @@ def train(
         identity = DeployedIdentity(**vars(context.identity(spec)), fixed=fixed, quoted=None)
         signature = sign(spec, context, result, started, identity).data()
         card = deployment_card(signature, needs_serlab=result.fitted.needs_serlab)
-    folder.save(result.fitted, target, signature, card)
+    folder.save(result.fitted, target, signature, card, speech=result.speech)

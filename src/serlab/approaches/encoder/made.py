@@ -27,7 +27,7 @@ class Made(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[nn.Module, dict[object, tuple[tuple[tuple[int, int], ...], T]]]
+        self._kept: WeakKeyDictionary[nn.Module, dict[object, tuple[tuple[tuple[int, int], ...], list[Tensor], T]]]
         self._kept = WeakKeyDictionary()
 
     def of(self, module: nn.Module, use: object, weights: Sequence[Tensor], make: Callable[[], T]) -> T:
@@ -43,8 +43,9 @@ class Made(Generic[T]):
         kept = self._kept.setdefault(module, {})
         if use not in kept or kept[use][0] != state:
             with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-                kept[use] = (state, make())
-        return kept[use][1]
+                # While their memory is held, no other weights can have the same address.
+                kept[use] = (state, [weight.detach() for weight in weights], make())
+        return kept[use][2]
 
     def drop(self, module: nn.Module) -> None:
         """Forget a module's results."""
