@@ -17,7 +17,12 @@ PLAIN, PRODUCTS, CONVOLUTIONS = "plain", "products", "convolutions"
 """Ways: channels first, as in transformers; matrix products of views; torch's convolutions with channels last."""
 
 _TRIAL_FRAMES = 250
-_FUSED = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
+_FUSED = (
+    "_convolution_pointwise",
+    "_linear_pointwise",
+    "_reorder_convolution_weight",
+    "_reorder_linear_weight",
+)
 
 
 class Taps(NamedTuple):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from serlab.approaches.network import Network
 from serlab.approaches.pooling import statistics
-from serlab.approaches.resnet import Settings
+from serlab.approaches.resnet import Settings, folded
 from serlab.approaches.resnet.stages import Stages
 from serlab.checkpoints import stored
 from serlab.checkpoints.checks import shown
@@ -95,9 +95,18 @@ class ResNet(Network):
     def forward(self, features: Tensor) -> Tensor:
         """Score windows of log-mel in dB, shape (batch, frames, bands)."""
         image = ((features - self.mean) / self.std).transpose(1, 2).unsqueeze(1)
-        out = self.net(image)
-        logits: Tensor = out if isinstance(out, Tensor) else out.logits
+        maps = folded.in_fastest_way(self._body, image)
+        net: Any = self.net
+        pooled = net.pooled(maps) if self.needs_serlab else net.resnet.pooler(maps)
+        logits: Tensor = self.reader(pooled)
         return logits
+
+    @cached_property
+    def _body(self) -> folded.Body:
+        net: Any = self.net
+        if self.needs_serlab:
+            return folded.Body.of(net.stem, nn.Identity(), net.encoder)
+        return folded.Body.of(net.resnet.embedder.embedder, net.resnet.embedder.pooler, net.resnet.encoder)
 
     def depth_of(self, name: str) -> int | None:
         """All layers share one learning rate."""
@@ -210,12 +219,10 @@ class _Small(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
         self.classifier = nn.Linear(2 * _widths(settings)[-1], len(labels))
 
-    def forward(self, image: Tensor) -> Tensor:
-        found = self.encoder(self.stem(image))
-        maps: Tensor = found if isinstance(found, Tensor) else found.last_hidden_state
-        frames = maps.mean(dim=2).transpose(1, 2)
-        logits: Tensor = self.classifier(self.dropout(statistics(frames)))
-        return logits
+    def pooled(self, maps: Tensor) -> Tensor:
+        """The input of the classifier."""
+        found: Tensor = self.dropout(statistics(maps.mean(dim=2).transpose(1, 2)))
+        return found
 
 
 def _widths(settings: Settings) -> list[int]:
