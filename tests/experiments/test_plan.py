@@ -135,6 +135,7 @@ def test_signatures_of_every_published_run_can_be_read():
     for path in paths:
         stored = StoredSignature.read(path)
         assert stored.identity["fold"] == int(path.stem.split("-")[0].removeprefix("fold"))
-        assert len(stored.recipe) == 12
+        # A finished model that was tested as it is has the SHA-256 of its weights instead of a recipe's hash.
+        assert len(stored.recipe) == (64 if path.parents[1].name == "as-is" else 12)
         assert stored.protocol_version
     assert paths

@@ -33,7 +33,7 @@ def read_again(model: Model, embeddings: np.ndarray) -> np.ndarray:
     """Probabilities by the model's own classifier."""
     import torch
 
-    fitted = model._fitted("fp32", None)
+    fitted = model._loaded.of("fp32", None)[0]
     if hasattr(fitted, "machine"):
         logits = fitted.machine.logits(embeddings)
     else:
@@ -103,7 +103,7 @@ def test_errors_are_those_of_predict(models, clips):
 
 def test_a_model_without_embeddings_says_so(models, monkeypatch, clips):
     model = models["mfcc-svm"]
-    fitted = model._fitted("fp32", None)
+    fitted = model._loaded.of("fp32", None)[0]
     alone = fitted.scored
     monkeypatch.setattr(fitted, "scored", lambda features: replace(alone(features), embeddings=None))
     with pytest.raises(UserError, match="has no embeddings"):

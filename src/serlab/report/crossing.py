@@ -169,19 +169,18 @@ class Cell:
         return f"{name}, normalised" if self.normalised else name
 
     @property
-    def command_within(self) -> str:
-        """The command that trains the recipe within the target; empty if names alone do not say it.
+    def has_names(self) -> bool:
+        """Whether the names of target and recipe are enough to train the recipe within the target.
 
-        They do not for a user's corpus, a part of a corpus, and a recipe that is a file or was changed. With
+        They are not for a user's corpus, a part of a corpus, and a recipe that is a file or was changed. With
         two speakers, training, dev and test cannot be divided.
 
-        >>> Cell("tess", "emovo", "mfcc-svm", "SVM", speakers=6).command_within
-        'serlab compare emovo --recipes mfcc-svm'
-        >>> Cell("tess", "emovo-limit2", "mfcc-svm", "SVM", speakers=6).command_within
-        ''
+        >>> Cell("tess", "emovo", "mfcc-svm", "SVM", speakers=6).has_names
+        True
+        >>> Cell("tess", "emovo-limit2", "mfcc-svm", "SVM", speakers=6).has_names
+        False
         """
-        known = self.target in descriptions() and self.recipe in preset_names() and (self.speakers or 0) > 2
-        return f"serlab compare {self.target} --recipes {self.recipe}" if known else ""
+        return self.target in descriptions() and self.recipe in preset_names() and (self.speakers or 0) > 2
 
     @property
     def collapsed(self) -> list[Recall]:

@@ -121,6 +121,7 @@ Kernels = tuple[tuple[Kernel, ...], ...]
 """Those of the stem and of each residual layer."""
 
 _KERNELS: Made[Kernels] = Made()
+_USABLE: Made[bool] = Made()
 
 
 def in_fastest_way(body: Body, image: Tensor) -> Tensor:
@@ -135,6 +136,10 @@ def in_fastest_way(body: Body, image: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() or body.stem.training or not body.pairs or not on_processor(image):
         _KERNELS.drop(body.stem)
+        _USABLE.drop(body.stem)
+        return body(image)
+    # oneDNN's ReLU turns NaN into zero: a damaged network would give scores instead of an error.
+    if not _USABLE.of(body.stem, "usable", _tensors(body), lambda: _usable(body)):
         return body(image)
     dtype = computed_in(image)
     way = fastest_way(body, dtype, image.shape[2:])
@@ -170,6 +175,14 @@ def _trials(body: Body, dtype: torch.dtype, bands: int, frames: int) -> Mapping[
         for way in (FOLDED, PACKED) if fuses() else (FOLDED,):
             ways[way] = partial(folded, _folded(body, dtype, way))
     return ways
+
+
+def _usable(body: Body) -> bool:
+    """Whether all folded weights and biases are finite."""
+    kernels = _folded(body, torch.float32, FOLDED)
+    return all(
+        bool(torch.isfinite(tensor).all()) for layer in kernels for each in layer for tensor in (each.weight, each.bias)
+    )
 
 
 def _folded(body: Body, dtype: torch.dtype, way: str) -> Kernels:
