@@ -15,9 +15,9 @@ from tests.approaches.ways import force
 from torch import Tensor, nn
 
 from serlab.approaches.encoder import convolution, layers, positions
-from serlab.approaches.encoder.made import Made
 from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.int8 import quantise
+from serlab.approaches.made import Made
 from serlab.approaches.network import FittedNetwork, score
 
 FAST = ("packed", "fourier", "convolutions", "products")

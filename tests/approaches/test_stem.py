@@ -209,10 +209,10 @@ def test_an_export_sees_transformers_own_module(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_fused_convolutions_it_computes_in_two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from serlab.approaches.encoder import convolution
+    from serlab.approaches import made
 
-    monkeypatch.setattr(convolution, "_FUSED", ("_no_such_operation",))
-    assert not convolution.fuses()
+    monkeypatch.setattr(made, "_FUSED", ("_no_such_operation",))
+    assert not made.fuses()
     encoder = encoder_of()
     with torch.no_grad():
         close(stem.encode(encoder, speech(2, 4000), "convolutions").transpose(1, 2), plain(encoder, speech(2, 4000)))

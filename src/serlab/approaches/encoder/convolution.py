@@ -10,19 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from serlab.approaches.encoder.made import Made, computed_in, on_processor, type_of
+from serlab.approaches.made import Made, computed_in, fuses, on_processor, type_of
 from serlab.core.precision import Precision, device, fastest
 
 PLAIN, PRODUCTS, CONVOLUTIONS = "plain", "products", "convolutions"
 """Ways: channels first, as in transformers; matrix products of views; torch's convolutions with channels last."""
 
 _TRIAL_FRAMES = 250
-_FUSED = (
-    "_convolution_pointwise",
-    "_linear_pointwise",
-    "_reorder_convolution_weight",
-    "_reorder_linear_weight",
-)
 
 
 class Taps(NamedTuple):
@@ -216,12 +210,6 @@ def gelu_(x: Tensor) -> Tensor:
     """GELU in place."""
     activated: Tensor = torch.ops.aten.gelu_(x)
     return activated
-
-
-def fuses() -> bool:
-    """Whether this torch has the products with a fused activation that its compiler uses."""
-    backend: Any = torch.backends.mkldnn
-    return backend.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _FUSED)
 
 
 def _kernel(conv: nn.Conv1d, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from serlab.approaches.encoder.convolution import fuses, gelu_
-from serlab.approaches.encoder.made import Made, computed_in, on_processor, type_of
+from serlab.approaches.encoder.convolution import gelu_
 from serlab.approaches.encoder.stem import is_gelu
+from serlab.approaches.made import Made, computed_in, fuses, on_processor, type_of
 from serlab.core.precision import Precision, device, fastest
 
 _KINDS = ("Wav2Vec2", "Hubert", "Data2VecAudio", "UniSpeech", "UniSpeechSat", "WavLM")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serlab.approaches.encoder.convolution import PLAIN
-from serlab.approaches.encoder.made import Made, computed_in, on_processor, type_of
+from serlab.approaches.made import Made, computed_in, on_processor, type_of
 from serlab.core.precision import Precision, device, fastest
 
 FOURIER = "fourier"

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from serlab.approaches.encoder.convolution import CONVOLUTIONS, PLAIN, PRODUCTS, channels_last, drop, gelu_, products
-from serlab.approaches.encoder.made import computed_in, on_processor, type_of
+from serlab.approaches.made import computed_in, on_processor, type_of
 from serlab.core.precision import Precision, device, fastest
 
 _TRIAL_SAMPLES = 40_000

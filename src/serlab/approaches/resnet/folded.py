@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from serlab.approaches.encoder.convolution import fuses
-from serlab.approaches.encoder.made import Made, computed_in, on_processor
+from serlab.approaches.made import Made, computed_in, fuses, on_processor
 from serlab.core.precision import fastest
 
 PLAIN, FOLDED, PACKED = "plain", "folded", "packed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,6 +15,12 @@ T = TypeVar("T")
 
 CASTS = (torch.float32, torch.bfloat16)
 """The types that networks compute in on a processor."""
+_FUSED = (
+    "_convolution_pointwise",
+    "_linear_pointwise",
+    "_reorder_convolution_weight",
+    "_reorder_linear_weight",
+)
 
 
 class Made(Generic[T]):
@@ -66,3 +72,9 @@ def type_of(precision: Precision) -> torch.dtype:
     """The type that :func:`serlab.core.precision.autocast` computes floating products in."""
     half = precision == "bf16" or (precision == "int8" and has_bf16())
     return torch.bfloat16 if half else torch.float32
+
+
+def fuses() -> bool:
+    """Whether this torch has the products with a fused activation that its compiler uses."""
+    backend: Any = torch.backends.mkldnn
+    return backend.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _FUSED)
