@@ -84,17 +84,20 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(f"{model} is not {RECIPE}, trained on all actors with --quote {RESULTS.relative_to(HOME)}.")
     for name in COPIED:
         shutil.copyfile(model / name, FOLDER / name)
-    weights = load_file(model / WEIGHTS)
-    save_file({name: rounded(tensor) for name, tensor in sorted(weights.items())}, FOLDER / WEIGHTS)
-    (FOLDER / WEIGHTS).chmod(0o644)
+    write_rounded(model / WEIGHTS, FOLDER / WEIGHTS)
     card = (model / "README.md").read_text(encoding="utf-8")
     write_text(FOLDER / "README.md", card + _story(content["signature"], *_rounding(model)))
     size = sum(path.stat().st_size for path in FOLDER.iterdir())
     print(f"{FOLDER}: {size / 1e6:.1f} MB")
 
 
-def rounded(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as float16; counters stay as they are."""
+def write_rounded(source: Path, target: Path) -> None:
+    """Write a file of weights with float16 in place of float32; counters stay as they are."""
+    save_file({name: _rounded(tensor) for name, tensor in sorted(load_file(source).items())}, target)
+    target.chmod(0o644)
+
+
+def _rounded(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 

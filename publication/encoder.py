@@ -14,9 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
-
-from publication.box import rounded
+from publication.box import write_rounded
 from serlab.checkpoints.weights import PACKAGED, WEIGHTS
 from serlab.core.files import sha256_file, write_json, write_text
 from serlab.core.settings import plain
@@ -48,8 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         shutil.copyfile(source / name, target / name)
-    save_file({name: rounded(tensor) for name, tensor in sorted(load_file(source / WEIGHTS).items())}, target / WEIGHTS)
-    (target / WEIGHTS).chmod(0o644)
+    write_rounded(source / WEIGHTS, target / WEIGHTS)
     write_text(target / CARD, (source / CARD).read_text(encoding="utf-8") + _ROUNDED)
     write_json(target / MADE, made | {"weights_sha256": sha256_file(target / WEIGHTS)})
     size = sum(path.stat().st_size for path in target.iterdir())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -137,9 +136,7 @@ def compare(args: CompareOptions) -> None:
         smoke=args.smoke,
         labels=args.labels,
     )
-    if result.models:
-        say(f"to try a model: serlab predict --model {shlex.quote(str(result.models[0]))} FILE")
-    output.path(result.report)
+    output.report(result.report, result.models)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,9 +89,7 @@ def run(args: CompareOptions) -> None:
         say(f"left out: {exclusion.clip} ({exclusion.reason})")
     for line in result.lines:
         say(line)
-    if result.models:
-        say(f"to try a model: serlab predict --model {shlex.quote(str(result.models[0]))} FILE")
-    output.path(result.report)
+    output.report(result.report, result.models)
 
 
 def _say_what_has_no_effect(args: CompareOptions) -> None:
