@@ -76,6 +76,17 @@ def test_a_clip_scores_the_same_alone_in_mixed_lengths_and_in_any_order(architec
     assert np.abs(together[0] - together[1]).max() > 1e-6
 
 
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("architecture", ["wav2vec2, group norm", "whisper"])
+def test_logits_in_bf16_are_not_rounded_to_bf16(architecture: str, head: str) -> None:
+    network = build(*ARCHITECTURES[architecture], HEADS[head])
+
+    found = score(network, [network.frontend(clip) for clip in clips(16000, 20000, 16000)], "bf16")
+
+    rounded = torch.from_numpy(found).bfloat16().float().numpy()
+    assert (np.abs(found - rounded).max(axis=1) > 1e-5 * np.abs(found).max(axis=1)).all()
+
+
 @pytest.mark.parametrize("architecture", ["wav2vec2, group norm", "wav2vec2, layer norm", "hubert", "wavlm"])
 @pytest.mark.parametrize("head", ["transformers", "transformers, weighted"])
 def test_saved_folder_gives_plain_transformers_the_same_logits(architecture: str, head: str, tmp_path: Path) -> None:

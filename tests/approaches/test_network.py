@@ -51,6 +51,18 @@ def test_a_clip_scores_the_same_alone_in_mixed_lengths_and_in_any_order(settings
     assert np.abs(together - backwards).max() < 1e-4
 
 
+@pytest.mark.parametrize("settings", [{}, {"stem": "small", "pooling": "mean+std"}])
+def test_logits_in_bf16_are_not_rounded_to_bf16(settings: dict) -> None:
+    network = resnet(**settings)
+    random = np.random.default_rng(0)
+    features = [network.frontend(random.normal(size=9000).astype("f4")) for _ in range(8)]
+
+    found = score(network, features, "bf16")
+
+    assert not np.isclose(found, torch.from_numpy(found).bfloat16().float(), rtol=1e-5, atol=0).all(axis=1).any()
+    np.testing.assert_allclose(found, score(network, features, "fp32"), atol=0.02)
+
+
 def test_filling_up_with_silence_equals_a_clip_that_ends_in_silence() -> None:
     network = resnet()
     clip = np.random.default_rng(1).normal(size=3200).astype("f4")

@@ -190,6 +190,17 @@ def test_int8_is_close_to_fp32(case: str, save: Save) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["wav2vec2", "sew-d", "whisper", "ast", "wav2vec2-bert"])
+def test_logits_in_bf16_are_not_rounded_to_bf16(case: str, save: Save) -> None:
+    model = load(save(case), "bf16")
+
+    found = model.logits([model.frontend(clip) for clip in clips(16000, 20000)])
+
+    rounded = torch.from_numpy(found).bfloat16().float().numpy()
+    assert (np.abs(found - rounded).max(axis=1) > 1e-5 * np.abs(found).max(axis=1)).all()
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_weights_in_shards_and_in_half_precision(save: Save) -> None:
     folder = save()
     samples = clips(16000)

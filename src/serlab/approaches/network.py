@@ -55,6 +55,11 @@ class Network(nn.Module):
         """The module that reads the embedding; None if there is no embedding."""
         return None
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer whose output is the logits: the last linear one that was defined."""
+        return [module for module in self.modules() if isinstance(module, nn.Linear)][-1]
+
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""
         if self.window is None:
@@ -183,15 +188,26 @@ def _forward(network: Network, batch: Sequence[Features], precision: Precision) 
     """Logits of features of one shape and, if the network has any, their embeddings."""
     values = torch.from_numpy(np.stack(batch)).to(device())
     found: list[Tensor] = []
-    reader = network.reader
-    hook = reader and reader.register_forward_pre_hook(lambda _, given: found.append(_pooled(given[0])))
+    # Logits in bf16 have 8 significant bits, so that two labels of a clip may tie.
+    hooks = [network.last.register_forward_hook(_in_fp32)]
+    if network.reader is not None:
+        hooks.append(network.reader.register_forward_pre_hook(lambda _, given: found.append(_pooled(given[0]))))
     try:
         with torch.inference_mode(), autocast(precision):
             found.insert(0, network(values))
     finally:
-        if hook:
+        for hook in hooks:
             hook.remove()
     return tuple(part.float().cpu().numpy() for part in found)
+
+
+def _in_fp32(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """Replace the output of a linear layer by that in fp32, if it has another type."""
+    if output.dtype == torch.float32:
+        return output
+    with torch.autocast(output.device.type, enabled=False):
+        exact: Tensor = layer(given[0].float())
+    return exact
 
 
 def _pooled(values: Tensor) -> Tensor:
