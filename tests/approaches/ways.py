@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serlab.approaches.encoder import convolution, layers, positions, stem
+from serlab.approaches.encoder import attention, convolution, layers, positions, stem
 
 
 def force(patch: pytest.MonkeyPatch, *wanted: str) -> None:
@@ -14,5 +14,5 @@ def force(patch: pytest.MonkeyPatch, *wanted: str) -> None:
         offered = list(ways())
         return next((way for way in wanted if way in offered), offered[0])
 
-    for module in (convolution, layers, positions, stem):
+    for module in (attention, convolution, layers, positions, stem):
         patch.setattr(module, "fastest", first)

@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
-_ATTENTION = "serlab"
 _LEVELS = 2**16
 
 
@@ -48,41 +44,8 @@ class Dropout(nn.Dropout):
 
 
 def install(hf: Any) -> None:
-    """Replace the dropout in the modules and the attention of a transformers encoder, in place.
-
-    Args:
-        hf: a model of transformers that was loaded with sdpa attention.
-    """
+    """Replace the dropout in the modules of a transformers encoder, in place."""
     for parent in list(hf.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Dropout:
                 setattr(parent, name, Dropout(child.p))
-    if hf.config._attn_implementation == "sdpa":
-        hf.set_attn_implementation(_ATTENTION)
-
-
-def _attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **given: Any,
-) -> tuple[Tensor, Tensor | None]:
-    """Transformers' sdpa attention in explicit steps, the same that torch uses with dropout."""
-    causal = given.get("is_causal", getattr(module, "is_causal", True))
-    plain = attention_mask is None and given.get("position_bias") is None and not causal
-    if not dropout or not plain or query.device.type != "cpu":
-        result: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **given
-        )
-        return result
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    weights = drop((query * scale @ key.transpose(2, 3)).softmax(dim=-1), dropout)
-    return (weights @ value).transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(_ATTENTION, _attention)
-AttentionMaskInterface.register(_ATTENTION, sdpa_mask)

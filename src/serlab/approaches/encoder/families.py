@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
-from serlab.approaches.encoder import convolution, frozen, layers, positions, stem, whisper
+from serlab.approaches.encoder import attention, convolution, frozen, layers, positions, stem, whisper
 from serlab.checkpoints import preprocessor
 from serlab.core.precision import Precision
 from serlab.frontends.base import Features, FrontEnd
@@ -53,6 +53,7 @@ class Wave:
             positions.install(base.encoder.pos_conv_embed)
         linear = getattr(getattr(base, "feature_projection", None), "projection", None)
         layers.install(self.layers, [linear] if type(linear) is nn.Linear else [])
+        attention.install(self.hf)
 
     @property
     def base(self) -> Any:
@@ -182,8 +183,9 @@ class Whisper(Wave):
         self.longest = hf.config.max_source_positions * whisper.SECONDS
 
     def install(self) -> None:
-        """Let the layers compute with held weights."""
+        """Let the layers compute with held weights and attend in serlab's ways."""
         layers.install(self.layers)
+        attention.install(self.hf)
 
     def way(self, precision: Precision) -> str:
         """How the convolutions and layers compute."""

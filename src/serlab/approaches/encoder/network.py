@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, AutoConfig, AutoModelForAudioClassification
 
 from serlab.approaches import dropout
-from serlab.approaches.encoder import Settings, Structure, frozen, heads
+from serlab.approaches.encoder import Settings, Structure, attention, frozen, heads
 from serlab.approaches.encoder.families import family_of
 from serlab.approaches.network import Network, score
 from serlab.audio import SAMPLE_RATE
@@ -222,6 +222,7 @@ def from_recipe(settings: Settings, labels: tuple[str, ...], precision: Precisio
         )
     if settings.fast_dropout:
         dropout.install(network.hf)
+        attention.install(network.hf, fast_dropout=True)
     return network
 
 
