@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serlab.audio import Audio
 from serlab.audio.augment import View
 from serlab.core.files import sha256_file
 from serlab.frontends.base import rounded
@@ -59,6 +60,22 @@ def test_filled_views_are_found_and_equal_those_computed_one_by_one(clips: list[
         for view in (View(), FAST, NOISY):
             np.testing.assert_array_equal(store.get(clip, view, 3), alone.get(clip, view, 3))
     assert front.calls == 18
+
+
+def test_a_file_is_decoded_once_for_all_its_views(clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    decode = Audio.from_file
+
+    def counting(path: str) -> Audio:
+        decoded.append(path)
+        return decode(path)
+
+    monkeypatch.setattr(Audio, "from_file", counting)
+    views = (View(), FAST, NOISY)
+    FeatureStore(Counting()).fill(clips, views, 0, "")
+    assert sorted(decoded) == sorted(clip.path for clip in clips)
+    FeatureStore(Counting()).fill(clips, (*views, View(gain=0.5)), 0, "")
+    assert sorted(decoded) == sorted(2 * [clip.path for clip in clips])
 
 
 def test_a_view_that_draws_is_another_under_another_seed_and_a_fixed_one_is_not(clips: list[ClipFile]) -> None:

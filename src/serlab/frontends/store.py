@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from typing import Any
 
 from serlab.audio import Audio
@@ -62,8 +63,8 @@ class FeatureStore:
             seed: the run's seed, which keys the view's noise and mask.
         """
         key = entry_key(clip, view, seed)
-        found = self._find(clip, key)
-        return found if found is not None else self._compute(clip, key, _samples(clip, view, seed))
+        [(ready, values)] = self._prepare(clip, [view], [key], seed)
+        return values if ready else self._compute(clip, key, values)
 
     def many(self, clips: Sequence[ClipFile], title: str) -> list[Features]:
         """Features of many clips without augmentation, with a progress bar; reading overlaps with computing."""
@@ -77,39 +78,48 @@ class FeatureStore:
 
     def fill(self, clips: Sequence[ClipFile], views: Sequence[View], seed: int, title: str) -> None:
         """Compute the missing features of all views of all clips, with a progress bar."""
-        pairs = [(clip, view) for clip, view in product(clips, views) if not self.has(clip, view, seed)]
-        # Processes that fill one cache begin at different places, so each finds what others have
+        # Processes that fill one cache begin at different clips, so each finds what others have
         # computed.
-        start = keyed_seed("fill", os.getpid()) % max(1, len(pairs))
-        deque(self._walk([*pairs[start:], *pairs[:start]], seed, title), maxlen=0)
+        start = keyed_seed("fill", os.getpid()) % max(1, len(clips))
+        rotated = [*clips[start:], *clips[:start]]
+        pairs = [(clip, view) for clip, view in product(rotated, views) if not self.has(clip, view, seed)]
+        deque(self._walk(pairs, seed, title), maxlen=0)
 
     def _walk(self, pairs: Sequence[tuple[ClipFile, View]], seed: int, title: str) -> Generator[Features, None, None]:
         """Features of clips and views in order: files are read ahead in threads, the front end runs here."""
-        waiting: deque[tuple[ClipFile, str, Future[tuple[bool, Features]]]] = deque()
-
-        def prepare(clip: ClipFile, view: View, key: str) -> tuple[bool, Features]:
-            found = self._find(clip, key)
-            return (True, found) if found is not None else (False, _samples(clip, view, seed))
-
+        waiting: deque[tuple[ClipFile, list[str], Future[list[tuple[bool, Features]]]]] = deque()
         with bar(title, len(pairs)) as progress, ThreadPoolExecutor(_READERS) as pool:
-            rest = iter(pairs)
+            rest = groupby(pairs, key=itemgetter(0))
             try:
                 while True:
-                    for clip, view in rest:
-                        key = entry_key(clip, view, seed)
-                        waiting.append((clip, key, pool.submit(prepare, clip, view, key)))
-                        if len(waiting) >= _AHEAD:
-                            break
+                    while sum(len(keys) for _, keys, _ in waiting) < _AHEAD and (following := next(rest, None)):
+                        clip, views = following[0], [view for _, view in following[1]]
+                        keys = [entry_key(clip, view, seed) for view in views]
+                        waiting.append((clip, keys, pool.submit(self._prepare, clip, views, keys, seed)))
                     if not waiting:
                         break
-                    clip, key, future = waiting.popleft()
-                    ready, values = future.result()
-                    yield values if ready else self._compute(clip, key, values)
-                    progress.advance()
+                    clip, keys, future = waiting.popleft()
+                    for key, (ready, values) in zip(keys, future.result(), strict=True):
+                        yield values if ready else self._compute(clip, key, values)
+                        progress.advance()
             finally:
                 pool.shutdown(cancel_futures=True)
                 if self.cache:
                     self.cache.flush()
+
+    def _prepare(
+        self, clip: ClipFile, views: Sequence[View], keys: Sequence[str], seed: int
+    ) -> list[tuple[bool, Features]]:
+        """For each view of a clip, its features (True) or the samples that they are computed from (False)."""
+        # Decoded once for all views, and only if one is missing.
+        decoded: list[Samples] = []
+        prepared = []
+        for view, key in zip(views, keys, strict=True):
+            found = self._find(clip, key)
+            if found is None:
+                decoded = decoded or [Audio.from_file(clip.path).samples]
+            prepared.append((True, found) if found is not None else (False, _seen(decoded[0], clip, view, seed)))
+        return prepared
 
     def _find(self, clip: ClipFile, key: str) -> Features | None:
         found = self.kept.get(key)
@@ -167,6 +177,5 @@ def entry_key(clip: ClipFile, view: View, seed: int) -> str:
     return f"{recording} {VERSION} {view}{drawn}"
 
 
-def _samples(clip: ClipFile, view: View, seed: int) -> Samples:
-    samples = Audio.from_file(clip.path).samples
+def _seen(samples: Samples, clip: ClipFile, view: View, seed: int) -> Samples:
     return samples if view == _PLAIN else apply(samples, view, keyed(seed, clip.clip, repr(view)))
