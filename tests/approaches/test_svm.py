@@ -116,20 +116,11 @@ def test_a_label_that_only_one_speaker_has_is_kept():
     assert model.chosen["inner_uar"] <= 0.75
 
 
-def test_two_clips_of_a_label_are_enough_and_one_is_not():
-    features, targets, speakers = blobs(60, 3)
+def test_two_clips_of_a_label_are_enough():
+    features, targets, _ = blobs(60, 3)
     rare = np.concatenate([np.flatnonzero(targets != 2), np.flatnonzero(targets == 2)[:2]])
-    names = [speakers[row] for row in rare]
     model = SupportVectorClassifier.fit(features[rare], targets[rare], [""] * len(rare), n_labels=3, seed=0, **FEW)
     assert model.logits(features).shape == (60, 3)
-    with pytest.raises(UserError, match=r"label number 3 of 3 has too few training clips \(1, needed: 2\)"):
-        SupportVectorClassifier.fit(features[rare[:-1]], targets[rare[:-1]], names[:-1], n_labels=3, seed=0, **FEW)
-
-
-def test_a_label_without_clips_is_an_error():
-    features, targets, speakers = blobs(60, 3)
-    with pytest.raises(UserError, match=r"label number 4 of 4 has too few training clips \(0"):
-        SupportVectorClassifier.fit(features, targets, speakers, n_labels=4, seed=0, **FEW)
 
 
 @pytest.mark.parametrize("owners", [1, 2])

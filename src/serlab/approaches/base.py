@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.approaches.history import History
+from serlab.core import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +111,19 @@ class Subset:
         files = tuple(map(ClipFile, clips["clip"], clips["path"], clips["duration"].astype(float), clips["sha256"]))
         index = {label: number for number, label in enumerate(corpus.labels)}
         return cls(clips, files, np.asarray(clips["label"].map(index), np.intp))
+
+    def check_labels(self, labels: Sequence[str], *, at_least: int) -> None:
+        """Refuse a train subset with too few clips of a label.
+
+        Raises:
+            UserError: a label has fewer than ``at_least`` clips.
+        """
+        for label, count in zip(labels, np.bincount(self.targets, minlength=len(labels)), strict=True):
+            if count < at_least:
+                raise UserError(
+                    f"the number of training clips of the label {label!r} is {count}, and the recipe needs at least "
+                    f"{at_least}; choose another protocol, or leave the label out."
+                )
 
 
 @dataclass(frozen=True)

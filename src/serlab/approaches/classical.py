@@ -91,22 +91,6 @@ def _check_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]], axes: Mappin
             )
 
 
-def check_training(features: Floats, targets: Targets, n_labels: int, *, at_least: int) -> None:
-    """Refuse features that are not finite and labels with too few clips.
-
-    Raises:
-        UserError: a feature is not finite, or a label has fewer than ``at_least`` clips.
-    """
-    check_finite(features)
-    counts = np.bincount(targets, minlength=n_labels)
-    rare = np.flatnonzero(counts < at_least)
-    if rare.size:
-        raise UserError(
-            f"label number {rare[0] + 1} of {n_labels} has too few training clips ({counts[rare[0]]}, needed: "
-            f"{at_least}); choose a protocol that has every label in its train subset."
-        )
-
-
 def check_width(features: Floats, like: Floats) -> None:
     """Refuse features of another shape per clip than ``like``, or that are not finite."""
     if features.shape[1:] != like.shape:

@@ -88,6 +88,7 @@ class LinearProbe(Pretrained):
         from serlab.approaches.probe.states import PooledStates
         from serlab.core.precision import resolve
 
+        train.check_labels(context.labels, at_least=1)
         chosen = _chosen(context) if dev is None else None
         precision = resolve(context.precision)
         frozen = from_checkpoint(encoder.Settings(checkpoint=settings.checkpoint), context.labels, precision)

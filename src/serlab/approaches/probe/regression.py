@@ -14,7 +14,7 @@ from serlab.approaches.classical import (
     FittedArrays,
     Floats,
     Targets,
-    check_training,
+    check_finite,
     check_width,
     logistic_path,
     statistics,
@@ -67,7 +67,7 @@ class Probe(FittedArrays):
 
         Args:
             features: of the training clips, shape (n, layers, d).
-            targets: their label indices, shape (n,).
+            targets: their label indices, shape (n,); at least one clip of each label.
             dev_features: of the dev clips, shape (m, layers, d).
             dev_targets: their label indices, shape (m,).
             n_labels: length K of the full label list.
@@ -77,9 +77,9 @@ class Probe(FittedArrays):
             The fitted model.
 
         Raises:
-            UserError: a label has no training clip, dev is empty, or a feature is not finite.
+            UserError: dev is empty, or a feature is not finite.
         """
-        check_training(features, targets, n_labels, at_least=1)
+        check_finite(features)
         check_width(dev_features, features[0])
         if not len(dev_targets):
             raise UserError(

@@ -98,6 +98,8 @@ class SupportVectorMachine:
         """Fit; the dev subset is not used."""
         from serlab.core.progress import say
 
+        # Two: one for the inner folds' train parts, one for the held-out parts.
+        train.check_labels(context.labels, at_least=2)
         store = context.stores.of(_frontend(settings))
         inputs = np.stack(store.many(train.files, f"{context.title}: features"))
         say(f"{context.title}: choosing C and gamma on training speakers")

@@ -25,7 +25,7 @@ from serlab.approaches.classical import (
     FittedArrays,
     Floats,
     Targets,
-    check_training,
+    check_finite,
     check_width,
     logistic_path,
     statistics,
@@ -91,7 +91,7 @@ class SupportVectors(FittedArrays):
 
         Args:
             features: of the training clips, shape (n, d).
-            targets: label indices, shape (n,).
+            targets: label indices, shape (n,); at least two clips of each label.
             speakers: speaker of each clip, empty if unknown.
             n_labels: length K of the full label list.
             seed: assigns speakers to the inner folds.
@@ -103,9 +103,9 @@ class SupportVectors(FittedArrays):
             The fitted model.
 
         Raises:
-            UserError: a label has fewer than two clips, or a feature is not finite.
+            UserError: a feature is not finite.
         """
-        check_training(features, targets, n_labels, at_least=2)
+        check_finite(features)
         mean, scale = statistics(features)
         grid = [(penalty, gamma) for penalty in penalties for gamma in gammas]
         folds, grouped = _inner_folds(targets, speakers, n_labels, seed)
