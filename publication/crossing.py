@@ -19,6 +19,7 @@ from serlab.evaluation.bootstrap import Difference, differences, intervals
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.metrics import UAR
 from serlab.evaluation.resampling import Interval, Resampling
+from serlab.experiments.layout import AS_IS, protocol_from
 from serlab.report.crossing_counts import KEYS, counts_of, read
 from serlab.report.words import percent, points
 from serlab.tables.predictions import read_run
@@ -106,8 +107,9 @@ def same(one: float | None, other: float | None) -> bool:
 
 def protocol_of(cell: Cell) -> str:
     """Name of a cell's folder, between target and recipe."""
-    marks = f"{'-balanced' if cell['balanced'] else ''}{'-normalised' if cell['normalised'] else ''}"
-    return f"from-{cell['source']}{marks}" if cell["source"] else "as-is"
+    if not cell["source"]:
+        return AS_IS
+    return protocol_from(cell["source"], balanced=cell["balanced"], normalised=cell["normalised"])
 
 
 def row_of(cell: Cell) -> str:

@@ -23,7 +23,7 @@ from serlab.experiments.context import RunContext, RunIdentity
 from serlab.experiments.crossing_runs import overlap, predict, side_of, write
 from serlab.experiments.crossing_sides import target_fold
 from serlab.experiments.held_out import heard_clip
-from serlab.experiments.layout import RunFiles
+from serlab.experiments.layout import AS_IS, RunFiles
 from serlab.experiments.signature import ExclusionRecord, Machine, ProtocolRecord, StoredSignature
 from serlab.model import folder as folders
 from serlab.model.schema import FILE, Content
@@ -31,7 +31,6 @@ from serlab.protocols import Fold, Split
 from serlab.recipes import preset_names
 from serlab.tables import ledger
 
-PROTOCOL = "as-is"
 CAUTION = "The record of its training is missing: it may have been trained on these speakers or recordings."
 _DEFINITION = "A finished model, without any training. Tested once on all clips of {target} whose emotions both have."
 
@@ -201,7 +200,7 @@ class GivenRun:
 def given_split(model: GivenModel, target: Mapped) -> Split:
     """All clips of a target; the version stands for the map of the model's labels."""
     return Split(
-        name=PROTOCOL,
+        name=AS_IS,
         definition=_DEFINITION.format(target=target.corpus.name),
         speaker_disjoint=True if model.known and target.corpus.speakers_known else None,
         sentence_disjoint=None,

@@ -24,6 +24,7 @@ from serlab.corpora.measures import measure
 from serlab.corpora.screening import screen
 from serlab.experiments.context import RunContext
 from serlab.experiments.crossing_normalised import NormalisedStores
+from serlab.experiments.layout import marks, protocol_from
 from serlab.experiments.reduced import reduced
 from serlab.frontends.store import ClipFile, FeatureStores
 from serlab.protocols import Fold, Split
@@ -69,16 +70,12 @@ class Source:
     @property
     def protocol(self) -> str:
         """Name of the protocol in a results folder."""
-        return f"from-{self.name}{_marks(self.balanced, self.normalised)}"
+        return protocol_from(self.name, balanced=self.balanced, normalised=self.normalised)
 
     def as_normalised(self) -> Source:
         """The same source with features that are normalised per corpus."""
-        split = replace(self.split, name=f"{SOURCE}{_marks(self.balanced, True)}")
+        split = replace(self.split, name=f"{SOURCE}{marks(balanced=self.balanced, normalised=True)}")
         return replace(self, split=split, normalised=True)
-
-
-def _marks(balanced: bool, normalised: bool) -> str:
-    return f"{'-balanced' if balanced else ''}{'-normalised' if normalised else ''}"
 
 
 @dataclass(frozen=True)
@@ -208,7 +205,7 @@ def source_of(parts: Sequence[Mapped], pairs: Pairs, *, balanced: bool = False) 
     fold = Fold(1, names, tuple(sorted(corpus.clips.loc[in_dev, "clip"])), ())
     balanced = balanced and len(parts) > 1
     version = f"s-{sha256_json([fold.train, fold.dev])[:12]}"
-    name = f"{SOURCE}{_marks(balanced, False)}"
+    name = f"{SOURCE}{marks(balanced=balanced, normalised=False)}"
     split = Split(name, "A fifth of the speakers is for development.", True, None, (fold,), version)
     return Source(tuple(parts), corpus, split, balanced)
 

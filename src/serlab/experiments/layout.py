@@ -15,6 +15,8 @@ from serlab.report.render import AUDIT
 
 EVERYONE = "everyone"
 """Folder of models that were trained on all speakers, beside those of the protocols."""
+AS_IS = "as-is"
+"""Protocol of finished models, which are tested on a corpus as they are."""
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,22 @@ class Results:
     def signatures(self) -> list[Path]:
         """The signatures of all finished runs, sorted."""
         return sorted(self.folder.glob("*/fold*-seed*.json"))
+
+
+def marks(*, balanced: bool, normalised: bool) -> str:
+    """The end of a protocol's name that says how a model across corpora was trained."""
+    return f"{'-balanced' if balanced else ''}{'-normalised' if normalised else ''}"
+
+
+def protocol_from(source: str, *, balanced: bool = False, normalised: bool = False) -> str:
+    """The protocol of models that were trained on other corpora.
+
+    Args:
+        source: name of the corpora.
+        balanced: whether clips of smaller corpora were repeated in training.
+        normalised: whether features were normalised per corpus.
+
+    >>> protocol_from("tess", normalised=True)
+    'from-tess-normalised'
+    """
+    return f"from-{source}{marks(balanced=balanced, normalised=normalised)}"
