@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from serlab.audio import Audio
-from serlab.core import UserError
+from serlab.core import SerlabError, UserError
 from serlab.core.files import write_json
 from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
@@ -98,4 +98,9 @@ def _points(values: list[float | None]) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m benchmarks.flips MODEL, a model folder of a comparison")
+    try:
+        main(Path(sys.argv[1]))
+    except SerlabError as error:
+        sys.exit(f"benchmarks: {error}")
