@@ -199,7 +199,7 @@ def test_a_bad_archive_is_fetched_again(zipped, server, clips, tmp_path):
 
 def test_a_folder_without_clips_is_not_taken_for_the_corpus(zipped, server, tmp_path):
     (tmp_path / "speech").mkdir()
-    with pytest.raises(UserError, match=r"speech is there but holds no clip of RAVDESS; remove it, or choose another"):
+    with pytest.raises(UserError, match=r"speech exists but holds no clip of RAVDESS; remove it, or choose another"):
         fetching.wanted(zipped, tmp_path)
 
 
@@ -214,7 +214,7 @@ def test_what_another_process_got_meanwhile_is_not_fetched_again(zipped, server,
 
 def test_a_copy_from_another_source_is_not_doubled(zipped, make_tone, tmp_path):
     make_tone(tmp_path / "Actor_01/03-01-06-01-02-01-01.wav")
-    with pytest.raises(UserError, match=r"contains 1 clips? of RAVDESS already, from another source; choose another"):
+    with pytest.raises(UserError, match=r"already contains 1 clips? of RAVDESS from another source; choose another"):
         fetching.wanted(zipped, tmp_path)
 
 

@@ -49,5 +49,5 @@ def test_a_folder_per_speaker_and_label(tmp_path, make_tone, capsys):
 def test_clips_at_two_depths(tmp_path, make_tone):
     make_tone(tmp_path / "happy" / "ann" / "1.wav")
     make_tone(tmp_path / "sad" / "2.wav")
-    with pytest.raises(UserError, match=r"1.wav lies deeper than label/clip; put each clip into"):
+    with pytest.raises(UserError, match=r"1.wav is deeper than label/clip; put each clip into"):
         load_corpus(str(tmp_path))

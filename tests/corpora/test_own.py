@@ -130,7 +130,7 @@ def test_folders_that_cannot_be_a_corpus(tmp_path, make_tone, label_folders):
     assert "1.wav" in message
     assert "'joy/1'" in message
     make_tone(tmp_path / "flat" / "1.wav")
-    assert "in no label's folder" in refused(tmp_path / "flat")
+    assert "is not in a label's folder" in refused(tmp_path / "flat")
     make_tone(tmp_path / "deep" / "joy" / "ann" / "1.wav")
     assert "deeper than label/clip" in refused(tmp_path / "deep")
     assert "no columns" in refused(label_folders, Columns())

@@ -53,9 +53,9 @@ def test_a_whole_file_among_parts_is_left_alone():
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
-        ({"offset": [0.1] * 3, "duration": [1] * 3}, "'offset' and 'duration', which can mean several things"),
-        ({"offset": [0, 0, 0], "num_frames": [8000] * 3}, "which can mean several things; name the columns start"),
-        ({"start": [0.1] * 3, "begin": [0.1] * 3, "end": [1] * 3}, "which can mean several things"),
+        ({"offset": [0.1] * 3, "duration": [1] * 3}, "'offset' and 'duration', which is ambiguous"),
+        ({"offset": [0, 0, 0], "num_frames": [8000] * 3}, "which is ambiguous; name the columns start"),
+        ({"start": [0.1] * 3, "begin": [0.1] * 3, "end": [1] * 3}, "which is ambiguous"),
         ({"start": [500] * 3, "end": [1500] * 3}, r"row 1 .* is the part from 500 to 1500 s of a file of 2.00 s.*_ms"),
         ({"start": [0.5, 1, 1], "end": [1, 0.5, 2]}, "row 2 of the table t.csv .* ends at 0.5 s, which is not after"),
         ({"start": [-0.5, 0, 0], "end": [1, 1, 1]}, "row 1 .* is the part from -0.5 to 1 s"),

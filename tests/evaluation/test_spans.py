@@ -161,4 +161,4 @@ def test_the_command(serlab, tmp_path):
     assert result["seconds"] == {"missed": 2, "false_alarm": 0, "confusion": 0, "total": 4}
     assert result["excluded"] == [{"path": "b.wav", "reason": "not in the reference"}]
     ended = serlab("evaluate", table, table, "--segments", reference)
-    assert (ended.code, ended.sentence) == (2, "--segments takes one table, and neither --corpus nor --report.")
+    assert (ended.code, ended.sentence) == (2, "--segments takes one table, without --corpus and --report.")

@@ -73,7 +73,7 @@ def test_it_answers_what_it_accepted_before_it_ends(process, tiny_models, tmp_pa
     assert answer.startswith(b"HTTP/1.1 200")
     assert json.loads(answer.partition(b"\r\n\r\n")[2]) == before.json()
     out, err = found.communicate(timeout=30)
-    assert (found.returncode, out, err) == (0, "", "loading …\nCtrl-C ends it.\n")
+    assert (found.returncode, out, err) == (0, "", "loading …\npress Ctrl-C to stop.\n")
 
 
 def test_several_workers_share_one_address_and_their_numbers(process, tiny_models):

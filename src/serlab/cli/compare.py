@@ -84,14 +84,16 @@ class CompareOptions(options.TrainingOptions):
     ] = None
     balance: Annotated[
         bool,
-        typer.Option("--balance", help="Across corpora: repeat training clips until all corpora weigh the same."),
+        typer.Option(
+            "--balance", help="Across corpora: repeat clips of smaller ones until all have as many as the largest."
+        ),
         After("labels"),
     ] = False
     normalise: Annotated[
         bool,
         typer.Option(
             "--normalise",
-            help="Across corpora: also a row with features normalised per corpus, without labels (transductive).",
+            help="Across corpora: also add a row with features normalised per corpus, without labels (transductive).",
         ),
         After("balance"),
     ] = False
@@ -168,13 +170,16 @@ class TrainOptions(options.TrainingOptions):
     labels: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MAP", help="Several corpora: a YAML map of labels, `iemocap-4` or `calm-as-neutral`; may repeat."
+            metavar="MAP",
+            help="Several corpora: a YAML map of labels, `iemocap-4` or `calm-as-neutral`; may be repeated.",
         ),
         After("cache"),
     ] = None
     balance: Annotated[
         bool,
-        typer.Option("--balance", help="Several corpora: repeat training clips until all corpora weigh the same."),
+        typer.Option(
+            "--balance", help="Several corpora: repeat clips of smaller ones until all have as many as the largest."
+        ),
         After("labels"),
     ] = False
 

@@ -77,7 +77,7 @@ def describe(folder: Annotated[Path, typer.Argument(help="A folder of audio file
 
 def get(
     name: Annotated[str, typer.Argument(help="A known corpus (`serlab corpora`).", show_default=False)],
-    data: Annotated[Path | None, typer.Option("--data", help="Folder for it, if not in $SERLAB_DATA.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder for the corpus, if not in $SERLAB_DATA.")] = None,
     accept_licence: Annotated[bool, typer.Option("--accept-licence", help="You accept the corpus's licence.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be fetched.")] = False,
 ) -> None:

@@ -51,9 +51,9 @@ class ListenOptions(options.DivisionOptions):
     rate: Annotated[int | None, typer.Option(metavar="HZ", help="Sample rate of --raw.")] = None
     channels: Annotated[int, typer.Option(help="Channels of --raw.")] = 1
     microphone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Another microphone: its number or part of its name.")
+        str | None, typer.Option(metavar="NAME", help="Another microphone: its number, or part of its name.")
     ] = None
-    seconds: Annotated[float | None, typer.Option(help="Stop after so much sound.")] = None
+    seconds: Annotated[float | None, typer.Option(help="Stop after this many seconds of sound.")] = None
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")] = "auto"
     abstain: Annotated[float | None, typer.Option(metavar="SHARE", help="As for `serlab predict`.")] = None
     calibrated: options.Calibrated = False
@@ -63,7 +63,7 @@ class ListenOptions(options.DivisionOptions):
         from serlab.inference.live import Raw, microphone, pipe
 
         if self.source not in (None, "-"):
-            raise UserError(f"{self.source} is not -; listen to standard input, or use serlab predict for files.")
+            raise UserError(f"{self.source} is not -; pass - for standard input, or use serlab predict for files.")
         if (self.raw is None) != (self.rate is None):
             raise UserError("--raw and --rate belong together; give both, or neither for sound with a header.")
         if self.source is None:
@@ -79,7 +79,7 @@ class ListenOptions(options.DivisionOptions):
 def listen(args: ListenOptions) -> None:
     """Predict the emotion in live sound, from a microphone or a pipe, segment by segment.
 
-    Ctrl-C ends it: the last segment still comes, and the exit code is 130.
+    Ctrl-C stops it: the last segment is still printed, and the exit code is 130.
 
     Examples:
         serlab listen --model MODEL

@@ -48,7 +48,7 @@ ReportAudio = Annotated[str, typer.Option(help="The report's clips: `link`, `emb
 Margin = Annotated[
     float,
     typer.Option(
-        min=0.1, max=50, metavar="POINTS", help="Equivalence margin: choose it before you look at the figures."
+        min=0.1, max=50, metavar="POINTS", help="Equivalence margin in UAR: choose it before you look at the figures."
     ),
 ]
 Settings = Annotated[
@@ -230,17 +230,20 @@ class DivisionOptions:
 
     window: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; of a training clip if omitted."),
+        typer.Option(metavar="SECONDS", help="Length of a segment, 0.1 to 60; that of a training clip if omitted."),
         Last(),
     ] = None
     hop: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="From segment to segment; a third of that if omitted."),
+        typer.Option(
+            metavar="SECONDS",
+            help="From segment to segment; a third of the default window, or at most 1 with --window, if omitted.",
+        ),
         Last(),
     ] = None
     vad: Annotated[
         str | None,
-        typer.Option(help="Find speech by `silero` (extra vad), `energy` or `none`; the first there is if omitted."),
+        typer.Option(help="How to find speech: `silero` (extra vad; the default if installed), `energy` or `none`."),
         Last(),
     ] = None
     smoothing: Annotated[
@@ -296,7 +299,7 @@ class TrainingOptions(CorpusOptions):
     ] = None
     max_excluded: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of clips that may be left out before nothing is run."),
+        typer.Option(min=0, max=1, help="Largest share of clips that may be left out; above it, nothing is run."),
         After("precision"),
     ] = 0.05
     cache: Annotated[

@@ -32,7 +32,8 @@ class PretrainOptions:
     settings: options.Settings = None
     precision: Annotated[str | None, typer.Option(help="`auto` (bf16 if it is faster), `fp32` or `bf16`.")] = None
     max_excluded: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of recordings that may be left out before nothing is made.")
+        float,
+        typer.Option(min=0, max=1, help="Largest share of recordings that may be left out; above it, nothing is made."),
     ] = 0.05
 
 

@@ -36,7 +36,7 @@ class DemoOptions:
         list[str] | None,
         typer.Argument(metavar="[MODEL]...", help="Model folders; the shipped model if omitted.", show_default=False),
     ] = None
-    port: Annotated[int, typer.Option(help="0 for any free one.")] = 0
+    port: Annotated[int, typer.Option(help="0 for any free port.")] = 0
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}, as for `serlab predict`.")] = "auto"
 
     def run(self, limits: Limits, opened: Callable[[str], None], *, host: str, workers: int, token: str = "") -> None:
@@ -59,9 +59,9 @@ class DemoOptions:
 class ServeOptions(DemoOptions):
     """Options of ``serlab serve``."""
 
-    port: Annotated[int, typer.Option(help="0 for any free one, which is printed.")] = 8000
+    port: Annotated[int, typer.Option(help="0 for any free port, which is printed.")] = 8000
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 for other machines too (then set a token).")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too (then set a token).")
     ] = "127.0.0.1"
     workers: Annotated[int, typer.Option(help="Processes, each with a copy of the models.")] = 1
     token_file: Annotated[
@@ -69,18 +69,18 @@ class ServeOptions(DemoOptions):
         typer.Option(help=f"File with the token that requests must send; or set the variable {TOKEN}."),
     ] = None
     max_mb: Annotated[float, typer.Option(help="Largest body of a request, in MB.")] = 25
-    max_seconds: Annotated[float, typer.Option(help="Longest recording.")] = 600
+    max_seconds: Annotated[float, typer.Option(help="Longest recording, in seconds.")] = 600
     in_flight: Annotated[int, typer.Option(help="Requests at the same time; more get the code 429.")] = 64
     queue: Annotated[int, typer.Option(help="Clips that wait for a model; more get the code 503.")] = 128
     held_mb: Annotated[float, typer.Option(help="Uploads in memory, in MB; more get the code 503.")] = 512
     timeout: Annotated[float, typer.Option(help="Seconds to receive a request, and again to answer it.")] = 120
     decoders: Annotated[int, typer.Option(help="Processes that decode.")] = 2
-    decode_seconds: Annotated[float, typer.Option(help="Time to decode a recording.")] = 20
+    decode_seconds: Annotated[float, typer.Option(help="Most seconds to decode a recording.")] = 20
     decode_mb: Annotated[float, typer.Option(help="Memory of a decoder, in MB.")] = 2000
     batch: Annotated[int, typer.Option(help="Clips of equal length that are scored together; 1 for none.")] = 16
     batch_files: Annotated[int, typer.Option(help="Recordings in one request.")] = 64
     streams: Annotated[int, typer.Option(help="WebSocket streams at the same time.")] = 8
-    stream_seconds: Annotated[float, typer.Option(help="Longest stream.")] = 3600
+    stream_seconds: Annotated[float, typer.Option(help="Longest stream, in seconds.")] = 3600
 
     @property
     def limits(self) -> Limits:
@@ -104,7 +104,7 @@ class ServeOptions(DemoOptions):
 
 
 def serve(args: ServeOptions) -> None:
-    """Answer predictions over HTTP and WebSocket, and show a page; Ctrl-C or SIGTERM ends it in order.
+    """Answer predictions over HTTP and WebSocket, and show a page; Ctrl-C or SIGTERM shuts it down cleanly.
 
     Examples:
         serlab serve
@@ -115,17 +115,17 @@ def serve(args: ServeOptions) -> None:
     """
     token = args.token
     if args.host not in ("127.0.0.1", "localhost", "::1") and not token:
-        say(f"anybody who reaches {args.host} can ask, for there is no token; set {TOKEN} or --token-file.")
+        say(f"any machine that reaches {args.host} can send requests without a token; set {TOKEN} or --token-file.")
 
     def opened(address: str) -> None:
         print(address, flush=True)
-        say("Ctrl-C ends it.")
+        say("press Ctrl-C to stop.")
 
     args.run(args.limits, opened, host=args.host, workers=args.workers, token=token)
 
 
 def demo(args: DemoOptions) -> None:
-    """Show a page to try a model: open a file, or record; Ctrl-C ends it.
+    """Show a page to try a model: open a file, or record; Ctrl-C stops it.
 
     Examples:
         serlab demo
@@ -138,6 +138,7 @@ def demo(args: DemoOptions) -> None:
         import webbrowser
 
         print(address, flush=True)
-        say("Ctrl-C ends it." if webbrowser.open(address) else "open this address in a browser; Ctrl-C ends it.")
+        in_browser = webbrowser.open(address)
+        say("press Ctrl-C to stop." if in_browser else "open this address in a browser; press Ctrl-C to stop.")
 
     args.run(Limits(), opened, host="127.0.0.1", workers=1)

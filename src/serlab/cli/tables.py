@@ -47,7 +47,7 @@ class EvaluateOptions(options.ColumnOptions):
         Path | None,
         typer.Option(
             metavar="REFERENCE",
-            help="The table has segments; judge them by this CSV (`file`, `start`, `end`, `label`) or TextGrid.",
+            help="The table has segments; evaluate them by this CSV (`file`, `start`, `end`, `label`) or TextGrid.",
         ),
     ] = None
     to: Annotated[
@@ -122,7 +122,7 @@ def _evaluate_segments(args: EvaluateOptions, reference: Path) -> None:
     from serlab.evaluation.spans import read_predicted, read_reference
 
     if len(args.tables) > 1 or args.corpus or args.to:
-        raise UserError("--segments takes one table, and neither --corpus nor --report.")
+        raise UserError("--segments takes one table, without --corpus and --report.")
     found = evaluate_spans(read_reference(reference), read_predicted(args.tables[0]))
     if args.form == "json":
         print(json.dumps(found.to_dict(), indent=1))
@@ -146,7 +146,7 @@ def report(
     fuse: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; for a corpus's folder. "
+            help="Recipes whose log-probabilities are averaged, e.g. `resnet18+whisper-base`; needs a corpus's folder. "
             "With `@dev` at the end, weights are fitted on each fold's dev subset."
         ),
     ] = None,

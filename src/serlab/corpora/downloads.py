@@ -166,8 +166,8 @@ def _append(file: Download, at: Callable[[int], None]) -> None:
                 got += len(block)
                 if there + got > (file.size or file.most):
                     raise MachineError(
-                        f"{file.url} sends more than the {file.size or file.most:,} bytes that the official file can "
-                        f"have; get it from {file.instead}."
+                        f"{file.url} sends more than {file.size or file.most:,} bytes, the most that the official file "
+                        f"can have; get it from {file.instead}."
                     )
                 stream.write(block)
                 at(there + got)
@@ -218,7 +218,7 @@ def _check_is_no_page(url: str, answer: http.client.HTTPResponse, block: bytes, 
     """Refuse what login pages and proxies send."""
     if answer.headers.get_content_type() == "text/html" or block.lstrip().lower().startswith(_PAGE):
         raise MachineError(
-            f"{url} sends a web page instead of the file (of a login, or of a proxy?); open the address in a browser "
+            f"{url} sends a web page instead of the file (a login or proxy page?); open the address in a browser "
             f"to see it, or get the file from {instead}."
         )
 

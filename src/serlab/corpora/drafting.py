@@ -58,7 +58,7 @@ def draft(folder: Path) -> Draft:
             no part looks like a label or a speaker.
     """
     if folder.is_file():
-        raise UserError(f"{folder} is a file; a draft is made from the names of the files in a folder, so give one.")
+        raise UserError(f"{folder} is a file; expected a folder, whose file names the draft is made from.")
     files = find_audio([folder]).files
     stems = [PurePath(name).stem for name in files]
     shapes = Counter(_shape(stem) for stem in stems)

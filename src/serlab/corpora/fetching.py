@@ -95,7 +95,7 @@ def wanted(description: Description, folder: Path) -> Wanted:
     differing = [file for file, official in zip(there, same, strict=True) if not official]
     if differing:
         raise UserError(
-            f"{folder} contains {len(differing):,} of the official names with other content (first "
+            f"{folder} contains {len(differing):,} files with official names but other content (first "
             f"{differing[0].path}); choose another folder, or remove these files."
         )
     have = {file.path for file in there}
@@ -123,13 +123,13 @@ def _archive_wanted(description: Description, archive: Archive, folder: Path) ->
     there = _clips_in(description, folder)
     if there and not target.exists():
         raise UserError(
-            f"{folder} contains {there:,} clips of {description.title} already, from another source; choose another "
+            f"{folder} already contains {there:,} clips of {description.title} from another source; choose another "
             f"folder as {argument('data')}, or remove them."
         )
     name = f"{description.name}.zip"
     if target.exists() and not there:
         raise UserError(
-            f"{target} is there but holds no clip of {description.title}; remove it, or choose another folder as "
+            f"{target} exists but holds no clip of {description.title}; remove it, or choose another folder as "
             f"{argument('data')}."
         )
     file = Download(

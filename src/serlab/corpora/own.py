@@ -154,8 +154,8 @@ def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
     levels = read_levels(names)
     if levels is None:
         wrong = next(name for name in names if name.count("/") != 1)
-        where = "deeper than label/clip" if "/" in wrong else "in no label's folder"
-        raise UserError(f"{folder / wrong} lies {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
+        where = "is deeper than label/clip" if "/" in wrong else "is not in a label's folder"
+        raise UserError(f"{folder / wrong} {where}; put each clip into {folder}/LABEL/, or {_TABLE_HELP}.")
     clips = pd.DataFrame({"path": [f"{home}/{name}" for name in names]})
     for column, place in levels.items():
         clips[column] = [name.split("/")[place] for name in names]

@@ -79,7 +79,7 @@ def seconds_of(
     if roles is None:
         names = " and ".join(map(repr, spans))
         raise UserError(
-            f"the table {source} gives parts of files in {names}, which can mean several things; name the columns "
+            f"the table {source} gives parts of files in {names}, which is ambiguous; name the columns "
             "start and end (seconds or HH:MM:SS), or drop them if each file is one clip."
         )
     rates = clips["sample_rate"].to_numpy(np.float64)
