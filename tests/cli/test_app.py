@@ -49,6 +49,21 @@ def test_help_of_each_command_has_an_example(serlab, command):
     assert len(text.split("Example", 1)[0]) > 40
 
 
+@pytest.mark.parametrize(
+    "example",
+    [
+        "serlab train crema-d --recipe resnet18 --fold 3",
+        "serlab train my-clips/ --recipe wav2vec2-base --set training.epochs=5",
+        "serlab data verify crema-d --data CREMA-D",
+        "serlab report results/crema-d/emo-superb-5 --latex",
+    ],
+)
+def test_every_example_has_its_own_line_in_the_help(serlab, example):
+    command = re.match(r"serlab (data \w+|\w+)", example)[1]
+    lines = serlab(*command.split(), "-h").out.splitlines()
+    assert example in [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in lines]
+
+
 @pytest.mark.parametrize("arguments", [[], ["data"]])
 def test_no_command_shows_the_help_and_does_nothing(serlab, arguments):
     assert "Usage" in plain("".join(vars(serlab(*arguments))[key] for key in ("out", "err")))

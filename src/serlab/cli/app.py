@@ -14,6 +14,7 @@ from serlab import __version__
 from serlab.cli import (
     audit,
     cache,
+    command,
     compare,
     data,
     explore,
@@ -49,6 +50,9 @@ app = typer.Typer(
 )
 for module in (compare, pretrain, predict, listen, serve, export, push, tables, audit, explore, listing, data, cache):
     module.register(app)
+for each in (app, *(group.typer_instance for group in app.registered_groups)):
+    for registered in each.registered_commands if each else ():
+        registered.help = command.examples_as_code(registered.callback.__doc__ or "")
 
 
 def _version(wanted: bool) -> None:

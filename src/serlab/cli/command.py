@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
@@ -15,6 +16,8 @@ from serlab.core import UserError
 
 _LISTS = {"--recipes", "--folds", "--seeds", "--test"}
 """Options that take several values, separated by commas."""
+
+_EXAMPLES = re.compile(r"^(Examples?:)\n(.*)", re.MULTILINE | re.DOTALL)
 
 
 class Command(TyperCommand):
@@ -77,6 +80,16 @@ def add(app: typer.Typer, function: Callable[[Any], None], name: str | None = No
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__signature__ = inspect.Signature(_parameters(annotation))  # type: ignore[attr-defined]
     app.command(name, cls=Command)(command)
+
+
+def examples_as_code(text: str) -> str:
+    """Turn the examples at the end of a docstring into a code block: Typer removes their indentation."""
+
+    def block(found: re.Match[str]) -> str:
+        lines = (line.strip() for line in found[2].splitlines())
+        return "\n".join([found[1], "", "```text", *filter(None, lines), "```"])
+
+    return _EXAMPLES.sub(block, inspect.cleandoc(text))
 
 
 def _parameters(kind: type) -> list[inspect.Parameter]:

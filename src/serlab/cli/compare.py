@@ -105,7 +105,7 @@ def compare(args: CompareOptions) -> None:
     Finished runs are not repeated, and an interrupted comparison resumes where it stopped.
 
     Examples:
-        serlab compare                                     # the synthetic corpus, offline, a few minutes
+        serlab compare                # the synthetic corpus, offline, a few minutes
 
         serlab compare crema-d --data CREMA-D --recipes resnet18,wav2vec2-base --seeds 0,1,2
 
