@@ -214,7 +214,7 @@ def test_what_another_process_got_meanwhile_is_not_fetched_again(zipped, server,
 
 def test_a_copy_from_another_source_is_not_doubled(zipped, make_tone, tmp_path):
     make_tone(tmp_path / "Actor_01/03-01-06-01-02-01-01.wav")
-    with pytest.raises(UserError, match=r"already contains 1 clips? of RAVDESS from another source; choose another"):
+    with pytest.raises(UserError, match=r"already contains clips of RAVDESS from another source \(1\); choose another"):
         fetching.wanted(zipped, tmp_path)
 
 

@@ -39,7 +39,7 @@ class ListenOptions(options.DivisionOptions):
     """Options of ``serlab listen``."""
 
     source: Annotated[
-        str | None, typer.Argument(metavar="[-]", help="`-` for standard input; the microphone if omitted.")
+        str | None, typer.Argument(metavar="-", help="`-` for standard input; the microphone if omitted.")
     ] = None
     model: options.Model = None
     form: Annotated[

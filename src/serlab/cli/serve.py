@@ -34,9 +34,9 @@ class DemoOptions:
 
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Model folders; the shipped model if omitted.", show_default=False),
+        typer.Argument(metavar="MODEL", help="Model folders; the shipped model if omitted.", show_default=False),
     ] = None
-    port: Annotated[int, typer.Option(help="0 for any free port.")] = 0
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one.")] = 0
     precision: Annotated[str, typer.Option(help=f"One of {', '.join(PRECISIONS)}, as for `serlab predict`.")] = "auto"
 
     def run(self, limits: Limits, opened: Callable[[str], None], *, host: str, workers: int, token: str = "") -> None:
@@ -59,7 +59,7 @@ class DemoOptions:
 class ServeOptions(DemoOptions):
     """Options of ``serlab serve``."""
 
-    port: Annotated[int, typer.Option(help="0 for any free port, which is printed.")] = 8000
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any free one, which is printed.")] = 8000
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too (then set a token).")
     ] = "127.0.0.1"

@@ -31,7 +31,7 @@ class EvaluateOptions(options.ColumnOptions):
     tables: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TABLE...",
+            metavar="TABLE",
             help="CSV, JSON lines or Parquet with `clip` and `logit_<label>`, `prob_<label>` or `predicted` columns; "
             "what `serlab predict` writes is such a table.",
         ),

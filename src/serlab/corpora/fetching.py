@@ -123,7 +123,7 @@ def _archive_wanted(description: Description, archive: Archive, folder: Path) ->
     there = _clips_in(description, folder)
     if there and not target.exists():
         raise UserError(
-            f"{folder} already contains {there:,} clips of {description.title} from another source; choose another "
+            f"{folder} already contains clips of {description.title} from another source ({there:,}); choose another "
             f"folder as {argument('data')}, or remove them."
         )
     name = f"{description.name}.zip"
