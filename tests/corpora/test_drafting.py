@@ -138,9 +138,7 @@ def test_what_cannot_be_drafted(tmp_path, names, sentence):
 
 def test_a_file_is_no_folder_of_files(tmp_path):
     (tmp_path / "clips.csv").write_text("path,label\n")
-    with pytest.raises(
-        UserError, match=r"clips\.csv is a file; expected a folder, whose file names"
-    ):
+    with pytest.raises(UserError, match=r"clips\.csv is a file; expected a folder, whose file names"):
         draft(tmp_path / "clips.csv")
 
 

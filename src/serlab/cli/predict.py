@@ -110,7 +110,7 @@ def predict(args: PredictOptions) -> None:
     shorter ones too.
 
     Examples:
-        serlab predict --model runs/synthetic/speaker-3/resnet18/fold1-seed0 recording.wav
+        serlab predict --model runs/synthetic/speaker-3/resnet18-small/fold1-seed0 recording.wav
 
         serlab predict --model MODEL recordings/ --format csv > predictions.csv
 
