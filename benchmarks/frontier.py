@@ -37,7 +37,13 @@ PICTURE = HOME / "docs" / "images" / "frontier.svg"
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 CLIPS = 40
 TICKS = (5, 10, 20, 50, 100)
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+RECIPES: dict[str, tuple[Precision, ...]] = {
+    "box": ("fp32", "bf16"),
+    "wav2vec2-small-distilled": ("fp32", "bf16", "int8"),
+    "resnet18-distilled": ("fp32", "bf16"),
+    "whisper-base-long": ("fp32", "bf16", "int8"),
+}
+"""Recipes and the precisions that they can predict in."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,7 @@ def main(sounds: Path) -> None:
     """Measure all points, store them, and draw the picture."""
     torch.set_num_threads(1)
     clips = [clip.samples for clip in given_clips([sounds])[:CLIPS]]
-    points = [
-        _measured(name, precision, clips)
-        for name in ("box", "resnet18-distilled", "whisper-base-long")
-        for precision in PRECISIONS
-        if precision != "int8" or name == "whisper-base-long"
-    ]
+    points = [_measured(name, precision, clips) for name, precisions in RECIPES.items() for precision in precisions]
     about = {"clips": len(clips), "processor": _processor(), "torch": torch.__version__}
     write_json(STORED, {**about, "points": [vars(point) for point in points]})
     for point in points:
@@ -114,7 +115,7 @@ def draw(points: list[Point]) -> None:
 
 def _measured(name: str, precision: Precision, clips: list[Any]) -> Point:
     fitted = load(FOLDER, precision) if name == "box" else _untrained(name, precision)
-    megabytes = _size(fitted, precision) if name != "box" else (FOLDER / "model.safetensors").stat().st_size / 1e6
+    megabytes = _size(name, fitted, precision) if name != "box" else (FOLDER / "model.safetensors").stat().st_size / 1e6
     fitted.logits([fitted.frontend(clips[0])])
     seconds = []
     for clip in clips:
@@ -132,10 +133,10 @@ def _untrained(name: str, precision: Precision) -> Fitted:
     return FittedNetwork(from_recipe(model, LABELS, precision, recipe=name), LABELS, precision)
 
 
-def _size(fitted: Fitted, precision: Precision) -> float:
+def _size(name: str, fitted: Fitted, precision: Precision) -> float:
     """Megabytes of the saved weights; those of int8 are quantised when they are loaded."""
     if precision == "int8":
-        return _size(_untrained("whisper-base-long", "fp32"), "fp32")
+        return _size(name, _untrained(name, "fp32"), "fp32")
     with tempfile.TemporaryDirectory() as place:
         fitted.save(Path(place))
         return sum(path.stat().st_size for path in Path(place).rglob("*.safetensors")) / 1e6
