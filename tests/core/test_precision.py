@@ -190,6 +190,18 @@ def test_a_way_is_timed_once_on_a_processor_and_remembered(untimed, monkeypatch)
     assert set(json.loads((untimed / "processor.json").read_text())) == {"processor", "bf16_gain", "ways"}
 
 
+def test_timing_does_not_change_what_the_caller_draws(untimed):
+    def drawing():
+        torch.randn(3)
+        return {"usual": lambda: torch.randn(5), "other": lambda: torch.randn(7)}
+
+    torch.manual_seed(0)
+    fastest("drawing", drawing)
+    found = torch.randn(4)
+    torch.manual_seed(0)
+    assert torch.equal(found, torch.randn(4))
+
+
 def test_processes_that_measure_at_once_use_one_way_and_lose_none(untimed, monkeypatch):
     def meanwhile(*_) -> str:
         precision._remember(ways={"a": "other", "b": "usual"})

@@ -111,16 +111,24 @@ def fastest(work: str, ways: Callable[[], Mapping[str, Callable[[], object]]]) -
     """
     with _choosing:
         if work not in _choices:
-            candidates = ways()
-            found = _stored().get(work)
-            if found not in candidates:
-                measured = _fastest(candidates)
-                # Other processes may have measured it meanwhile, and all of a run's should use one way.
-                stored = _stored()
-                found = stored[work] if stored.get(work) in candidates else measured
-                _remember(ways={**stored, work: found})
-            _choices[work] = str(found)
+            _choices[work] = _remembered_or_timed(work, ways)
         return _choices[work]
+
+
+def _remembered_or_timed(work: str, ways: Callable[[], Mapping[str, Callable[[], object]]]) -> str:
+    import torch
+
+    # Ways draw random inputs. The caller's draws must not depend on whether anything is timed.
+    with torch.random.fork_rng(devices=[]):
+        candidates = ways()
+        found = _stored().get(work)
+        if found not in candidates:
+            measured = _fastest(candidates)
+            # Other processes may have measured it meanwhile, and all of a run's should use one way.
+            stored = _stored()
+            found = stored[work] if stored.get(work) in candidates else measured
+            _remember(ways={**stored, work: found})
+    return str(found)
 
 
 def _stored() -> dict[str, Any]:
