@@ -188,8 +188,10 @@ def _forward(network: Network, batch: Sequence[Features], precision: Precision) 
     """Logits of features of one shape and, if the network has any, their embeddings."""
     values = torch.from_numpy(np.stack(batch)).to(device())
     found: list[Tensor] = []
-    # Logits in bf16 have 8 significant bits, so that two labels of a clip may tie.
-    hooks = [network.last.register_forward_hook(_in_fp32)]
+    hooks = []
+    if precision != "fp32":
+        # Logits in bf16 have 8 significant bits, so that two labels of a clip may tie.
+        hooks.append(network.last.register_forward_hook(_in_fp32))
     if network.reader is not None:
         hooks.append(network.reader.register_forward_pre_hook(lambda _, given: found.append(_pooled(given[0]))))
     try:

@@ -49,7 +49,7 @@ class Wave:
         base = self.base
         if hasattr(base, "feature_extractor"):
             stem.install(base.feature_extractor)
-        if hasattr(base.encoder, "pos_conv_embed"):
+        if hasattr(getattr(base, "encoder", None), "pos_conv_embed"):
             positions.install(base.encoder.pos_conv_embed)
         linear = getattr(getattr(base, "feature_projection", None), "projection", None)
         layers.install(self.layers, [linear] if type(linear) is nn.Linear else [])
@@ -181,11 +181,6 @@ class Whisper(Wave):
     def __init__(self, hf: Any) -> None:
         super().__init__(hf)
         self.longest = hf.config.max_source_positions * whisper.SECONDS
-
-    def install(self) -> None:
-        """Let the layers compute with held weights and attend in serlab's ways."""
-        layers.install(self.layers)
-        attention.install(self.hf)
 
     def way(self, precision: Precision) -> str:
         """How the convolutions and layers compute."""
