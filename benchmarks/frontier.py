@@ -66,6 +66,11 @@ class Point:
     megabytes: float
     milliseconds: float
 
+    @property
+    def area(self) -> float:
+        """Area of its mark, in square points."""
+        return 10 * self.megabytes
+
 
 def main(sounds: Path) -> None:
     """Measure all points, store them, and draw the picture."""
@@ -100,11 +105,11 @@ def draw(points: list[Point]) -> None:
                 ends = [100 * score["low"], 100 * score["high"]]
                 axes.plot([at, at], ends, color=colour, linewidth=1)
                 axes.annotate(point.recipe, (at, ends[0]), (0, -12), textcoords="offset points", ha="center", size=8)
-            filled, area = "none" if point.precision == "int8" else colour, 10 * point.megabytes
-            axes.scatter(at, value, s=area, facecolors=filled, edgecolors=colour, alpha=0.75, zorder=3)
+            filled = "none" if point.precision == "int8" else colour
+            axes.scatter(at, value, s=point.area, facecolors=filled, edgecolors=colour, alpha=0.75, zorder=3)
         for near in _neighbours(points):
             at, value = near[0].milliseconds, 100 * scores[near[0].recipe]["value"]
-            above = (3, (10 * near[0].megabytes) ** 0.5 / 2 + 3)
+            above = (3, near[0].area ** 0.5 / 2 + 3)
             words = ", ".join(point.precision for point in near)
             axes.annotate(words, (at, value), above, textcoords="offset points", size=8)
         axes.set_xscale("log")
