@@ -178,6 +178,32 @@ def test_a_name_that_is_not_text_is_written_unchanged(tmp_path):
         assert ended.stdout == wanted
 
 
+CYCLES = """
+import weakref
+from serlab.cli.ending import prepare
+
+class Node:
+    pass
+
+prepare()
+first = Node()
+first.itself, gone = first, weakref.ref(first)
+del first
+for size in range(100_000):
+    if gone() is None:
+        break
+    node = Node()
+    node.itself = node
+print(size)
+"""
+
+
+def test_unreachable_cycles_are_still_collected_but_less_often():
+    ended = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, check=True)
+    # Each node brings a dictionary of its own.
+    assert 2_000 < int(ended.stdout) < 20_000
+
+
 INTERRUPTED_WHILE_IMPORTING = """
 import os, signal, sys
 
