@@ -18,7 +18,8 @@ PRESETS = (
     "egemaps-svm", "hubert-base", "mfcc-svm", "resnet18", "resnet18-imagenet", "resnet18-small", "seed-resnet18",
     "seed-wav2vec2", "wav2vec2-base", "wav2vec2-bert", "wav2vec2-tiny", "wavlm-base-plus", "whisper-base",
     "whisper-base-probe", "whisper-base-long", "resnet18-long", "resnet18-distilled", "resnet18-small-distilled",
-    "wav2vec2-small", "wav2vec2-small-distilled", "wav2vec2-small-scratch", "resnet18-small-long",
+    "wav2vec2-small", "wav2vec2-small-distilled", "wav2vec2-small-distilled-long",
+    "wav2vec2-small-scratch", "resnet18-small-long",
 )  # fmt: skip
 
 
