@@ -32,7 +32,7 @@ def ablations(runs: Sequence[Run]) -> str:
         and {*tried.fold_seeds} & {*whole.fold_seeds}
     ]
     if not pairs:
-        return "Nothing has been tried on dev sides alone yet.\n"
+        return "Nothing has been tried on dev subsets alone yet.\n"
     head = ["Tried", "Beside", "Folds; seeds", "UAR, dev", "Beside it", "Points of UAR, dev (95 %)", "UAR in training"]
     return table([*head, "Beside it"], [_row(*pair) for pair in pairs], left=3)
 

@@ -92,8 +92,8 @@ def with_dev(change):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda dev: dev.assign(label="hapy"), "the dev side of the table.* the label 'hapy', the corpus"),
-        (lambda dev: dev.assign(clip="x" + dev["clip"]), "no clip of the dev side of the table is in the corpus mine"),
+        (lambda dev: dev.assign(label="hapy"), "the dev rows of the table.* the label 'hapy', the corpus"),
+        (lambda dev: dev.assign(clip="x" + dev["clip"]), "no clip of the dev rows of the table is in the corpus mine"),
     ],
 )
 def test_a_wrong_dev_side_is_called_so(change, sentence):
@@ -103,7 +103,7 @@ def test_a_wrong_dev_side_is_called_so(change, sentence):
 
 def test_a_dev_label_that_nobody_knows_is_refused():
     table = with_dev(lambda dev: dev.assign(label=dev["label"].where(dev.index > 0, "hapy")))
-    with pytest.raises(UserError, match="the dev side of the table: unknown label 'hapy'"):
+    with pytest.raises(UserError, match="the dev rows of the table: unknown label 'hapy'"):
         prepare(table, None, None, "test")
 
 
@@ -207,7 +207,7 @@ def test_rows_of_other_sides_are_counted(tmp_path, capsys):
     side = ["test"] * 9 + ["dev"] * 3 + ["validation"] * (len(corpus.clips) - 14) + [""] * 2
     probabilities(corpus.clips).assign(side=side).to_csv(tmp_path / "theirs.csv", index=False)
     assert len(prepare(tmp_path / "theirs.csv", corpus, None, "test").rows) == 9
-    counted = f"rows of the side test are judged; not used: {side.count('validation')} of validation, 2 of no side."
+    counted = f"rows of the side test are judged; not used: {side.count('validation')} of validation, 2 of no subset."
     assert counted in capsys.readouterr().err
 
 

@@ -45,7 +45,7 @@ def test_a_configuration_of_dev_alone_is_compared_on_dev() -> None:
 
 def test_what_has_read_test_is_not_a_trial_of_dev() -> None:
     other = run("small-0a1b2c", 30, {"dev": ["happy", "sad"], "test": ["happy", "sad"]}, 0.8)
-    assert ablations([PRESET, other]) == ablations([]) == "Nothing has been tried on dev sides alone yet.\n"
+    assert ablations([PRESET, other]) == ablations([]) == "Nothing has been tried on dev subsets alone yet.\n"
 
 
 def test_a_trial_of_another_fold_or_seed_is_compared_with_nothing() -> None:

@@ -39,8 +39,8 @@ def test_how_a_model_was_chosen_what_was_left_out_and_what_it_cost(add_run, fold
     page, markdown = texts_of(build(str(folder)))
     assert "<td>15<small>last epoch</small></td>" in page
     assert "| 15 (last epoch) |" in markdown
-    assert "1 reading of this protocol's test sides, one a fold and seed, by 1 configuration" in page
-    assert "1 reading of this protocol's test sides, one a fold and seed, by 1 configuration" in markdown
+    assert "1 reading of this protocol's test subsets, one a fold and seed, by 1 configuration" in page
+    assert "1 reading of this protocol's test subsets, one a fold and seed, by 1 configuration" in markdown
     assert "gpu none" in page
     for text in (page, markdown):
         assert "C 10, gamma 0.003, UAR in the search 45.1 %" in text

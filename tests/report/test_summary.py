@@ -230,7 +230,7 @@ def test_only_development_figures(add_run, tmp_path):
         for fold in (1, 2, 3):
             add_run(recipe, fold, sides=("dev",))
     answer = summarise(read_runs(tmp_path / "crema-d" / "speaker-3")).to_dict()["answer"]
-    assert "(speaker-3, all folds, development side, not test)" in answer["about"]
+    assert "(speaker-3, all folds, development subset, not test)" in answer["about"]
     assert "is ahead of" in answer["finding"]
 
 

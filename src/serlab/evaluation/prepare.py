@@ -275,12 +275,12 @@ def _prepared(
     dev = rows.iloc[:0]
     if side == "test" and "side" in whole and (whole["side"] == "dev").any():
         dev = whole[whole["side"] == "dev"]
-        dev = dev if corpus is None else _join(dev, corpus, f"the dev side of {name}")
+        dev = dev if corpus is None else _join(dev, corpus, f"the dev rows of {name}")
         left_out = _unusable(dev, corpus, clips)
         exclusions += left_out
         dev = dev[~dev["clip"].isin([exclusion["clip"] for exclusion in left_out])]
-        check_labels(dev, known, f"the dev side of {name}")
-        dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev side of {name}"))
+        check_labels(dev, known, f"the dev rows of {name}")
+        dev = _completed(dev, folds, speakers_known and _speakers_known(dev, f"the dev rows of {name}"))
         check_table(dev, name)
         # What no judged model has predicted calibrates none.
         dev = dev.merge(rows[["fold", "seed"]].drop_duplicates())
@@ -341,7 +341,7 @@ def _say_other_sides(whole: pd.DataFrame, side: str, name: str) -> None:
     if others.empty:
         return
     counts = others.value_counts(sort=False)
-    listed = ", ".join(f"{count:,} of {text or 'no side'}" for text, count in counts.items())
+    listed = ", ".join(f"{count:,} of {text or 'no subset'}" for text, count in counts.items())
     say(f"{name}: rows of the side {side} are judged; not used: {listed}.")
 
 

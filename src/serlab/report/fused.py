@@ -12,7 +12,7 @@ from serlab.report.words import counted
 from serlab.tables.predictions import Run
 
 FITTED = "@dev"
-"""Ends the name of a fusion whose weights were fitted on dev sides."""
+"""Ends the name of a fusion whose weights were fitted on dev subsets."""
 
 
 def fuse_recipes(members: Sequence[RecipeRuns], *, fitted: bool = False) -> RecipeRuns:

@@ -112,7 +112,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = (), 
     Args:
         protocols: the runs of each protocol, by its name.
         fusions: folder names of the recipes whose log-probabilities are averaged, joined by ``+``;
-            with ``@dev`` at the end, by weights that each fold's dev side gives. Fused wherever a
+            with ``@dev`` at the end, by weights that each fold's dev subset gives. Fused wherever a
             protocol has all their recipes. Several seeds of a recipe are fused unasked.
         margin: differences of UAR up to this are called equivalent.
 

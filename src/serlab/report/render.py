@@ -209,7 +209,7 @@ def build_overview(
 
 
 def _enter_fusions(out: Path, found: Overview) -> None:
-    """Write to the ledger what this overview evaluates on a test side for the first time: means of models."""
+    """Write to the ledger what this overview evaluates on a test subset for the first time: means of models."""
     keys = ("corpus", "protocol", "hash", "fold", "seed")
     there = {tuple(line.get(key) for key in keys) for line in ledger.read(out)}
     corpus = {"corpus": found.corpus["name"], "fingerprint": found.corpus["fingerprint"]}

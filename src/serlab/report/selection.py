@@ -31,7 +31,7 @@ class RecipeRuns:
         title: its title, made unique within the report.
         side: that it is judged on: ``test``, or ``dev`` where no run has predicted test; of others' tables any.
         runs: the runs that its figures are made of, a full grid of folds and seeds.
-        left_out: (fold, seed) of runs outside that grid, or without the side.
+        left_out: (fold, seed) of runs outside that grid, or without the subset.
     """
 
     name: str
@@ -143,7 +143,7 @@ def called(run: Run) -> Mapping[str, Any]:
 
 
 def judged_rows(run: Run, side: str) -> pd.DataFrame:
-    """A run's rows of one side, with ``predicted`` and its ``probability`` (None without scores)."""
+    """A run's rows of one subset, with ``predicted`` and its ``probability`` (None without scores)."""
     rows = run.table[run.table["side"] == side]
     sure = probabilities_of(rows).max(axis=1, initial=0.0) if labels_of(rows) else None
     return rows.assign(predicted=predicted_of(rows), probability=sure)

@@ -265,7 +265,7 @@ def _place(key: tuple[Any, ...]) -> tuple[Any, ...]:
 def _ledger(
     lines: Iterable[Mapping[str, Any]], corpus: Mapping[str, Any], protocol: Mapping[str, Any], names: set[str]
 ) -> LedgerCount:
-    """How often the test sides of this corpus and protocol have been read, and by how many configurations."""
+    """How often the test subsets of this corpus and protocol have been read, and by how many configurations."""
     here = [line for line in lines if line["corpus"] == corpus["name"] and line["protocol"] == protocol["name"]]
     return LedgerCount(
         evaluations=len(here),

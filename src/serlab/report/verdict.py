@@ -72,7 +72,7 @@ def _about(
     folds = "all folds" if len(ground.folds) == protocol["folds"] else numbered("fold", ground.folds)
     if protocol["folds"] <= 1 or not ground.folds:
         folds = ""
-    on = "" if side == "test" else f"{side_title(side)} side, not test"
+    on = "" if side == "test" else f"{side_title(side)} subset, not test"
     where = ", ".join(part for part in (protocol["name"], folds, on) if part)
     heard = {
         True: "",

@@ -164,7 +164,7 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 def side_title(side: str) -> str:
     """A subset of a fold in a sentence; ``none`` is for entries that are not clips, others are a table's own."""
-    return {"train": "training", "dev": "development", "test": "test", "none": "no side"}.get(side, side)
+    return {"train": "training", "dev": "development", "test": "test", "none": "no subset"}.get(side, side)
 
 
 def sentence(text: str) -> str:
