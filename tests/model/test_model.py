@@ -118,6 +118,7 @@ BAD_ARRAYS = {
     "0 Hz": (sound(), 0, "sample rate of 0"),
     "-1 Hz": (sound(), -1, "sample rate of -1"),
     "half a Hz": (sound(), 16000.5, "sample rate of 16000.5"),
+    "no finite rate": (sound(), 10**400, "sample rate far above 192000 Hz"),
     "no rate": (sound(), None, "sample_rate is missing"),
     "nothing": (None, RATE, "cannot be used"),
 }
@@ -159,6 +160,14 @@ def test_an_unusable_item_of_a_list_is_named(svm, clips):
         for listed in (items, tuple(items)):
             with pytest.raises(SerlabError, match=why):
                 svm.predict(listed, rate)
+
+
+@pytest.mark.parametrize("rate", [np.int64(RATE), np.uint16(RATE), float(RATE), np.float32(RATE)])
+def test_a_long_array_is_divided_whatever_the_type_of_its_rate(svm, rate):
+    long = np.tile(sound(), 52)
+    assert svm.predict(long, rate, vad="none") == svm.predict(long, RATE, vad="none")
+    assert svm.predict(long, rate).segments
+    np.testing.assert_array_equal(svm.embed(long, rate), svm.embed(long, RATE))
 
 
 def test_a_rate_is_for_arrays_only(svm, clips):

@@ -306,6 +306,16 @@ def test_a_probe_needs_a_dev_subset(speech, tiny_checkpoint, tmp_path):
         probe.set_params(dev_size=0).fit(speech.paths, speech.y, groups=speech.groups)
 
 
+@pytest.mark.parametrize("rate", [np.int64(16000), 16000.0])
+def test_long_arrays_are_predicted_whatever_the_type_of_their_rate(svm, speech, rate, monkeypatch):
+    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)  # Tones are not speech for silero.
+    long = [np.tile(Audio.from_file(path).samples, 101) for path in speech.paths[:2]]
+    assert len(long[0]) > 30 * 16000
+    expected = svm.model_.predict_proba(long, 16000)
+    svm = clone(svm).set_params(sample_rate=rate).fit(speech.arrays, speech.y, groups=speech.groups)
+    np.testing.assert_allclose(svm.predict_proba(long), expected, atol=1e-6)
+
+
 def test_prediction_never_answers_for_nothing(svm, speech, tmp_path):
     with pytest.raises(NotFittedError):
         SpeechEmotionClassifier().predict(speech.paths)

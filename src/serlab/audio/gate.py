@@ -229,6 +229,8 @@ def whole_rate(rate: object) -> int:
     """
     try:
         number = float(rate)  # type: ignore[arg-type]
+    except OverflowError:
+        raise FaultError("a sample rate far above 192000 Hz") from None
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(rate, bool) or not number.is_integer():

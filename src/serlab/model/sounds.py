@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio import Audio, AudioError, Limits, blocks, seconds_of
-from serlab.audio.gate import frames_of
+from serlab.audio.gate import frames_of, whole_rate
 from serlab.audio.source import FaultError
 from serlab.audio.streaming import Tap
 from serlab.core import UserError, argument
@@ -88,11 +88,14 @@ def blocks_of(
 
 
 def _checked_rate(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None) -> int:
-    """The sample rate of arrays; 0 for files and ``Audio``, which have their own."""
+    """The sample rate of arrays as a Python integer; 0 for files and ``Audio``, which have their own."""
     if not isinstance(sound, (str, os.PathLike, Audio)):
         if sample_rate is None:
             raise UserError(f"{argument('sample_rate')} is missing; give the array's sample rate in Hz.")
-        return sample_rate
+        try:
+            return whole_rate(sample_rate)
+        except FaultError as fault:
+            raise AudioError(None, str(fault)) from fault
     if sample_rate is not None:
         raise UserError(f"{argument('sample_rate', sample_rate)} is for arrays; leave it out for a file or Audio.")
     return 0
@@ -101,7 +104,7 @@ def _checked_rate(sound: Sound | Iterable[NDArray[Any]], sample_rate: int | None
 def _seconds(sound: str | os.PathLike[str] | NDArray[Any], rate: int) -> float:
     if isinstance(sound, (str, os.PathLike)):
         return seconds_of(Path(sound))
-    return len(_frames(sound)) / rate if isinstance(rate, int) and rate > 0 else 0.0
+    return len(_frames(sound)) / rate
 
 
 def _frames(samples: Any) -> NDArray[np.float32]:
