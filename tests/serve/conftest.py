@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,32 @@ def served(started) -> Iterator[Running]:
     """A server of ``mfcc-svm`` and ``tiny-resnet`` with the default limits."""
     with started("mfcc-svm", "tiny-resnet") as found:
         yield found
+
+
+@pytest.fixture
+def slowest():
+    """While the block runs, ask a server again and again whether it lives; yields how many seconds each answer took."""
+
+    @contextmanager
+    def ask(url: str) -> Iterator[list[float]]:
+        seconds, over = [], threading.Event()
+
+        def go() -> None:
+            with httpx.Client(base_url=url, timeout=60) as client:
+                while not over.wait(0.01):
+                    start = time.monotonic()
+                    client.get("/healthz")
+                    seconds.append(time.monotonic() - start)
+
+        thread = threading.Thread(target=go)
+        thread.start()
+        try:
+            yield seconds
+        finally:
+            over.set()
+            thread.join(60)
+
+    return ask
 
 
 def sound(seconds: float = 1.0, rate: int = 16000, hz: float = 220.0, form: str = "WAV", **how) -> bytes:

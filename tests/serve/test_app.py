@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import tempfile
@@ -26,7 +27,7 @@ from .conftest import sound
 CLIPS = [sound(seconds, hz=hz) for seconds in (0.5, 0.8, 0.5) for hz in (150, 500, 1500)]
 MODELS = ("mfcc-svm", "tiny-resnet")
 FORM = "multipart/form-data; boundary=x"
-WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"window": 1, "hop": 2},
+WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"hop": 0.001}, {"window": 1, "hop": 2},
          {"smoothing": "mean"}, {"stay": 0.5}, {"vad": "ears"}, {"calibrated": "perhaps"},
          {"windw": 3}]  # fmt: skip
 
@@ -213,26 +214,6 @@ def test_uploads_never_become_files(served, monkeypatch):
     assert served.post(sound(60)).status_code == 200  # About 2 MB; Starlette's own parser writes from 1 MB on.
 
 
-def test_a_token_is_needed_where_there_is_one(started):
-    with started(token="open sesame") as server:
-        assert server.post(CLIPS[0]).status_code == 401
-        assert server.client.get("/v1/models").status_code == 401
-        assert server.client.get("/metrics").status_code == 401
-        wrong = server.post(CLIPS[0], headers={"authorization": "Bearer other"})
-        assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
-        assert server.post(CLIPS[0], headers={"authorization": "Bearer open sesame"}).status_code == 200
-        assert [server.client.get(path).status_code for path in ("/", "/healthz", "/readyz")] == [200, 200, 200]
-
-
-def test_other_sites_and_names_are_refused(served):
-    assert served.post(CLIPS[0], headers={"host": "attacker.example"}).status_code == 403
-    assert served.post(CLIPS[0], headers={"sec-fetch-site": "cross-site"}).status_code == 403
-    assert served.post(CLIPS[0], headers={"sec-fetch-site": "same-origin"}).status_code == 200
-    asked = {"origin": "http://x", "access-control-request-method": "POST"}
-    answer = served.client.options("/v1/predict", headers=asked)
-    assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
 def test_a_full_queue_says_when_to_come_back(started):
     with started(queue=1, batch=1) as server:
         busy = server.service.pick(None)._batcher
@@ -249,21 +230,6 @@ def test_a_full_queue_says_when_to_come_back(started):
         refused = next(answer.result() for answer in answers if answer.result().status_code == 503)
         assert refused.headers["retry-after"] == "1"
         assert refused.json() == {"error": "the queue of the model is full; try again in a second."}
-
-
-def test_too_many_requests_at_once_have_the_code_429(started):
-    with started(in_flight=1) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as slow:
-            slow.sendall(
-                f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
-                "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
-            )
-            time.sleep(0.2)
-            answer = server.post(CLIPS[0])
-            assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        time.sleep(0.2)
-        assert server.post(CLIPS[0]).status_code == 200
 
 
 def test_a_slow_sender_is_given_up(started):
@@ -288,6 +254,36 @@ def test_a_slow_answer_is_given_up(started):
         assert (answer.status_code, answer.json()["error"]) == (504, "the answer takes more than 0.3 s.")
         time.sleep(0.2)
         assert server.post(CLIPS[1]).status_code == 200
+
+
+def test_an_answer_with_many_segments_does_not_stop_others(started, monkeypatch, slowest):
+    with started() as server:
+        answer = server.service.answer
+
+        async def longer(*given, **how):
+            found = await answer(*given, **how)
+            return found | {"segments": list(found["segments"]) * 15_000}
+
+        monkeypatch.setattr(server.service, "answer", longer)
+        with slowest(server.url) as seconds:
+            found = server.post(CLIPS[0], params={"segments": True, "window": 0.1, "hop": 0.1, "vad": "energy"})
+    assert len(found.json()["segments"]) >= 45_000
+    assert max(seconds) < 1
+
+
+def test_without_silero_it_is_refused(started, monkeypatch):
+    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)
+    with started() as server:
+        answers = [
+            server.post(CLIPS[0], params={"vad": "silero"}),
+            server.client.post("/v1/predict:batch?vad=silero", files=[("file", ("a", CLIPS[0]))] * 2),
+        ]
+        with connect(f"{server.url.replace('http', 'ws')}/v1/stream") as stream:
+            stream.send('{"rate": 16000, "format": "s16", "vad": "silero"}')
+            said = {"error": "this server has no speech detector silero; omit vad, or use energy."}
+            assert json.loads(stream.recv(timeout=10)) == said
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(400, said)] * 2
+        assert server.post(CLIPS[0], params={"vad": "energy"}).status_code == 200
 
 
 def test_full_memory_refuses_uploads(started):
@@ -360,14 +356,6 @@ def test_numbers_for_prometheus(served):
     text = served.client.get("/metrics").text
     assert re.search(r'serlab_requests_total\{code="200",route="/v1/predict"\} [1-9]', text)
     assert "serlab_in_flight 0.0" in text
-
-
-def test_every_answer_forbids_other_hosts(served):
-    for path in ("/", "/docs", "/static/main.js", "/healthz", "/nowhere"):
-        policy = served.client.get(path).headers["content-security-policy"]
-        assert "default-src 'none'" in policy
-        assert "http" not in policy.replace("'self'", "")
-    assert served.client.get("/nowhere").json() == {"error": "there is no such address."}
 
 
 def test_the_page_s_files_name_no_other_host():

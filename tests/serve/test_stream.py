@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from io import BytesIO
 
@@ -13,6 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from serlab.model.model import load_model
+from serlab.model.segments import Segment
+from serlab.model.stream import Stream
 
 from .conftest import sound
 
@@ -79,12 +82,30 @@ START = {"rate": 16000, "format": "f32"}
     [
         ([b"samples"], "the first message is not a JSON object with rate and format."),
         ([[1]], "the first message is not a JSON object with rate and format."),
-        ([{"format": "s16"}], "rate is missing or no whole number; give the sample rate in Hz."),
+        ([{"format": "s16"}], "rate is missing; give the sample rate in Hz."),
+        ([{**START, "rate": "fast"}], "rate is not a whole number."),
+        ([{**START, "rate": True}], "rate is not a whole number."),
+        ([{**START, "rate": 10**400}], "rate is not a whole number."),
         ([{"rate": 16000}], "format is missing or unknown; expected s16, s32, f32, u8."),
         ([{**START, "channels": 9}], "channels is not between 1 and 8."),
         ([{**START, "rate": 5}], "the sound cannot be used: a sample rate of 5 Hz, not within 8000 to 192000 Hz."),
         ([{**START, "model": "x"}], "unknown model 'x'. Known: "),
-        ([{**START, "window": "x"}], "an option of the first message has the wrong type."),
+        ([{**START, "format": ["f32"]}], "format is not a text."),
+        ([{**START, "channels": 2.0}], "channels is not a whole number."),
+        ([{**START, "model": ["x"]}], "model is not a name."),
+        ([{**START, "windw": 3}], "unknown field 'windw'. Known: rate, format, channels, model, abstain, "),
+        ([{**START, "window": "x"}], "window is not a number."),
+        ([{**START, "window": math.nan}], "window is not a number."),
+        ([{**START, "hop": True}], "hop is not a number."),
+        ([{**START, "hop": 1 / 16000}], "hop=6.25e-05 is below 0.1 seconds, the least that a server takes."),
+        ([{**START, "vad": ["silero"]}], "vad is not a name."),
+        ([{**START, "vad": "x" * 1000}], "vad is not a name."),
+        ([{**START, "vad": "ears"}], "unknown speech detector 'ears'"),
+        ([{**START, "smoothing": [1]}], "smoothing is not a whole number or hmm."),
+        ([{**START, "smoothing": 3.0}], "smoothing is not a whole number or hmm."),
+        ([{**START, "calibrated": 1}], "calibrated is not true or false."),
+        ([{**START, "abstain": "0.1"}], "abstain is not a number."),
+        ([{**START, "abstain": 7}], "abstain=7 "),
         ([{**START, "window": 99}], "window=99 is not between 0.1 and 60 seconds."),
         ([START, {"end": False}], 'expected samples, or {"end": true}.'),
         ([START, b"123", {"end": True}], "the stream ends in the middle of a sample (3 bytes too many)."),
@@ -98,6 +119,36 @@ def test_a_stream_that_cannot_be_used_ends_with_one_sentence(talk, messages, sen
     assert code == 1008
 
 
+def test_null_is_as_good_as_nothing(talk):
+    start = {**START, **dict.fromkeys(("channels", "model", "abstain", "calibrated", "window", "vad", "smoothing"))}
+    found, code = talk(start, np.full(4000, 0.1, "<f4").tobytes(), {"end": True})
+    assert (code, found[-1]["seconds"]) == (1000, 0.25)
+
+
+def test_a_fault_of_the_server_s_own_closes_with_1011_and_is_logged_without_its_message(talk, monkeypatch, caplog):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(Stream, "feed", fail)
+    found, code = talk(START, bytes(400))
+    assert (found, code) == (
+        [{"error": "the server failed; its operator can find the reason in its log."}], 1011
+    )
+    (said,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert said.startswith("internal error: ZeroDivisionError in fail, line ")
+    assert "secret" not in caplog.text
+
+
+def test_many_segments_at_once_do_not_stop_other_answers(talk, served, monkeypatch, slowest):
+    many = [Segment(float(at), at + 1.0, None, {}, False) for at in range(20_000)]
+    feed = Stream.feed
+    monkeypatch.setattr(Stream, "feed", lambda *given: [*feed(*given), *many])
+    with slowest(served.url) as seconds:
+        found, code = talk(START, bytes(64000), {"end": True})
+    assert (code, len(found)) == (1000, 20_002)
+    assert max(seconds) < 1
+
+
 def test_a_sender_that_leaves_frees_its_place(served):
     for _ in range(served.service.limits.streams + 2):
         with connect(f"{served.url.replace('http', 'ws')}/v1/stream") as socket:
@@ -108,6 +159,21 @@ def test_a_sender_that_leaves_frees_its_place(served):
         assert "sample rate" in socket.recv(timeout=20)
 
 
-def test_other_sites_cannot_open_a_stream(served):
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://other.example"},  # Chromium sends no Sec-Fetch-Site here.
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "null"},
+    ],
+)
+def test_other_sites_cannot_open_a_stream(served, headers):
     with pytest.raises(Exception, match="403"):
-        connect(f"{served.url.replace('http', 'ws')}/v1/stream", additional_headers={"Sec-Fetch-Site": "cross-site"})
+        connect(f"{served.url.replace('http', 'ws')}/v1/stream", additional_headers=headers)
+
+
+def test_the_server_s_own_pages_can_open_a_stream(served):
+    with connect(f"{served.url.replace('http', 'ws')}/v1/stream", origin=served.url) as socket:
+        socket.send("{}")
+        assert "rate" in socket.recv(timeout=20)

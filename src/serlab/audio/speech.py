@@ -116,6 +116,11 @@ def detector(name: str = "auto") -> Detector:
     return Silero() if name == "silero" else EnergyGate()
 
 
+def has_silero() -> bool:
+    """Whether the extra ``vad`` is installed."""
+    return _installed()
+
+
 def _installed() -> bool:
     return all(importlib.util.find_spec(module) for module in ("silero_vad", "onnxruntime"))
 

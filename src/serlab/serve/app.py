@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,9 +23,11 @@ from serlab import __version__
 from serlab.model.inputs import Code
 from serlab.serve import stream
 from serlab.serve.body import files_of
-from serlab.serve.faults import RefusedError
-from serlab.serve.guard import Guard, drain
+from serlab.serve.faults import FAILED, RefusedError
+from serlab.serve.guard import Guard
+from serlab.serve.limits import LEAST_HOP
 from serlab.serve.service import Service
+from serlab.serve.turns import Turns
 
 STATIC = Path(__file__).parent / "static"
 """The page's files."""
@@ -181,7 +184,9 @@ def _asked(
         bool, Query(description="Divide scores by the temperature that was fitted on the model's dev subset.")
     ] = False,
     window: Annotated[float | None, Query(ge=0.1, le=60, description="Length of a segment in seconds.")] = None,
-    hop: Annotated[float | None, Query(gt=0, le=60, description="From segment to segment in seconds.")] = None,
+    hop: Annotated[
+        float | None, Query(ge=LEAST_HOP, le=60, description="From segment to segment in seconds.")
+    ] = None,
     vad: Annotated[str | None, Query(description="How to find speech: auto, silero, energy or none.")] = None,
     smoothing: Annotated[str | None, Query(description="Median over so many segments, odd; or hmm.")] = None,
     stay: Annotated[
@@ -231,41 +236,57 @@ def create(service: Service) -> ASGIApp:
 def _add_predictions(app: FastAPI, service: Service) -> None:
     limits = service.limits
 
-    @app.post("/v1/predict", response_model=Answer, response_model_exclude_unset=True, responses=_REFUSALS,
-              openapi_extra=_body(False))  # fmt: skip
-    async def predict(request: Request, asked: Asked) -> Answer:
-        """Predict the emotion in one recording, the multipart field file."""
+    async def answers(request: Request, asked: _Asked, most: int, *, many: bool) -> list[dict[str, Any]]:
         served = service.pick(asked.model)
-        with service.memory.share() as share:
-            (file,) = await files_of(request, limits, share, most=1)
-            return Answer(**await service.answer(file.content, share, served, **asked.options))
+        served.check(asked.options["abstain"], asked.options["how"], calibrated=asked.options["calibrated"])
 
-    @app.post("/v1/predict:batch", response_model=Batch, response_model_exclude_unset=True, responses=_REFUSALS,
-              openapi_extra=_body(True))  # fmt: skip
-    async def predict_batch(request: Request, asked: Asked) -> Batch:
-        """Predict several recordings, each a field file; one that cannot be answered has an error in its place."""
-        served = service.pick(asked.model)
-
-        async def one(content: bytes) -> Answer | Refused:
+        async def one(content: bytes) -> dict[str, Any]:
             try:
-                return Answer(**await service.answer(content, share, served, **asked.options))
+                return await service.answer(content, turns, served, **asked.options)
             except RefusedError as refused:
-                if refused.retry_after:
+                if not many or refused.retry_after:
                     raise
-                return Refused(error=refused.sentence, status=refused.code)
+                return {"error": refused.sentence, "status": refused.code}
 
         with service.memory.share() as share:
-            files = await files_of(request, limits, share, most=limits.batch_files)
+            files, turns = await files_of(request, limits, share, most=most), Turns(limits, share)
             try:
                 async with asyncio.TaskGroup() as group:
                     tasks = [group.create_task(one(file.content)) for file in files]
-            except BaseExceptionGroup as errors:
-                raise next((error for error in errors.exceptions if isinstance(error, RefusedError)), errors) from None
-        return Batch(results=[task.result() for task in tasks])
+            except ExceptionGroup as errors:
+                refusals = [error for error in errors.exceptions if isinstance(error, RefusedError)]
+                raise (refusals or errors.exceptions)[0] from None
+        return [task.result() for task in tasks]
+
+    @app.post("/v1/predict", response_model=Answer, responses=_REFUSALS, openapi_extra=_body(False))
+    async def predict(request: Request, asked: Asked) -> Response:
+        """Predict the emotion in one recording, the multipart field file."""
+        (answer,) = await answers(request, asked, 1, many=False)
+        return await _as_json(answer, asked)
+
+    @app.post("/v1/predict:batch", response_model=Batch, responses=_REFUSALS, openapi_extra=_body(True))
+    async def predict_batch(request: Request, asked: Asked) -> Response:
+        """Predict several recordings, each a field file; one that cannot be answered has an error in its place."""
+        results = await answers(request, asked, limits.batch_files, many=True)
+        return await _as_json({"results": results}, asked)
 
     @app.websocket("/v1/stream")
     async def live(socket: WebSocket) -> None:
         await stream.answer(socket, service)
+
+
+async def _as_json(answer: dict[str, Any], asked: _Asked) -> Response:
+    """The answer as it is sent; segments may be many, so they are written in a thread."""
+
+    def plain(one: object) -> dict[str, Any]:
+        # Called for each segment; between the lines of a Python function, unlike within dumps, other threads may run.
+        return vars(one)
+
+    def written() -> str:
+        return json.dumps(answer, default=plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    text = await asyncio.to_thread(written) if asked.options["segments"] else written()
+    return Response(text, media_type="application/json")
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -309,9 +330,8 @@ def _add_page(app: FastAPI) -> None:
     app.mount("/static", StaticFiles(directory=STATIC))
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RefusedError)
-    await drain(request.receive)
     headers = {"retry-after": str(error.retry_after)} if error.retry_after else None
     return JSONResponse({"error": error.sentence}, error.code, headers)
 
@@ -331,7 +351,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _failed(_: Request, __: Exception) -> JSONResponse:
-    return JSONResponse({"error": "the server failed; its operator can find the reason in its log."}, 500)
+    return JSONResponse({"error": FAILED}, 500)
 
 
 def _route_of(path: str) -> str:

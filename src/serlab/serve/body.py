@@ -42,13 +42,17 @@ class Share:
     def __init__(self, memory: Memory) -> None:
         self._memory, self._held = memory, 0
 
+    def has_room(self, count: int) -> bool:
+        """Whether so many bytes more may be held."""
+        return self._memory.held + count <= self._memory.most
+
     def add(self, count: int) -> None:
-        """Hold more.
+        """Hold more, or less if ``count`` is negative.
 
         Raises:
             RefusedError: all requests together would hold too much.
         """
-        if self._memory.held + count > self._memory.most:
+        if count > 0 and not self.has_room(count):
             raise busy(503, "the server's memory for uploads is full")
         self._memory.held += count
         self._held += count

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
+from serlab.core.progress import LOGGER
+
+FAILED = "the server failed; its operator can find the reason in its log."
+"""What a sender is told about an error that is not its own."""
+
 
 class RefusedError(Exception):
     """A request that is not answered.
@@ -20,3 +27,9 @@ class RefusedError(Exception):
 def busy(code: int, what: str) -> RefusedError:
     """Too much to do: 429 if senders together ask too often, 503 if the work already accepted fills the server."""
     return RefusedError(code, f"{what}; try again in a second.", retry_after=1)
+
+
+def log(error: Exception) -> None:
+    """Log an internal error by its kind and place, because its message may quote the upload."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    LOGGER.error("internal error: %s in %s, line %s", type(error).__name__, last.name, last.lineno)

@@ -6,15 +6,14 @@ import asyncio
 import json
 import secrets
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serlab.core.progress import LOGGER
-from serlab.serve.faults import RefusedError, busy
+from serlab.serve.faults import RefusedError, busy, log
 from serlab.serve.limits import Settings
 from serlab.serve.metrics import Metrics
 
@@ -66,11 +65,21 @@ class Guard:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, start, code = scope["path"], time.monotonic(), 500
+        counted = scope["method"] == "POST"
+        body = _Body(receive)
+
+        def leave() -> None:
+            nonlocal counted
+            self.in_flight -= counted
+            counted = False
 
         async def with_headers(message: Message) -> None:
             nonlocal code
             if message["type"] == "http.response.start":
                 code = message["status"]
+                if code >= 400:
+                    leave()  # A slow sender must not hold a place.
+                    await body.drain()
                 there = {name for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
@@ -78,22 +87,18 @@ class Guard:
                 ]
             await send(message)
 
-        counted = scope["method"] == "POST"
-        if counted:
-            self.in_flight += 1
+        self.in_flight += counted
         try:
             self._check(Headers(scope=scope), path, writes=counted)
             if counted and self.in_flight > self._settings.limits.in_flight:
                 raise busy(429, "too many requests at the same time")
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, body.receive, with_headers)
         except RefusedError as refused:
-            await _refuse(receive, with_headers, refused)
+            await _refuse(with_headers, refused)
         except Exception as error:
-            # Its message may quote the upload; the place is enough to find the fault.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            LOGGER.error("internal error: %s in %s, line %s", type(error).__name__, last.name, last.lineno)
+            log(error)
         finally:
-            self.in_flight -= counted
+            leave()
             route = self._route_of(path)
             self._metrics.requests.labels(route, str(code)).inc()
             self._metrics.seconds.labels(route).observe(time.monotonic() - start)
@@ -103,7 +108,7 @@ class Guard:
         if self._settings.local and host.lower() not in _LOCAL:
             # Another name for this machine may be an attacker's, whose page would then count as ours.
             raise RefusedError(403, "the server answers this machine alone; ask for localhost or 127.0.0.1.")
-        if writes and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        if writes and _is_foreign(headers):
             raise RefusedError(403, "the server does not answer the pages of other sites.")
         token = self._settings.token
         needed = token and path.startswith(("/v1/", "/metrics")) and path not in _OPEN
@@ -111,16 +116,45 @@ class Guard:
             raise RefusedError(401, "the request needs the header Authorization: Bearer with the server's token.")
 
 
-async def drain(receive: Receive) -> None:
-    """Take the rest of a refused body for a moment; a sender whose connection breaks would not read the answer."""
-    with suppress(TimeoutError, RuntimeError):
-        async with asyncio.timeout(_DRAIN_S):
-            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
-                pass
+class _Body:
+    """A request's body on its way to the application."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._ended = receive, False
+
+    async def receive(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._ended = self._ended or message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+    async def drain(self) -> None:
+        """Take the rest of a refused body for a moment; a sender whose connection breaks would not read the answer."""
+        with suppress(TimeoutError, RuntimeError):
+            async with asyncio.timeout(_DRAIN_S):
+                while not self._ended:
+                    await self.receive()
 
 
-async def _refuse(receive: Receive, send: Send, refused: RefusedError) -> None:
-    await drain(receive)
+def _is_foreign(headers: Headers) -> bool:
+    """Whether a page of another site sends a request.
+
+    Browsers say so in Sec-Fetch-Site, which no page can change; but not on WebSockets (Chromium), not over http from
+    other machines, and not if they are old. Then the page's own address in Origin must be the server's in Host.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None or origin is None:
+        return site in ("cross-site", "same-site")
+    try:
+        page, server = urlsplit(origin), urlsplit(f"//{headers.get('host', '')}")
+        usual = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(page.scheme)
+        same = (page.hostname, page.port or usual) == (server.hostname, server.port or usual)
+    except ValueError:
+        return True
+    return page.hostname is None or not same
+
+
+async def _refuse(send: Send, refused: RefusedError) -> None:
     body = json.dumps({"error": refused.sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.retry_after:

@@ -8,6 +8,12 @@ from dataclasses import asdict, dataclass, fields
 
 from serlab.core import UserError, argument
 
+LANES = 2
+"""Divided recordings that a model predicts at the same time."""
+
+LEAST_HOP = 0.1
+"""Smallest hop that a request may ask for, in seconds: it limits the segments of a recording."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serlab.audio import SAMPLE_RATE
+from serlab.audio.speech import has_silero
 from serlab.core import UserError
 from serlab.model.box import BOX
 from serlab.model.inputs import NO_SPEECH, InputWarning, in_general
@@ -21,7 +22,7 @@ from serlab.model.segments import SegmentOptions, watcher
 from serlab.model.sounds import NATURAL_SECONDS
 from serlab.serve.batching import Batcher
 from serlab.serve.faults import RefusedError, busy
-from serlab.serve.limits import Limits
+from serlab.serve.limits import LANES, LEAST_HOP, Limits
 
 if TYPE_CHECKING:
     from serlab.audio import Audio
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from serlab.model.prediction import Prediction
     from serlab.serve.decoders import Decoded
 
-_LANES = 2
 _SHARES = (0.05, 0.1, 0.2, 0.3)
 _NOISE = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
 
@@ -59,8 +59,8 @@ class Served:
         # The first prediction loads what later ones need.
         model.predict(_NOISE, SAMPLE_RATE)
         self._batcher = Batcher(model, most=limits.batch, queue=limits.queue, scored=scored)
-        self._lanes = ThreadPoolExecutor(_LANES, thread_name_prefix="serlab-recordings")
-        self._long, self._most_long = 0, max(_LANES, limits.queue // 8)
+        self._lanes = ThreadPoolExecutor(LANES, thread_name_prefix="serlab-recordings")
+        self._long, self._most_long = 0, max(LANES, limits.queue // 8)
 
     @property
     def waiting(self) -> int:
@@ -72,16 +72,30 @@ class Served:
         self._lanes.shutdown(cancel_futures=True)
         self._batcher.stop()
 
-    def check(self, abstain: float | None, *, calibrated: bool) -> None:
-        """Refuse what the model cannot do, in words without its path.
+    def check(self, abstain: float | None, how: SegmentOptions, *, calibrated: bool) -> None:
+        """Refuse what the model or the server cannot do, in words without a path.
 
         Raises:
-            RefusedError: it has no thresholds or no temperature.
+            RefusedError: the model has no thresholds or no temperature, the server has no such speech detector, or
+                an option is out of range.
         """
         if abstain is not None and not self.abstains:
             raise RefusedError(400, f"the model {self.name} has no thresholds for abstaining; omit abstain.")
         if calibrated and not self.calibrates:
             raise RefusedError(400, f"the model {self.name} has no temperature; omit calibrated.")
+        hop = how.get("hop")
+        if hop is not None and hop < LEAST_HOP:
+            raise RefusedError(400, f"hop={hop:g} is below {LEAST_HOP:g} seconds, the least that a server takes.")
+        try:
+            self.model.segmenting(how)
+        except UserError as error:
+            raise RefusedError(400, str(error)) from error
+        if how.get("vad") == "silero" and not has_silero():
+            raise RefusedError(400, "this server has no speech detector silero; omit vad, or use energy.")
+
+    def divides(self, decoded: Decoded, how: SegmentOptions) -> bool:
+        """Whether a recording is divided: if it is long, or ``how`` says so."""
+        return bool(how) or decoded.seconds > NATURAL_SECONDS
 
     async def predict(
         self, decoded: Decoded, abstain: float | None, how: SegmentOptions, *, calibrated: bool = False
@@ -91,11 +105,11 @@ class Served:
         Raises:
             RefusedError: too much waits, or an option is out of range.
         """
-        self.check(abstain, calibrated=calibrated)
+        self.check(abstain, how, calibrated=calibrated)
         try:
-            if not how and decoded.seconds <= NATURAL_SECONDS:
-                return await self._batcher.predict(decoded.audio, abstain, calibrated=calibrated)
-            return await self._divided(decoded.audio, abstain, how, calibrated=calibrated)
+            if self.divides(decoded, how):
+                return await self._divided(decoded.audio, abstain, how, calibrated=calibrated)
+            return await self._batcher.predict(decoded.audio, abstain, calibrated=calibrated)
         except UserError as error:
             raise RefusedError(400, _sentence(error)) from error
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from serlab.core import unknown
-from serlab.serve.body import Memory, Share
+from serlab.serve.body import Memory
 from serlab.serve.decoders import Decoders
 from serlab.serve.faults import RefusedError
 from serlab.serve.limits import Settings
 from serlab.serve.metrics import Metrics
 from serlab.serve.models import Served, load, warnings_of
+from serlab.serve.turns import Turns
 
 if TYPE_CHECKING:
     from serlab.model.segments import SegmentOptions
@@ -74,7 +75,7 @@ class Service:
     async def answer(
         self,
         content: bytes,
-        share: Share,
+        turns: Turns,
         served: Served,
         *,
         segments: bool,
@@ -86,7 +87,7 @@ class Service:
 
         Args:
             content: of the file.
-            share: counts its samples.
+            turns: where it waits for the other recordings of its request.
             served: the model.
             segments: whether to divide short recordings too, and to tell the segments.
             abstain: as for :meth:`serlab.Model.predict`.
@@ -95,14 +96,19 @@ class Service:
 
         Raises:
             RefusedError: it cannot be answered; 504 if it takes too long.
+
+        Returns:
+            The answer, with dataclasses for warnings and segments.
         """
+        how = {"window": None, **how} if segments else how
         try:
-            async with asyncio.timeout(self.limits.timeout):
-                decoded = await self.decoders.decode(content)
-                share.add(decoded.samples.nbytes)
+            async with asyncio.timeout(self.limits.timeout), AsyncExitStack() as held:
+                async with turns.decoding:
+                    decoded = await self.decoders.decode(content)
+                    await held.enter_async_context(turns.memory(decoded.samples.nbytes))
                 self.metrics.audio.inc(decoded.seconds)
-                how = {"window": None, **how} if segments else how
-                prediction = await served.predict(decoded, abstain, how, calibrated=calibrated)
+                async with turns.divided if served.divides(decoded, how) else turns.clips:
+                    prediction = await served.predict(decoded, abstain, how, calibrated=calibrated)
         except TimeoutError:
             raise RefusedError(504, f"the answer takes more than {self.limits.timeout:g} s.", 10) from None
         answer = {
@@ -110,11 +116,11 @@ class Service:
             "probabilities": prediction.probabilities,
             "model": served.name,
             "seconds": round(decoded.seconds, 3),
-            "warnings": [asdict(one) for one in warnings_of(decoded, prediction, known=served.knows_clips)],
+            "warnings": warnings_of(decoded, prediction, known=served.knows_clips),
         }
         if prediction.temperature is not None:
             answer["temperature"] = prediction.temperature
-        return answer | ({"segments": [asdict(one) for one in prediction.segments]} if segments else {})
+        return answer | ({"segments": prediction.segments} if segments else {})
 
     def now(self) -> tuple[int, int, int, int]:
         """Clips that wait, held bytes, decoders that died, open streams."""
