@@ -76,7 +76,7 @@ class Load:
     async def run(self, connections: int) -> None:
         """Send from so many connections until the time is over."""
         async with httpx.AsyncClient(
-            base_url=self._url, timeout=_TIMEOUT_S, headers=self._headers,
+            base_url=self._url, timeout=_TIMEOUT_S, headers=self._headers, trust_env=False,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         ) as client:  # fmt: skip
             for number in range(len(self._clips)):

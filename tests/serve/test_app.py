@@ -27,7 +27,8 @@ from .conftest import sound
 CLIPS = [sound(seconds, hz=hz) for seconds in (0.5, 0.8, 0.5) for hz in (150, 500, 1500)]
 MODELS = ("mfcc-svm", "tiny-resnet")
 FORM = "multipart/form-data; boundary=x"
-WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"hop": 0.001}, {"window": 1, "hop": 2},
+WRONG = [{"model": "x"}, {"abstain": "2"}, {"window": "x"}, {"smoothing": "2"}, {"hop": "nan"}, {"hop": 0.001},
+         {"window": 1, "hop": 2},
          {"smoothing": "mean"}, {"stay": 0.5}, {"vad": "ears"}, {"calibrated": "perhaps"},
          {"windw": 3}]  # fmt: skip
 

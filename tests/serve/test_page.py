@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from serlab.model.model import load_model
+from serlab.serve.app import STATIC
 from serlab.serve.limits import Limits, Settings
 
 from .conftest import running, sound
@@ -158,6 +159,80 @@ def test_a_recording_of_the_microphone_is_answered(page):
     page.get_by_role("button", name="Stop").click()
     assert "answers:" in answered(page)
     assert page.evaluate("document.getElementById('audio').duration") > 0.9
+
+
+MICROPHONES = """
+    window.microphones = [];
+    const ask = MediaDevices.prototype.getUserMedia;
+    MediaDevices.prototype.getUserMedia = async function (...how) {
+      const found = await ask.apply(this, how);
+      window.microphones.push(found.getTracks()[0]);
+      return found;
+    };
+"""
+LIVE = "microphones.filter(({ readyState }) => readyState === 'live').length"
+
+
+@pytest.fixture
+def microphones(page):
+    """Let the page count the microphones that it was given."""
+    page.context.add_init_script(MICROPHONES)
+    page.reload()
+    page.wait_for_selector("#first option", state="attached")
+
+
+@pytest.mark.usefixtures("microphones")
+def test_a_double_click_starts_one_recording(page):
+    page.dblclick("#record")
+    until(page, "document.getElementById('record-text').textContent.includes('0:01')")
+    assert page.evaluate("microphones.length") == 1
+    assert page.get_attribute("#record", "aria-disabled") == "false"
+    page.click("#record")
+    assert "answers:" in answered(page)
+    assert page.evaluate(LIVE) == 0
+
+
+@pytest.mark.usefixtures("microphones")
+def test_a_recording_that_is_full_ends_once_and_is_sent(page):
+    """The limit of 60 s is made 1 s."""
+    script = (STATIC / "record.js").read_text(encoding="utf-8").replace("MOST_SECONDS = 60", "MOST_SECONDS = 1")
+    page.route("**/record.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    page.reload()
+    sent = []
+    page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+    page.click("#record")
+    assert "answers:" in answered(page)
+    page.wait_for_timeout(1500)
+    assert (len(sent), page.evaluate("microphones.length"), page.evaluate(LIVE)) == (2, 1, 0)
+    assert page.inner_text("#record-text") == "Record"
+
+
+@pytest.mark.usefixtures("microphones")
+def test_a_recorder_that_cannot_start_turns_the_microphone_off(page):
+    page.evaluate("() => { window.AudioWorkletNode = class { constructor() { throw new Error(); } }; }")
+    page.click("#record")
+    until(page, "document.getElementById('error').textContent")
+    assert (page.evaluate("microphones.length"), page.evaluate(LIVE)) == (1, 0)
+    assert page.get_attribute("#record", "aria-disabled") == "false"
+
+
+def test_the_last_choice_counts_even_if_it_comes_first(page):
+    held = []
+    page.route("**/calm.mp3", lambda route: held.append(route))
+    page.get_by_role("button", name="Calm voice").click()
+    give(page, sound(1.5))
+    answered(page)
+    assert len(held) == 1
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.getElementById('audio').duration") == pytest.approx(1.5)
+
+
+def test_an_example_that_does_not_come_is_explained(page):
+    page.route("**/calm.mp3", lambda route: route.abort())
+    page.get_by_role("button", name="Calm voice").click()
+    until(page, "document.getElementById('error').textContent")
+    assert page.inner_text("#error") == "The server does not answer; is it still running?"
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,11 @@ def test_it_answers_what_it_accepted_before_it_ends(process, tiny_models, tmp_pa
     assert (found.returncode, out, err) == (0, "", "loading …\npress Ctrl-C to stop.\n")
 
 
-def test_several_workers_share_one_address_and_their_numbers(process, tiny_models):
+def test_several_workers_share_one_address_and_their_numbers(process, tiny_models, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # Nothing answers there.
+    monkeypatch.setenv("no_proxy", "")
     found, address = process(tiny_models["mfcc-svm"], "--port", "0", "--workers", "2", "--decoders", "1")
+    monkeypatch.undo()
     for _ in range(6):
         with httpx.Client(base_url=address, timeout=30) as client:
             assert client.post("/v1/predict", files={"file": CLIP}).status_code == 200

@@ -191,8 +191,9 @@ def _when_ready(listening: socket.socket, opened: Callable[[], None]) -> None:
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/readyz"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # A proxy does not reach this machine.
     while True:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=5):
+        with suppress(OSError), direct.open(url, timeout=5):
             opened()
             return
         time.sleep(0.2)

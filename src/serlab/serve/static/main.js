@@ -17,7 +17,7 @@ const EXAMPLES = [
 
 const at = (id) => document.getElementById(id);
 const audio = at("audio");
-const state = { about: [], file: null, sound: null, answers: [], views: [], asking: null, stopAt: Infinity, stop: null };
+const state = { about: [], file: null, sound: null, answers: [], views: [], asking: null, stopAt: Infinity, stop: null, starting: false, loads: 0, chosen: 0 };
 
 function say(text) {
   at("status").textContent = text;
@@ -30,10 +30,13 @@ function complain(sentence) {
 // Models and options
 
 async function loadModels() {
+  const load = (state.loads += 1);
   let found;
   try {
     found = await api.models(at("token").value);
+    if (load !== state.loads) return; // A later token is being tried.
   } catch (error) {
+    if (load !== state.loads) return;
     at("token-label").hidden = error.status !== 401;
     complain(error.status === 401 ? "Enter the server's token." : error.message);
     return;
@@ -57,6 +60,7 @@ async function loadModels() {
 // A recording, and its answers
 
 async function take(file) {
+  state.chosen += 1;
   complain("");
   if (file.size > 1e6 * (state.maxMb ?? Infinity)) {
     complain(`The file has ${(file.size / 1e6).toFixed(0)} MB; at most ${state.maxMb} MB can be sent.`);
@@ -188,8 +192,17 @@ document.addEventListener("drop", (event) => {
 for (const [name, title] of EXAMPLES) {
   const button = element("button", { type: "button", text: title });
   button.addEventListener("click", async () => {
-    const response = await fetch(`static/examples/${name}.mp3`);
-    take(new File([await response.blob()], `${name}.mp3`, { type: "audio/mpeg" }));
+    const choice = (state.chosen += 1);
+    let content;
+    try {
+      const response = await fetch(`static/examples/${name}.mp3`);
+      if (!response.ok) throw new Error(response.status);
+      content = await response.blob();
+    } catch {
+      if (choice === state.chosen) complain("The server does not answer; is it still running?");
+      return;
+    }
+    if (choice === state.chosen) take(new File([content], `${name}.mp3`, { type: "audio/mpeg" }));
   });
   at("examples").append(button);
 }
@@ -208,6 +221,12 @@ async function toggleRecording() {
     take(await stop());
     return;
   }
+  if (state.starting) return; // A second microphone would stay on.
+  const starting = (on) => {
+    state.starting = on;
+    at("record").setAttribute("aria-disabled", String(on)); // With disabled, the button would lose the focus.
+  };
+  starting(true);
   complain("");
   try {
     const level = (rms, seconds) => {
@@ -219,6 +238,8 @@ async function toggleRecording() {
     say("Recording. Press the button again to stop.");
   } catch (error) {
     complain(error.name === "NotAllowedError" ? "The browser does not allow the microphone." : "There is no microphone that the browser can use.");
+  } finally {
+    starting(false);
   }
 }
 

@@ -11,26 +11,34 @@ export async function start(onLevel, onFull) {
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 },
   });
-  const context = new AudioContext();
-  try {
-    await context.audioWorklet.addModule("static/worklet.js");
-  } catch (error) {
-    stream.getTracks().forEach((track) => track.stop());
-    throw error;
-  }
+  const release = () => stream.getTracks().forEach((track) => track.stop());
   const pieces = [];
   let count = 0;
-  const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
-  node.port.onmessage = ({ data }) => {
-    pieces.push(data);
-    count += data.length;
-    onLevel(Math.sqrt(data.reduce((sum, value) => sum + value * value, 0) / data.length), count / context.sampleRate);
-    if (count > MOST_SECONDS * context.sampleRate) onFull();
-  };
-  context.createMediaStreamSource(stream).connect(node);
+  let context;
+  let node;
+  try {
+    context = new AudioContext();
+    await context.audioWorklet.addModule("static/worklet.js");
+    node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => {
+      pieces.push(data);
+      count += data.length;
+      onLevel(Math.sqrt(data.reduce((sum, value) => sum + value * value, 0) / data.length), count / context.sampleRate);
+      if (count > MOST_SECONDS * context.sampleRate) {
+        node.port.onmessage = null; // It is full once.
+        onFull();
+      }
+    };
+    context.createMediaStreamSource(stream).connect(node);
+  } catch (error) {
+    if (node) node.port.onmessage = null;
+    release();
+    context?.close();
+    throw error;
+  }
   return async () => {
     node.port.onmessage = null;
-    stream.getTracks().forEach((track) => track.stop());
+    release();
     await context.close();
     return new File([wav(pieces, context.sampleRate)], "recording.wav", { type: "audio/wav" });
   };
