@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -134,10 +136,103 @@ def test_a_recording_is_drawn_alone_or_beside_its_output(predict, long, short, t
     assert [json.loads(line)["start"] for line in ended.out.splitlines()] == [0]
     assert f"the plot is in {page}" in ended.err
     assert "data:audio/x-wav;base64," in page.read_text()
-    page.unlink()
-    ended = predict(long, "--plot", page, "--out", table)
-    assert (ended.code, page.exists()) == (0, False)
-    assert f"{page} is not written, because nothing was predicted." in ended.err
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("first", [[], ["--plot", "first.html"], ["--window", "3", "--hop", "1"]])
+def test_a_plot_is_drawn_from_files_whose_rows_are_there_already(
+    predict, long, short, tmp_path, monkeypatch, first, ending
+):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "a.html"
+    for number, clip in enumerate((long, short)):
+        table = tmp_path / f"{number}.{ending}"
+        assert predict(clip, "--out", table, *first).code == 0
+        before = table.read_bytes()
+        division = [] if "--window" not in first else first
+        ended = predict(clip, "--out", table, "--plot", page, *division)
+        assert (ended.code, ended.out) == (0, f"{table}\n{page}\n")
+        assert table.read_bytes() == before
+        assert "<svg" in page.read_text()
+        page.unlink()
+
+
+def test_a_plot_of_a_file_that_cannot_be_read_is_not_made(predict, short, tmp_path):
+    broken, page, table = tmp_path / "a.wav", tmp_path / "a.html", tmp_path / "a.csv"
+    shutil.copy(short, broken)
+    assert predict(broken, "--out", table).code == 0
+    broken.write_bytes(b"")
+    for out in (table, tmp_path / "b.csv", tmp_path / "b.csv"):
+        ended = predict(broken, "--plot", page, "--out", out)
+        assert (ended.code, page.exists()) == (1, False)
+        assert f"{page} is not written, because nothing was predicted." in ended.err
+
+
+def test_whole_long_recordings_are_divided_alike_with_and_without_options(predict, long, short, tmp_path):
+    out, how = tmp_path / "a.csv", ["--window", "3", "--hop", "1"]
+    assert predict(long, "--out", out).code == 0
+    before = out.read_bytes()
+    assert predict(long, "--out", out, *how).code == 0
+    assert out.read_bytes() == before
+    ended = predict(long, short, "--out", out, *how)
+    assert (ended.code, ended.sentence) == (
+        2,
+        f"{out} was written without options for segments, which then were made with --window 3.0 --hop 1.0 "
+        "--vad energy --smoothing 1; omit them too, or write to another file.",
+    )
+    assert predict(long, short, "--out", out).code == 0
+
+
+def test_segments_that_are_not_the_default_now_are_refused(predict, long, tmp_path, monkeypatch):
+    out = tmp_path / "a.csv"
+    assert predict(long, "--out", out).code == 0
+    monkeypatch.setattr("serlab.model.inputs.Inputs.window", 4.0)
+    ended = predict(long, "--out", out)
+    assert ended.code == 2
+    assert "--smoothing 1, which is not the default now; write to another file." in ended.sentence
+
+
+def test_a_parquet_that_fails_leaves_the_older_one(predict, short, tmp_path, monkeypatch):
+    out = tmp_path / "a.parquet"
+    assert predict(short, "--out", out).code == 0
+    before = out.read_bytes()
+
+    def full(_frame: object, path: object, **_: object) -> None:
+        with open(path, "wb") as stream:  # noqa: PTH123
+            stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    ended = predict(short, "--out", out)
+    assert ended.code == 3
+    assert f"cannot write {out}: No space left on device" in ended.sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["parquet", "vtt", "csv", "png", "html"])
+def test_a_name_that_is_not_utf8_is_written_to_every_file(predict, short, tmp_path, ending):
+    odd, out = tmp_path / os.fsdecode(b"caf\xe9.wav"), tmp_path / f"a.{ending}"
+    shutil.copy(short, odd)
+    assert predict(odd, "--plot" if ending in ("png", "html") else "--out", out).code == 0
+    if ending == "parquet":
+        assert pd.read_parquet(out)["path"].tolist() == [str(tmp_path / r"caf\udce9.wav")]
+
+
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+@pytest.mark.parametrize("target", ["folder", "file/below", "n" * 300])
+def test_a_target_that_cannot_be_is_refused_before_anything_is_read(
+    predict, short, tmp_path, monkeypatch, option, target
+):
+    monkeypatch.setattr("serlab.model.model.Model.results", lambda *_, **__: pytest.fail("predicted"))
+    (tmp_path / "file").touch()
+    for ending in ("html", "png") if option == "--plot" else ("parquet", "vtt", "TextGrid", "txt"):
+        path = tmp_path / f"{target}.{ending}"
+        if target == "folder":
+            path.mkdir()
+        ended = predict(short, option, path)
+        assert ended.code == (2 if target == "folder" else 3)
+        assert str(path if "/" not in target else path.parent) in ended.sentence
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])

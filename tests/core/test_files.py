@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from serlab.core import MachineError, UserError
 from serlab.core.files import (
     absent,
+    check_target,
     check_writable,
     is_stream,
     read_json,
@@ -187,6 +188,21 @@ def test_a_name_of_maximum_length_is_written(tmp_path):
     path = tmp_path / ("n" * 250 + ".csv")
     write_text(path, "text")
     assert names(tmp_path) == [path.name]
+
+
+def test_a_target_is_checked_and_not_made(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for fine in ("new.csv", "new/folder/a.csv", "file", "pipe.csv"):
+        check_target(tmp_path / fine)
+    check_target(Path("/dev/null"))
+    with pytest.raises(UserError, match=r"folder\.csv is a folder; name a file in it, e\.g\. .*/result\.csv"):
+        check_target(tmp_path / "folder.csv")
+    for bad in ("file/a.csv", "file/new/a.csv", "n" * 300):
+        with pytest.raises(MachineError, match="cannot write"):
+            check_target(tmp_path / bad)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from serlab.core import Exclusion, MachineError, UserError
+from serlab.core.files import sha256_file, sha256_json
 from serlab.inference.table import opened
 from serlab.model.prediction import Prediction
 from serlab.model.segments import Segment, Segmenting
@@ -147,6 +148,32 @@ def test_another_models_file_is_refused_and_left_as_it_is(going, model, tmp_path
     with pytest.raises(UserError, match=r"rows of another model \(from .*model as it was then\); write to"):
         going(path)
     assert contents(path) == before
+
+
+def test_other_files_in_the_model_folder_change_nothing(going, model):
+    path = model / "p.csv"
+    assert going(path, names=NAMES[:2]) == NAMES[:2]
+    (model / "notes.json").write_text("{}")
+    going(model / "q.jsonl")
+    assert going(path) == NAMES[2:]
+    assert going(path) == []
+
+
+@pytest.mark.parametrize("other", [None, "heard.json", "q.csv.json"])
+def test_a_table_of_an_older_version_continues(going, model, tmp_path, other):
+    """Older versions hashed all .json, .safetensors and .bin files that were there before the table."""
+    path = model / "p.csv"
+    if other:
+        (model / other).write_text("{}")
+    files = [file for file in model.rglob("*") if file.suffix in (".json", ".safetensors")]
+    going(path, names=NAMES[:2])
+    side = json.loads((model / "p.csv.json").read_text())
+    side["sha256"] = sha256_json({file.relative_to(model).as_posix(): sha256_file(file) for file in files})
+    (model / "p.csv.json").write_text(json.dumps(side))
+    assert going(path) == NAMES[2:]
+    (model / "model.safetensors").write_text("other")
+    with pytest.raises(UserError, match="rows of another model"):
+        going(path)
 
 
 def test_a_model_that_was_moved_is_the_same(going, model, tmp_path):

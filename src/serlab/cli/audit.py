@@ -101,8 +101,10 @@ def make_split(args: SplitOptions) -> None:
 
         serlab compare my-clips.csv --protocol split.csv
     """
+    from serlab.core.files import check_target, is_stream
+
+    check_target(args.out)
     found = args.load()
-    from serlab.core.files import is_stream
     from serlab.corpora.screening import check_labels
     from serlab.leaks import find_duplicates, left_out
     from serlab.protocols.files import find_split, sound_split, write_split

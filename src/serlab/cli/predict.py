@@ -82,6 +82,7 @@ class PredictOptions(options.DivisionOptions):
     def check_plot(self) -> None:
         """Refuse, before hours of work, what cannot be drawn."""
         from serlab.audio import find_audio
+        from serlab.core.files import check_target
 
         if self.plot is None:
             if self.audio != "link":
@@ -90,6 +91,7 @@ class PredictOptions(options.DivisionOptions):
         if self.plot.suffix.lower() not in PLOTS:
             raise UserError(f"--plot {self.plot} must end in {' or '.join(PLOTS)}.")
         options.check_choice(self.audio, SOUNDS, "--audio")
+        check_target(self.plot)
         if (count := len(find_audio(self.paths).files)) > 1:
             raise UserError(f"--plot draws one recording, not {count}; give one file.")
 
@@ -134,8 +136,8 @@ def predict(args: PredictOptions) -> None:
         sys.stdout.write(text)
     else:
         left_out = _at_the_end(args, kept)
-    if args.plot is not None:
-        _draw(args, args.plot, kept)
+    if args.plot is not None and not _draw(args, args.plot, kept):
+        left_out += 1
     if left_out:
         raise typer.Exit(1)
 
@@ -156,13 +158,14 @@ class _Kept:
             self.predictions += [found for found in results if isinstance(found, Prediction)]
 
 
-def _draw(args: PredictOptions, plot: Path, kept: _Kept) -> None:
+def _draw(args: PredictOptions, plot: Path, kept: _Kept) -> bool:
+    """Draw what was predicted; whether there was anything."""
     from serlab.inference import page, picture
     from serlab.inference.timeline import timeline_of
 
     if not kept.predictions:
         say(f"{plot} is not written, because nothing was predicted.")
-        return
+        return False
     drawn = kept.predictions[0]
     if plot.suffix.lower() == ".png":
         picture.write_picture(timeline_of(drawn, kept.labels, picture.COLUMNS), plot)
@@ -172,6 +175,7 @@ def _draw(args: PredictOptions, plot: Path, kept: _Kept) -> None:
         output.path(plot)
     else:
         say(f"the plot is in {plot}.")
+    return True
 
 
 def _to_file(args: PredictOptions, out: Path, kept: _Kept) -> int:
@@ -189,15 +193,13 @@ def _to_file(args: PredictOptions, out: Path, kept: _Kept) -> int:
 
 
 def _whole(args: PredictOptions, out: Path, form: str, kept: _Kept) -> int:
-    from serlab.core.files import unwritable, write_text
+    from serlab.core.files import check_target, write_text, writing
 
+    check_target(out)
     if form == "parquet":
         result = _run(args, args.how, kept)
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            result.to_frame().to_parquet(out, index=False)
-        except OSError as error:
-            raise unwritable(out, error) from error
+        with writing(out) as temporary:
+            result.to_frame().to_parquet(temporary, index=False)
         options.say_left_out(result.excluded)
         options.say_warnings(result.predictions)
         return len(result.excluded)
@@ -219,14 +221,17 @@ def _of_one(args: PredictOptions, form: str, kept: _Kept) -> tuple[int, str]:
 
 
 def _growing(args: PredictOptions, out: Path, kept: _Kept) -> int:
-    from serlab.inference.files import any_long, stream
-    from serlab.inference.table import opened
+    from serlab.inference.files import all_long, any_long, stream
+    from serlab.inference.table import divides_clips, opened
 
     found, model = args.load()
     files = found.files
-    how = args.how
+    # A table that was begun without options stays as it is, also if a plot is made.
+    how = {} if not args.division and divides_clips(out) is False else args.how
     segments = how if how or any_long(files) else None
-    with opened(out, model, args.abstain, segments=segments, calibrated=args.calibrated) as file:
+    with opened(
+        out, model, args.abstain, segments=segments, calibrated=args.calibrated, all_long=all_long(files)
+    ) as file:
         rest = file.left(files)
         file.add([entry for entry in found.excluded if entry.path not in file.excluded])
         done = len(files) - len(rest)
@@ -238,6 +243,14 @@ def _growing(args: PredictOptions, out: Path, kept: _Kept) -> int:
                 kept.add(args, model.labels, chunk)
                 options.say_warnings(chunk)
         left_out = sum(name in file.excluded for name in files) + len(found.excluded)
+        predicted = [name for name in files if name not in file.excluded]
+    if args.plot is not None and predicted and not any(one.segments for one in kept.predictions):
+        # Its rows are there already, or it is not divided there.
+        kept.predictions.clear()
+        again = stream(model, predicted, abstain=args.abstain, calibrated=args.calibrated, **args.how)
+        with closing(again) as chunks:
+            for chunk in chunks:
+                kept.add(args, model.labels, chunk)
     if left_out:
         say(f"left out: {left_out:,} of {len(files) + len(found.excluded):,} files; {file.excluded_path} says why.")
     return left_out

@@ -223,6 +223,27 @@ def check_writable(folder: Path) -> None:
         raise unwritable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
+def check_target(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything is computed for it; nothing is made.
+
+    Raises:
+        UserError: it is a folder.
+        MachineError: its folder cannot be written to, or its name is too long.
+    """
+    try:
+        folder = path.is_dir()
+        stream = is_stream(path)
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if folder:
+        raise UserError(f"{path} is a folder; name a file in it, e.g. {path / f'result{path.suffix}'}.")
+    if not stream:
+        check_writable(path.parent)
+
+
 def absent(what: str, name: str) -> UserError:
     """Build the error for a missing file or folder that the user named, with the closest existing name.
 

@@ -12,7 +12,7 @@ from serlab import __version__
 from serlab.approaches.svm import FittedMachine
 from serlab.audio import SAMPLE_RATE
 from serlab.core import UserError, argument
-from serlab.core.files import write_bytes
+from serlab.core.files import check_target, write_bytes
 from serlab.core.progress import say
 from serlab.export import checking, conversion, quantising
 from serlab.export.checking import Agreement, Clip
@@ -61,8 +61,7 @@ def export(model: Model, path: Path, *, int8: bool = False, clips: Sequence[Path
     """
     if path.suffix.lower() != ".onnx":
         raise UserError(f"{path} must end in .onnx.")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file in it, e.g. {path / 'model.onnx'}.")
+    check_target(path)
     if int8 and not clips:
         raise UserError(f"int8 changes some labels, which is measured on clips; give some with {argument('clips')}.")
     conversion.check_installed()

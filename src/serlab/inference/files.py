@@ -170,6 +170,11 @@ def any_long(files: Iterable[str]) -> bool:
     return any(_seconds(file) > NATURAL_SECONDS for file in files)
 
 
+def all_long(files: Iterable[str]) -> bool:
+    """Whether every file is that long."""
+    return all(_seconds(file) > NATURAL_SECONDS for file in files)
+
+
 def _result(file: str, found: Prediction | UserError) -> Prediction | Exclusion:
     if isinstance(found, Prediction):
         return found if found.probabilities or found.segments else Exclusion(file, file, "silent")

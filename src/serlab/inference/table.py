@@ -19,6 +19,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,11 @@ from serlab.model.segments import SegmentOptions
 ENDINGS = (".csv", ".jsonl")
 
 _FORMAT = 1
-_MODEL_FILES = (".json", ".safetensors", ".bin")
+# What loading a model reads, apart from its card.
+_READ = ("serlab.json", "config.json", "preprocessor_config.json", "processor_config.json",
+         "model.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # fmt: skip
+# What older versions hashed, tables' companions among them.
+_OLDER = ("*.json", "*.safetensors", "*.bin")
 _EXCLUDED_HEADER = ("path", "reason")
 
 
@@ -174,6 +180,7 @@ def opened(
     *,
     segments: SegmentOptions | None = None,
     calibrated: bool = False,
+    all_long: bool = False,
 ) -> Iterator[PredictionFile]:
     """Start a file of predictions, or continue one.
 
@@ -184,6 +191,8 @@ def opened(
         segments: how recordings are divided, for one row per segment; without options, only those over 30 seconds. None
             for one row per file.
         calibrated: as for :meth:`serlab.Model.predict`.
+        all_long: whether all recordings are over 30 seconds, so that it makes no difference whether shorter ones are
+            divided.
 
     Yields:
         The file; no other process can open it until the block ends.
@@ -202,7 +211,7 @@ def opened(
         source["segments"] = None if segments is None else _division(model, segments)
         if calibrated:
             source["temperature"] = model.info.temperature
-        known = _known(path, source) if path.stat().st_size else None
+        known = _known(path, source, model.folder, all_long=all_long) if path.stat().st_size else None
         if known is not None:
             source["segments"] = known.get("segments")
         file = PredictionFile(path, model.labels, source)
@@ -213,6 +222,15 @@ def opened(
             file.excluded_path.unlink(missing_ok=True)
             file.start()
         yield file
+
+
+def divides_clips(path: Path) -> bool | None:
+    """Whether recordings below 30 seconds are divided in the table at ``path``; None without such a table."""
+    try:
+        division = json.loads(side_of(path).read_text(encoding="utf-8"))["segments"]
+        return bool(division and division["clips"]) if path.stat().st_size else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _division(model: Model, options: SegmentOptions) -> dict[str, Any]:
@@ -231,18 +249,33 @@ def _division(model: Model, options: SegmentOptions) -> dict[str, Any]:
 
 def _source(model: Model) -> dict[str, Any]:
     """What rows come from: the precision, and a hash of all files of the model folder that can change them."""
-    folder = model.folder
-    found = (path for pattern in ("*", "encoder/*") for path in folder.glob(pattern) if path.suffix in _MODEL_FILES)
     return {
         "format": _FORMAT,
-        "model": str(folder),
-        "sha256": sha256_json({path.relative_to(folder).as_posix(): sha256_file(path) for path in found}),
+        "model": str(model.folder),
+        "sha256": _sha256(model.folder, _READ),
         "precision": model.precision,
         "serlab": __version__,
     }
 
 
-def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
+def _sha256(folder: Path, names: Sequence[str], without: Sequence[str] = ()) -> str:
+    """Hash of the files of a model folder with these names."""
+    found = (path for part in (folder, folder / "encoder") for name in names for path in part.glob(name))
+    hashes = {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in found
+        if not any(fnmatchcase(path.name, name) for name in without)
+    }
+    return sha256_json(hashes)
+
+
+def _older(folder: Path, path: Path) -> Iterator[str]:
+    """Hashes that older versions may have written for the same model, before the table's companion was there."""
+    for without in ((f"*{ending}.json" for ending in ENDINGS), (escape(side_of(path).name),)):
+        yield _sha256(folder, _OLDER, [*without])
+
+
+def _known(path: Path, source: dict[str, Any], folder: Path, *, all_long: bool) -> dict[str, Any]:
     """What the rows that are there come from; an error if new ones would not fit them."""
     side = side_of(path)
     try:
@@ -252,7 +285,7 @@ def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{path} is not from serlab: {side} is missing; write to another file.") from None
     except (ValueError, TypeError, KeyError):
         raise UserError(f"{side} is damaged and does not name the model of {path}; write to another file.") from None
-    if sha256 != source["sha256"]:
+    if sha256 != source["sha256"] and sha256 not in _older(folder, path):
         there = f"from {model}" if model != source["model"] else f"from {model} as it was then"
         raise UserError(f"{path} holds rows of another model ({there}); write to another file or delete {path}.")
     if precision != source["precision"]:
@@ -266,14 +299,27 @@ def _known(path: Path, source: dict[str, Any]) -> dict[str, Any]:
     if (temperature := known.get("temperature")) != source.get("temperature"):
         way = "without" if temperature is None else "with"
         raise UserError(f"{path} was written {way} {argument('calibrated')}; do the same, or write to another file.")
-    division, wanted = known.get("segments"), source["segments"]
-    if division != wanted and not (wanted is None and division and not division["clips"]):
-        if division is None:
-            raise UserError(f"{path} has one row per file, not one per segment; write to another file.")
-        names = [name for name in division if name != "clips"]
-        way = f"with {' '.join(argument(name, division[name]) for name in names)}"
-        raise UserError(f"{path} has segments made {way}; do the same, or write to another file.")
+    _check_division(path, known.get("segments"), source["segments"], all_long=all_long)
     return known
+
+
+def _check_division(path: Path, known: dict[str, Any] | None, wanted: dict[str, Any] | None, *, all_long: bool) -> None:
+    """Refuse a table whose rows are divided in another way than new ones would be."""
+    if known == wanted or (wanted is None and known and not known["clips"]):
+        return
+    if known is None:
+        raise UserError(f"{path} has one row per file, not one per segment; write to another file.")
+    if all_long and wanted is not None and known | {"clips": None} == wanted | {"clips": None}:
+        return
+    way = " ".join(argument(name, value) for name, value in known.items() if name != "clips")
+    if known["clips"]:
+        raise UserError(f"{path} has segments made with {way}; do the same, or write to another file.")
+    if wanted is not None and wanted["clips"]:
+        raise UserError(
+            f"{path} was written without options for segments, which then were made with {way}; omit them too, or "
+            "write to another file."
+        )
+    raise UserError(f"{path} has segments made with {way}, which is not the default now; write to another file.")
 
 
 def _append(path: Path, text: str) -> None:

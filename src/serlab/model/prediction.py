@@ -89,7 +89,7 @@ def column_names(labels: Iterable[str], *, segments: bool = False, calibrated: b
 
 
 def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
-    """Convert predictions of one model to a table that :func:`serlab.evaluate` takes.
+    r"""Convert predictions of one model to a table that :func:`serlab.evaluate` takes.
 
     Args:
         predictions: any number of predictions.
@@ -98,7 +98,7 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
         One row per prediction, with the columns ``path``, ``predicted`` and ``prob_<label>``. If a
         recording was divided, one row per segment, with the columns ``start``, ``end`` and
         ``speech`` too. Calibrated probabilities have the column ``temperature``. Missing values are
-        NaN.
+        NaN. Bytes of a path that are not UTF-8 are escapes, e.g. ``\udce9``, as in all tables.
 
     >>> to_frame([Prediction("sad", {"calm": 0.25, "sad": 0.75}, "a.wav")])
         path predicted  prob_calm  prob_sad
@@ -110,7 +110,7 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
     segments = any(one.segments for one in found)
     rows = [row for one in found for row in (one.rows() if segments else [one.data()])]
     labels: dict[str, float] = next((row["probabilities"] for row in rows if row["probabilities"]), {})
-    columns: dict[str, list[Any]] = {"path": [row["path"] for row in rows]}
+    columns: dict[str, list[Any]] = {"path": [_in_table(row["path"]) for row in rows]}
     if segments:
         columns |= {name: [math.nan if row[name] is None else row[name] for row in rows] for name in ("start", "end")}
         columns["speech"] = [row["speech"] for row in rows]
@@ -119,3 +119,7 @@ def to_frame(predictions: Iterable[Prediction]) -> pd.DataFrame:
     if any(one.temperature is not None for one in found):
         columns["temperature"] = [row.get("temperature", math.nan) for row in rows]
     return pd.DataFrame(columns)
+
+
+def _in_table(path: str | None) -> str | None:
+    return None if path is None else path.encode("utf-8", "backslashreplace").decode()
