@@ -65,7 +65,7 @@ class Opening:
         """Check the first message of a stream.
 
         Raises:
-            RefusedError: it is no JSON object, or a field is missing, unknown, or of another type.
+            RefusedError: it is not a JSON object, or a field is missing, unknown, or of another type.
         """
         said = _object(message)
         for name, value in said.items():
