@@ -107,7 +107,7 @@ def test_a_label_without_clips_changes_nothing() -> None:
 
 
 def halves() -> SpeakerCounts:
-    """Two seeds that judge different clips: two speakers said the last label under the first, twelve under the other."""
+    """Two seeds that judge different clips: two speakers said the last label under one, twelve under the other."""
     clips = np.full((2, 24, 3), 4)
     clips[0, 12:], clips[1, :12], clips[0, 2:, 2] = 0, 0, 0
     return counts_of([experiment(each, seed).matrices[0] for seed, each in enumerate(clips)])

@@ -42,6 +42,7 @@ class PreparedTable:
         folds: the table's names of the folds that ``rows`` numbers; None if it names none.
         seeds: likewise.
         digest: SHA-256 of the file, empty for a table made in Python.
+        predicted: clips that the table predicts in any subset, by the corpus's ids.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PreparedTable:
     folds: Names = field(default_factory=dict)
     seeds: Names = field(default_factory=dict)
     digest: str = ""
+    predicted: frozenset[str] = frozenset()
 
     @property
     def resampling(self) -> Resampling:
@@ -105,9 +107,13 @@ def prepare_all(
     if all(isinstance(table, PreparedTable) for table in tables):
         return [table for table in tables if isinstance(table, PreparedTable)]
     given = [table for table in tables if not isinstance(table, PreparedTable)]
-    files = [str(table) for table in given if not isinstance(table, pd.DataFrame)]
-    if twice := next((file for file in files if files.count(file) > 1), None):
-        raise UserError(f"{twice} is given twice; give each table once.")
+    files: dict[Path, str] = {}
+    for file in (str(table) for table in given if not isinstance(table, pd.DataFrame)):
+        place = Path(file).resolve()
+        if first := files.get(place):
+            what = f"{file} is given twice" if first == file else f"{first} and {file} are one file"
+            raise UserError(f"{what}; give each table once.")
+        files[place] = file
     reads = [_read(table, _called(place, len(given)), named or {}) for place, table in enumerate(given)]
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
@@ -284,7 +290,8 @@ def _prepared(
         check_table(dev, name)
         # What no judged model has predicted calibrates none.
         dev = dev.merge(rows[["fold", "seed"]].drop_duplicates())
-    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
+    predicted = frozenset(whole.loc[_has_prediction(whole), "clip"])
+    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest, predicted)
 
 
 def _calls(whole: pd.DataFrame) -> tuple[Names, Names]:
@@ -377,10 +384,15 @@ def _unusable(rows: pd.DataFrame, corpus: Corpus | None, clips: ClipNames | None
         near = clips.near(clip) if clips else None
         reason = "no label" if corpus is None else f"not in the corpus {corpus.name}"
         found[clip] = f"{reason}; did you mean {near}?" if near else reason
-    if PREDICTED in rows:
-        for clip in rows.loc[rows[PREDICTED] == "", "clip"].unique():
-            found.setdefault(clip, "no prediction")
+    for clip in rows.loc[~_has_prediction(rows), "clip"].unique():
+        found.setdefault(clip, "no prediction")
     return [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in found.items()]
+
+
+def _has_prediction(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have scores, or a predicted label if the table has no scores."""
+    labels = labels_of(rows)
+    return rows[PREFIX + labels[0]].notna() if labels else rows[PREDICTED] != ""
 
 
 def _first_reason(exclusions: list[dict[str, str]]) -> str:

@@ -72,15 +72,20 @@ def foreign_runs(
 
 
 def names_of(tables: Sequence[Path | PreparedTable]) -> list[str]:
-    """The files' names; of those that are called the same, the paths from the folder that holds them all."""
+    """The files' names; of those that are called the same, the paths from the folder that holds them all.
+
+    Suffixes are left out, unless names differ in nothing else.
+    """
     paths = [Path(table.name) if isinstance(table, PreparedTable) else Path(table) for table in tables]
-    stems = Counter(path.stem for path in paths)
-    alike = [path.absolute().parent for path in paths if stems[path.stem] > 1]
+    whole = [path.absolute() for path in paths]
+    stems, bare = Counter(path.stem for path in paths), Counter(path.with_suffix("") for path in whole)
+    alike = [path.parent for path in whole if stems[path.stem] > 1]
     home = Path(os.path.commonpath(alike)) if alike else Path()
-    return [
-        path.stem if stems[path.stem] == 1 else path.absolute().relative_to(home).with_suffix("").as_posix()
-        for path in paths
-    ]
+    names = []
+    for path, place in zip(paths, whole, strict=True):
+        below = place.relative_to(home) if stems[path.stem] > 1 else Path(path.name)
+        names.append((below if bare[place.with_suffix("")] > 1 else below.with_suffix("")).as_posix())
+    return names
 
 
 def _order(fold: int | str | None) -> tuple[bool, bool, int, str]:
