@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from serlab.core import UserError
+from serlab.core import UserError, argument
 from serlab.core.progress import say
 from serlab.corpora.spelling import plain
 from serlab.evaluation.counts import Names, check_labels
 from serlab.evaluation.heard import check_unheard, say_heard
 from serlab.evaluation.resampling import Resampling
-from serlab.tables.naming import LABEL, ClipNames, alike, stem
+from serlab.tables.naming import LABEL, ClipNames, alike, column, stem
 from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
 from serlab.tables.reading import content_of, parse
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
 
 _CLOSE = 0.8
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def prepare_all(
     labels: Sequence[str] | None,
     side: str,
     named: Mapping[str, str] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> list[PreparedTable]:
     """Read tables that are compared with each other: clips get the same names, and labels one list.
 
@@ -99,10 +101,11 @@ def prepare_all(
         corpus: likewise.
         labels: likewise.
         side: likewise.
-        named: names of the columns ``clip``, ``label`` and ``speaker``, besides the usual ones.
+        named: names of the columns ``path`` (of clips), ``label`` and ``speaker``, if not the usual ones.
+        elsewhere: which of these the corpus's table has, so that the tables may lack them.
 
     Raises:
-        UserError: as :func:`serlab.evaluation.judge.evaluate`.
+        UserError: as :func:`serlab.evaluation.judge.evaluate`; no table has a column that is named.
     """
     if all(isinstance(table, PreparedTable) for table in tables):
         return [table for table in tables if isinstance(table, PreparedTable)]
@@ -115,6 +118,7 @@ def prepare_all(
             raise UserError(f"{what}; give each table once.")
         files[place] = file
     reads = [_read(table, _called(place, len(given)), named or {}) for place, table in enumerate(given)]
+    _check_named({key: name for key, name in (named or {}).items() if key not in elsewhere}, reads)
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     reads = _spelt_alike(reads, corpus, labels or ())
@@ -127,6 +131,15 @@ def prepare_all(
             if corpus is not None and each.speakers_known:
                 say_heard(Path(table), each.rows, corpus)
     return prepared
+
+
+def _check_named(named: Mapping[str, str], reads: Sequence[_Read]) -> None:
+    """Refuse the name of a column that no table has."""
+    for key, name in named.items():
+        if not any(column(read.columns, (name,), read.name, quiet=True) for read in reads):
+            where = ", ".join(read.name for read in reads)
+            there = ", ".join(map(str, reads[0].columns[:_MOST_SHOWN]))
+            raise UserError(f"{argument(f'{key}_column', name)} is not a column of {where}; the columns are {there}.")
 
 
 def _called(place: int, tables: int) -> str:

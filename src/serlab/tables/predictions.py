@@ -206,7 +206,8 @@ def understood(
     Args:
         table: cells as from :func:`serlab.tables.reading.read_table`, or a table made in Python.
         source: name of the table in messages.
-        named: columns to use for ``clip``, ``label`` or ``speaker``, if the table has them.
+        named: columns to use for ``path`` (which names clips), ``label`` or ``speaker``, if the table has them; they
+            win over those with the usual names.
         quiet: whether to suppress the message about unused columns.
 
     Returns:
@@ -222,8 +223,10 @@ def understood(
     table = table.set_axis(names, axis=1)
     if len(set(names)) < len(names):
         raise UserError(f"{source} has two columns of the same name; column names must be unique.")
-    keys = {role[0]: found for role in _ROLES if (found := column(names, role, source, quiet=quiet))}
-    keys |= {key: name for key, name in (named or {}).items() if name in names and name not in CLIP}
+    own = {_NAMED.get(key, key): column(names, (name,), source, quiet=True) for key, name in (named or {}).items()}
+    keys = {
+        role[0]: found for role in _ROLES if (found := own.get(role[0]) or column(names, role, source, quiet=quiet))
+    }
     kinds = {kind: _scores(names, kind, source) for kind in (PREFIX, _PROBABILITY)}
     kinds = {kind: columns for kind, columns in kinds.items() if columns}
     if "clip" not in keys or len(kinds) > 1 or not (kinds or PREDICTED in keys):
@@ -259,6 +262,7 @@ def understood(
     return result
 
 
+_NAMED = {"path": "clip"}
 _ROLES = (CLIP, SPEAKER, LABEL, ("side",), ("fold",), ("seed",), (PREDICTED,))
 
 
