@@ -51,7 +51,8 @@ def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[
         shape (speakers, 1). All of them sum to zero, and so does each label's column if the metric
         averages over labels.
     """
-    return _of_seeds(terms, metric).mean(axis=0)
+    means: NDArray[np.float64] = _of_seeds(terms, metric).mean(axis=0)
+    return means
 
 
 def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> StandardError | None:

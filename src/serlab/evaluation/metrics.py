@@ -252,7 +252,7 @@ def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
     >>> absent(np.array([[3, 1], [0, 0]]), ["angry", "sad"])
     ['sad']
     """
-    has = _spoken(matrices, labels).any(axis=0)
+    has = np.asarray(_spoken(matrices, labels).any(axis=0))
     return [label for label, there in zip(labels, has, strict=True) if not there]
 
 
@@ -263,7 +263,7 @@ def partly_absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
     ['sad']
     """
     has = _spoken(matrices, labels)
-    part = has.any(axis=0) & ~has.all(axis=0)
+    part = np.asarray(has.any(axis=0) & ~has.all(axis=0))
     return [label for label, there in zip(labels, part, strict=True) if there]
 
 

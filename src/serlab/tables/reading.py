@@ -173,8 +173,8 @@ def _csv(text: str) -> pd.DataFrame:
 
 
 def _json(text: str, ending: str) -> pd.DataFrame:
-    """Parse JSON lines, or the output of ``serlab predict --format json``."""
-    if ending == ".json":
+    """Parse JSON lines, whatever the file's ending, or the output of ``serlab predict --format json``."""
+    if ending == ".json" and not _several(text):
         whole = json.loads(text)
         rows = whole.get("predictions") if isinstance(whole, dict) else whole
         if not isinstance(rows, list):
@@ -191,6 +191,15 @@ def _json(text: str, ending: str) -> pd.DataFrame:
             column.append(value)
         _check_size(number + 1, len(columns))
     return _of_columns([(name, values + [None] * (len(rows) - len(values))) for name, values in columns.items()])
+
+
+def _several(text: str) -> bool:
+    """Whether a text is JSON values one after the other, not one."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except ValueError:
+        return False  # The parser's message names the place.
+    return bool(text.lstrip()[end:].strip())
 
 
 def _json_line(number: int, line: str) -> Any:
