@@ -399,3 +399,23 @@ def test_a_table_whose_name_begins_with_an_underscore_is_in_every_legend(tmp_pat
     for name in ("recalls", "abstention"):
         texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn[name].svg)
         assert {"_mine", "theirs"} <= set(texts)
+
+
+def test_names_of_users_stay_text_in_markdown(tmp_path: Path) -> None:
+    table = predictions(tmp_path / "mine.csv", 0.9)
+    fold = np.where(table["speaker"].str[1:].astype(int) % 2, "a|*1*", "b|*2*")
+    dev = table.assign(clip="d" + table["clip"], speaker="d" + table["speaker"], side="dev", fold=fold)
+    # One speaker is too few for thresholds of this fold, so that the others are named.
+    few = dev[(fold == "a|*1*") | (dev["speaker"] == "ds0")]
+    rows = pd.concat([table.assign(side="test", fold=fold), few])
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    text = (
+        build_foreign([tmp_path / "mine.csv"], tmp_path / "judged").with_name("report.md").read_text(encoding="utf-8")
+    )
+    assert "a\\|\\*1\\*" in text.partition("Prediction sets")[2].partition("\n\n")[2]
+    rows.assign(side="s|*").to_csv(tmp_path / "mine.csv", index=False)
+    page = build_foreign([tmp_path / "mine.csv"], tmp_path / "judged", side="s|*")
+    text += page.with_name("report.md").read_text(encoding="utf-8")
+    assert "on s\\|\\*" in text
+    for raw in ("a|", "b|", "s|", "*1*", "*2*", "|*"):
+        assert raw not in text.replace("\\|", "").replace("\\*", ""), raw
