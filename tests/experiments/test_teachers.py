@@ -53,8 +53,10 @@ def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
 def teaching(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., teachers.Taught]:
     """What the teachers of a recipe say about fold 1."""
 
-    def call(recipe: Recipe, *, cached: bool = True, out: str = "out") -> teachers.Taught:
-        corpus = load_corpus(str(tiny_corpus))
+    def call(
+        recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus
+    ) -> teachers.Taught:
+        corpus = load_corpus(str(corpus))
         parts = split(corpus, "speaker-2")
         context = RunContext(corpus, parts, tmp_path / out, FeatureStores(cached=cached))
         taught = teach(RunSpec.of(recipe, parts.folds[0], 0), context, "student")
@@ -141,6 +143,27 @@ def test_scores_of_which_some_are_lost_are_all_computed_again(teaching, student,
     monkeypatch.setattr(Scorer, "_compute", lambda self, *_: computed.append(1) or first.lesson.logits[0])
     teaching(student())
     assert computed == [1]
+
+
+def test_cached_scores_are_of_the_labels_of_the_corpus(teaching, student, classifier, tiny_corpus, tmp_path) -> None:
+    corpus = tmp_path / "speech" / "tiny.csv"
+    shutil.copytree(tiny_corpus.parent, corpus.parent)
+    # The same recordings and as many labels, one of which is another one of the teacher's.
+    corpus.write_text(corpus.read_text().replace(",calm", ",bored"))
+    recipe = student(recipe="", checkpoint=str(classifier))
+    teaching(recipe)
+    cached, anew = (teaching(recipe, corpus=corpus, cached=cached).lesson.logits for cached in (True, False))
+    np.testing.assert_array_equal(cached, anew)
+
+
+def test_cached_scores_are_of_the_input_of_the_teacher(teaching, student, classifier) -> None:
+    recipe = student(recipe="", checkpoint=str(classifier))
+    first = teaching(recipe).lesson.logits
+    path = classifier / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mean": 3.0}))
+    cached, anew = (teaching(recipe, cached=cached).lesson.logits for cached in (True, False))
+    np.testing.assert_array_equal(cached, anew)
+    assert not np.allclose(cached, first)
 
 
 def test_several_seeds_teach_with_their_mean(teaching, student) -> None:
