@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from safetensors.numpy import load_file
 
 from serlab.audio import Audio
@@ -296,11 +297,35 @@ def test_a_teacher_is_either_a_recipe_or_a_checkpoint(student) -> None:
 
 @pytest.fixture
 def speech(tmp_path: Path, make_tone) -> Path:
-    """A folder of three recordings without labels, and one that cannot be read."""
+    """A folder of three recordings without labels, one that cannot be read, and one without sound."""
     for number, hertz in enumerate((180, 600, 1700)):
         make_tone(tmp_path / "speech" / f"{number}.wav", hz=hertz)
     (tmp_path / "speech" / "broken.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "speech" / "silent.wav", np.zeros(16000), 16000)
     return tmp_path / "speech"
+
+
+def test_two_folders_of_one_name_are_taught_apart(teaching, student, speech, make_tone, tmp_path) -> None:
+    for number, hertz in enumerate((2500, 3000)):
+        make_tone(tmp_path / "other" / "speech" / f"{number}.wav", hz=hertz)
+
+    def taught(*folders: Path) -> Any:
+        named = ", ".join(map(str, folders))
+        return teaching(student(f"training={{unlabelled: [{named}], teacher: {{recipe: mfcc-svm}}}}")).lesson
+
+    other = tmp_path / "other" / "speech"
+    both = taught(speech, other)
+    assert len({file.clip for file in both.unlabelled}) == 5
+    assert [both.clips[-5:], both.clips[-5]] == [tuple(file.clip for file in both.unlabelled), "speech: 0.wav"]
+    np.testing.assert_allclose(both.logits[:, -5:-2], taught(speech).logits[:, -3:], atol=1e-5)
+    np.testing.assert_allclose(both.logits[:, -2:], taught(other).logits[:, -2:], atol=1e-5)
+
+
+def test_speech_that_cannot_be_used_at_all_is_one_sentence(teaching, student, tmp_path) -> None:
+    (tmp_path / "none").mkdir()
+    soundfile.write(tmp_path / "none" / "silent.wav", np.zeros(16000), 16000)
+    with pytest.raises(UserError, match=r"no recording that can be used \(first: silent.wav: silent\)"):
+        teaching(student(f"training={{unlabelled: [{tmp_path / 'none'}], teacher: {{recipe: mfcc-svm}}}}"))
 
 
 def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teaching, student, speech, capfd) -> None:
@@ -310,7 +335,9 @@ def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teac
     assert lesson.clips[-3:] == tuple(file.clip for file in lesson.unlabelled)
     np.testing.assert_array_equal(lesson.logits[:, :-3], teaching(student()).lesson.logits)
     assert np.abs(lesson.logits[:, -3:]).sum(axis=2).all()
-    assert "1 of 4 recordings cannot be read and will not be used" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "speech: left out: broken.wav (" in said
+    assert "speech: left out: silent.wav (silent)" in said
 
     heard = signature_of(compare(recipe))["heard"]
     assert ["the unlabelled speech speech", "speech", None] in [
