@@ -168,8 +168,8 @@ class Bert(Wave):
         return self.frontend(fields)
 
     def masked_frames(self, features: Tensor) -> int | None:
-        """Transformers masks any length."""
-        return None
+        """Every frame of the log-mel, two of which are stacked already."""
+        return features.shape[1]
 
 
 class Whisper(Wave):
