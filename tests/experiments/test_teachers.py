@@ -54,9 +54,7 @@ def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
 def teaching(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., teachers.Taught]:
     """What the teachers of a recipe say about fold 1."""
 
-    def call(
-        recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus
-    ) -> teachers.Taught:
+    def call(recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus) -> teachers.Taught:
         corpus = load_corpus(str(corpus))
         parts = split(corpus, "speaker-2")
         context = RunContext(corpus, parts, tmp_path / out, FeatureStores(cached=cached))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serlab import __version__
+from serlab.core.files import whole
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.prepare import PreparedTable, prepare_all
 from serlab.tables.predictions import Run
@@ -75,10 +76,10 @@ def names_of(tables: Sequence[Path | PreparedTable]) -> list[str]:
     """The files' names; of those that are called the same, the paths from the folder that holds them all."""
     paths = [Path(table.name) if isinstance(table, PreparedTable) else Path(table) for table in tables]
     stems = Counter(path.stem for path in paths)
-    alike = [path.absolute().parent for path in paths if stems[path.stem] > 1]
+    alike = [whole(path).parent for path in paths if stems[path.stem] > 1]
     home = Path(os.path.commonpath(alike)) if alike else Path()
     return [
-        path.stem if stems[path.stem] == 1 else path.absolute().relative_to(home).with_suffix("").as_posix()
+        path.stem if stems[path.stem] == 1 else whole(path).relative_to(home).with_suffix("").as_posix()
         for path in paths
     ]
 
