@@ -279,7 +279,7 @@ def read_json(path: Path, *, most_bytes: int = _MOST_JSON_BYTES) -> dict[str, An
         if not path.is_file():
             raise UserError(f"{path} is missing or not a file; copy it again from the source of its folder.")
         if path.stat().st_size > most_bytes:
-            raise UserError(f"{path} is larger than {most_bytes // 2**20} MiB; that is no such file of serlab's.")
+            raise UserError(f"{path} is larger than {most_bytes // 2**20} MiB; that is too much for such a file.")
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if not isinstance(value, dict):

@@ -100,7 +100,7 @@ def overlaps(
         train: the fold's training speakers.
         dev: its dev speakers.
         test: its test speakers.
-        fold: the fold, as in a record; None if records without it are enough.
+        fold: the fold, as in a record; if None, only speakers decide.
         known: whether the corpus names its speakers.
     """
     subsets = {"test": {*test} - {*train}, "dev": {*dev} - {*train} - {*test}} if known else {}

@@ -168,7 +168,7 @@ class Bert(Wave):
         return self.frontend(fields)
 
     def masked_frames(self, features: Tensor) -> int | None:
-        """Every frame of the log-mel, two of which are stacked already."""
+        """The masks apply to the stacked frames of the log-mel."""
         return features.shape[1]
 
 
