@@ -110,7 +110,7 @@ def _without(rows: Sequence[Row]) -> str:
         return ""
     return (
         f" Experiments without an interval (up to {100 * most:.0f} % of a row, because a label is lost in more than "
-        f"one in twenty of {REPLICATES_OF_CASES:,} replicates) do not count."
+        f"half of {REPLICATES_OF_CASES:,} replicates) do not count."
     )
 
 

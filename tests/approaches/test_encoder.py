@@ -210,8 +210,9 @@ def test_frozen_convolutions_give_the_same_logits_in_the_front_end_as_inside_the
 
 
 @pytest.mark.parametrize("freeze_conv", [True, False])
-def test_clips_shorter_than_a_time_mask_are_trained_on_unmasked(freeze_conv: bool) -> None:
-    network = build("wav2vec2", {**TINY, "mask_time_prob": 0.5}, freeze_conv=freeze_conv).train()
+@pytest.mark.parametrize(("kind", "config"), [("wav2vec2", TINY), ("wav2vec2-bert", BERT)])
+def test_clips_shorter_than_a_time_mask_are_trained_on_unmasked(kind: str, config: dict, freeze_conv: bool) -> None:
+    network = build(kind, {**config, "mask_time_prob": 0.5}, freeze_conv=freeze_conv).train()
     short, long = (np.stack([network.frontend(clip) for clip in clips(n, n)]) for n in (2400, 16000))
 
     assert torch.isfinite(network(torch.from_numpy(short))).all()
@@ -227,6 +228,20 @@ def test_layers_know_their_depth() -> None:
     assert depths["hf.wav2vec2.encoder.layers.2.attention.q_proj.weight"] == 0
     assert depths["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"] == 2
     assert depths["hf.wav2vec2.feature_projection.projection.weight"] == 3
+    # As published recipes were trained.
+    assert depths["hf.wav2vec2.encoder.layer_norm.weight"] == 3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_what_is_in_a_layer_has_its_depth(architecture: str) -> None:
+    network = build(*ARCHITECTURES[architecture], freeze_conv=False)
+    numbers = {id(part): number for number, layer in enumerate(network.layers) for part in layer.parameters()}
+    for name, parameter in network.named_parameters():
+        depth, number = network.depth_of(name), numbers.get(id(parameter))
+        if number is None:
+            assert depth in (None, len(network.layers)), name
+        else:
+            assert depth == len(network.layers) - 1 - number, name
 
 
 def test_an_unknown_architecture_is_one_sentence() -> None:

@@ -1,9 +1,16 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from tests.approaches.conftest import blobs, recall_mean, softmax
 
+from serlab.approaches.encoder import Settings
+from serlab.approaches.encoder.network import from_checkpoint
 from serlab.approaches.probe.regression import Probe
+from serlab.approaches.probe.states import PooledStates
+from serlab.checkpoints.weights import identity
 from serlab.core import UserError
 
 
@@ -87,3 +94,22 @@ class TestProbe:
         assert np.array_equal(
             probe.logits(new).argmax(axis=1), reference.predict((new[:, layer] - probe.mean) / probe.scale)
         )
+
+
+def test_states_of_another_input_or_configuration_are_not_shared_in_the_cache(tiny_checkpoint, tmp_path):
+    def config_of(folder, **config):
+        network = from_checkpoint(Settings(checkpoint=str(folder), config=config), ("a", "b"), "fp32")
+        return PooledStates(network, weights_sha256=identity(folder), precision="fp32").config
+
+    def changed(file, **fields):
+        folder = tmp_path / "-".join(fields)
+        shutil.copytree(tiny_checkpoint, folder)
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+        return config_of(folder)
+
+    own = config_of(tiny_checkpoint)
+    assert changed("preprocessor_config.json", do_normalize=False) != own
+    assert changed("config.json", num_attention_heads=4) != own
+    assert config_of(tiny_checkpoint, num_hidden_layers=1) != own
+    assert changed("config.json", hidden_dropout=0.3) == own

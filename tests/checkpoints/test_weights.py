@@ -8,7 +8,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from serlab.checkpoints import weights
-from serlab.checkpoints.weights import find, identity, quiet
+from serlab.checkpoints.weights import find, identity, quiet, settings_identity
 from serlab.core import MachineError, UserError
 from serlab.core.files import sha256_file
 
@@ -132,3 +132,27 @@ def test_quiet_restores_the_settings():
         assert logging.is_progress_bar_enabled()
     finally:
         logging.set_verbosity_warning()
+
+
+def test_sharded_checkpoints_of_other_values_are_others(tmp_path):
+    for name, values in (("one", b"1"), ("same", b"1"), ("other", b"2")):
+        folder = put(tmp_path / name, "config.json")
+        (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "1.safetensors", "b": "../x"}}')
+        (folder / "1.safetensors").write_bytes(values)
+        (folder / "unused.safetensors").write_text(name)
+    one, same, other = (identity(tmp_path / name) for name in ("one", "same", "other"))
+    assert one == same != other
+    (tmp_path / "same" / "1.safetensors").write_bytes(b"other values")
+    assert identity(tmp_path / "same") != one
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "encoder/processor_config.json"])
+def test_settings_are_those_beside_the_weights(tmp_path, name):
+    folder = put(tmp_path / "mine")
+    (folder / "encoder").mkdir()
+    before = settings_identity(folder), identity(folder)
+    (folder / "heard.json").write_text("{}")
+    assert settings_identity(folder) == before[0]
+    (folder / name).write_text('{"do_normalize": true}')
+    assert settings_identity(folder) != before[0]
+    assert identity(folder) == before[1]

@@ -135,10 +135,44 @@ def test_columns_may_be_named(serlab, predictions, tiny_corpus, tmp_path):
     table = pd.read_csv(corpus).rename(columns={"path": "utt", "emo": "predicted"})[["utt", "predicted"]]
     table.to_csv(predictions, index=False)
     options = ["--corpus", corpus, "--path-column", "utt", "--label-column", "emo"]
+    # The predictions have the one, the corpus's table the other.
     ended = serlab("evaluate", predictions, *options)
-    assert "has no column 'utt' for the path" in ended.sentence
+    assert (ended.code, ended.out.splitlines()[1].split()[:2]) == (0, ["UAR", "100.0"])
     ended = serlab("evaluate", predictions, "--corpus", corpus)
     assert "the column 'utt' looks like the clips: --path-column utt" in ended.sentence or "emo" in ended.sentence
+
+
+def test_a_named_column_wins_over_the_usual_name(serlab, predictions):
+    table = pd.read_csv(predictions)
+    table.assign(file=table["clip"], clip=range(24), emo=table["label"], label="calm").to_csv(predictions, index=False)
+    ended = serlab("evaluate", predictions, "--path-column", "file", "--label-column", "emo")
+    assert ended.code == 0
+    assert "is used for" not in ended.err
+    assert "columns not used: clip, label." in ended.err
+    rows = [line.split() for line in ended.out.splitlines()]
+    assert [row[-1] for row in rows if row and row[0] in LABELS] == ["12", "12"]
+
+
+@pytest.mark.parametrize(("option", "name"), [("--speaker-column", "talkr"), ("--label-column", "lable")])
+def test_a_named_column_that_is_nowhere_is_refused(serlab, predictions, option, name):
+    columns = "clip, speaker, label, prob_angry, prob_calm"
+    ended = serlab("evaluate", predictions, option, name)
+    said = f"{option} {name} is not a column of {predictions}; the columns are {columns}."
+    assert (ended.code, ended.sentence) == (2, said)
+
+
+def test_columns_may_be_named_beside_a_description(serlab, tiny_corpus, tmp_path):
+    clips = pd.read_csv(tiny_corpus)
+    description = tiny_corpus.with_name("own.yaml")
+    codes = ", ".join(f"{label}: {label}" for label in sorted(clips["label"].unique()))
+    description.write_text(
+        f"files:\n  pattern: (?P<speaker>[^_]+)_(?P<label>[a-z]+)_.*\n  codes:\n    label: {{{codes}}}\n"
+    )
+    table = tmp_path / "p.csv"
+    stems = [Path(name).stem for name in clips["path"]]
+    pd.DataFrame({"utt": stems, "predicted": clips["label"]}).to_csv(table, index=False)
+    ended = serlab("evaluate", table, "--corpus", description, "--path-column", "utt")
+    assert (ended.code, ended.out.splitlines()[1].split()[:2]) == (0, ["UAR", "100.0"])
 
 
 def test_labels_alone_are_evaluated_and_reported_without_calibration(serlab, predictions, tmp_path):

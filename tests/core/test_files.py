@@ -281,6 +281,22 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    synced, replace = [], Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.path.realpath(f"/proc/self/fd/{handle}")))
+
+    def renamed(path, target):
+        if path.is_dir():
+            assert {str(each) for each in (path, *path.rglob("*"))} <= {*synced}
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", renamed)
+    with writing_folder(tmp_path / "model") as temporary:
+        (temporary / "part").mkdir()
+        (temporary / "part" / "a.json").write_text("1")
+    assert synced
+
+
 # What platformdirs gives for an application "serlab" on each system.
 FOLDERS = {
     "Linux": (".cache/serlab", ".local/share/serlab"),

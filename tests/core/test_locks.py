@@ -74,3 +74,10 @@ def test_a_folder_that_cannot_be_made_is_the_machine_s_fault(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match=r"cannot write .*file/run"), locked(tmp_path / "file" / "run"):
         pass
+
+
+def test_the_current_folder_can_be_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    with locked(Path()), pytest.raises(UserError, match="another process"), locked(tmp_path / "folder"):
+        pass

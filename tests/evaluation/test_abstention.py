@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from serlab.core import UserError
 from serlab.evaluation import abstention
 from serlab.evaluation.abstention import aurc, excess_aurc, judge_abstention, risk_coverage, threshold_for
+from serlab.evaluation.calibration import at_temperature, decompose, ece
 from serlab.evaluation.resampling import Resampling
 
 some_clips = st.lists(st.tuples(st.sampled_from([0.6, 0.7, 0.8, 0.9]), st.booleans()), min_size=1, max_size=6)
@@ -184,3 +185,41 @@ def test_many_clips_have_the_interval_of_all_their_levels(monkeypatch):
     assert (merged.low, merged.high) != (exact.low, exact.high)
     monkeypatch.setattr(abstention, "_MOST_CELLS", 0)
     assert asdict(judge_abstention(probabilities, truth, speaker).aurc) == pytest.approx(asdict(merged), abs=1e-12)
+
+
+def as_written(clips: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of two digits whose highest are 0.9 or 0.8, and the truth."""
+    random = np.random.default_rng(0)
+    top = np.where(np.arange(clips) % 2, 90, 80)
+    second = random.integers(0, 101 - top)
+    rows = np.stack([top, second, 100 - top - second], axis=1) / 100
+    shift = random.integers(3, size=clips)
+    return np.array([np.roll(row, by) for row, by in zip(rows, shift, strict=True)]), random.integers(3, size=clips)
+
+
+def test_confidences_that_were_written_alike_are_ties_after_normalising():
+    written, truth = as_written()
+    # What a table of probabilities becomes: logarithms, floored, and their softmax.
+    read = at_temperature(np.log(np.maximum(written, 1e-12)), 1.0)
+    assert len(np.unique(read.max(axis=1))) > 2
+    np.testing.assert_allclose(risk_coverage(read, truth)[1], risk_coverage(written, truth)[1])
+    speaker = np.arange(len(truth)) % 12
+    found, expected = (
+        judge_abstention(each, truth, speaker, resampling=Resampling(replicates=200)) for each in (read, written)
+    )
+    assert found.aurc.value == pytest.approx(expected.aurc.value)
+    assert (found.aurc.low, found.aurc.high) == pytest.approx((expected.aurc.low, expected.aurc.high))
+    for one, other in zip(found.at, expected.at, strict=True):
+        assert one.accuracy.value == pytest.approx(other.accuracy.value)
+    for risk in (0.6, 0.7, 0.8):
+        one, other = (threshold_for(each, truth, risk) for each in (read, written))
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert (read.max(axis=1) >= one).sum() == (written.max(axis=1) >= other).sum()
+
+
+def test_confidences_that_were_written_alike_share_a_bin():
+    written, truth = as_written()
+    read = at_temperature(np.log(np.maximum(written, 1e-12)), 1.0)
+    assert ece(read, truth) == pytest.approx(ece(written, truth))
+    assert decompose(read, truth).reliability == pytest.approx(decompose(written, truth).reliability)

@@ -132,3 +132,8 @@ def test_impossible_levels_and_broken_scores_are_refused():
         threshold(np.zeros(3), None, 90)
     with pytest.raises(UserError, match="not finite"):
         threshold(np.array([0.1, np.nan]), None, 0.5)
+
+
+def test_a_probability_that_is_the_thresholds_but_for_rounding_is_in_the_set():
+    limit = threshold(1 - np.full(30, 0.1), None, 0.8)
+    assert sets(np.array([[0.1 - 1e-15, 0.9 + 1e-15]]), limit).all()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 from tests.evaluation.conftest import counts_of
 
+from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.counts import SpeakerCounts
 from serlab.evaluation.influence import influences, standard_error
 from serlab.evaluation.metrics import METRICS, UAR, WA, Metric
+from serlab.evaluation.resampling import Resampling
 
 
 def experiment(clips: NDArray[np.int64], seed: int = 0) -> SpeakerCounts:
@@ -100,3 +104,50 @@ def test_a_label_without_clips_changes_nothing() -> None:
     assert found is not None
     assert without is not None
     assert (found.error, found.freedom) == pytest.approx((without.error, without.freedom))
+
+
+def halves() -> SpeakerCounts:
+    """Two seeds that judge different clips: two speakers said the last label under one, twelve under the other."""
+    clips = np.full((2, 24, 3), 4)
+    clips[0, 12:], clips[1, :12], clips[0, 2:, 2] = 0, 0, 0
+    return counts_of([experiment(each, seed).matrices[0] for seed, each in enumerate(clips)])
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_seeds_that_judge_different_clips_may_come_in_any_order(metric: Metric) -> None:
+    counts = halves()
+    found = standard_error([counts], metric)
+    swapped = standard_error([replace(counts, matrices=counts.matrices[::-1])], metric)
+    assert found is not None
+    assert swapped is not None
+    assert (found.error, found.freedom) == pytest.approx((swapped.error, swapped.freedom), rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_seeds_of_other_speakers_add_up_like_independent_scores(metric: Metric) -> None:
+    """The score is the mean of two of independent speakers, and so is its variance a quarter of the sum of theirs."""
+    counts = halves()
+    parts = (counts_of(counts.matrices[[0], :12]), counts_of(counts.matrices[[1], 12:]))
+    each = [standard_error([part], metric) for part in parts]
+    found = standard_error([counts], metric)
+    assert found is not None
+    assert found.error == pytest.approx(np.hypot(*(part.error for part in each if part)) / 2)
+
+
+def test_seeds_of_the_same_clips_have_the_degrees_of_freedom_of_one() -> None:
+    one, other = experiment(UNEVEN, 0), experiment(UNEVEN, 1)
+    found = standard_error([counts_of([one.matrices[0], other.matrices[0]])], UAR)
+    alone = standard_error([one], UAR)
+    assert found is not None
+    assert alone is not None
+    assert found.freedom == alone.freedom
+
+
+def test_one_speaker_for_a_label_under_one_seed_gives_no_error() -> None:
+    counts = halves()
+    matrices = counts.matrices.copy()
+    matrices[0, 1, 2] = 0
+    assert standard_error([replace(counts, matrices=matrices)], UAR) is None
+    assert standard_error([replace(counts, matrices=matrices[::-1])], UAR) is None
+    found = intervals(replace(counts, matrices=matrices), resampling=Resampling(replicates=400))["uar"]
+    assert found.reason == "under one of the seeds, a label is spoken by one speaker alone"

@@ -225,11 +225,14 @@ def test_the_margin_decides_what_is_equivalent():
         evaluate_pair(table, table, corpus, margin=2)
 
 
-def test_a_table_is_given_once(tmp_path):
+def test_a_table_is_given_once(tmp_path, monkeypatch):
     corpus = corpus_of()
     probabilities(corpus.clips).to_csv(tmp_path / "theirs.csv", index=False)
     with pytest.raises(UserError, match="is given twice"):
         evaluate_pair(tmp_path / "theirs.csv", tmp_path / "theirs.csv", corpus)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^theirs.csv and .*/theirs.csv are one file; give each table once\.$"):
+        evaluate_pair("theirs.csv", tmp_path / "theirs.csv", corpus)
 
 
 def test_two_tables_of_their_own_labels_must_agree():
@@ -300,3 +303,37 @@ def test_several_tables_are_judged_in_pairs_and_p_is_adjusted():
     assert [pair.names for pair in pairs] == [("0", "1"), ("0", "2"), ("1", "2")]
     assert all(pair.comparison.p_holm >= pair.comparison.p for pair in pairs)
     assert "after Holm over 3 pairs" in "\n".join(pair_lines(pairs[0]))
+
+
+def of_two_seeds(lacking: str | None = None) -> pd.DataFrame:
+    """Right answers of two seeds on twelve speakers, the first seed without clips of a label."""
+    clips = corpus_of(12).clips
+    seeds = [
+        make_table(clips, 9 * right_logits(clips), EMOTIONS, side="test", fold=1, seed=0).query("label != @lacking"),
+        make_table(clips, 9 * right_logits(clips), EMOTIONS, side="test", fold=1, seed=1),
+    ]
+    return pd.concat(seeds, ignore_index=True)
+
+
+def test_a_label_that_only_some_seeds_have_is_not_called_absent():
+    # Half of the clips under the first seed, so that both seeds keep theirs.
+    table = of_two_seeds("sad").query("seed == 1 or speaker < 's06'")
+    result = evaluate(table.assign(clip=table["clip"] + table["seed"].astype(str)))
+    assert (result.absent, result.partly_absent) == ((), ("sad",))
+    assert result.chance == pytest.approx((1 / 5 + 1 / 6) / 2)
+    assert result.learned is True
+    sad = result.per_class[EMOTIONS.index("sad")]
+    assert (sad.recall, sad.precision) == (1.0, 1.0)
+    text = "\n".join(evaluation_lines(result))
+    assert "no clips of sad under some seeds: not part of their UAR and macro-F1" in text
+    assert "no clips of sad:" not in text
+
+
+def test_clips_that_are_predicted_and_not_judged_are_not_called_unpredicted():
+    corpus = corpus_of(12)
+    table = of_two_seeds()
+    uneven = evaluate(table.query("seed == 0 or clip != 's00_sad'"), corpus)
+    assert (uneven.uneven_clips, uneven.unpredicted) == (1, 0)
+    table.loc[table["speaker"] < "s06", "side"] = "dev"
+    assert evaluate(table, corpus).unpredicted == 0
+    assert evaluate(table.query("clip != 's00_sad'"), corpus).unpredicted == 1

@@ -6,7 +6,7 @@ import pytest
 
 from serlab.evaluation.bootstrap import Interval
 from serlab.evaluation.judge import evaluate
-from serlab.evaluation.learning import fit_caution, has_learned
+from serlab.evaluation.learning import chance_of, fit_caution, has_learned
 from serlab.evaluation.lines import evaluation_lines
 
 LABELS = ("a", "b", "c", "d")
@@ -28,7 +28,7 @@ LABELS = ("a", "b", "c", "d")
 )
 def test_the_test_interval_alone_decides(low, labels, side, learned):
     high = None if low is None else 1.0
-    assert has_learned(Interval(0.95, low, high), labels, side=side) is learned
+    assert has_learned(Interval(0.95, low, high), chance_of(labels), side=side) is learned
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_test_interval_alone_decides(low, labels, side, learned):
     ],
 )
 def test_cautions_of_the_training_score(train, test, labels, caution):
-    assert fit_caution(train, test, labels) == caution
+    assert fit_caution(train, test, chance_of(labels)) == caution
 
 
 def table_of(speakers: int, right: float) -> pd.DataFrame:

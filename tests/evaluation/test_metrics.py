@@ -13,7 +13,18 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from serlab.evaluation.metrics import METRICS, absent, confusion, f1, macro_f1, precision, recall, uar, wa
+from serlab.evaluation.metrics import (
+    METRICS,
+    absent,
+    confusion,
+    f1,
+    macro_f1,
+    partly_absent,
+    precision,
+    recall,
+    uar,
+    wa,
+)
 
 CLASSES = 5
 labels = st.integers(0, CLASSES - 1)
@@ -70,6 +81,10 @@ def test_scores_of_many_matrices_are_the_scores_of_each(table):
 def test_a_label_without_clips_is_named_and_leaves_the_mean():
     matrix = np.array([[4, 0, 0], [1, 1, 2], [0, 0, 0]])
     assert absent(matrix, ["angry", "fear", "sad"]) == ["sad"]
+    assert partly_absent(matrix, ["angry", "fear", "sad"]) == []
+    several = np.stack([matrix, matrix + np.eye(3, dtype=int)])
+    assert absent(several, ["angry", "fear", "sad"]) == []
+    assert partly_absent(several, ["angry", "fear", "sad"]) == ["sad"]
     assert uar(matrix) == (1.0 + 0.25) / 2
     assert np.isnan(recall(matrix)[2])
     assert precision(matrix)[2] == 0.0

@@ -176,3 +176,31 @@ def test_seeds_that_agree_or_are_many_or_have_several_folds_are_not_named():
     assert codes(seeds_of([0.6, 0.6])) == []
     assert codes(seeds_of([0.5, 0.6, 0.55, 0.52, 0.58])) == []
     assert codes(seeds_of([0.5, 0.6], folds=5)) == []
+
+
+def seed_by_fold(clips: np.ndarray, seeds: int = 4) -> SpeakerCounts:
+    """Each seed judges the clips of its own fold, as where a table's seeds are called like its folds."""
+    whole = population(clips, np.full(len(clips), 0.6))
+    matrices = np.zeros((seeds, *whole.matrices.shape[1:]), int)
+    for seed, speakers in enumerate(np.array_split(np.arange(len(clips)), seeds)):
+        matrices[seed, speakers] = whole.matrices[0, speakers]
+    return counts_of(matrices, seeds)
+
+
+def test_seeds_that_judge_different_clips_share_one_population():
+    counts = seed_by_fold(np.full((24, 3), 10))
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        assert codes(replace(counts, matrices=counts.matrices[order])) == []
+    clips = np.full((24, 3), 10)
+    clips[20] = 160
+    (caution,) = cautions(seed_by_fold(clips))
+    assert "s020 alone has 41 % of the clips" in caution.text
+
+
+def test_a_label_of_few_speakers_is_named_whatever_the_seeds_judge():
+    clips = np.full((24, 2), 20)
+    clips[8:, 1] = 0
+    matrices = seed_by_fold(clips, 2).matrices
+    for order in ([0, 1], [1, 0]):
+        found = {caution.code: caution.text for caution in cautions(counts_of(matrices[order]))}
+        assert "Few of the 24 speakers spoke b (8)." in found["rare-label"]

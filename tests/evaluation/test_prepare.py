@@ -281,3 +281,16 @@ def test_a_near_miss_of_the_labels_is_named_with_its_option(tmp_path):
         prepare(tmp_path / "theirs.csv", None, None, "test")
     (judged,) = prepare_all([tmp_path / "theirs.csv"], None, None, "test", {"label": "emo"})
     assert set(judged.rows["label"]) == {"sad"}
+
+
+def test_rows_without_scores_are_left_out_as_unpredicted():
+    scores = {"prob_sad": [1.0, None, 0.2, None], "prob_calm": [0.0, None, 0.8, None]}
+    table = pd.DataFrame({"clip": list("abcd"), "label": ["sad", "sad", "calm", "calm"], **scores})
+    found = prepare(table.assign(side=["test", "test", "test", "train"]), None, None, "test")
+    assert found.rows["clip"].tolist() == ["a", "c"]
+    assert found.exclusions == [{"clip": "b", "path": "", "reason": "no prediction"}]
+    assert found.predicted == {"a", "c"}
+    dev = prepare(table.assign(side=["test", "dev", "test", "dev"]), None, None, "test")
+    assert [entry["clip"] for entry in dev.exclusions] == ["b", "d"]
+    with pytest.raises(UserError, match="no clip that can be judged: the first, b, has no prediction"):
+        prepare(table[table["prob_sad"].isna()], None, None, "test")

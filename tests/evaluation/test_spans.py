@@ -106,6 +106,7 @@ def test_what_predict_writes(tmp_path):
         ("file,start,end\na,0,1\n", "lacks label; expected the columns file, start, end, label"),
         ("file,start,end,label\na,0,1,sad\na,x,3,sad\n", "row 2 of the reference .* is not a span"),
         ("file,start,end,label\na,2,1,sad\n", "row 1 of"),
+        ("file,start,end,label\na,0,1,sad\n,,,\na,2,1,sad\n", "row 3 of"),
         ("file,start,end,label\na,,,sad\n", "row 1 of"),
         ("file,start,end,label\na,0,inf,sad\n", "row 1 of"),
     ],
@@ -162,3 +163,28 @@ def test_the_command(serlab, tmp_path):
     assert result["excluded"] == [{"path": "b.wav", "reason": "not in the reference"}]
     ended = serlab("evaluate", table, table, "--segments", reference)
     assert (ended.code, ended.sentence) == (2, "--segments takes one table, without --corpus and --report.")
+
+
+def test_a_prediction_belongs_to_one_recording() -> None:
+    spans = [Span(0, 4, "angry")]
+    with pytest.raises(
+        UserError, match=r"the prediction of x\.wav may be that of a/x\.wav or b/x\.wav; name the files"
+    ):
+        evaluate_spans({"a/x.wav": spans, "b/x.wav": [Span(0, 4, "sad")]}, {"x.wav": spans})
+    # The one that is called so has it.
+    found = evaluate_spans({"a/x.wav": spans, "x.wav": spans}, {"x.wav": spans})
+    assert list(found.recordings) == ["x.wav"]
+    assert [(entry.path, entry.reason) for entry in found.exclusions] == [("a/x.wav", "not predicted")]
+
+
+@pytest.mark.parametrize(("true", "said"), [("angry", "Angry"), ("very sad", "verysad"), ("calm", "Neutral")])
+def test_labels_that_differ_only_in_case_are_refused(true: str, said: str) -> None:
+    with pytest.raises(UserError, match="differ only in case or blanks; use one spelling"):
+        evaluate_spans({"a": [Span(0, 4, true)]}, {"a": [Span(0, 4, said)]})
+
+
+def test_labels_that_are_nearly_the_same_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate_spans({"a": [Span(0, 4, "disgust")]}, {"a": [Span(0, 2, "disgusted"), Span(2, 4, "sad")]})
+    said = capsys.readouterr().err
+    assert "'disgusted' is predicted and no label of the reference; 'disgust' is taken for another emotion." in said
+    assert "sad" not in said.replace("disgusted", "")

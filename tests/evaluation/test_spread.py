@@ -31,3 +31,11 @@ def test_students_interval_equals_scipys():
     theirs = t.interval(0.95, 4, found.mean, found.sd / np.sqrt(5))
     assert student(found) == pytest.approx(theirs)
     assert student(over_folds(counts(1, 1))) is None
+
+
+def test_a_fold_is_averaged_over_the_seeds_that_have_it():
+    matrices = counts(2, 2).matrices.copy()
+    matrices[0, 10:] = 0
+    found = over_folds(counts_of(matrices, 2))
+    whole = uar(matrices.reshape(2, 2, 10, 3, 3).sum(axis=2))
+    assert found.values == pytest.approx([whole[:, 0].mean(), whole[1, 1]])

@@ -162,6 +162,21 @@ def test_several_jobs_give_the_same_tables(corpora, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(*(table_of(tmp_path / out, "one", source) for out in ("one", "several")))
 
 
+def test_several_jobs_normalise_features_as_one_does(corpora, tmp_path: Path) -> None:
+    for jobs, out in ((1, "one"), (2, "several")):
+        compare_across(
+            corpora["english"], [corpora["one"]], ["mfcc-svm"], normalise=True, jobs=jobs, out=tmp_path / out
+        )
+    plain, one, several = (
+        table_of(tmp_path / out, "one", source)
+        for out, source in (
+            ("one", "from-english"), ("one", "from-english-normalised"), ("several", "from-english-normalised"),
+        )
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(one, several)
+    assert not np.allclose(plain.filter(like="logit_"), one.filter(like="logit_"))
+
+
 @pytest.fixture(scope="module")
 def far(corpora: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The two speakers through another microphone: a gain, and a filter."""

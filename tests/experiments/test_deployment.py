@@ -136,6 +136,20 @@ def test_the_same_is_not_trained_twice_and_another_is_not_overwritten(train, tin
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
 
 
+def test_another_precision_of_auto_is_the_same_model(train, monkeypatch):
+    from serlab.experiments import context
+
+    def found(name):
+        monkeypatch.setattr(context, "precision_of", lambda _: name)
+
+    found("fp32")
+    folder = train("tiny-resnet", ["training.precision=auto"])
+    found("bf16")
+    assert train("tiny-resnet", ["training.precision=auto"]) == folder
+    given = train("tiny-resnet", ["training.precision=fp32"])
+    assert given != folder
+
+
 def test_killed_and_started_again_equals_uninterrupted(train, monkeypatch, tmp_path):
     from serlab.training import loop
 

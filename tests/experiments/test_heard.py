@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import soundfile
 
@@ -49,8 +50,6 @@ def signature_of(comparison) -> dict[str, Any]:
 
 
 def folds_speakers(tiny_comparison) -> dict[str, set[str]]:
-    import pandas as pd
-
     table = pd.read_parquet(next(tiny_comparison.folder.glob("mfcc-svm/fold1-seed0.parquet")))
     return {side: {*table.loc[table["side"] == side, "speaker"]} for side in ("dev", "test")}
 
@@ -99,9 +98,14 @@ def test_a_model_of_another_fold_as_weights_is_a_leak(started, compare, tiny_com
         compare(started(serlab=whole), folds=[2])
 
 
-@pytest.mark.parametrize(("kept", "used"), [("best", True), ("last", False)])
-def test_only_a_model_that_chose_by_dev_speakers_has_used_them(kept, used, compare, tiny_recipes) -> None:
-    done = compare(load_recipe(tiny_recipes["tiny-resnet"], [f"training.select={kept}"]))
+@pytest.mark.parametrize(
+    ("kept", "patience", "used"), [("best", 0, True), ("last", 0, False), ("last", 1, True), ("best", 1, True)]
+)
+def test_only_a_model_that_chose_by_dev_speakers_or_stopped_has_used_them(
+    kept, patience, used, compare, tiny_recipes
+) -> None:
+    changes = [f"training.select={kept}", f"training.patience={patience}"]
+    done = compare(load_recipe(tiny_recipes["tiny-resnet"], changes))
     (itself,) = signature_of(done)["heard"]
     assert bool(itself["dev"]) == used
 
@@ -270,3 +274,50 @@ def test_the_shipped_model_cannot_teach_on_its_own_corpus(compare, tiny_recipes,
 def test_the_shipped_model_is_not_tested_on_its_own_corpus(actors, tmp_path) -> None:
     with pytest.raises(UserError, match=r"SL012: the model box was trained on 6 test speakers"):
         compare_across([], str(actors), ["box"], out=tmp_path / "out")
+
+
+@pytest.fixture
+def without_speakers(tiny_corpus: Path, tmp_path: Path) -> Path:
+    """The tiny corpus, which does not say who speaks."""
+    table = pd.read_csv(tiny_corpus).drop(columns="speaker")
+    table["path"] = [str(tiny_corpus.parent / name) for name in table["path"]]
+    table.to_csv(tmp_path / "nobody.csv", index=False)
+    return tmp_path / "nobody.csv"
+
+
+def test_where_speakers_are_unknown_a_teacher_or_weights_are_of_the_same_fold(
+    compare, without_speakers, tiny_recipes, serlab, tmp_path
+) -> None:
+    how = {"corpus": without_speakers, "keep_models": True, "out": tmp_path / "kept"}
+    first = compare(tiny_recipes["tiny-wav2vec2"], **how).models[0]
+    student = taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(first))
+    model = {"kind": "encoder", "checkpoint": str(first)}
+    (tmp_path / "again.yaml").write_text(f"title: x\nmodel: {json.dumps(model)}\ntraining: {{epochs: 1}}\n")
+    done = compare(student, corpus=without_speakers)
+    assert signature_of(done)["heard"][1]["fold"] == {"protocol": "speaker-2", "version": "1", "fold": 1}
+    for again in (student, str(tmp_path / "again.yaml")):
+        with pytest.raises(UserError, match=r"SL012 in fold 2 of nobody: .* this corpus in speaker-2, fold 1, so it"):
+            compare(again, corpus=without_speakers, folds=[2])
+    own = taught_by(tiny_recipes["tiny-resnet"], recipe="mfcc-svm")
+    assert compare(own, corpus=without_speakers, folds=[2])
+
+    table = next(done.folder.glob("tiny-resnet*/fold1-seed0.parquet"))
+    assert serlab("evaluate", table).code == 0
+    content = json.loads(table.with_suffix(".json").read_text())
+    content["heard"][1]["fold"]["fold"] = 2
+    table.with_suffix(".json").write_text(json.dumps(content))
+    assert "in speaker-2, fold 2, so it may have heard test clips" in serlab("evaluate", table).sentence
+
+
+def test_where_subsets_share_speakers_a_teacher_is_of_the_same_split(compare, tiny_corpus, tiny_recipes, tmp_path):
+    clips = load_corpus(str(tiny_corpus)).clips["clip"]
+    for name, order in (("one", "012"), ("other", "120")):
+        sides = [("train", "dev", "test")[order.index(clip.rpartition("_")[2][0])] for clip in clips]
+        pd.DataFrame({"clip": clips, "side": sides}).to_csv(tmp_path / f"{name}.csv", index=False)
+    first = compare(
+        tiny_recipes["tiny-resnet"], protocol=str(tmp_path / "one.csv"), keep_models=True, out=tmp_path / "kept"
+    ).models[0]
+    student = taught_by(tiny_recipes["tiny-resnet"], checkpoint=str(first))
+    compare(student, protocol=str(tmp_path / "one.csv"))
+    with pytest.raises(UserError, match=r"the teacher .* in one-\w+, fold 1, so it may have heard test clips"):
+        compare(student, protocol=str(tmp_path / "other.csv"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -199,6 +200,18 @@ def test_another_folder_is_not_overwritten(recipe: Callable[..., Recipe], speech
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds something else"):
         pretrain(recipe(), [str(speech)], out=tmp_path / "mine")
+
+
+def test_speech_and_the_folder_may_be_relative_and_above(
+    recipe: Callable[..., Recipe], speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(UserError, match=r"out=\. is the current folder, which is replaced"):
+        pretrain(recipe(), [os.path.relpath(speech)], out=".")
+    made = pretrain(recipe(), [os.path.relpath(speech)], out="../made")
+    assert made.samefile(tmp_path / "made")
+    assert sorted(each.name for each in tmp_path.iterdir() if "made" in each.name) == ["made"]
 
 
 @pytest.mark.parametrize(

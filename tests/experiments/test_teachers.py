@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from safetensors.numpy import load_file
 
 from serlab.audio import Audio
@@ -53,8 +54,8 @@ def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
 def teaching(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., teachers.Taught]:
     """What the teachers of a recipe say about fold 1."""
 
-    def call(recipe: Recipe, *, cached: bool = True, out: str = "out") -> teachers.Taught:
-        corpus = load_corpus(str(tiny_corpus))
+    def call(recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus) -> teachers.Taught:
+        corpus = load_corpus(str(corpus))
         parts = split(corpus, "speaker-2")
         context = RunContext(corpus, parts, tmp_path / out, FeatureStores(cached=cached))
         taught = teach(RunSpec.of(recipe, parts.folds[0], 0), context, "student")
@@ -141,6 +142,27 @@ def test_scores_of_which_some_are_lost_are_all_computed_again(teaching, student,
     monkeypatch.setattr(Scorer, "_compute", lambda self, *_: computed.append(1) or first.lesson.logits[0])
     teaching(student())
     assert computed == [1]
+
+
+def test_cached_scores_are_of_the_labels_of_the_corpus(teaching, student, classifier, tiny_corpus, tmp_path) -> None:
+    corpus = tmp_path / "speech" / "tiny.csv"
+    shutil.copytree(tiny_corpus.parent, corpus.parent)
+    # The same recordings and as many labels, one of which is another one of the teacher's.
+    corpus.write_text(corpus.read_text().replace(",calm", ",bored"))
+    recipe = student(recipe="", checkpoint=str(classifier))
+    teaching(recipe)
+    cached, anew = (teaching(recipe, corpus=corpus, cached=cached).lesson.logits for cached in (True, False))
+    np.testing.assert_array_equal(cached, anew)
+
+
+def test_cached_scores_are_of_the_input_of_the_teacher(teaching, student, classifier) -> None:
+    recipe = student(recipe="", checkpoint=str(classifier))
+    first = teaching(recipe).lesson.logits
+    path = classifier / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mean": 3.0}))
+    cached, anew = (teaching(recipe, cached=cached).lesson.logits for cached in (True, False))
+    np.testing.assert_array_equal(cached, anew)
+    assert not np.allclose(cached, first)
 
 
 def test_several_seeds_teach_with_their_mean(teaching, student) -> None:
@@ -273,11 +295,35 @@ def test_a_teacher_is_either_a_recipe_or_a_checkpoint(student) -> None:
 
 @pytest.fixture
 def speech(tmp_path: Path, make_tone) -> Path:
-    """A folder of three recordings without labels, and one that cannot be read."""
+    """A folder of three recordings without labels, one that cannot be read, and one without sound."""
     for number, hertz in enumerate((180, 600, 1700)):
         make_tone(tmp_path / "speech" / f"{number}.wav", hz=hertz)
     (tmp_path / "speech" / "broken.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "speech" / "silent.wav", np.zeros(16000), 16000)
     return tmp_path / "speech"
+
+
+def test_two_folders_of_one_name_are_taught_apart(teaching, student, speech, make_tone, tmp_path) -> None:
+    for number, hertz in enumerate((2500, 3000)):
+        make_tone(tmp_path / "other" / "speech" / f"{number}.wav", hz=hertz)
+
+    def taught(*folders: Path) -> Any:
+        named = ", ".join(map(str, folders))
+        return teaching(student(f"training={{unlabelled: [{named}], teacher: {{recipe: mfcc-svm}}}}")).lesson
+
+    other = tmp_path / "other" / "speech"
+    both = taught(speech, other)
+    assert len({file.clip for file in both.unlabelled}) == 5
+    assert [both.clips[-5:], both.clips[-5]] == [tuple(file.clip for file in both.unlabelled), "speech: 0.wav"]
+    np.testing.assert_allclose(both.logits[:, -5:-2], taught(speech).logits[:, -3:], atol=1e-5)
+    np.testing.assert_allclose(both.logits[:, -2:], taught(other).logits[:, -2:], atol=1e-5)
+
+
+def test_speech_that_cannot_be_used_at_all_is_one_sentence(teaching, student, tmp_path) -> None:
+    (tmp_path / "none").mkdir()
+    soundfile.write(tmp_path / "none" / "silent.wav", np.zeros(16000), 16000)
+    with pytest.raises(UserError, match=r"no recording that can be used \(first: silent.wav: silent\)"):
+        teaching(student(f"training={{unlabelled: [{tmp_path / 'none'}], teacher: {{recipe: mfcc-svm}}}}"))
 
 
 def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teaching, student, speech, capfd) -> None:
@@ -287,7 +333,9 @@ def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teac
     assert lesson.clips[-3:] == tuple(file.clip for file in lesson.unlabelled)
     np.testing.assert_array_equal(lesson.logits[:, :-3], teaching(student()).lesson.logits)
     assert np.abs(lesson.logits[:, -3:]).sum(axis=2).all()
-    assert "1 of 4 recordings cannot be read and will not be used" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "speech: left out: broken.wav (" in said
+    assert "speech: left out: silent.wav (silent)" in said
 
     heard = signature_of(compare(recipe))["heard"]
     assert ["the unlabelled speech speech", "speech", None] in [

@@ -17,9 +17,11 @@ from serlab.corpora import load_corpus
 from serlab.evaluation.judge import evaluate, evaluate_pair
 from serlab.evaluation.lines import evaluation_lines
 from serlab.report import build_foreign
-from serlab.report.foreign import foreign_runs
+from serlab.report.figures import draw_all
+from serlab.report.foreign import foreign_runs, names_of
 from serlab.report.methods import methods_of
 from serlab.report.summary import summarise
+from serlab.report.trust_figures import draw_trust
 
 LABELS = ("angry", "calm")
 CLIPS, SPEAKERS = 48, 12
@@ -362,3 +364,58 @@ def test_the_methods_of_others_tables_claim_nothing_of_their_training(tiny_corpu
     assert (
         f"mine for {len(clips):,} clips of {corpus.name} ({corpus.copy}, fingerprint {corpus.fingerprint[:8]})" in text
     )
+
+
+def test_tables_that_differ_only_in_their_suffix_keep_it(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine.csv", tmp_path / "mine.jsonl"
+    predictions(mine, 0.9)
+    predictions(other, 0.75, seed=1).to_json(other, orient="records", lines=True)
+    page = build_foreign([mine, other], tmp_path / "judged")
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
+    assert [recipe["title"] for recipe in report["recipes"]] == ["mine.csv", "mine.jsonl"]
+    assert len(report["pairs"]) == 1
+    assert names_of([mine, tmp_path / "d" / "theirs.csv"]) == ["mine", "theirs"]
+    assert names_of([mine, tmp_path / "d" / "mine.jsonl"]) == ["mine", "d/mine"]
+    assert names_of([mine, other, tmp_path / "d" / "mine.csv"]) == ["mine.csv", "mine.jsonl", "d/mine"]
+
+
+def test_seeds_with_folds_of_their_own_have_a_report(tmp_path: Path) -> None:
+    """Seeds called like the folds: each judges other clips, in a fold that no other seed has."""
+    table = predictions(tmp_path / "mine.csv", 0.9)
+    number = table["speaker"].str[1:].astype(int) % 2
+    table.assign(fold=number + 1, seed=number).to_csv(tmp_path / "mine.csv", index=False)
+    page = build_foreign([tmp_path / "mine.csv"], tmp_path / "judged")
+    (recipe,) = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))["recipes"]
+    each = [uar_of(part) for _, part in table.groupby(number)]
+    assert recipe["over_folds"]["values"] == pytest.approx(each)
+    assert recipe["over_folds"]["mean"] == pytest.approx(np.mean(each))
+
+
+def test_a_table_whose_name_begins_with_an_underscore_is_in_every_legend(tmp_path: Path) -> None:
+    predictions(tmp_path / "_mine.csv", 0.9)
+    predictions(tmp_path / "theirs.csv", 0.75, seed=1)
+    summary = summarise(foreign_runs([tmp_path / "_mine.csv", tmp_path / "theirs.csv"]))
+    drawn = {drawing.name: drawing for drawing in draw_all(summary) + draw_trust(summary)}
+    for name in ("recalls", "abstention"):
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", drawn[name].svg)
+        assert {"_mine", "theirs"} <= set(texts)
+
+
+def test_names_of_users_stay_text_in_markdown(tmp_path: Path) -> None:
+    table = predictions(tmp_path / "mine.csv", 0.9)
+    fold = np.where(table["speaker"].str[1:].astype(int) % 2, "a|*1*", "b|*2*")
+    dev = table.assign(clip="d" + table["clip"], speaker="d" + table["speaker"], side="dev", fold=fold)
+    # One speaker is too few for thresholds of this fold, so that the others are named.
+    few = dev[(fold == "a|*1*") | (dev["speaker"] == "ds0")]
+    rows = pd.concat([table.assign(side="test", fold=fold), few])
+    rows.to_csv(tmp_path / "mine.csv", index=False)
+    text = (
+        build_foreign([tmp_path / "mine.csv"], tmp_path / "judged").with_name("report.md").read_text(encoding="utf-8")
+    )
+    assert "a\\|\\*1\\*" in text.partition("Prediction sets")[2].partition("\n\n")[2]
+    rows.assign(side="s|*").to_csv(tmp_path / "mine.csv", index=False)
+    page = build_foreign([tmp_path / "mine.csv"], tmp_path / "judged", side="s|*")
+    text += page.with_name("report.md").read_text(encoding="utf-8")
+    assert "on s\\|\\*" in text
+    for raw in ("a|", "b|", "s|", "*1*", "*2*", "|*"):
+        assert raw not in text.replace("\\|", "").replace("\\*", ""), raw

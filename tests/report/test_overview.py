@@ -161,3 +161,9 @@ def test_what_was_only_developed_is_not_fused_with_what_was_tested(tmp_path: Pat
     write_run(tmp_path, "mfcc-svm", 1, sides=("dev",))
     with pytest.raises(UserError, match="mfcc-svm has no test predictions"):
         survey(read_protocols(tmp_path / "crema-d"), [fusion])
+
+
+def test_the_margin_is_that_of_differences_between_protocols_too(folder: Path) -> None:
+    found = survey(read_protocols(folder), margin=0.3)
+    assert found.between
+    assert {each.comparison.margin for each in found.between} == {0.3}

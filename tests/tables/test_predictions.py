@@ -16,6 +16,7 @@ from serlab.tables.predictions import (
     read_foreign,
     read_run,
     read_runs,
+    understood,
     write_table,
 )
 
@@ -120,14 +121,15 @@ def test_foreign_logits_stay_and_optional_columns_come_along(tmp_path):
         ("clip,prob_sad\n", "is empty; expected one row per clip"),
         ("clip,prob_sad\na,1\n,1\n", "a row without a clip, first row 2"),
         ("clip,score\na,1\n", "either logit_<label> or prob_<label>"),
-        ("clip,prob_sad,logit_sad\na,1,1\n", "either logit_<label> or prob_<label>"),
+        ("clip,prob_sad,logit_sad\na,1,1\n", "has both logit_<label> and prob_<label> columns; remove one kind"),
         ("clip,prob_sad\na,1.5\n", "outside 0 to 1"),
         ("clip,prob_sad\na,-0.5\n", "outside 0 to 1"),
         (
             "clip,prob_sad,prob_happy\na,0.5,0.5\nb,0.5,0.2\n",
             "do not sum to 1 over prob_happy, prob_sad, first those of clip b \\(0.7\\)",
         ),
-        ("clip,prob_sad\na,\n", "not finite, first for clip a"),
+        ("clip,prob_sad,prob_calm\na,1,0\nb,,\nc,1,\n", "scores for only some labels of clip c; fill the row"),
+        ("clip,prob_sad\na,inf\n", "not finite, first for clip a"),
         ("clip,prob_sad\na,much\n", "not a number"),
         ("clip,prob_sad,seed\na,1,x\n", "has a seed that is not a whole number"),
         ("clip,prob_sad,fold\na,1,1e30\n", "has a fold that is not a whole number"),
@@ -154,7 +156,7 @@ def test_a_foreign_table_that_cannot_be_is_refused(tmp_path, text, sentence):
         ("clip,prob_sad,prob_calm\na,40,60\n", "outside 0 to 1, first for clip a; divide them by 100"),
         ("clip,logit_sad\na,1e300\n", "not finite, first for clip a"),
         ("clip,prob_sad,seed\na,1,99999999999999999999\n", "a seed that is not a whole number"),
-        ("clip,prob_sad,fold\na,1,0.5\n", "a fold that is not a whole number: '0.5' for clip a"),
+        ("clip,prob_sad,fold\na,1,0.5\n", "a fold that is not a whole number .*: '0.5' for clip a"),
     ],
 )
 def test_near_misses_and_absurd_values_are_named(tmp_path, text, sentence):
@@ -220,3 +222,33 @@ def test_a_damaged_run_is_reported_in_a_sentence(tmp_path, broken, sentence):
 def test_a_foreign_table_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no table"):
         read_foreign(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["logit", "prob"])
+def test_rows_without_scores_are_kept_and_have_none(tmp_path, name):
+    path = tmp_path / "t.csv"
+    path.write_text(f"clip,{name}_sad,{name}_calm,predicted\na,1,0,sad\nb,,,calm\n")
+    table = read_foreign(path)
+    assert np.isfinite(logits_of(table)).all(axis=1).tolist() == [True, False]
+    assert np.isnan(logits_of(table)[1]).all()
+
+
+def test_scores_of_other_subsets_may_be_anything():
+    cells = pd.DataFrame(
+        {
+            "clip": list("abcd"),
+            "side": ["train", "dev", "Test", "train"],
+            "prob_sad": ["n/a", "1", "0.5", "7"],
+            "prob_calm": ["", "0", "0.5", ""],
+        }
+    )
+    table = understood(cells, "t.csv", sides=["test", "dev"])
+    assert np.isnan(logits_of(table)).all(axis=1).tolist() == [True, False, False, True]
+    with pytest.raises(UserError, match="not a number: 'n/a' in the column 'prob_sad', row 1"):
+        understood(cells, "t.csv")
+
+
+def test_seeds_may_have_ten_digits(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("clip,prob_sad,seed\na,1,4294967295\nb,1,999999999999999999\n")
+    assert read_foreign(path)["seed"].tolist() == [4294967295, 999999999999999999]

@@ -223,3 +223,14 @@ def test_a_number_that_is_none_is_named_with_its_row(cell: str, remedy: str) -> 
     table = pd.DataFrame({"p": ["0.1", cell]}, index=[0, 4])
     with pytest.raises(UserError, match=rf"not a number: '{cell}' in the column 'p', row 5{remedy}"):
         numbers_of(table, ["p"], "t.csv")
+
+
+def test_json_lines_may_be_called_json(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text('{"clip": "a", "predicted": "sad"}\n{"clip": "b", "predicted": "calm"}\n')
+    assert read_table(path)["clip"].tolist() == ["a", "b"]
+    path.write_text('[{"clip": "a"}, {"clip": "b"}]')
+    assert read_table(path)["clip"].tolist() == ["a", "b"]
+    path.write_text('{"clip": "a"}\n{"clip": \n')
+    with pytest.raises(UserError, match=r"line 2: .*; expected one JSON object per line"):
+        read_table(path)

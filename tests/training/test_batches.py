@@ -95,6 +95,23 @@ def test_an_epoch_does_not_depend_on_the_ones_before_it(files: tuple[ClipFile, .
         np.testing.assert_array_equal(one["features"], other["features"])
 
 
+def test_copies_of_a_clip_draw_views_and_sections_of_their_own(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    """As with corpora that are balanced."""
+    path = tmp_path / "ramp.wav"
+    soundfile.write(path, np.linspace(0.1, 0.9, 16000, dtype=np.float32), 16000, subtype="FLOAT")
+    clip = ClipFile("ramp", str(path), 1.0)
+    rest = [files[7]] * 2
+    views = Augmentation(views=(View(), View(gain=0.5)))
+    made = make((clip, *[clip] * 7, *rest), views, batch_size=10, max_seconds=0.5)
+    (alone,) = epoch(make((clip,), views, max_seconds=0.5), 0)
+    (batch,) = epoch(made, 0)
+    starts = {round(float(value), 6) for value in batch["features"][:, 0]}
+    assert len(starts) >= 8
+    assert round(float(alone["features"][0, 0]), 6) in starts
+    drawn = {made._drawn_view(number, 0).gain for number in range(8)}
+    assert drawn == {1.0, 0.5}
+
+
 def test_all_views_are_trained_on_or_one_is_drawn(files: tuple[ClipFile, ...]) -> None:
     views = (View(), View(gain=0.5))
     everything = epoch(make(files, Augmentation(views=views, use="all")), 0)

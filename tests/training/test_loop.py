@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -218,6 +219,15 @@ def test_a_clip_without_a_label_is_learned_from_the_teacher_alone(smoothing: flo
     assert found == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_a_label_is_smoothed_by_its_share_of_a_clip_that_is_mixed_with_one_without() -> None:
+    logits = torch.tensor([[1.0, -0.5, 0.3], [0.2, 0.1, -2.0], [0.0, 1.0, 0.5]])
+    label = torch.nn.functional.one_hot(torch.tensor([0, 2, 1]), 3).float()
+    share = torch.tensor([0.6, 1.0, 0.0])
+    found = loop._partly_labelled(logits, share[:, None] * label, 0.2)
+    each = torch.nn.functional.cross_entropy(logits, label, label_smoothing=0.2, reduction="none")
+    assert found.item() == pytest.approx((share * each).sum().item(), rel=1e-6)
+
+
 def test_a_checkpoint_that_a_kill_left_half_written_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
     undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
     with pytest.raises(KeyboardInterrupt):
@@ -242,6 +252,40 @@ def test_a_checkpoint_whose_removal_a_kill_interrupted_is_skipped(files: tuple[C
     resumed = train("resnet", files, tmp_path / "b", SETTINGS)
 
     np.testing.assert_array_equal(undisturbed[2], resumed[2])
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["half", "zeros", "gone"])
+def test_a_damaged_checkpoint_is_dropped_with_a_message(
+    damage: str, name: str, select: str, files: tuple[ClipFile, ...], tmp_path: Path, capfd
+) -> None:
+    settings = replace(SETTINGS, select=select)
+    undisturbed = train("resnet", files, tmp_path / "a", settings)
+    with pytest.raises(KeyboardInterrupt):
+        train("resnet", files, tmp_path / "b", settings, stop_after=3)
+    path = tmp_path / "b" / "epoch3" / name
+    size = path.stat().st_size
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: size // 2] if damage == "half" else bytes(size))
+
+    resumed = train("resnet", files, tmp_path / "b", settings)
+
+    np.testing.assert_array_equal(undisturbed[2], resumed[2])
+    assert "epoch3 is damaged" in capfd.readouterr().err
+
+
+def test_a_checkpoint_whose_best_epoch_is_damaged_is_dropped_too(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train("resnet", files, tmp_path, SETTINGS, stop_after=3)
+    best = tmp_path / "epoch2"
+    shutil.copytree(tmp_path / "epoch3", best, dirs_exist_ok=True)
+    assert len(Checkpoint.last(tmp_path, lambda _: 2).epochs) == 3
+    (best / "model.safetensors").write_bytes(b"")
+    assert Checkpoint.last(tmp_path, lambda _: 2) is None
+    assert not list(tmp_path.glob("epoch[23]"))
 
 
 def test_checkpoints_hold_no_pickle_and_only_the_best_and_the_last_stay(

@@ -65,5 +65,15 @@ def test_what_does_not_fit_passes_by_each_time(held: int, monkeypatch: pytest.Mo
     assert all(8 * sum(chunk[:-1]) < held for chunk in model.asked)
 
 
+class Strict(Model):
+    def logits(self, features: Sequence[np.ndarray]) -> np.ndarray:
+        assert features, "a network has no logits of nothing"
+        return super().logits(features)
+
+
 def test_a_subset_without_clips_has_no_logits() -> None:
-    assert SubsetScorer(Store(), [], "").logits(Model()).shape == (0, 2)
+    """As with more processes than clips."""
+    scorer = SubsetScorer(Store(), [], "")
+    scorer.hold()
+    for _ in range(2):
+        assert scorer.logits(Strict()).shape == (0, 2)

@@ -11,6 +11,8 @@ import torch
 from fuzz.materials import RECIPES
 
 from serlab.approaches.encoder.network import SpeechEncoder, from_recipe
+from serlab.approaches.network import score
+from serlab.audio import Audio
 from serlab.audio.augment import View
 from serlab.core.files import sha256_file
 from serlab.frontends.store import ClipFile, FeatureStore
@@ -78,6 +80,13 @@ def test_the_states_are_standardised(network, files, lesson) -> None:
     matching = network.get_submodule("matching")
     np.testing.assert_allclose(matching.means[0].numpy(), states.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(matching.deviations[0].numpy(), states.std(axis=0), rtol=1e-3)
+
+
+def test_projections_do_not_change_the_scores(network, files, lesson) -> None:
+    features = [network.frontend(Audio.from_file(file.path).samples) for file in files[:3]]
+    before = score(network, features, "bf16")
+    attach(network, lesson, files, View(), seed=0, recipe="tiny")
+    np.testing.assert_array_equal(before, score(network, features, "bf16"))
 
 
 def test_the_projections_depend_on_the_seed_alone(network, files, lesson) -> None:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from serlab.checkpoints import hub
 from serlab.core import MachineError, SerlabError, UserError, setting
-from serlab.core.files import sha256_file
+from serlab.core.files import read_json, sha256_file, sha256_json
 
 VARIABLE = "SERLAB_MODELS"
 BOX = "box"
@@ -30,6 +30,7 @@ BOX_FOLDER = Path(__file__).resolve().parent.parent / BOX
 WEIGHTS = "model.safetensors"
 FILES = (WEIGHTS, "model.safetensors.index.json", "pytorch_model.bin")
 """Names of weight files; the first one that exists is used."""
+_SETTINGS = {"config.json", "preprocessor_config.json", "processor_config.json"}
 PACKAGED = Path(__file__).resolve().parent.parent / "pretrained"
 """Folder of the encoders in serlab's package; ``serlab/NAME`` is the checkpoint in its folder NAME."""
 
@@ -128,13 +129,29 @@ def _checked(folder: Path) -> Path:
 
 
 def identity(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weight file (of the index if it is sharded; it names each shard's tensors)."""
+    """SHA-256 of a checkpoint's weight file; if it is sharded, of the hashes of its index and its shards."""
     path = next(folder / name for name in FILES if (folder / name).is_file())
+    if path.suffix != ".json":
+        return _hash_of(path)
+    # The index only names the tensors: it is the same for all values. Reading them refuses a wrong one.
+    places = read_json(path).get("weight_map")
+    names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+    shards = [folder / name for name in names if Path(name).name == name and (folder / name).is_file()]
+    return sha256_json([[each.name, _hash_of(each)] for each in (path, *shards)])
+
+
+def settings_identity(folder: Path) -> str:
+    """SHA-256 of the configurations of a checkpoint and of its input, also in subfolders; ``identity`` ignores them."""
+    files = sorted(path for path in folder.rglob("*.json") if path.name in _SETTINGS)
+    return sha256_json([[path.relative_to(folder).as_posix(), _hash_of(path)] for path in files])
+
+
+def _hash_of(path: Path) -> str:
     status = path.stat()
     return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def _hash(path: Path, _size: int, _modified: int) -> str:
     return sha256_file(path)
 

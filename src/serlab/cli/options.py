@@ -209,8 +209,12 @@ def load(name: str, data: Sequence[str] | None, columns: Columns | None = None) 
 class ColumnOptions:
     """Names of a table's columns."""
 
-    path_column: Annotated[str, typer.Option(help="A table's column of file paths."), Last()] = "path"
-    label_column: Annotated[str, typer.Option(help="A table's column of labels."), Last()] = "label"
+    path_column: Annotated[str | None, typer.Option(help="A table's column of file paths (default: path)."), Last()] = (
+        None
+    )
+    label_column: Annotated[str | None, typer.Option(help="A table's column of labels (default: label)."), Last()] = (
+        None
+    )
     speaker_column: Annotated[
         str | None, typer.Option(help="A table's column of speakers (default: speaker, if there)."), Last()
     ] = None
@@ -220,8 +224,14 @@ class ColumnOptions:
         """The columns; None if they have their usual names."""
         from serlab.corpora import Columns
 
-        columns = Columns(path=self.path_column, label=self.label_column, speaker=self.speaker_column)
+        columns = Columns(**self.named)
         return None if columns == Columns() else columns
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The names that were given, by what the columns hold."""
+        names = {"path": self.path_column, "label": self.label_column, "speaker": self.speaker_column}
+        return {key: name for key, name in names.items() if name is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,11 +55,19 @@ class EvaluateOptions(options.ColumnOptions):
     ] = None
     latex: options.Latex = False
 
-    def load(self) -> Corpus | None:
-        """Load the corpus, if one is given; column names apply only to a corpus that is a table."""
+    def load(self) -> tuple[Corpus | None, set[str]]:
+        """Load the corpus, if one is given, and tell which of the named columns its table has."""
+        from serlab.corpora import Columns, descriptions, is_description
+        from serlab.tables.naming import column
+        from serlab.tables.reading import columns_of
+
         if not self.corpus:
-            return None
-        return options.load(self.corpus, self.data, self.columns if Path(self.corpus).is_file() else None)
+            return None, set()
+        path = Path(self.corpus)
+        table = self.corpus not in descriptions() and path.is_file() and not is_description(path)
+        there = columns_of(path) if table and self.named else []
+        own = {key: name for key, name in self.named.items() if column(there, (name,), self.corpus, quiet=True)}
+        return options.load(self.corpus, self.data, Columns(**own) if own else None), set(own)
 
 
 def evaluate(args: EvaluateOptions) -> None:
@@ -92,9 +100,8 @@ def evaluate(args: EvaluateOptions) -> None:
     from serlab.report import build_foreign
     from serlab.report.foreign import judged_as
 
-    clips, tables, side = args.load(), args.tables, args.side
-    named = {"clip": args.path_column, "label": args.label_column, "speaker": args.speaker_column or "speaker"}
-    prepared = prepare_all(tables, clips, None, side, named)
+    (clips, elsewhere), tables, side = args.load(), args.tables, args.side
+    prepared = prepare_all(tables, clips, None, side, args.named, elsewhere)
     margin = args.margin / 100
     results, pairs = evaluate_all(prepared, clips, side=side, margin=margin)
     page = None

@@ -103,6 +103,27 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def whole(path: Path) -> Path:
+    """The absolute path without ``.`` and ``..``; links are followed above its last part alone.
+
+    >>> whole(Path("/a/b/../c"))
+    PosixPath('/a/c')
+    """
+    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+
+
+def synced(folder: Path) -> None:
+    """Wait until a folder and its files are on the disk, so that a power cut after a rename leaves no half of them."""
+    for path in (*folder.rglob("*"), folder):
+        # Windows cannot open folders, and syncs only what is open for writing.
+        if path.is_file() or (path.is_dir() and os.name != "nt"):
+            handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
 @contextmanager
 def writing_folder(folder: Path) -> Iterator[Path]:
     """Write a folder of weights atomically: the block fills a temporary folder, which then replaces ``folder``.
@@ -115,6 +136,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
     """
     from safetensors import SafetensorError
 
+    folder = whole(folder)
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -122,6 +144,7 @@ def writing_folder(folder: Path) -> Iterator[Path]:
         yield temporary
         for path in temporary.rglob("*.*"):
             path.chmod(0o644)  # Safetensors makes files that only the owner can read.
+        synced(temporary)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -262,11 +285,12 @@ def absent(what: str, name: str) -> UserError:
     return UserError(f"there is no {what} {name}{where}{hint}")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, most_bytes: int = _MOST_JSON_BYTES) -> dict[str, Any]:
     """Read a JSON object from an untrusted file.
 
     Args:
         path: a regular file, because a pipe or device may never end.
+        most_bytes: its largest size.
 
     Raises:
         UserError: there is no such file, or it is not a JSON object of finite 64-bit numbers with
@@ -275,8 +299,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise UserError(f"{path} is missing or not a file; copy it again from the source of its folder.")
-        if path.stat().st_size > _MOST_JSON_BYTES:
-            raise UserError(f"{path} is larger than {_MOST_JSON_BYTES // 2**20} MiB; that is not a configuration.")
+        if path.stat().st_size > most_bytes:
+            raise UserError(f"{path} is larger than {most_bytes // 2**20} MiB; that is too much for such a file.")
         text = path.read_text(encoding="utf-8")
         value = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
         if not isinstance(value, dict):

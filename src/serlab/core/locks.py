@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serlab.core import UserError
-from serlab.core.files import unwritable
+from serlab.core.files import unwritable, whole
 from serlab.core.progress import say
 
 _SILENT_S = 2.0
@@ -28,10 +28,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    file = path.with_name(f".{path.name}.lock")
+    place = whole(path)
+    file = place.with_name(f".{place.name}.lock")
     lock = FileLock(file)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=_SILENT_S if wait else 0)
     except Timeout:
         if not wait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from serlab.core import UserError
 
+_CLOSE = 0.8
 _PEOPLE = re.compile(
     r"(actors?|actress|speakers?|spk|spkr|subjects?|subj|sub|participants?|part|persons?|people|voices?|talkers?|users?|"
     r"pat|patients?|clients?|child|male|female|man|woman|prof|session|sess?|id|m|f|s|p|sp|u)[\s_.-]*0*\d+[a-z]?",
@@ -49,6 +51,16 @@ def plain(name: str) -> str:
     visible = (letter for letter in unicodedata.normalize("NFC", name) if unicodedata.category(letter) != "Cf")
     shown = " ".join("".join(visible).split())
     return shown.removesuffix(".0") if re.fullmatch(r"\d+\.0", shown) else shown
+
+
+def misspelt(label: str, other: str) -> bool:
+    """Whether two labels are so alike that one is probably a misspelling of the other, or differs only in case.
+
+    >>> misspelt("Angry", "angry"), misspelt("fearful", "fear"), misspelt("sad", "calm")
+    (True, False, False)
+    """
+    first, second = ("".join(text.casefold().split()) for text in (label, other))
+    return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
 
 
 def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:

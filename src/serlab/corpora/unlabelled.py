@@ -10,7 +10,7 @@ import pandas as pd
 
 from serlab.audio.find import find_audio
 from serlab.core import Exclusion, UserError
-from serlab.core.files import absent
+from serlab.core.files import absent, whole
 from serlab.corpora import descriptions, load_corpus
 from serlab.corpora.own import NOT_UTF8, is_utf8, shown_name
 from serlab.corpora.scan import scan
@@ -71,7 +71,7 @@ def find_speech(name: str) -> Speech:
         corpus = load_corpus(name)
         there = corpus.clips[corpus.clips["sha256"] != ""]
         return Speech.of(corpus.name, there)
-    folder = Path(name).expanduser().absolute()
+    folder = whole(Path(name).expanduser())
     if not folder.exists():
         raise absent("known corpus or folder of speech", name)
     if not folder.is_dir():

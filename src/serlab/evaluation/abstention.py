@@ -6,7 +6,7 @@ Geifman and El-Yaniv 2017). AURC, the area under the risk-coverage curve, is the
 coverages 1/n .. n/n (Geifman, Uziel and El-Yaniv 2019). Excess AURC subtracts the AURC of the same
 errors in the best order, all of them last.
 
-Clips of equal confidence count with their mean error, so the order of rows and repeated clips, as
+Clips of equal confidence (to ten digits) count with their mean error, so the order of rows and repeated clips, as
 in resampling, do not matter.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.core import UserError, argument
+from serlab.evaluation.calibration import levels_of
 from serlab.evaluation.metrics import mean_recall, share_of_hits
 from serlab.evaluation.resampling import STANDARD, Interval, Resampling
 
@@ -87,7 +88,7 @@ def risk_coverage(probabilities: Floats, truth: Places) -> tuple[Floats, Floats]
         Coverages 1/n .. n/n and the selective risk at each, both of shape (clips,).
     """
     wrong = probabilities.argmax(axis=1) != truth
-    _, place, clips = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
+    _, place, clips = np.unique(-levels_of(probabilities.max(axis=1)), return_inverse=True, return_counts=True)
     expected = np.repeat(np.bincount(place, wrong) / clips, clips)
     answered = np.arange(1, len(truth) + 1)
     return answered / len(truth), np.cumsum(expected) / answered
@@ -128,10 +129,11 @@ def threshold_for(probabilities: Floats, truth: Places, risk: float) -> float | 
     if not len(truth):
         raise UserError("there is no dev clip to choose a threshold on; the fold needs a dev subset.")
     wrong = probabilities.argmax(axis=1) != truth
-    levels, place, clips = np.unique(-probabilities.max(axis=1), return_inverse=True, return_counts=True)
+    confidence = probabilities.max(axis=1)
+    _, place, clips = np.unique(-levels_of(confidence), return_inverse=True, return_counts=True)
     risks = np.cumsum(np.bincount(place, wrong)) / np.cumsum(clips)
     allowed = np.flatnonzero(risks <= risk + _ROUNDING)
-    return float(-levels[allowed[-1]]) if len(allowed) else None
+    return float(confidence[place <= allowed[-1]].min()) if len(allowed) else None
 
 
 def judge_abstention(
@@ -152,7 +154,7 @@ def judge_abstention(
         resampling: how speakers are resampled; for AURC with at most 2,000 replicates, and of more than 50,000 clips
             by 5,000 levels of confidence.
     """
-    confidence = probabilities.max(axis=1)
+    confidence = levels_of(probabilities.max(axis=1))
     order = np.argsort(-confidence, kind="stable")
     wrong = (probabilities.argmax(axis=1) != truth)[order]
     starts = _merged(np.flatnonzero(np.diff(confidence[order], prepend=np.inf)), len(truth))
@@ -175,10 +177,10 @@ def judge_abstention(
 def _selective(
     probabilities: Floats, truth: Places, speaker: Places, coverage: float, resampling: Resampling
 ) -> Selective:
-    confidence, classes = probabilities.max(axis=1), probabilities.shape[1]
+    level, classes = levels_of(probabilities.max(axis=1)), probabilities.shape[1]
     answers = int(np.ceil(coverage * len(truth) - _ROUNDING))
-    threshold = np.sort(confidence)[-answers]
-    surer, tied = confidence > threshold, confidence == threshold
+    lowest = np.sort(level)[-answers]
+    surer, tied = level > lowest, level == lowest
     part = surer + tied * (answers - surer.sum()) / tied.sum()
     speakers = int(speaker.max()) + 1
     right = probabilities.argmax(axis=1) == truth
@@ -204,7 +206,7 @@ def _selective(
 
     return Selective(
         coverage=coverage,
-        threshold=float(threshold),
+        threshold=float(probabilities.max(axis=1)[tied].min()),
         accuracy=over_speakers(accuracy),
         uar=None if ((clips > 0) & (answered == 0)).any() else over_speakers(average_recall),
         kept=tuple(float(some / all_) if all_ else None for some, all_ in zip(answered, clips, strict=True)),

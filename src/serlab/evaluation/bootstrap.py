@@ -14,8 +14,8 @@ interval speaks of the trained models at hand.
 A replicate in which a label lost all its clips would average over fewer labels than the estimate
 does: it is left out. What is left is too narrow where few speakers spoke a label, so percentiles only
 give the interval its shape; its length is at least that of a standard error whose degrees of freedom
-count these speakers (:mod:`serlab.evaluation.influence`). A label that one speaker alone spoke leaves
-no interval.
+count these speakers (:mod:`serlab.evaluation.influence`). A label that one speaker alone spoke
+under a seed leaves no interval.
 """
 
 from __future__ import annotations
@@ -224,7 +224,8 @@ def _sample(
     for key, metric in metrics.items():
         over_speakers = standard_error(terms, metric)
         if over_speakers is None:
-            return values, {}, "a label is spoken by one speaker alone"
+            under = "" if terms[0].seeds_comparable else "under one of the seeds, "
+            return values, {}, f"{under}a label is spoken by one speaker alone"
         low, high = metric.range
         samples[key] = _Sample(
             value=values[key],

@@ -14,7 +14,7 @@ import numpy as np
 
 from serlab.evaluation.bootstrap import Difference, check_paired, differences
 from serlab.evaluation.counts import SpeakerCounts
-from serlab.evaluation.metrics import absent, recall_metrics, uar
+from serlab.evaluation.metrics import absent, partly_absent, recall_metrics, uar
 from serlab.evaluation.resampling import FEWEST_SPEAKERS, LEVEL, STANDARD, Interval, Resampling
 
 _EQUAL = 1e-9
@@ -33,7 +33,7 @@ class Breakdown:
             if speakers are unknown.
         effect_size: mean of the gains divided by their standard deviation (Cohen's d for pairs);
             None for few speakers and for equal gains.
-        labels: difference of each label's recall, for the labels that have clips.
+        labels: difference of each label's recall, for the labels that have clips under all seeds.
         label_level: level of each label's interval; together they hold at 95 %.
     """
 
@@ -63,7 +63,8 @@ def breakdown(first: SpeakerCounts, second: SpeakerCounts, *, resampling: Resamp
     order = sorted(range(len(apart)), key=lambda place: (-apart[place], first.speakers[place]))
     ahead, behind = int((apart > _EQUAL).sum()), int((apart < -_EQUAL).sum())
     spread = float(apart.std(ddof=1)) if len(apart) >= FEWEST_SPEAKERS else 0.0
-    metrics = recall_metrics(first.labels, absent(first.by_seed, first.labels))
+    without = [name for find in (absent, partly_absent) for name in find(first.by_seed, first.labels)]
+    metrics = recall_metrics(first.labels, without)
     level = 1 - (1 - LEVEL) / max(1, len(metrics))
     return Breakdown(
         gains={first.speakers[place]: float(apart[place]) for place in order},

@@ -142,7 +142,7 @@ def sets(probabilities: Floats, threshold: float) -> NDArray[np.bool_]:
         probabilities: shape (clips, K).
         threshold: from :func:`threshold`.
     """
-    held: NDArray[np.bool_] = 1 - probabilities <= threshold
+    held: NDArray[np.bool_] = 1 - probabilities <= threshold + _ROUNDING
     return held
 
 

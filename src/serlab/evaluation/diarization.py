@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.core import Exclusion, UserError
+from serlab.core.progress import say
+from serlab.corpora.spelling import misspelt
 from serlab.evaluation.resampling import FEWEST_SPEAKERS, STANDARD, Interval, Resampling
 
 
@@ -163,9 +165,14 @@ def evaluate_spans(
         resampling: how recordings are resampled.
 
     Raises:
-        UserError: a name fits several recordings, no recording is on both sides, or spans overlap.
+        UserError: a name fits several recordings, no recording is on both sides, a label of one side is that of the
+            other but for case, or spans overlap.
     """
-    pairs = {name: _named(name, predicted) for name in reference}
+    exact = {name for name in reference if name in predicted}
+    free = [name for name in predicted if name not in exact]
+    pairs = {name: name if name in exact else _named(name, free) for name in reference}
+    _check_once(pairs)
+    _check_spellings(_labels(reference.values()) | ({neutral} if neutral else set()), _labels(predicted.values()))
     both = {name: other for name, other in pairs.items() if other is not None}
     if not both:
         raise UserError("no recording of the reference was predicted; compare the names of the files.")
@@ -188,13 +195,37 @@ def evaluate_spans(
 def _named(name: str, names: Iterable[str]) -> str | None:
     """The one of ``names`` that means the same recording."""
     listed = list(names)
-    if name in listed:
-        return name
     fitting = [other for other in listed if f"/{other}".endswith(f"/{name}") or f"/{name}".endswith(f"/{other}")]
     fitting = fitting or [other for other in listed if PurePath(other).stem == PurePath(name).stem]
     if len(fitting) > 1:
         raise UserError(f"{name} may be {fitting[0]} or {fitting[1]}; name the files by more of their paths.")
     return fitting[0] if fitting else None
+
+
+def _check_once(pairs: Mapping[str, str | None]) -> None:
+    """Refuse a prediction whose name fits several recordings of the reference."""
+    owners: dict[str, str] = {}
+    for name, other in pairs.items():
+        if other is not None and (first := owners.setdefault(other, name)) != name:
+            raise UserError(
+                f"the prediction of {other} may be that of {first} or {name}; name the files by more of their paths."
+            )
+
+
+def _labels(sides: Iterable[Sequence[Span]]) -> set[str]:
+    return {span.label for spans in sides for span in spans if span.label is not None}
+
+
+def _check_spellings(true: set[str], predicted: set[str]) -> None:
+    """Refuse a label that differs from another only in case or blanks, and say if one is nearly another."""
+    spelt: dict[str, str] = {}
+    for label in (*sorted(true), *sorted(predicted)):
+        other = spelt.setdefault("".join(label.casefold().split()), label)
+        if other != label:
+            raise UserError(f"the labels {other!r} and {label!r} differ only in case or blanks; use one spelling.")
+    for label in sorted(predicted - true):
+        if near := [other for other in sorted(true) if misspelt(label, other)]:
+            say(f"{label!r} is predicted and no label of the reference; {near[0]!r} is taken for another emotion.")
 
 
 def _at(spans: Sequence[Span], moments: NDArray[np.float64], neutral: str | None) -> NDArray[np.object_]:

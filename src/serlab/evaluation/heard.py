@@ -14,7 +14,7 @@ import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import say
-from serlab.tables.heard import ITSELF, behind, overlaps
+from serlab.tables.heard import ITSELF, behind, fold_of, overlaps
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
@@ -63,12 +63,15 @@ def check_unheard(path: Path, rows: pd.DataFrame | None, side: str) -> None:
         # The model's own record; one that was trained on other corpora has none of this.
         own = [each for each in records if each["what"] == ITSELF and each["corpus"] == corpus["name"]]
         train = own[0]["train"] if own else []
+        fold = fold_of(signature["identity"])
     except (OSError, ValueError, LookupError, TypeError):
         return
-    if side not in ("test", "dev") or rows is None or train is None:
+    known = rows is not None
+    if side not in ("test", "dev") or (known and train is None):
         return
-    sides: dict[str, list[str]] = {"train": train, "test": [], "dev": []}
-    sides[side] = [str(speaker) for speaker in rows["speaker"].unique()]
-    for found in overlaps(records, corpus=corpus["name"], fingerprint=corpus["fingerprint"], **sides):
+    sides: dict[str, list[str]] = {"train": train or [], "test": [], "dev": []}
+    sides[side] = [""] if rows is None else [str(speaker) for speaker in rows["speaker"].unique()]
+    name, fingerprint = corpus["name"], corpus["fingerprint"]
+    for found in overlaps(records, corpus=name, fingerprint=fingerprint, fold=fold, known=known, **sides):
         if not found.allowed:
             raise UserError(f"SL012 in {path}: {found.text[:-1]}, so the table cannot be evaluated on them.")

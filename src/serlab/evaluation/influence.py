@@ -51,41 +51,42 @@ def influences(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> NDArray[
         shape (speakers, 1). All of them sum to zero, and so does each label's column if the metric
         averages over labels.
     """
-    parts = []
-    for term in terms:
-        statistics = term.of_speakers(metric)
-        slopes = _gradient(metric, statistics.sum(axis=1), len(term.labels))
-        by_label = np.einsum("s...j,sc...j->c...", slopes, statistics) / len(term.seeds)
-        parts.append(by_label.reshape(len(term.speakers), -1))
-    signed: NDArray[np.float64] = parts[0] if len(parts) == 1 else parts[0] - parts[1]
-    return signed
+    means: NDArray[np.float64] = _of_seeds(terms, metric).mean(axis=0)
+    return means
 
 
 def standard_error(terms: Sequence[SpeakerCounts], metric: Metric = UAR) -> StandardError | None:
     """Standard error and degrees of freedom of a score, or of a difference, over speakers.
 
+    A mean over seeds that judge different clips is a mean of scores of their own, so each seed's
+    influences are inflated by the speakers' shares of its own clips.
+
     Args:
-        terms: as for :func:`influences`; all terms and seeds judge the same clips.
+        terms: as for :func:`influences`; all terms judge the same clips under a seed.
         metric: the score.
 
     Returns:
-        None if a label was spoken by one speaker alone (or all clips, if the metric averages over
-        clips).
+        None if, under a seed, a label was spoken by one speaker alone (or all clips, if the metric
+        averages over clips).
     """
-    influence = influences(terms, metric)
-    statistics = terms[0].of_speakers(metric) if influence.shape[1] > 1 else terms[0].by_speaker
-    clips = statistics[0].sum(axis=-1).astype(np.float64)
-    if metric.average == "clips" or influence.shape[1] == 1:
-        influence, clips = influence.sum(axis=1, keepdims=True), clips.sum(axis=1, keepdims=True)
+    influence = _of_seeds(terms, metric)
+    statistics = terms[0].of_speakers(metric) if influence.shape[2] > 1 else terms[0].by_speaker
+    clips = statistics.sum(axis=-1).astype(np.float64)
+    if metric.average == "clips" or influence.shape[2] == 1:
+        influence, clips = influence.sum(axis=2, keepdims=True), clips.sum(axis=2, keepdims=True)
+    if terms[0].seeds_comparable:
+        influence, clips = influence.mean(axis=0, keepdims=True), clips[:1]
+    has = clips.sum(axis=1) > 0
+    # A label under a seed is a column of its own, with the weight that it has in the seed's mean over labels.
+    weight = np.broadcast_to(1 / has.sum(axis=1, keepdims=True), has.shape)[has]
+    influence, clips = (np.hstack(list(each))[:, has.ravel()] for each in (influence / len(influence), clips))
     total = clips.sum(axis=0)
-    present = total > 0
-    influence, clips, total = influence[:, present], clips[:, present], total[present]
     share = clips / total
     if (share == 1).any():
         return None
     inflation = 1 / np.sqrt(1 - share)
     error = np.sqrt(((influence * inflation).sum(axis=1) ** 2).sum())
-    return StandardError(float(error), _freedom(clips, total, inflation))
+    return StandardError(float(error), _freedom(clips, total, inflation * (weight / weight.max())))
 
 
 def training_variances(term: SpeakerCounts, metric: Metric = UAR) -> NDArray[np.float64]:
@@ -121,6 +122,18 @@ def freedom_together(of_speakers: StandardError, trainings: NDArray[np.float64],
         return of_speakers.freedom
     parts = variance**2 / of_speakers.freedom + np.sum(trainings**2) / (seeds - 1)
     return float((variance + trainings.sum()) ** 2 / parts)
+
+
+def _of_seeds(terms: Sequence[SpeakerCounts], metric: Metric) -> NDArray[np.float64]:
+    """:func:`influences` on each seed's score, shape (seeds, speakers, K)."""
+    parts = []
+    for term in terms:
+        statistics = term.of_speakers(metric)
+        slopes = _gradient(metric, statistics.sum(axis=1), len(term.labels))
+        by_label = np.einsum("s...j,sc...j->sc...", slopes, statistics)
+        parts.append(by_label.reshape(*statistics.shape[:2], -1))
+    signed: NDArray[np.float64] = parts[0] if len(parts) == 1 else parts[0] - parts[1]
+    return signed
 
 
 def _freedom(clips: NDArray[np.float64], total: NDArray[np.float64], inflation: NDArray[np.float64]) -> float:

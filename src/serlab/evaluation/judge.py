@@ -20,7 +20,7 @@ from serlab.evaluation.claims import Scope, scope_of
 from serlab.evaluation.counts import SpeakerCounts, comparable_rows, count_by_speaker, ties_of
 from serlab.evaluation.join import join
 from serlab.evaluation.learning import chance_of, has_learned
-from serlab.evaluation.metrics import absent, f1, precision, recall
+from serlab.evaluation.metrics import absent, f1, partly_absent, precision, recall
 from serlab.evaluation.paired import PairedComparison, as_family, compare
 from serlab.evaluation.population import Caution, cautions
 from serlab.evaluation.prepare import PreparedTable, prepare, prepare_all
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelScores:
-    """One label's scores, means over seeds; None where undefined.
+    """One label's scores, means over the seeds that have clips of it; None where undefined.
 
     Attributes:
         label: its name.
@@ -58,7 +58,8 @@ class Scored:
     Attributes:
         labels: the full label list.
         absent: labels without clips, which are not part of UAR and macro-F1.
-        chance: of UAR.
+        partly_absent: labels without clips under some seeds, which are not part of UAR and macro-F1 there.
+        chance: of UAR, mean over seeds.
         learned: whether UAR is above chance, see :func:`serlab.evaluation.learning.has_learned`.
         clips: number of judged clips.
         speakers: number of speakers, None if they are unknown.
@@ -75,6 +76,7 @@ class Scored:
 
     labels: tuple[str, ...]
     absent: tuple[str, ...]
+    partly_absent: tuple[str, ...]
     chance: float
     learned: bool | None
     clips: int
@@ -96,7 +98,7 @@ class Evaluation(Scored):
     Attributes:
         seeds: number of seeds, None if the table names none.
         corpus: name, fingerprint and copy of the corpus, None without one.
-        unpredicted: how many of the corpus's clips the table leaves out, None without a corpus.
+        unpredicted: how many of the corpus's clips the table does not predict in any subset, None without a corpus.
         exclusions: clips that could not be judged: ``clip``, ``path`` and ``reason``.
         trust: calibration, abstention, groups and more; what is fitted, is fitted on the table's dev rows.
     """
@@ -197,7 +199,7 @@ def evaluate(
         **vars(score_table(judged, counts, side=side, uneven_clips=uneven)),
         seeds=None if None in judged.seeds.values() else len(counts.seeds),
         corpus={"name": corpus.name, "fingerprint": corpus.fingerprint, "copy": corpus.copy} if corpus else None,
-        unpredicted=len(set(corpus.clips["clip"]) - set(judged.rows["clip"])) if corpus else None,
+        unpredicted=len(set(corpus.clips["clip"]) - judged.predicted) if corpus else None,
         exclusions=tuple(judged.exclusions),
         trust=trust(
             judged,
@@ -221,13 +223,13 @@ def score_table(
         people: what the corpus calls its speakers.
     """
     scores = intervals(counts, resampling=table.resampling)
-    without = absent(counts.by_seed, table.labels)
-    present = len(table.labels) - len(without)
+    chance = chance_of(*map(int, (counts.by_seed.sum(axis=-1) > 0).sum(axis=-1)))
     return Scored(
         labels=table.labels,
-        absent=tuple(without),
-        chance=chance_of(present),
-        learned=has_learned(scores["uar"], present, side=side),
+        absent=tuple(absent(counts.by_seed, table.labels)),
+        partly_absent=tuple(partly_absent(counts.by_seed, table.labels)),
+        chance=chance,
+        learned=has_learned(scores["uar"], chance, side=side),
         clips=int(table.rows["clip"].nunique()),
         speakers=len(counts.speakers) if table.speakers_known else None,
         seeds_comparable=counts.seeds_comparable,
@@ -332,7 +334,9 @@ def judge_pair(
 
 def _per_class(by_seed: NDArray[Any], rows: pd.DataFrame, labels: Sequence[str]) -> tuple[LabelScores, ...]:
     """Each label's scores; a clip that several seeds judge is one clip. ``by_seed`` has shape (seeds, K, K)."""
-    columns = [score(by_seed).mean(axis=0) for score in (precision, recall, f1)]
+    has = by_seed.sum(axis=-1) > 0
+    judged = has | ~has.any(axis=0)
+    columns = [score(by_seed).mean(axis=0, where=judged) for score in (precision, recall, f1)]
     clips = rows.drop_duplicates("clip")["label"].value_counts()
     return tuple(
         LabelScores(label, int(clips.get(label, 0)), *(_number(values[index]) for values in columns))

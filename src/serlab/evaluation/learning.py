@@ -8,6 +8,9 @@ a caution about what to try next.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from statistics import mean
+
 from serlab.evaluation.resampling import Interval
 
 HALF = 0.5
@@ -19,21 +22,24 @@ NOT_SHOWN = "not shown to be above chance"
 _ROUNDING = 1e-9
 
 
-def chance_of(labels: int) -> float:
-    """Expected UAR of the best guess without listening, if K labels have clips: 1/K.
+def chance_of(*labels: int) -> float:
+    """Expected UAR of the best guess without listening, if K labels have clips: 1/K; a mean over several K.
 
-    >>> chance_of(4)
-    0.25
+    Args:
+        labels: number of labels that have clips, under each seed.
+
+    >>> chance_of(4), chance_of(2, 4)
+    (0.25, 0.375)
     """
-    return 1 / labels
+    return float(mean(Fraction(1, count) for count in labels))
 
 
-def has_learned(uar: Interval, labels: int, *, side: str = "test") -> bool | None:
+def has_learned(uar: Interval, chance: float, *, side: str = "test") -> bool | None:
     """Decide whether a model has learned; nothing else does.
 
     Args:
         uar: the UAR with its interval over speakers.
-        labels: number of labels that have clips; the others are not part of the UAR.
+        chance: from :func:`chance_of`.
         side: subset of the clips. Dev was used to choose the model, so it shows nothing.
 
     Returns:
@@ -41,29 +47,28 @@ def has_learned(uar: Interval, labels: int, *, side: str = "test") -> bool | Non
             interval (few or unknown speakers), on another subset than test, or with fewer than two
             labels.
 
-    >>> has_learned(Interval(0.3, 0.2, 0.4), 6), has_learned(Interval(0.2, 0.15, 0.25), 6)
+    >>> has_learned(Interval(0.3, 0.2, 0.4), 1 / 6), has_learned(Interval(0.2, 0.15, 0.25), 1 / 6)
     (True, False)
-    >>> has_learned(Interval(0.9, None, None, "fewer than 10 speakers (4)"), 6)
+    >>> has_learned(Interval(0.9, None, None, "fewer than 10 speakers (4)"), 1 / 6)
     """
-    if uar.low is None or side != "test" or labels < 2:
+    if uar.low is None or side != "test" or chance == 1:
         return None
-    return uar.low > chance_of(labels) + _ROUNDING
+    return uar.low > chance + _ROUNDING
 
 
-def fit_caution(train_uar: float | None, uar: float, labels: int) -> str | None:
+def fit_caution(train_uar: float | None, uar: float, chance: float) -> str | None:
     """Name what a training score points to: ``underfitted``, ``overfitted``, or None.
 
     Args:
         train_uar: the UAR on the training clips, None if it is not known.
         uar: the UAR on the clips that the model is judged on.
-        labels: number of labels that have clips.
+        chance: from :func:`chance_of`.
 
-    >>> fit_caution(0.5, 0.48, 6), fit_caution(0.99, 0.4, 6), fit_caution(0.92, 0.73, 6)
+    >>> fit_caution(0.5, 0.48, 1 / 6), fit_caution(0.99, 0.4, 1 / 6), fit_caution(0.92, 0.73, 1 / 6)
     ('underfitted', 'overfitted', None)
     """
-    if train_uar is None or labels < 2:
+    if train_uar is None or chance == 1:
         return None
-    chance = chance_of(labels)
     reached = train_uar - chance
     if reached < HALF * (1 - chance) - _ROUNDING:
         return "underfitted"

@@ -46,6 +46,10 @@ def evaluation_lines(result: Evaluation) -> list[str]:
         lines.append(ties_text(result.ties))
     if result.absent:
         lines.append(f"no clips of {', '.join(result.absent)}: not part of UAR and macro-F1")
+    if result.partly_absent:
+        lines.append(
+            f"no clips of {', '.join(result.partly_absent)} under some seeds: not part of their UAR and macro-F1"
+        )
     if result.unpredicted:
         one = result.unpredicted == 1
         clips = "1 clip of the corpus has" if one else f"{result.unpredicted:,} clips of the corpus have"

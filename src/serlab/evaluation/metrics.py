@@ -226,7 +226,7 @@ METRICS = {metric.key: metric for metric in (UAR, WA, MACRO_F1, UAR_SPEAKERS)}
 
 
 def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[str, Metric]:
-    """The recall of each label as a metric of its own, by label; ``without`` are labels that have no clips.
+    """The recall of each label as a metric of its own, by label, but for labels ``without`` clips under a seed.
 
     Their statistics are :func:`hits_and_errors`, which are smaller than matrices of many labels.
 
@@ -247,13 +247,30 @@ def recall_metrics(labels: Sequence[str], without: Sequence[str] = ()) -> dict[s
 
 
 def absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
-    """Labels without a true clip in at least one of the matrices: they are not part of its UAR and macro-F1.
+    """Labels without a true clip in any of the matrices: they are not part of UAR and macro-F1.
 
     >>> absent(np.array([[3, 1], [0, 0]]), ["angry", "sad"])
     ['sad']
     """
-    support = matrices.sum(axis=-1).reshape(-1, len(labels)).min(axis=0)
-    return [label for label, clips in zip(labels, support, strict=True) if not clips]
+    has = np.asarray(_spoken(matrices, labels).any(axis=0))
+    return [label for label, there in zip(labels, has, strict=True) if not there]
+
+
+def partly_absent(matrices: Counts, labels: Sequence[str]) -> list[str]:
+    """Labels with true clips in some of the matrices, which are not part of the others' UAR and macro-F1.
+
+    >>> partly_absent(np.array([[[3, 1], [0, 0]], [[3, 1], [1, 3]]]), ["angry", "sad"])
+    ['sad']
+    """
+    has = _spoken(matrices, labels)
+    part = np.asarray(has.any(axis=0) & ~has.all(axis=0))
+    return [label for label, there in zip(labels, part, strict=True) if there]
+
+
+def _spoken(matrices: Counts, labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether a label has true clips, shape (matrices, K)."""
+    spoken: NDArray[np.bool_] = matrices.sum(axis=-1).reshape(-1, len(labels)) > 0
+    return spoken
 
 
 def _hits(matrices: Counts) -> Scores:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,18 +11,16 @@ import pandas as pd
 
 from serlab.core import UserError
 from serlab.core.progress import say
-from serlab.corpora.spelling import plain
+from serlab.corpora.spelling import misspelt, plain
 from serlab.evaluation.counts import Names, check_labels
 from serlab.evaluation.heard import check_unheard, say_heard
+from serlab.evaluation.reading import ReadTable, judged_sides, read_all
 from serlab.evaluation.resampling import Resampling
 from serlab.tables.naming import LABEL, ClipNames, alike, stem
-from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of, understood
-from serlab.tables.reading import content_of, parse
+from serlab.tables.predictions import PREDICTED, PREFIX, check_table, labels_of
 
 if TYPE_CHECKING:
     from serlab.corpora.base import Corpus
-
-_CLOSE = 0.8
 
 
 @dataclass(frozen=True)
@@ -42,6 +38,7 @@ class PreparedTable:
         folds: the table's names of the folds that ``rows`` numbers; None if it names none.
         seeds: likewise.
         digest: SHA-256 of the file, empty for a table made in Python.
+        predicted: clips that the table predicts in any subset, by the corpus's ids.
     """
 
     name: str
@@ -53,22 +50,12 @@ class PreparedTable:
     folds: Names = field(default_factory=dict)
     seeds: Names = field(default_factory=dict)
     digest: str = ""
+    predicted: frozenset[str] = frozenset()
 
     @property
     def resampling(self) -> Resampling:
         """How the table's speakers are resampled."""
         return Resampling(known=self.speakers_known)
-
-
-@dataclass(frozen=True)
-class _Read:
-    """A table as it was read, with its name, and the folder that its paths are relative to."""
-
-    name: str
-    home: Path
-    table: pd.DataFrame
-    digest: str
-    columns: Sequence[str]
 
 
 def prepare(
@@ -84,6 +71,7 @@ def prepare_all(
     labels: Sequence[str] | None,
     side: str,
     named: Mapping[str, str] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> list[PreparedTable]:
     """Read tables that are compared with each other: clips get the same names, and labels one list.
 
@@ -97,18 +85,16 @@ def prepare_all(
         corpus: likewise.
         labels: likewise.
         side: likewise.
-        named: names of the columns ``clip``, ``label`` and ``speaker``, besides the usual ones.
+        named: names of the columns ``path`` (of clips), ``label`` and ``speaker``, if not the usual ones.
+        elsewhere: which of these the corpus's table has, so that the tables may lack them.
 
     Raises:
-        UserError: as :func:`serlab.evaluation.judge.evaluate`.
+        UserError: as :func:`serlab.evaluation.judge.evaluate`; no table has a column that is named.
     """
     if all(isinstance(table, PreparedTable) for table in tables):
         return [table for table in tables if isinstance(table, PreparedTable)]
     given = [table for table in tables if not isinstance(table, PreparedTable)]
-    files = [str(table) for table in given if not isinstance(table, pd.DataFrame)]
-    if twice := next((file for file in files if files.count(file) > 1), None):
-        raise UserError(f"{twice} is given twice; give each table once.")
-    reads = [_read(table, _called(place, len(given)), named or {}) for place, table in enumerate(given)]
+    reads = read_all(given, named or {}, elsewhere, side)
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)
     reads = _spelt_alike(reads, corpus, labels or ())
@@ -123,30 +109,13 @@ def prepare_all(
     return prepared
 
 
-def _called(place: int, tables: int) -> str:
-    """The name of a table that is not a file."""
-    return "the table" if tables == 1 else f"table {place + 1}"
-
-
-def _read(table: Path | str | pd.DataFrame, name: str, named: Mapping[str, str]) -> _Read:
-    if isinstance(table, pd.DataFrame):
-        return _Read(
-            name, Path(), understood(table.reset_index(drop=True), name, named, quiet=True), "", list(table.columns)
-        )
-    path = Path(table)
-    content = content_of(path)
-    digest = hashlib.sha256(content).hexdigest()
-    cells = parse(content, path)
-    return _Read(str(table), path.parent, understood(cells, str(table), named), digest, list(cells.columns))
-
-
-def _named(read: _Read, clips: ClipNames) -> _Read:
+def _named(read: ReadTable, clips: ClipNames) -> ReadTable:
     """The table with the corpus's ids for the clips that it has; others stay as they are called."""
     found = {name: clips.find(name, read.home, read.name) for name in read.table["clip"].unique()}
     return replace(read, table=read.table.assign(clip=[found[name] or name for name in read.table["clip"]]))
 
 
-def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
+def _named_alike(reads: Sequence[ReadTable]) -> list[ReadTable]:
     """Tables whose clips are called as the tables before call them, by path, end of a path or stem."""
     done = [reads[0]]
     for read in reads[1:]:
@@ -158,7 +127,7 @@ def _named_alike(reads: Sequence[_Read]) -> list[_Read]:
     return done
 
 
-def _named_by_file(read: _Read, known: Sequence[str]) -> _Read:
+def _named_by_file(read: ReadTable, known: Sequence[str]) -> ReadTable:
     """The table with the names of another that has none of its clips, if file names are unique in both."""
     own = list(read.table["clip"].unique())
     ours, theirs = ({stem(name): name for name in names} for names in (own, known))
@@ -172,7 +141,7 @@ def _named_by_file(read: _Read, known: Sequence[str]) -> _Read:
     return replace(read, table=read.table.assign(clip=[theirs.get(stem(name), name) for name in read.table["clip"]]))
 
 
-def _spelt_alike(reads: Sequence[_Read], corpus: Corpus | None, labels: Sequence[str]) -> list[_Read]:
+def _spelt_alike(reads: Sequence[ReadTable], corpus: Corpus | None, labels: Sequence[str]) -> list[ReadTable]:
     """Labels and speakers spelt in one way where they look the same."""
     said = (
         label
@@ -213,7 +182,7 @@ def _first_spellings(names: Iterable[str]) -> dict[str, str]:
     return {name: first.setdefault(plain(name), name) for name in names}
 
 
-def _spelt(read: _Read, label_of: Mapping[str, str], speaker_of: Mapping[str, str]) -> _Read:
+def _spelt(read: ReadTable, label_of: Mapping[str, str], speaker_of: Mapping[str, str]) -> ReadTable:
     table, labels = read.table, labels_of(read.table)
     spelt = [label_of[label] for label in labels]
     if twice := next((label for label in spelt if spelt.count(label) > 1), None):
@@ -225,12 +194,12 @@ def _spelt(read: _Read, label_of: Mapping[str, str], speaker_of: Mapping[str, st
     return replace(read, table=table)
 
 
-def _said(reads: Sequence[_Read], side: str) -> list[str]:
+def _said(reads: Sequence[ReadTable], side: str) -> list[str]:
     """Labels of tables without scores: those that clips have or a model says; one that is misspelt is refused."""
     true = {label for read in reads if "label" in read.table for label in read.table["label"].dropna()}
     for read in reads:
         for label in sorted(set(_on_side(read.table, side, read.name)[PREDICTED]) - true - {""}):
-            meant = [other for other in sorted(true) if _misspelt(label, other)]
+            meant = [other for other in sorted(true) if misspelt(label, other)]
             if meant:
                 raise UserError(
                     f"{read.name} predicts {label!r}, which is not the label of any clip; did you mean "
@@ -240,13 +209,8 @@ def _said(reads: Sequence[_Read], side: str) -> list[str]:
     return sorted(true)
 
 
-def _misspelt(label: str, other: str) -> bool:
-    first, second = ("".join(text.casefold().split()) for text in (label, other))
-    return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
-
-
 def _prepared(
-    read: _Read, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str
+    read: ReadTable, corpus: Corpus | None, clips: ClipNames | None, known: tuple[str, ...], side: str
 ) -> PreparedTable:
     name, whole = read.name, read.table
     rows = _on_side(whole, side, name)
@@ -284,7 +248,8 @@ def _prepared(
         check_table(dev, name)
         # What no judged model has predicted calibrates none.
         dev = dev.merge(rows[["fold", "seed"]].drop_duplicates())
-    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest)
+    predicted = frozenset(whole.loc[_has_prediction(whole), "clip"])
+    return PreparedTable(name, rows, dev, known, speakers_known, exclusions, folds, seeds, read.digest, predicted)
 
 
 def _calls(whole: pd.DataFrame) -> tuple[Names, Names]:
@@ -337,7 +302,7 @@ def _say_other_sides(whole: pd.DataFrame, side: str, name: str) -> None:
     """Say which rows are not judged; those of dev are what calibration is fitted on."""
     if "side" not in whole:
         return
-    others = whole.loc[~whole["side"].isin([side, "dev"] if side == "test" else [side]), "side"]
+    others = whole.loc[~whole["side"].isin(judged_sides(side)), "side"]
     if others.empty:
         return
     counts = others.value_counts(sort=False)
@@ -377,10 +342,15 @@ def _unusable(rows: pd.DataFrame, corpus: Corpus | None, clips: ClipNames | None
         near = clips.near(clip) if clips else None
         reason = "no label" if corpus is None else f"not in the corpus {corpus.name}"
         found[clip] = f"{reason}; did you mean {near}?" if near else reason
-    if PREDICTED in rows:
-        for clip in rows.loc[rows[PREDICTED] == "", "clip"].unique():
-            found.setdefault(clip, "no prediction")
+    for clip in rows.loc[~_has_prediction(rows), "clip"].unique():
+        found.setdefault(clip, "no prediction")
     return [{"clip": str(clip), "path": "", "reason": reason} for clip, reason in found.items()]
+
+
+def _has_prediction(rows: pd.DataFrame) -> pd.Series:
+    """Which rows have scores, or a predicted label if the table has no scores."""
+    labels = labels_of(rows)
+    return rows[PREFIX + labels[0]].notna() if labels else rows[PREDICTED] != ""
 
 
 def _first_reason(exclusions: list[dict[str, str]]) -> str:

@@ -55,14 +55,14 @@ def _table(path: Path, file: str, label: str, what: str) -> Spans:
     if absent:
         raise UserError(f"the {what} {path} lacks {', '.join(absent)}; expected the columns {', '.join(columns)}.")
     found: Spans = {}
-    rows = zip(*(table[column].tolist() for column in columns), strict=True)
-    for number, (name, start, end, emotion) in enumerate(rows, 1):
+    rows = zip(table.index, *(table[column].tolist() for column in columns), strict=True)
+    for place, name, start, end, emotion in rows:
         whole = file == "path" and missing(start) and missing(end)
         times = (0.0, math.inf) if whole else (_seconds(start), _seconds(end))
         span = Span(*times, None if missing(emotion) else str(emotion))
         if missing(name) or not (whole or 0 <= span.start < span.end < math.inf):
             raise UserError(
-                f"row {number} of the {what} {path} is not a span of a recording; expected a {file}, and a start "
+                f"row {place + 1} of the {what} {path} is not a span of a recording; expected a {file}, and a start "
                 "before an end in seconds."
             )
         found.setdefault(str(name), []).append(span)

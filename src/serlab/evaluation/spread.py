@@ -33,14 +33,14 @@ def over_seeds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
 
 
 def over_folds(counts: SpeakerCounts, metric: Metric = UAR) -> Spread:
-    """Each fold's score, averaged over seeds.
+    """Each fold's score, averaged over the seeds that have the fold.
 
     Their mean is not the pooled score: every fold has the same weight, whatever its number of
     clips, and recalls are computed within the fold. Their spread mixes the difficulty of the fold's
     speakers with the training data. Folds share training clips, so Student's interval over folds is
     not valid (Nadeau and Bengio 2003).
     """
-    return _spread(metric.score(counts.of_folds(metric)).mean(axis=0))
+    return _spread(np.nanmean(metric.score(counts.of_folds(metric)), axis=0))
 
 
 def student(spread: Spread) -> tuple[float, float] | None:

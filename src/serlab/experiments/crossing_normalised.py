@@ -116,3 +116,7 @@ class NormalisedStores(FeatureStores):
         if not isinstance(self.store, NormalisedStore) or self.store.inner is not inner:
             self.store = NormalisedStore(inner, self.groups, self.corpus_of)
         return self.store
+
+    def __reduce__(self) -> Any:
+        """Pickle without features; another process normalises with the same clips."""
+        return NormalisedStores, (self.inner, self.groups, self.corpus_of)

@@ -155,7 +155,7 @@ def deploy(
     files = context.results.files(spec.folder, f"seed{spec.seed}")
     with locked(files.model):
         if files.model.is_dir():
-            _check_there(files, identity)
+            _check_there(files, identity, recipe)
             say(f"{files.model} exists already.")
         else:
             check()
@@ -197,12 +197,15 @@ def _checked(epochs: int, recipe: Recipe) -> int:
     return epochs
 
 
-def _check_there(files: RunFiles, identity: DeployedIdentity) -> None:
+def _check_there(files: RunFiles, identity: DeployedIdentity, recipe: Recipe) -> None:
     try:
         there = json.loads((files.model / "serlab.json").read_text(encoding="utf-8"))["signature"]["identity"]
     except (OSError, ValueError, KeyError, TypeError):
         there = None
-    if there != identity.data():
+    # With ``auto``, another machine, or a busier one, may have chosen another precision.
+    free = {"precision"} if recipe.training.precision == "auto" else set()
+    wanted = {name: value for name, value in identity.data().items() if name not in free}
+    if not isinstance(there, dict) or {name: value for name, value in there.items() if name not in free} != wanted:
         raise UserError(
             f"{files.model} holds a model of another configuration or quotation; move it away, or choose another "
             f"{argument('out')} folder."

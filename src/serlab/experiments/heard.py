@@ -15,13 +15,15 @@ from serlab.corpora.unlabelled import find_speech
 from serlab.experiments.context import RunContext, RunSpec
 from serlab.model.schema import FILE
 from serlab.protocols import Fold
-from serlab.tables.heard import ITSELF, Overlap, behind, overlaps, record
+from serlab.tables.heard import ITSELF, Overlap, behind, fold_of, overlaps, record
 from serlab.training.encoder_folder import heard_by
 
 
 def own_records(spec: RunSpec, context: RunContext, history: History) -> list[dict[str, Any]]:
-    """What a run's own training hears, by corpus; its dev speakers only if it chose by them."""
+    """What a run's own training hears, by corpus; its dev speakers only if it chose by them or stopped early."""
+    scored = any("dev_uar" in epoch for epoch in history.epochs)
     chose = history.selection == "best dev UAR" or "dev_uar" in (history.chosen or {})
+    chose |= scored and spec.recipe.training.patience > 0
     made = []
     for corpus, speakers in by_corpus(spec.fold, context):
         train, dev = speakers["train"], speakers["dev"] if chose else []
@@ -59,8 +61,9 @@ def records_of(folder: Path, what: str) -> list[dict[str, Any]]:
     try:
         if (folder / FILE).is_file():
             signature = read_json(folder / FILE)["signature"]
-            heard = signature.get("heard")
-            return behind(what, heard if heard and isinstance(heard, list) else [_of_older(signature)])
+            heard, fold = signature.get("heard"), {"fold": fold_of(signature["identity"])}
+            own = heard if heard and isinstance(heard, list) else [_of_older(signature)]
+            return behind(what, [each | fold if each["what"] == ITSELF else each for each in own])
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder} does not say what its model has heard: its {FILE} is damaged; copy the whole folder again."
@@ -100,7 +103,7 @@ def speech_before(spec: RunSpec) -> list[dict[str, Any]]:
 
 
 def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunContext) -> list[Overlap]:
-    """Refuse records with a speaker that the fold holds out.
+    """Refuse records with a speaker that the fold holds out, or of another fold if speakers cannot tell.
 
     Returns:
         Choices that were made on the fold's dev subset: they are allowed, but use it.
@@ -108,11 +111,18 @@ def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunConte
     Raises:
         UserError: there is a leak, SL012.
     """
+    here = fold_of(context.identity(spec).data())
     found = [
         overlap
         for corpus, sides in by_corpus(spec.fold, context)
-        if corpus.speakers_known
-        for overlap in overlaps(records, corpus=corpus.name, fingerprint=corpus.fingerprint, **sides)
+        for overlap in overlaps(
+            records,
+            corpus=corpus.name,
+            fingerprint=corpus.fingerprint,
+            fold=here,
+            known=corpus.speakers_known,
+            **sides,
+        )
     ]
     for each in found:
         if not each.allowed:
@@ -123,5 +133,5 @@ def check(records: Sequence[Mapping[str, Any]], spec: RunSpec, context: RunConte
 def _leak(spec: RunSpec, context: RunContext, what: str) -> UserError:
     return UserError(
         f"SL012 in fold {spec.fold.number} of {context.corpus.name}: {what}, so {spec.recipe.name} cannot be tested "
-        "there; use weights that have not heard the fold's dev and test speakers."
+        "there; use weights that have not heard the fold's dev and test subsets."
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serlab.approaches.encoder import Settings
 from serlab.core import UserError, argument
+from serlab.core.files import whole
 from serlab.core.precision import resolve
 from serlab.core.progress import say
 from serlab.corpora.screening import MAX_SHARE
@@ -54,9 +55,14 @@ def pretrain(
     for entry in (entry for source in sources for entry in source.excluded):
         say(f"left out: {entry.path or entry.clip} ({entry.reason})")
     task = Task(loaded.model, settings, sources, resolve(loaded.training.precision), f"pretraining {loaded.name}")
-    folder = Path(out)
+    folder = whole(Path(out))
     if folder.exists() and not is_complete(folder, task.identity()):
         there = "another encoder" if (folder / MADE).is_file() else "something else"
         if not folder.is_dir() or any(folder.iterdir()):
             raise UserError(f"{folder} holds {there}; choose another {argument('out')}, or remove it.")
+        if folder == Path.cwd():
+            raise UserError(
+                f"{argument('out', str(out))} is the current folder, which is replaced when the encoder is complete; "
+                "name a folder in it."
+            )
     return make(task, folder, max_excluded=max_excluded)

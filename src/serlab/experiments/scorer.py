@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serlab.audio.augment import View
+from serlab.checkpoints.weights import settings_identity
 from serlab.core import FindingsError, UserError
 from serlab.core.files import sha256_json
 from serlab.core.precision import PRECISIONS
@@ -38,7 +39,13 @@ class Scorer:
         self.folder, self.model, self.title = folder, model, title
         self.labels = context.corpus.labels
         self.stores = context.stores
-        config = {"frontend": "teacher", "weights": model.sha256, "precision": model.precision}
+        config = {
+            "frontend": "teacher",
+            "weights": model.sha256,
+            "settings": settings_identity(folder),
+            "labels": list(self.labels),
+            "precision": model.precision,
+        }
         self.cache = FeatureCache(config) if context.stores.cached else None
 
     def scores(self, files: Sequence[ClipFile], view: View, seed: int) -> tuple[Scores, float]:

@@ -7,7 +7,7 @@ folder that a comparison kept is used; otherwise the teacher is trained and kept
     <out>/<corpus>/<protocol>/teachers/<recipe>/fold<k>-seed<s>/           the model folder
                                                 fold<k>-seed<s>-half<h>/   of one half of the training speakers
 
-Scores are cached with the features, by the teacher's weights, the recording and the view.
+Scores are cached with the features, by the teacher's weights and settings, the labels, the recording and the view.
 """
 
 from __future__ import annotations

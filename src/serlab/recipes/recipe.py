@@ -105,7 +105,8 @@ class Training:
         learning_rate: of pretrained layers, or of all layers of a network from scratch.
         head_learning_rate: of freshly initialised layers on a pretrained encoder; 0 means
             ``learning_rate``.
-        layer_decay: factor on the learning rate from each layer to the one below it.
+        layer_decay: factor on the learning rate from each layer to the one below it. What is in no
+            layer, the final norm too, has the lowest rate.
         weight_decay: on weight matrices; norms and biases have none.
         schedule: of the learning rate after the warm-up.
         schedule_factor: of ``step``: the factor after each epoch.

@@ -104,8 +104,12 @@ def legend_rows(titles: Sequence[str]) -> int:
 
 
 def legend(axes: Axes, titles: Sequence[str]) -> None:
-    """A legend above the axes."""
+    """A legend above the axes, of the lines whose labels are titles."""
+    # Named one by one, because matplotlib leaves out labels that begin with an underscore.
+    lines = [line for line in axes.get_lines() if line.get_label() in titles]
     axes.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
         ncols=_legend_columns(titles),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from serlab import __version__
+from serlab.core.files import whole
 from serlab.evaluation.judge import Evaluation, PairEvaluation
 from serlab.evaluation.prepare import PreparedTable, prepare_all
 from serlab.tables.predictions import Run
@@ -72,15 +73,20 @@ def foreign_runs(
 
 
 def names_of(tables: Sequence[Path | PreparedTable]) -> list[str]:
-    """The files' names; of those that are called the same, the paths from the folder that holds them all."""
+    """The files' names; of those that are called the same, the paths from the folder that holds them all.
+
+    Suffixes are left out, unless names differ in nothing else.
+    """
     paths = [Path(table.name) if isinstance(table, PreparedTable) else Path(table) for table in tables]
-    stems = Counter(path.stem for path in paths)
-    alike = [path.absolute().parent for path in paths if stems[path.stem] > 1]
+    places = [whole(path) for path in paths]
+    stems, bare = Counter(path.stem for path in paths), Counter(place.with_suffix("") for place in places)
+    alike = [place.parent for place in places if stems[place.stem] > 1]
     home = Path(os.path.commonpath(alike)) if alike else Path()
-    return [
-        path.stem if stems[path.stem] == 1 else path.absolute().relative_to(home).with_suffix("").as_posix()
-        for path in paths
-    ]
+    names = []
+    for path, place in zip(paths, places, strict=True):
+        below = place.relative_to(home) if stems[path.stem] > 1 else Path(path.name)
+        names.append((below if bare[place.with_suffix("")] > 1 else below.with_suffix("")).as_posix())
+    return names
 
 
 def _order(fold: int | str | None) -> tuple[bool, bool, int, str]:

@@ -246,6 +246,13 @@ def _about_recipes(recipes: Sequence[RecipeReport]) -> Iterator[Notice]:
             "warning",
             f"There are no clips of {labels} for {titles}: UAR and macro-F1 are means over the other labels.",
         )
+    for labels, titles in _grouped((listed(r.partly_absent), r.title) for r in recipes):
+        yield _notice(
+            "absent-label",
+            "warning",
+            f"Under some seeds there are no clips of {labels} for {titles}: there, UAR and macro-F1 are means over the "
+            "other labels.",
+        )
     for what, name, each in (
         ("precision", "precisions", [(listed(r.precision) * (len(r.precision) > 1), r.title) for r in recipes]),
         ("versions", "versions of serlab", [(listed(r.versions) * (len(r.versions) > 1), r.title) for r in recipes]),

@@ -143,7 +143,7 @@ def survey(protocols: Mapping[str, Sequence[Run]], fusions: Iterable[str] = (), 
             found
             for first, second in combinations(_disjoint_first(groups), 2)
             for name in sorted(set(groups[first]) & set(groups[second]))
-            if (found := compare_protocols(groups[first][name], groups[second][name]))
+            if (found := compare_protocols(groups[first][name], groups[second][name], margin=margin))
         ),
     )
 
@@ -157,7 +157,7 @@ def members_of(fusion: str) -> list[str]:
     return [name.strip() for name in fusion.removesuffix(FITTED).split("+")]
 
 
-def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> ProtocolDifference | None:
+def compare_protocols(first: RecipeRuns, second: RecipeRuns, *, margin: float = MARGIN) -> ProtocolDifference | None:
     """The paired difference of a recipe under two protocols, ``second - first``; None without a shared test clip."""
     keys = ["clip", "seed"]
     if first.side != second.side or first.signature["recipe"]["hash"] != second.signature["recipe"]["hash"]:
@@ -175,7 +175,7 @@ def compare_protocols(first: RecipeRuns, second: RecipeRuns) -> ProtocolDifferen
         first=first.signature["protocol"]["name"],
         second=second.signature["protocol"]["name"],
         leak=disjoint == [True, False],
-        comparison=compare(other, one, resampling=Resampling(known=corpus["speakers_known"])),
+        comparison=compare(other, one, resampling=Resampling(known=corpus["speakers_known"]), margin=margin),
         clips=int(both["clip"].nunique()),
         seeds=tuple(sorted({int(seed) for seed in both["seed"]})),
         speakers=len(one.speakers) if corpus["speakers_known"] else None,

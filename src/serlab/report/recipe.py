@@ -14,7 +14,7 @@ from serlab.corpora import describe as describe_corpus
 from serlab.evaluation.bootstrap import intervals
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.judge import Scored, score_table
-from serlab.evaluation.learning import chance_of, fit_caution
+from serlab.evaluation.learning import fit_caution
 from serlab.evaluation.metrics import absent, recall_metrics, uar, wa
 from serlab.evaluation.population import cautions
 from serlab.evaluation.resampling import Interval
@@ -211,7 +211,7 @@ def describe(recipe: RecipeRuns, found: Scored | None = None) -> RecipeReport:
         if found
         else score_table(recipe.table, counts, side=recipe.side, uneven_clips=recipe.uneven_clips, people=speakers)
     )
-    uar_of, present = scored.scores["uar"], len(labels) - len(scored.absent)
+    uar_of, without = scored.scores["uar"], (*scored.absent, *scored.partly_absent)
     fold_wise = over_folds(counts)
     runs = tuple(_describe_run(run, recipe.side, labels) for run in recipe.runs)
     train_uar = _mean([run.train_uar for run in runs])
@@ -231,9 +231,9 @@ def describe(recipe: RecipeRuns, found: Scored | None = None) -> RecipeReport:
         left_out=tuple(LeftOut(fold, seed) for fold, seed in recipe.left_out),
         train_uar=train_uar,
         dev_uar=_mean([run.dev_uar for run in runs]),
-        not_learned=(_at_chance(uar_of, present),) if scored.learned is False else (),
-        fit_caution=fit_caution(train_uar, uar_of.value, present),
-        recalls=intervals(counts, metrics=recall_metrics(labels, scored.absent), resampling=recipe.table.resampling),
+        not_learned=(_at_chance(uar_of, scored.chance),) if scored.learned is False else (),
+        fit_caution=fit_caution(train_uar, uar_of.value, scored.chance),
+        recalls=intervals(counts, metrics=recall_metrics(labels, without), resampling=recipe.table.resampling),
         per_speaker=_per_speaker(counts) if recipe.table.speakers_known else (),
         over_seeds=over_seeds(counts),
         over_folds=FoldSpread(**vars(fold_wise), student=student(fold_wise)),
@@ -263,10 +263,9 @@ def _distilled(config: Mapping[str, Any]) -> str | None:
     return f"{pretraining['checkpoint']}, by distillation" if pretraining else None
 
 
-def _at_chance(score: Interval, labels: int) -> str:
+def _at_chance(score: Interval, chance: float) -> str:
     """Why a recipe is not shown to have learned."""
-    interval, chance = interval_text(score), percent(chance_of(labels))
-    return f"the 95 % interval of its UAR ({interval}) does not lie above chance ({chance} %)"
+    return f"the 95 % interval of its UAR ({interval_text(score)}) does not lie above chance ({percent(chance)} %)"
 
 
 def worst_confusions(recipe: RecipeRuns) -> tuple[WrongClip, ...]:

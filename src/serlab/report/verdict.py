@@ -138,6 +138,8 @@ def _alone(recipe: RecipeReport) -> str:
 
 def chance_text(recipe: RecipeReport) -> str:
     """Chance of a recipe's UAR; of fewer labels if some have no clips."""
+    if recipe.partly_absent:
+        return f"chance is {percent(recipe.chance)} %, a mean over seeds with clips of different labels"
     present = round(1 / recipe.chance)
     among = f" for {present} label{'s' * (present > 1)} with clips" if recipe.absent else ""
     return f"chance is {percent(recipe.chance)} %{among}"

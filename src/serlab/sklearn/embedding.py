@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from serlab.checkpoints.weights import find, identity
+from serlab.checkpoints.weights import find, identity, settings_identity
 from serlab.core import UserError, argument
 from serlab.core.precision import Precision, resolve
 from serlab.frontends.functionals import Egemaps, MfccStatistics
@@ -116,7 +116,8 @@ class SpeechEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return FUNCTIONALS[self.source](), None
         if not isinstance(self.source, str) or not self.source:
             raise UserError(f"{argument('source', self.source)} is not mfcc, egemaps, or the name of an encoder.")
-        encoder = _encoder(self.source, identity(find(self.source)), resolve(self.precision))
+        folder = find(self.source)
+        encoder = _encoder(self.source, identity(folder), settings_identity(folder), resolve(self.precision))
         last = len(encoder.encoder.layers)
         layer = -1 if self.layer is None else self.layer
         if layer not in range(-last - 1, last + 1):
@@ -133,7 +134,7 @@ class SpeechEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=1)
-def _encoder(source: str, weights_sha256: str, precision: Precision) -> PooledStates:
+def _encoder(source: str, weights_sha256: str, _settings: str, precision: Precision) -> PooledStates:
     from serlab.approaches import encoder
     from serlab.approaches.encoder.network import from_checkpoint
     from serlab.approaches.probe.states import PooledStates

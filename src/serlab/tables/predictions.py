@@ -199,21 +199,28 @@ def read_foreign(path: Path) -> pd.DataFrame:
 
 
 def understood(
-    table: pd.DataFrame, source: str, named: Mapping[str, str] | None = None, *, quiet: bool = False
+    table: pd.DataFrame,
+    source: str,
+    named: Mapping[str, str] | None = None,
+    *,
+    sides: Collection[str] = (),
+    quiet: bool = False,
 ) -> pd.DataFrame:
     """Extract the columns of a table that can be evaluated.
 
     Args:
         table: cells as from :func:`serlab.tables.reading.read_table`, or a table made in Python.
         source: name of the table in messages.
-        named: columns to use for ``clip``, ``label`` or ``speaker``, if the table has them.
+        named: columns to use for ``path`` (which names clips), ``label`` or ``speaker``, if the table has them; they
+            win over those with the usual names.
+        sides: subsets whose scores are needed; those of other rows may be anything, and are left out. Empty for all.
         quiet: whether to suppress the message about unused columns.
 
     Returns:
         A table with ``clip``; ``speaker``, ``label`` (None if empty), ``side``, ``fold`` (whole
         numbers or text) and ``seed`` if present; and either ``logit_<label>`` columns in
-        alphabetical order of the labels (probabilities become natural logarithms, floored at 1e-12)
-        or ``predicted``.
+        alphabetical order of the labels (probabilities become natural logarithms, floored at 1e-12;
+        NaN in rows without scores) or ``predicted``.
 
     Raises:
         UserError: Columns are missing or have invalid values.
@@ -222,11 +229,15 @@ def understood(
     table = table.set_axis(names, axis=1)
     if len(set(names)) < len(names):
         raise UserError(f"{source} has two columns of the same name; column names must be unique.")
-    keys = {role[0]: found for role in _ROLES if (found := column(names, role, source, quiet=quiet))}
-    keys |= {key: name for key, name in (named or {}).items() if name in names and name not in CLIP}
+    own = {_NAMED.get(key, key): column(names, (name,), source, quiet=True) for key, name in (named or {}).items()}
+    keys = {
+        role[0]: found for role in _ROLES if (found := own.get(role[0]) or column(names, role, source, quiet=quiet))
+    }
     kinds = {kind: _scores(names, kind, source) for kind in (PREFIX, _PROBABILITY)}
     kinds = {kind: columns for kind, columns in kinds.items() if columns}
-    if "clip" not in keys or len(kinds) > 1 or not (kinds or PREDICTED in keys):
+    if len(kinds) > 1:
+        raise UserError(f"{source} has both {PREFIX}<label> and {_PROBABILITY}<label> columns; remove one kind.")
+    if "clip" not in keys or not (kinds or PREDICTED in keys):
         raise UserError(_lacking(names, keys, source))
     if table.empty:
         raise UserError(f"{source} is empty; expected one row per clip.")
@@ -248,17 +259,21 @@ def understood(
     if not kinds:
         return kept
     ((kind, columns),) = kinds.items()
-    scores = _logarithms(table, columns, kind, kept["clip"], source)
+    needed = kept["side"].isin(list(sides)) if sides and "side" in kept else np.ones(len(kept), bool)
+    scores = np.full((len(kept), len(columns)), np.nan)
+    scores[needed] = _logarithms(table[needed], columns, kind, kept.loc[needed, "clip"], source)
     logits = pd.DataFrame(scores, columns=[PREFIX + label for label in columns], index=kept.index)
     result = pd.concat([kept.drop(columns=PREDICTED, errors="ignore"), logits], axis=1)
     if PREDICTED in kept and not quiet:
         best = np.array(list(columns), object)[scores.argmax(axis=1)]
-        other = int(((kept[PREDICTED] != "") & (kept[PREDICTED] != best)).sum())
+        scored_rows = ~np.isnan(scores).any(axis=1)
+        other = int((scored_rows & (kept[PREDICTED] != "") & (kept[PREDICTED] != best)).sum())
         if other:
             say(f"{source}: predicted is not the most probable label in {other:,} rows; the probabilities are used.")
     return result
 
 
+_NAMED = {"path": "clip"}
 _ROLES = (CLIP, SPEAKER, LABEL, ("side",), ("fold",), ("seed",), (PREDICTED,))
 
 
@@ -291,22 +306,35 @@ def _lacking(names: Sequence[str], keys: Mapping[str, str], source: str) -> str:
 def _logarithms(
     table: pd.DataFrame, columns: Mapping[str, str], kind: str, clips: pd.Series, source: str
 ) -> NDArray[np.float64]:
-    """Return the scores as finite natural logarithms, shape (rows, labels)."""
+    """Return the scores as finite natural logarithms, or NaN if a row has none, shape (rows, labels)."""
+
+    def first(rows: NDArray[np.bool_]) -> str:
+        return str(clips.iloc[int(rows.argmax())])
+
     scores = numbers_of(table, list(columns.values()), source)
-    bad = ~np.asarray((np.abs(scores) <= _LARGEST_SCORE).all(axis=1))
+    empty = np.isnan(scores)
+    none = np.asarray(empty.all(axis=1))
+    part = np.asarray(empty.any(axis=1)) & ~none
+    if part.any():
+        raise UserError(
+            f"{source} has scores for only some labels of clip {first(part)}; fill the row, or leave all of its scores "
+            "empty."
+        )
+    bad = ~none & ~np.asarray((np.abs(scores) <= _LARGEST_SCORE).all(axis=1))
     if bad.any():
-        raise UserError(f"{source} has a score that is not finite, first for clip {clips[bad].iloc[0]}.")
+        raise UserError(f"{source} has a score that is not finite, first for clip {first(bad)}.")
     if kind == PREFIX:
         return scores
     sums = scores.sum(axis=1)
     outside = np.asarray(((scores < 0) | (scores > 1 + 1e-6)).any(axis=1))
     if outside.any():
-        cents = "; divide them by 100" if np.allclose(sums, 100, rtol=_SUM_TOLERANCE) else ""
-        raise UserError(f"{source} has a probability outside 0 to 1, first for clip {clips[outside].iloc[0]}{cents}.")
-    if (wrong := np.abs(sums - 1) > _SUM_TOLERANCE).any():
+        cents = "; divide them by 100" if np.allclose(sums[~none], 100, rtol=_SUM_TOLERANCE) else ""
+        raise UserError(f"{source} has a probability outside 0 to 1, first for clip {first(outside)}{cents}.")
+    wrong = np.abs(sums - 1) > _SUM_TOLERANCE
+    if wrong.any():
         raise UserError(
             f"{source} has probabilities that do not sum to 1 over {', '.join(columns.values())}, first those of clip "
-            f"{clips[wrong].iloc[0]} ({sums[wrong][0]:.3g}); correct them or add the missing label's column."
+            f"{first(wrong)} ({sums[wrong][0]:.3g}); correct them or add the missing label's column."
         )
     logarithms: NDArray[np.float64] = np.log(np.maximum(scores, _SMALLEST_PROBABILITY))
     return logarithms
@@ -329,8 +357,9 @@ def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
         if any(bad):
             row = bad.index(True)
             raise UserError(
-                f"{source} has a {key} that is not a whole number: {texts.iloc[row][:_MOST_SHOWN]!r} for clip "
-                f"{kept['clip'].iloc[row]}; fill every row or remove the column."
+                f"{source} has a {key} that is not a whole number (of at most 18 digits): "
+                f"{texts.iloc[row][:_MOST_SHOWN]!r} for clip {kept['clip'].iloc[row]}; fill every row or remove the "
+                "column."
             )
         if None not in numbers:
             kept[key] = np.array(numbers, np.int64)
@@ -338,14 +367,13 @@ def _numbered(kept: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def _whole(text: str) -> int | None:
-    """Parse a whole number of at most nine digits; a fraction of zeros is allowed.
+    """Parse a whole number of at most 18 digits, which 64 bits hold; a fraction of zeros is allowed.
 
-    >>> _whole("3"), _whole("3.0"), _whole("1e30"), _whole("Session1")
-    (3, 3, None, None)
+    >>> _whole("3"), _whole("3.0"), _whole("4294967295"), _whole("1e30"), _whole("Session1")
+    (3, 3, 4294967295, None, None)
     """
-    if not re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", text):
-        return None
-    return int(float(text))
+    found = re.fullmatch(r"([+-]?[0-9]{1,18})(\.0*)?", text)
+    return int(found[1]) if found else None
 
 
 def _is_number(text: str) -> bool:

@@ -98,16 +98,25 @@ def parse(content: bytes, path: Path, what: str = "table") -> pd.DataFrame:
     Raises:
         UserError: The bytes are not a valid table.
     """
+    return _tidy(_cells(content, path, what), path, what)
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the names of a table's columns, without messages; arguments and errors as of :func:`read_table`."""
+    return [str(name) for name in _cells(content_of(path), path, "table").columns]
+
+
+def _cells(content: bytes, path: Path, what: str) -> pd.DataFrame:
     ending = path.suffix.lower()
     if why := next((why for start, why in _STARTS.items() if content.startswith(start)), ""):
         raise UserError(f"cannot read the {what} {path}: {why}.")
     if content.startswith(b"PAR1") or ending in _PARQUET:
-        return _tidy(_guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas"), path, what)
+        return _guarded(lambda: _parquet(content), path, what, "Parquet or CSV with commas")
     text = _decoded(content, path, what)
     if ending in (*_JSON_LINES, ".json") or text.lstrip().startswith("{"):
-        return _tidy(_guarded(lambda: _json(text, ending), path, what, "one JSON object per line"), path, what)
+        return _guarded(lambda: _json(text, ending), path, what, "one JSON object per line")
     _check_commas(text, path, what)
-    return _tidy(_guarded(lambda: _csv(text), path, what, _CSV), path, what)
+    return _guarded(lambda: _csv(text), path, what, _CSV)
 
 
 def _guarded(read: Callable[[], pd.DataFrame], path: Path, what: str, expected: str) -> pd.DataFrame:
@@ -164,8 +173,8 @@ def _csv(text: str) -> pd.DataFrame:
 
 
 def _json(text: str, ending: str) -> pd.DataFrame:
-    """Parse JSON lines, or the output of ``serlab predict --format json``."""
-    if ending == ".json":
+    """Parse JSON lines, whatever the file's ending, or the output of ``serlab predict --format json``."""
+    if ending == ".json" and not _several(text):
         whole = json.loads(text)
         rows = whole.get("predictions") if isinstance(whole, dict) else whole
         if not isinstance(rows, list):
@@ -182,6 +191,15 @@ def _json(text: str, ending: str) -> pd.DataFrame:
             column.append(value)
         _check_size(number + 1, len(columns))
     return _of_columns([(name, values + [None] * (len(rows) - len(values))) for name, values in columns.items()])
+
+
+def _several(text: str) -> bool:
+    """Whether a text is JSON values one after the other, not one."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except ValueError:
+        return False  # The parser's message names the place.
+    return bool(text.lstrip()[end:].strip())
 
 
 def _json_line(number: int, line: str) -> Any:

@@ -4,7 +4,8 @@ Clips are sorted by length, cut into batches of neighbours (a number of clips, o
 cropped to the shortest clip of their batch. CREMA-D's lengths repeat, so almost nothing is cropped
 there. Networks with a fixed window get random batches of random windows.
 
-All randomness is keyed by (seed, epoch, clip), so a resumed training equals an uninterrupted one.
+All randomness is keyed by (seed, epoch, clip), so a resumed training equals an uninterrupted one. A
+clip that is repeated draws for each of its copies.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 import queue
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -86,6 +88,7 @@ class TrainingBatches:
         pinned: bool = False,
     ) -> None:
         self.store, self.clips, self.share, self.pinned = store, clips, share, pinned
+        self.copies = _copies(clips)
         self.targets, self.lesson, self.states = targets, lesson, states
         self.taught = lesson.probabilities([clip.clip for clip in clips]) if lesson else None
         self.augmentation, self.batch_size, self.batch_seconds = augmentation, batch_size, batch_seconds
@@ -205,7 +208,12 @@ class TrainingBatches:
     def _drawn_view(self, index: int, epoch: int) -> View:
         if len(self.views) == 1:
             return self.views[0]
-        return self.views[int(keyed(self.seed, epoch, self.clips[index].clip, "view").integers(len(self.views)))]
+        return self.views[int(keyed(self.seed, epoch, *self._called(index), "view").integers(len(self.views)))]
+
+    def _called(self, index: int) -> tuple[str, ...]:
+        """Key of a clip; its first copy has that of a clip that is not repeated."""
+        copy = self.copies[index]
+        return (self.clips[index].clip, f"copy {copy}") if copy else (self.clips[index].clip,)
 
     def _batch(self, members: Sequence[_Item], epoch: int) -> Batch:
         rank, world = self.share
@@ -215,7 +223,8 @@ class TrainingBatches:
         if self.lesson and self.taught is not None:
             meant["taught"] = np.stack([self.taught[self.lesson.row(item.view), item.index] for item in members])
         if self.augmentation.mixup:
-            random = keyed(self.seed, epoch, *(self.clips[item.index].clip for item in members), "mixup")
+            names = [part for item in members for part in self._called(item.index)]
+            random = keyed(self.seed, epoch, *names, "mixup")
             weights, partner = mix(random, len(members), self.augmentation.mixup)
             weights, partner = weights[shown].astype(np.float32), partner[shown]
             pieces = self._pieces(members, [*shown, *partner], epoch)
@@ -261,7 +270,7 @@ class TrainingBatches:
 
     def _start(self, item: _Item, spare: int, epoch: int) -> tuple[int, np.random.Generator]:
         """The random place of a section with ``spare`` features around it, and the generator that drew it."""
-        random = keyed(self.seed, epoch, self.clips[item.index].clip, repr(item.view), "crop")
+        random = keyed(self.seed, epoch, *self._called(item.index), repr(item.view), "crop")
         start = int(random.integers(abs(spare) + 1))
         return self.states.start(start) if self.states else start, random
 
@@ -293,3 +302,13 @@ class TrainingBatches:
                 fill=float(features.mean()),
             )
         return piece
+
+
+def _copies(clips: Sequence[ClipFile]) -> list[int]:
+    """Number of each clip among the clips with its id, from 0."""
+    seen: Counter[str] = Counter()
+    numbers = []
+    for clip in clips:
+        numbers.append(seen[clip.clip])
+        seen[clip.clip] += 1
+    return numbers

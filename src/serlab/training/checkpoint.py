@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from serlab.core.files import unwritable
+from serlab.core.files import synced, unwritable
+from serlab.core.progress import say
 from serlab.training import averaging
 from serlab.training.averaging import Averaged
 
@@ -35,10 +37,28 @@ class Checkpoint:
     seconds: float
 
     @classmethod
-    def last(cls, folder: Path) -> Checkpoint | None:
-        """The newest checkpoint of a folder."""
-        newest = max((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), default=0)
-        return cls(**json.loads((_folder_of(folder, newest) / _STATE).read_text("utf-8"))) if newest else None
+    def last(cls, folder: Path, selected: Callable[[list[Epoch]], int] = len) -> Checkpoint | None:
+        """The newest checkpoint of a folder that can be read; damaged ones are removed, and a message says so.
+
+        Args:
+            folder: the folder.
+            selected: number of the epoch, of a list, whose checkpoint is needed as well.
+        """
+        for number in sorted((int(path.name.removeprefix("epoch")) for path in folder.glob("epoch*")), reverse=True):
+            try:
+                found = cls(**_read(_folder_of(folder, number)))
+                best = selected(found.epochs)
+                if best != number:
+                    _read(_folder_of(folder, best))
+            except (OSError, ValueError, TypeError, SafetensorError):
+                say(
+                    f"the checkpoint {_folder_of(folder, number)} is damaged, e.g. by a power cut, so training resumes "
+                    "from an earlier one or starts again."
+                )
+                shutil.rmtree(_folder_of(folder, number), ignore_errors=True)
+            else:
+                return found
+        return None
 
     def save(
         self,
@@ -64,6 +84,8 @@ class Checkpoint:
             if averaged and averaged.started(len(self.epochs)):
                 _save(averaged.kept, new / averaging.FILE)
             (new / _STATE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+            # Otherwise, a power cut could keep the new name and lose the content.
+            synced(new)
             new.replace(target)
         except (OSError, SafetensorError) as error:
             raise unwritable(folder, error) from error
@@ -93,6 +115,19 @@ def load_weights(folder: Path, epoch: int, network: nn.Module, averaged: Average
     network.load_state_dict(load_file(path / _WEIGHTS))
     if averaged:
         averaged.load(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint, after a look at the headers and lengths of its other files.
+
+    Raises:
+        OSError, ValueError, SafetensorError: it is damaged.
+    """
+    for name in {_WEIGHTS, _OPTIMIZER, *(each.name for each in path.glob("*.safetensors"))}:
+        with safe_open(path / name, "pt"):
+            pass
+    state: dict[str, Any] = json.loads((path / _STATE).read_text("utf-8"))
+    return state
 
 
 def _folder_of(folder: Path, epoch: int) -> Path:

@@ -23,6 +23,8 @@ MADE = "pretraining.json"
 """Files of the folder: the speech that was heard, and how the encoder was made."""
 
 _FORMAT = 1
+_MOST_HEARD_BYTES = 2**31
+"""About 17 million recordings."""
 
 
 def home() -> Path:
@@ -73,7 +75,7 @@ def heard_by(folder: Path) -> list[dict[str, Any]] | None:
     if not (folder / HEARD).is_file():
         return None
     try:
-        sources: list[dict[str, Any]] = read_json(folder / HEARD)["speech"]
+        sources: list[dict[str, Any]] = read_json(folder / HEARD, most_bytes=_MOST_HEARD_BYTES)["speech"]
         return [{"name": one["name"], "speakers": one["speakers"], "sha256": {**one["sha256"]}} for one in sources]
     except (KeyError, TypeError) as error:
         raise UserError(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def fit(
     last_epoch = min(last_epoch or training.epochs, training.epochs)
     learner = Learner.of(network, batches, training, precision, seed)
     averaged = learner.averaged
-    checkpoint = processes.exchange(Checkpoint.last(folder))[0] or Checkpoint([], 0.0)
+    found = Checkpoint.last(folder, partial(_selected, training=training)) if processes.share()[0] == 0 else None
+    checkpoint = processes.exchange(found)[0] or Checkpoint([], 0.0)
     if checkpoint.epochs:
         checkpoint.restore(folder, network, learner.optimizer, averaged)
     epochs, earlier, start = checkpoint.epochs, checkpoint.seconds, time.monotonic()
@@ -253,9 +255,7 @@ def _loss(learner: Learner, batch: Batch) -> Tensor:
         logits = logits.float()
     targets, smoothing = batch["targets"].to(device(), non_blocking=True), learner.training.label_smoothing
     if learner.lesson and learner.lesson.unlabelled:
-        # Smoothing would give clips without a label one.
-        each = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-        loss = (each * targets.sum(dim=1)).sum() if smoothing else each.sum()
+        loss = _partly_labelled(logits, targets, smoothing)
     else:
         loss = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
     if learner.lesson:
@@ -266,6 +266,22 @@ def _loss(learner: Learner, batch: Batch) -> Tensor:
             loss = loss + learner.lesson.states.weight * len(logits) * unlike
     weighted: Tensor = loss * batch["weight"]
     return weighted
+
+
+def _partly_labelled(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of clips whose targets may sum to less than 1: those without a label, also mixed with others.
+
+    Smoothing would give clips without a label one. So the smoothed loss is that of the label alone,
+    weighted by its share of the clip.
+    """
+    if not smoothing:
+        return nn.functional.cross_entropy(logits, targets, reduction="none").sum()
+    share = targets.sum(dim=1)
+    # A sum of shares is 1 only up to rounding.
+    mixed = (share > 0) & (share < 1 - 1e-4)
+    alone = targets / torch.where(mixed, share, 1.0)[:, None]
+    each = nn.functional.cross_entropy(logits, alone, label_smoothing=smoothing, reduction="none")
+    return (each * share).sum()
 
 
 def schedule(training: Training, step: int, steps_per_epoch: int) -> float:

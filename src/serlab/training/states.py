@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from serlab.audio.augment import View
-from serlab.checkpoints.weights import identity, loading
+from serlab.checkpoints.weights import identity, loading, settings_identity
 from serlab.core import UserError
 from serlab.core.files import sha256_json
 from serlab.core.precision import Precision, device, resolve
@@ -53,6 +53,7 @@ class StateSource:
     Attributes:
         folder: the encoder's folder.
         weights: SHA-256 of its weights.
+        settings: SHA-256 of its configuration.
         precision: of its matrix products.
         layers: the wanted states.
         cached: whether states are kept on disk.
@@ -60,6 +61,7 @@ class StateSource:
 
     folder: Path
     weights: str
+    settings: str
     precision: Precision
     layers: tuple[int, ...]
     cached: bool
@@ -88,7 +90,7 @@ class StateSource:
             folder = model / ENCODERS[kind]
         with loading(folder):
             read_config(folder, TRAINED, f"an encoder for {ASKED}")
-        return cls(folder, identity(folder), resolve(precision), layers, cached)
+        return cls(folder, identity(folder), settings_identity(folder), resolve(precision), layers, cached)
 
     @property
     def store(self) -> FeatureStore:
@@ -117,8 +119,13 @@ class _States:
     def config(self) -> dict[str, Any]:
         """Everything that changes the output."""
         source = self.source
-        layers = list(source.layers)
-        return {"frontend": "states", "weights": source.weights, "layers": layers, "precision": source.precision}
+        return {
+            "frontend": "states",
+            "weights": source.weights,
+            "settings": source.settings,
+            "layers": list(source.layers),
+            "precision": source.precision,
+        }
 
     @functools.cached_property
     def teacher(self) -> Teacher:

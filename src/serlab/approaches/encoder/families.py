@@ -168,8 +168,8 @@ class Bert(Wave):
         return self.frontend(fields)
 
     def masked_frames(self, features: Tensor) -> int | None:
-        """Transformers masks any length."""
-        return None
+        """The masks apply to the stacked frames of the log-mel."""
+        return features.shape[1]
 
 
 class Whisper(Wave):

@@ -117,11 +117,16 @@ class SpeechEncoder(Network):
         return self.family.segments(features, self.below)
 
     def depth_of(self, name: str) -> int | None:
-        """Number of layers below the top one; None for the head."""
+        """Number of layers below the top one; None for the head.
+
+        What is in no layer is below all of them: also the final norm, although it is above. Published
+        recipes were trained so.
+        """
         short = name.removeprefix("hf.")
         if short.startswith((*_HEAD, "matching.")):
             return None
-        layer = re.search(r"\.layers\.(\d+)\.", name)
+        # data2vec's positional convolutions have layers, too.
+        layer = re.search(r"\.encoder\.layers\.(\d+)\.", name)
         return len(self.layers) - 1 - int(layer.group(1)) if layer else len(self.layers)
 
     def train(self, mode: bool = True) -> SpeechEncoder:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from serlab.approaches.encoder.frozen import fingerprint
 from serlab.approaches.encoder.network import SpeechEncoder
 from serlab.approaches.pooling import statistics
 from serlab.core.precision import Precision, autocast, device
@@ -24,6 +25,7 @@ class PooledStates:
     def __init__(self, encoder: SpeechEncoder, *, weights_sha256: str, precision: Precision) -> None:
         self.encoder = encoder.to(device()).eval()
         self.weights_sha256 = weights_sha256
+        self.settings = fingerprint((), encoder.hf.config)
         self.precision: Precision = precision
 
     @property
@@ -32,6 +34,9 @@ class PooledStates:
         return {
             "frontend": "pooled-states",
             "weights": self.weights_sha256,
+            "settings": self.settings,
+            "layers": len(self.encoder.layers),
+            "input": self.encoder.frontend.config,
             "precision": self.precision,
             "way": self.encoder.family.way(self.precision),
         }
