@@ -131,9 +131,7 @@ def test_a_fault_of_the_server_s_own_closes_with_1011_and_is_logged_without_its_
 
     monkeypatch.setattr(Stream, "feed", fail)
     found, code = talk(START, bytes(400))
-    assert (found, code) == (
-        [{"error": "the server failed; its operator can find the reason in its log."}], 1011
-    )
+    assert (found, code) == ([{"error": "the server failed; its operator can find the reason in its log."}], 1011)
     (said,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
     assert said.startswith("internal error: ZeroDivisionError in fail, line ")
     assert "secret" not in caplog.text

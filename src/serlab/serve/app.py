@@ -184,9 +184,7 @@ def _asked(
         bool, Query(description="Divide scores by the temperature that was fitted on the model's dev subset.")
     ] = False,
     window: Annotated[float | None, Query(ge=0.1, le=60, description="Length of a segment in seconds.")] = None,
-    hop: Annotated[
-        float | None, Query(ge=LEAST_HOP, le=60, description="From segment to segment in seconds.")
-    ] = None,
+    hop: Annotated[float | None, Query(ge=LEAST_HOP, le=60, description="From segment to segment in seconds.")] = None,
     vad: Annotated[str | None, Query(description="How to find speech: auto, silero, energy or none.")] = None,
     smoothing: Annotated[str | None, Query(description="Median over so many segments, odd; or hmm.")] = None,
     stay: Annotated[
