@@ -9,6 +9,7 @@ import pyvips
 from serlab.report import summarise
 from serlab.report.figures import counts_caption, draw_all, draw_counts
 from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports, settings
+from serlab.report.trust_figures import draw_trust
 from serlab.tables.predictions import read_runs
 
 
@@ -47,6 +48,14 @@ def test_each_has_a_caption_and_a_text_alternative(drawings):
         assert root.get("aria-label") == drawing.alternative
         assert len(drawing.alternative) > 40
         assert drawing.caption.endswith(".")
+
+
+def test_long_titles_leave_room_for_the_figure(summary):
+    long = tuple(replace(recipe, title=f"{recipe.title}, {'very ' * 16}long") for recipe in summary.recipes)
+    # Matplotlib warns if there is no room for the axes, and warnings are errors here.
+    for drawing in [*draw_all(replace(summary, recipes=long)), *draw_trust(replace(summary, recipes=long))]:
+        if drawing.name in ("recalls", "curves", "abstention"):
+            assert shown(drawing).count("very") >= 16
 
 
 def test_ids_are_unique_over_the_page_and_every_reference_has_its_target(drawings):

@@ -34,7 +34,7 @@ def row_axes(rows: int, height: float, extra: float = 0.0) -> tuple[Figure, Axes
 
 
 def broken(title: str, width: int = WIDEST_TITLE) -> str:
-    """A title broken into lines that leave room for the value beside it."""
+    """A title broken into lines that leave room for the value beside it, or that are narrower than a figure."""
     return textwrap.fill(title, width)
 
 
@@ -94,13 +94,20 @@ def mark_of(index: int) -> dict[str, Any]:
     return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
+def line_of(index: int) -> dict[str, Any]:
+    """Colour and style of a recipe's line, by its place; colours repeat in another style."""
+    styles = ("-", "--", ":")
+    return {"color": SERIES[index % len(SERIES)], "linestyle": styles[index // len(SERIES) % len(styles)]}
+
+
 def _legend_columns(titles: Sequence[str]) -> int:
     return 2 if len(titles) > 1 and max(map(len, titles)) <= WIDEST_TITLE // 2 else 1
 
 
 def legend_rows(titles: Sequence[str]) -> int:
-    """Rows that a legend of these titles takes."""
-    return -(-len(titles) // _legend_columns(titles))
+    """Lines that a legend of these titles takes."""
+    columns = _legend_columns(titles)
+    return -(-len(titles) // columns) if columns > 1 else sum(1 + broken(title).count("\n") for title in titles)
 
 
 def legend(axes: Axes, titles: Sequence[str]) -> None:
@@ -109,7 +116,7 @@ def legend(axes: Axes, titles: Sequence[str]) -> None:
     lines = [line for line in axes.get_lines() if line.get_label() in titles]
     axes.legend(
         lines,
-        [str(line.get_label()) for line in lines],
+        [broken(str(line.get_label())) for line in lines],
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
         ncols=_legend_columns(titles),

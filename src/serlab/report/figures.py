@@ -19,6 +19,7 @@ from serlab.report.charts import (
     dot,
     legend,
     legend_rows,
+    line_of,
     mark_of,
     row_axes,
     row_height,
@@ -160,7 +161,7 @@ def _draw_curves(summary: Report) -> Drawing | None:
         best = []
         for number, curve in enumerate(recipe.curves):
             epochs = [epoch["epoch"] for epoch in curve.epochs]
-            style = {"color": SERIES[index % len(SERIES)], "alpha": 0.85, "linewidth": 1.4}
+            style = line_of(index) | {"alpha": 0.85, "linewidth": 1.4}
             losses = [epoch["loss"] for epoch in curve.epochs]
             scores = {epoch["epoch"]: 100 * epoch["dev_uar"] for epoch in curve.epochs}
             above.plot(epochs, losses, **style, label="_" if number else recipe.title)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from serlab.evaluation.trust import HumanReference
-from serlab.report.charts import WIDTH, legend, legend_rows, mark_of
+from serlab.report.charts import WIDTH, legend, legend_rows, line_of, mark_of
 from serlab.report.figures import counts_caption, draw_counts
 from serlab.report.recipe import RecipeReport
 from serlab.report.summary import Report
@@ -127,4 +127,4 @@ def _square(summary: Report) -> tuple[Figure, Axes]:
 
 
 def _line(index: int, recipe: RecipeReport) -> dict[str, Any]:
-    return {**mark_of(index), "linewidth": 1.4, "label": recipe.title}
+    return {**mark_of(index), **line_of(index), "linewidth": 1.4, "label": recipe.title}
