@@ -41,7 +41,7 @@ APART = 1.15
 """Ratio of two times above which both marks have room for their labels."""
 RECIPES: dict[str, tuple[Precision, ...]] = {
     "box": ("fp32", "bf16"),
-    "wav2vec2-small-distilled": ("fp32", "bf16", "int8"),
+    "wav2vec2-small-distilled-long": ("fp32", "bf16", "int8"),
     "resnet18-distilled": ("fp32", "bf16"),
     "whisper-base-long": ("fp32", "bf16", "int8"),
 }

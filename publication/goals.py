@@ -41,6 +41,7 @@ GOALS = (
     Goal("resnet18-distilled", 0.64),
     Goal("resnet18-long", 0.62),
     Goal("wav2vec2-small-distilled", 0.56),
+    Goal("wav2vec2-small-distilled-long", 0.56),
     Goal("whisper-base-long", 0.73),
     Goal("whisper-base-long x 3", 0.745),
 )

@@ -67,7 +67,7 @@ def test_transformers_loads_it():
     assert torch.isfinite(states).all()
 
 
-@pytest.mark.parametrize("name", ["wav2vec2-small", "wav2vec2-small-distilled"])
+@pytest.mark.parametrize("name", ["wav2vec2-small", "wav2vec2-small-distilled", "wav2vec2-small-distilled-long"])
 def test_recipes_start_from_it(name):
     assert load_recipe(name).model.checkpoint == f"serlab/{FOLDER.name}"
 
