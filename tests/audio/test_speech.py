@@ -49,7 +49,7 @@ def test_speech_is_speech_and_noise_is_not(cremad_root, noise):
 
 
 def test_auto_is_silero_if_it_is_installed(monkeypatch):
-    monkeypatch.setattr(speech, "_installed", lambda: False)
+    monkeypatch.setattr(speech, "has_silero", lambda: False)
     assert detector("auto").name == "energy"
     speech._session.cache_clear()
     with pytest.raises(MachineError, match=r"serlab\[vad\].*, or use vad=energy"):

@@ -79,7 +79,7 @@ def test_silence_lists_and_long_recordings(models, clips, monkeypatch):
     assert np.isfinite(heard).all()
     assert model.embed([]).shape == (0, len(heard))
     assert np.isnan(model.embed(np.zeros(40 * RATE), RATE)).all()
-    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)
+    monkeypatch.setattr("serlab.audio.speech.has_silero", lambda: False)
     time = np.arange(31 * RATE) / RATE
     speechlike = 0.3 * np.sin(2 * np.pi * 480 * time) * (np.sin(2 * np.pi * time) > 0)
     long = model.embed(speechlike, RATE)

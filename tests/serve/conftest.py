@@ -35,6 +35,17 @@ class Running:
     def post(self, content: bytes, path: str = "/v1/predict", **how) -> httpx.Response:
         return self.client.post(path, files={"file": ("secret-name.wav", content)}, **how)
 
+    @contextmanager
+    def begun(self, length: int, *, path: str = "/v1/predict") -> Iterator[socket.socket]:
+        """The connection of an upload of which only the headers have been sent."""
+        host, port = self.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n"
+                "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
+            )
+            yield connection
+
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Running]:

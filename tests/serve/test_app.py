@@ -234,15 +234,9 @@ def test_a_full_queue_says_when_to_come_back(started):
 
 
 def test_a_slow_sender_is_given_up(started):
-    with started(timeout=0.5) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as slow:
-            slow.sendall(
-                f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
-                "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
-            )
-            slow.settimeout(10)
-            assert slow.recv(1000).startswith(b"HTTP/1.1 408")
+    with started(timeout=0.5) as server, server.begun(9) as slow:
+        slow.settimeout(10)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 408")
 
 
 def test_a_slow_answer_is_given_up(started):
@@ -273,7 +267,7 @@ def test_an_answer_with_many_segments_does_not_stop_others(started, monkeypatch,
 
 
 def test_without_silero_it_is_refused(started, monkeypatch):
-    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)
+    monkeypatch.setattr("serlab.audio.speech.has_silero", lambda: False)
     with started() as server:
         answers = [
             server.post(CLIPS[0], params={"vad": "silero"}),
@@ -303,11 +297,8 @@ def test_a_header_of_10_mb_and_an_early_end_do_no_harm(served):
             said = b"HTTP/1.1 400"
     assert said.startswith(b"HTTP/1.1 400")
     for _ in range(5):
-        with socket.create_connection((host, int(port))) as early:
-            early.sendall(
-                f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 90000\r\n"
-                "Content-Type: multipart/form-data; boundary=x\r\n\r\nhalf".encode()
-            )
+        with served.begun(90000) as early:
+            early.sendall(b"half")
     assert served.post(CLIPS[0]).status_code == 200
     assert served.service.memory.held == 0
 

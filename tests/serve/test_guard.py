@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 from .conftest import sound
@@ -35,12 +34,7 @@ def test_other_sites_and_names_are_refused(served):
 
 def test_too_many_requests_at_once_have_the_code_429(started):
     with started(in_flight=1) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as slow:
-            slow.sendall(
-                f"POST /v1/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
-                "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
-            )
+        with server.begun(9):
             time.sleep(0.2)
             answer = server.post(CLIP)
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
@@ -65,19 +59,13 @@ def test_a_refusal_of_a_whole_upload_comes_at_once_and_frees_its_place(started):
 
 
 def test_a_refused_upload_that_is_still_coming_is_taken_for_a_moment_and_holds_no_place(started):
-    with started(in_flight=1) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as slow:
-            slow.sendall(
-                f"POST /v1/predict?windw=3 HTTP/1.1\r\nHost: {host}\r\nContent-Length: 90000\r\n"
-                "Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode()
-            )
-            time.sleep(0.2)
-            start = time.monotonic()
-            assert server.post(CLIP).status_code == 200
-            assert time.monotonic() - start < 1
-            slow.sendall(bytes(90000))
-            assert slow.recv(1000).startswith(b"HTTP/1.1 400")
+    with started(in_flight=1) as server, server.begun(90000, path="/v1/predict?windw=3") as slow:
+        time.sleep(0.2)
+        start = time.monotonic()
+        assert server.post(CLIP).status_code == 200
+        assert time.monotonic() - start < 1
+        slow.sendall(bytes(90000))
+        assert slow.recv(1000).startswith(b"HTTP/1.1 400")
 
 
 def test_every_answer_forbids_other_hosts(served):

@@ -308,7 +308,7 @@ def test_a_probe_needs_a_dev_subset(speech, tiny_checkpoint, tmp_path):
 
 @pytest.mark.parametrize("rate", [np.int64(16000), 16000.0])
 def test_long_arrays_are_predicted_whatever_the_type_of_their_rate(svm, speech, rate, monkeypatch):
-    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)  # Tones are not speech for silero.
+    monkeypatch.setattr("serlab.audio.speech.has_silero", lambda: False)  # Tones are not speech for silero.
     long = [np.tile(Audio.from_file(path).samples, 101) for path in speech.paths[:2]]
     assert len(long[0]) > 30 * 16000
     expected = svm.model_.predict_proba(long, 16000)

@@ -57,10 +57,8 @@ class Network(nn.Module):
 
     @property
     def last(self) -> nn.Linear:
-        """The layer whose output is the logits: the last linear one that was defined with the network."""
-        # Projections to a teacher's states are added for training.
-        own = [module for name, module in self.named_children() if name != "matching"]
-        return [module for child in own for module in child.modules() if isinstance(module, nn.Linear)][-1]
+        """The layer whose output is the logits: the last linear one that was defined."""
+        return [module for module in self.modules() if isinstance(module, nn.Linear)][-1]
 
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into the pieces that are scored; their logits are averaged."""

@@ -110,7 +110,7 @@ def detector(name: str = "auto") -> Detector:
     if name not in DETECTORS:
         raise unknown("speech detector", name, DETECTORS)
     if name == "auto":
-        name = "silero" if _installed() else "energy"
+        name = "silero" if has_silero() else "energy"
     if name == "none":
         return Everything()
     return Silero() if name == "silero" else EnergyGate()
@@ -118,17 +118,13 @@ def detector(name: str = "auto") -> Detector:
 
 def has_silero() -> bool:
     """Whether the extra ``vad`` is installed."""
-    return _installed()
-
-
-def _installed() -> bool:
     return all(importlib.util.find_spec(module) for module in ("silero_vad", "onnxruntime"))
 
 
 @cache
 def _session() -> Any:
     """The network, loaded once; its state is each detector's own. The package itself would import torchaudio."""
-    if not _installed():
+    if not has_silero():
         raise MachineError(
             "speech detection by silero needs silero-vad and onnxruntime; install them with: pip install "
             f"'serlab[vad]', or use {argument('vad', 'energy')}."

@@ -53,14 +53,22 @@ def plain(name: str) -> str:
     return shown.removesuffix(".0") if re.fullmatch(r"\d+\.0", shown) else shown
 
 
+def without_case(label: str) -> str:
+    """A label without case and blanks.
+
+    >>> without_case(" Very sad")
+    'verysad'
+    """
+    return "".join(label.casefold().split())
+
+
 def misspelt(label: str, other: str) -> bool:
     """Whether two labels are so alike that one is probably a misspelling of the other, or differs only in case.
 
     >>> misspelt("Angry", "angry"), misspelt("fearful", "fear"), misspelt("sad", "calm")
     (True, False, False)
     """
-    first, second = ("".join(text.casefold().split()) for text in (label, other))
-    return difflib.SequenceMatcher(None, first, second).ratio() >= _CLOSE
+    return difflib.SequenceMatcher(None, without_case(label), without_case(other)).ratio() >= _CLOSE
 
 
 def joined(names: Sequence[str]) -> tuple[list[str], list[str]]:

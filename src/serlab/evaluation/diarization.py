@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serlab.core import Exclusion, UserError
 from serlab.core.progress import say
-from serlab.corpora.spelling import misspelt
+from serlab.corpora.spelling import misspelt, without_case
 from serlab.evaluation.resampling import FEWEST_SPEAKERS, STANDARD, Interval, Resampling
 
 
@@ -220,7 +220,7 @@ def _check_spellings(true: set[str], predicted: set[str]) -> None:
     """Refuse a label that differs from another only in case or blanks, and say if one is nearly another."""
     spelt: dict[str, str] = {}
     for label in (*sorted(true), *sorted(predicted)):
-        other = spelt.setdefault("".join(label.casefold().split()), label)
+        other = spelt.setdefault(without_case(label), label)
         if other != label:
             raise UserError(f"the labels {other!r} and {label!r} differ only in case or blanks; use one spelling.")
     for label in sorted(predicted - true):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serlab.audio import SAMPLE_RATE
-from serlab.audio.speech import has_silero
+from serlab.audio import SAMPLE_RATE, speech
 from serlab.core import UserError
 from serlab.model.box import BOX
 from serlab.model.inputs import NO_SPEECH, InputWarning, in_general
@@ -90,7 +89,7 @@ class Served:
             self.model.segmenting(how)
         except UserError as error:
             raise RefusedError(400, str(error)) from error
-        if how.get("vad") == "silero" and not has_silero():
+        if how.get("vad") == "silero" and not speech.has_silero():
             raise RefusedError(400, "this server has no speech detector silero; omit vad, or use energy.")
 
     def divides(self, decoded: Decoded, how: SegmentOptions) -> bool:

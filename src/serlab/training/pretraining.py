@@ -33,7 +33,7 @@ from serlab.approaches.encoder.network import SpeechEncoder, config_of
 from serlab.approaches.network import Network
 from serlab.checkpoints.weights import WEIGHTS, find, identity
 from serlab.core import FindingsError, argument, setting
-from serlab.core.files import sha256_json, whole, write_json
+from serlab.core.files import sha256_json, write_json
 from serlab.core.locks import locked
 from serlab.core.precision import Precision, autocast, device, without_tf32
 from serlab.core.progress import Bar, bar, say
@@ -118,7 +118,6 @@ def pretrain(task: Task, folder: Path, *, max_excluded: float = 0.05, wait: bool
 
 
 def _pretrain(task: Task, wanted: dict[str, Any], folder: Path, max_excluded: float) -> None:
-    folder = whole(folder)
     settings, work = task.settings, folder.with_name(f".{folder.name}.work")
     _open(work, wanted, task.title)
     heard = listen(task.speech, settings.max_seconds, f"{task.title}: decoding")

@@ -73,10 +73,10 @@ class SubsetScorer:
 
     def _chunks(self) -> Iterator[Chunk]:
         """Positions and features of clips, sorted by length to fill the network's batches."""
-        # A process has no clips if there are fewer than processes.
-        if self.held is not None or not self.files:
-            if self.held is not None:
-                yield self.held
+        if not self.files:
+            return  # There are fewer clips than processes.
+        if self.held is not None:
+            yield self.held
             return
         order = sorted(range(len(self.files)), key=lambda place: self.files[place].duration)
         chunk: Chunk = ([], [])

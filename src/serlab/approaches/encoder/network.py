@@ -37,6 +37,7 @@ TRAINED = tuple(sorted(preprocessor.FAMILIES.keys() - {"audio-spectrogram-transf
 """Kinds of encoders (``model_type``) that can be trained."""
 
 _HEAD = ("projector.", "classifier.", "layer_weights", "head.")
+_MATCHING = "matching."
 _DEPTHS = {"num_hidden_layers", "encoder_layers"}
 _LAYER = re.compile(r"(?:^|(?<!decoder)\.)layers\.\d+\.")
 
@@ -112,6 +113,12 @@ class SpeechEncoder(Network):
             if kept:
                 config.apply_spec_augment = kept
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer whose output is the logits; projections to a teacher's states are added after it for training."""
+        named = self.named_modules()
+        return [each for name, each in named if isinstance(each, nn.Linear) and not name.startswith(_MATCHING)][-1]
+
     def segments(self, features: Features) -> list[Features]:
         """Split a clip's features into pieces that fit the encoder."""
         return self.family.segments(features, self.below)
@@ -123,7 +130,7 @@ class SpeechEncoder(Network):
         recipes were trained so.
         """
         short = name.removeprefix("hf.")
-        if short.startswith((*_HEAD, "matching.")):
+        if short.startswith((*_HEAD, _MATCHING)):
             return None
         # data2vec's positional convolutions have layers, too.
         layer = re.search(r"\.encoder\.layers\.(\d+)\.", name)
