@@ -33,7 +33,7 @@ def long(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def energy(monkeypatch):
     """Tones are not speech for silero, and the tiny clips are too short to be windows."""
-    monkeypatch.setattr("serlab.audio.speech._installed", lambda: False)
+    monkeypatch.setattr("serlab.audio.speech.has_silero", lambda: False)
     monkeypatch.setattr("serlab.model.inputs.Inputs.window", 3.0)
 
 
