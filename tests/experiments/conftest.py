@@ -1,10 +1,11 @@
-"""Corpora of tones whose pitch says the emotion, under other names and with other voices."""
+"""Corpora of tones whose pitch says the emotion, under other names and with other voices; students and teachers."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,16 @@ import pytest
 import soundfile
 from safetensors.numpy import load_file, save_file
 
+from serlab.corpora import load_corpus
+from serlab.experiments import teachers
+from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.crossing import Crossing, compare_across
+from serlab.frontends.store import FeatureStores
+from serlab.protocols import split
+from serlab.recipes import Recipe, Teacher, load_recipe
 
 HERTZ = {"angry": 150.0, "happy": 500.0, "sad": 1500.0, "calm": 3000.0}
+STUDENT = ("training.epochs=2", "augmentation.views=[{speed: 0.9}, {}]")
 ITALIAN = {"angry": "rab", "happy": "gio", "sad": "tri", "calm": "calm"}
 
 
@@ -93,3 +101,54 @@ def of_others(tiny_whisper: Path, tmp_path: Path):
         return str(folder)
 
     return make
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of features for this test alone."""
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
+    """A tiny ResNet with a teacher, by default a support vector machine of seed 0."""
+
+    def make(*changes: str, **teacher: Any) -> Recipe:
+        recipe = load_recipe(tiny_recipes["tiny-resnet"], [*STUDENT, *changes])
+        given = Teacher(**{"recipe": "mfcc-svm", **teacher})
+        return replace(recipe, training=replace(recipe.training, teacher=given))
+
+    return make
+
+
+@pytest.fixture
+def teaching(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., teachers.Taught]:
+    """What the teachers of a recipe say about fold 1."""
+
+    def call(recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus) -> teachers.Taught:
+        corpus = load_corpus(str(corpus))
+        parts = split(corpus, "speaker-2")
+        context = RunContext(corpus, parts, tmp_path / out, FeatureStores(cached=cached))
+        taught = teachers.teach(RunSpec.of(recipe, parts.folds[0], 0), context, "student")
+        assert taught is not None
+        return taught
+
+    return call
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    """A random audio classifier of plain transformers: another order of labels, in capitals, and one more."""
+    import torch
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    torch.manual_seed(0)
+    labels = {0: "SAD", 1: "Bored", 2: "happy", 3: "calm"}
+    config = ASTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_length=64,
+        num_mel_bins=32, id2label=labels, label2id={name: place for place, name in labels.items()},
+    )  # fmt: skip
+    folder = tmp_path / "their classifier"
+    ASTForAudioClassification(config).save_pretrained(folder)
+    ASTFeatureExtractor(num_mel_bins=32, max_length=64).save_pretrained(folder)
+    return folder

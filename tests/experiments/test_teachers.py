@@ -4,84 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import soundfile
-from safetensors.numpy import load_file
+from tests.experiments.taught import logits_of, same, signature_of, weights_of
 
-from serlab.audio import Audio
 from serlab.core import UserError
 from serlab.corpora import load_corpus
-from serlab.experiments import teachers
-from serlab.experiments.context import RunContext, RunSpec
 from serlab.experiments.deployment import train_on_everyone
 from serlab.experiments.scorer import Scorer
-from serlab.experiments.teachers import choices_of, first_half, teach
+from serlab.experiments.teachers import choices_of, first_half
 from serlab.frontends.cache import FeatureCache
-from serlab.frontends.store import FeatureStores
-from serlab.model.folder import load
 from serlab.protocols import split
-from serlab.recipes import Recipe, Teacher, identify, load_recipe
+from serlab.recipes import identify, load_recipe
 from serlab.training import loop
 
-STUDENT = ("training.epochs=2", "augmentation.views=[{speed: 0.9}, {}]")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def student(tiny_recipes: dict[str, str]) -> Callable[..., Recipe]:
-    """A tiny ResNet with a teacher, by default a support vector machine of seed 0."""
-
-    def make(*changes: str, **teacher: Any) -> Recipe:
-        recipe = load_recipe(tiny_recipes["tiny-resnet"], [*STUDENT, *changes])
-        given = Teacher(**{"recipe": "mfcc-svm", **teacher})
-        return replace(recipe, training=replace(recipe.training, teacher=given))
-
-    return make
-
-
-@pytest.fixture
-def teaching(tiny_corpus: Path, tmp_path: Path, one_thread: None) -> Callable[..., teachers.Taught]:
-    """What the teachers of a recipe say about fold 1."""
-
-    def call(recipe: Recipe, *, cached: bool = True, out: str = "out", corpus: Path = tiny_corpus) -> teachers.Taught:
-        corpus = load_corpus(str(corpus))
-        parts = split(corpus, "speaker-2")
-        context = RunContext(corpus, parts, tmp_path / out, FeatureStores(cached=cached))
-        taught = teach(RunSpec.of(recipe, parts.folds[0], 0), context, "student")
-        assert taught is not None
-        return taught
-
-    return call
-
-
-def signature_of(comparison, name: str = "tiny-resnet") -> dict[str, Any]:
-    (path,) = comparison.folder.glob(f"{name}*/fold1-seed0.json")
-    return json.loads(path.read_text())
-
-
-def logits_of(comparison, name: str = "tiny-resnet") -> np.ndarray:
-    (path,) = comparison.folder.glob(f"{name}*/fold1-seed0.parquet")
-    return pd.read_parquet(path).filter(like="logit_").to_numpy()
-
-
-def weights_of(comparison, name: str = "tiny-resnet") -> dict[str, np.ndarray]:
-    (path,) = comparison.folder.glob(f"{name}*/fold1-seed0/model.safetensors")
-    return load_file(path)
-
-
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+pytestmark = pytest.mark.usefixtures("fresh_cache")
 
 
 def test_a_teacher_is_trained_kept_and_recorded(compare, student) -> None:
@@ -229,135 +168,6 @@ def test_another_model_in_a_teachers_folder_is_refused(compare, student) -> None
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"fold1-seed0 has a teacher of another configuration"):
         compare(student(temperature=3.0))
-
-
-@pytest.fixture
-def classifier(tmp_path: Path) -> Path:
-    """A random audio classifier of plain transformers: another order of labels, in capitals, and one more."""
-    import torch
-    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
-
-    torch.manual_seed(0)
-    labels = {0: "SAD", 1: "Bored", 2: "happy", 3: "calm"}
-    config = ASTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, max_length=64,
-        num_mel_bins=32, id2label=labels, label2id={name: place for place, name in labels.items()},
-    )  # fmt: skip
-    folder = tmp_path / "their classifier"
-    ASTForAudioClassification(config).save_pretrained(folder)
-    ASTFeatureExtractor(num_mel_bins=32, max_length=64).save_pretrained(folder)
-    return folder
-
-
-def test_a_classifier_of_transformers_teaches_with_a_warning(compare, student, classifier, capfd) -> None:
-    recipe = student(recipe="", checkpoint=str(classifier))
-    done = compare(recipe)
-    assert "it is unknown what the teacher their classifier has heard" in capfd.readouterr().err
-    signature = signature_of(done)
-    assert signature["teacher"]["name"] == "their classifier"
-    assert str(classifier.parent) not in json.dumps(signature)
-    assert [each["corpus"] for each in signature["heard"]] == ["tiny", None]
-    assert not (done.folder / "teachers").exists()
-
-    moved = classifier.rename(classifier.with_name("moved"))
-    assert identify(student(recipe="", checkpoint=str(moved)))[0] == signature["recipe"]["hash"]
-
-
-def test_a_checkpoints_labels_are_found_by_name(teaching, student, classifier, tiny_corpus) -> None:
-    taught = teaching(student(recipe="", checkpoint=str(classifier))).lesson
-    fitted = load(classifier)
-    corpus = load_corpus(str(tiny_corpus)).clips.set_index("clip")
-    clip = corpus.loc[taught.clips[0], "path"]
-    raw = fitted.logits([fitted.frontend(Audio.from_file(clip).samples)])[0]
-    np.testing.assert_allclose(taught.logits[0, 0], raw[[3, 2, 0]], atol=1e-4)
-
-    config = json.loads((classifier / "config.json").read_text())
-    config["id2label"]["3"] = "quiet"
-    config["label2id"] = {name: int(place) for place, name in config["id2label"].items()}
-    (classifier / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"does not have the label calm of the corpus; it has SAD, Bored, happy, quiet"):
-        teaching(student(recipe="", checkpoint=str(classifier)), cached=False)
-
-
-def test_a_model_of_another_fold_cannot_teach(compare, student, tiny_models) -> None:
-    recipe = student(recipe="", checkpoint=str(tiny_models["tiny-resnet"]))
-    with pytest.raises(UserError, match=r"SL012 in fold 2 of tiny: the teacher fold1-seed0 was trained on"):
-        compare(recipe, folds=[2])
-
-
-def test_a_teacher_is_either_a_recipe_or_a_checkpoint(student) -> None:
-    for wrong in ({"recipe": ""}, {"checkpoint": "x"}):
-        with pytest.raises(UserError, match=r"training.teacher needs either a recipe or a checkpoint, not both"):
-            student(**wrong)
-    with pytest.raises(UserError, match=r"are for recipes, not a checkpoint"):
-        student(recipe="", checkpoint="x", seeds=(0, 1))
-
-
-@pytest.fixture
-def speech(tmp_path: Path, make_tone) -> Path:
-    """A folder of three recordings without labels, one that cannot be read, and one without sound."""
-    for number, hertz in enumerate((180, 600, 1700)):
-        make_tone(tmp_path / "speech" / f"{number}.wav", hz=hertz)
-    (tmp_path / "speech" / "broken.wav").write_bytes(b"RIFF")
-    soundfile.write(tmp_path / "speech" / "silent.wav", np.zeros(16000), 16000)
-    return tmp_path / "speech"
-
-
-def test_two_folders_of_one_name_are_taught_apart(teaching, student, speech, make_tone, tmp_path) -> None:
-    for number, hertz in enumerate((2500, 3000)):
-        make_tone(tmp_path / "other" / "speech" / f"{number}.wav", hz=hertz)
-
-    def taught(*folders: Path) -> Any:
-        named = ", ".join(map(str, folders))
-        return teaching(student(f"training={{unlabelled: [{named}], teacher: {{recipe: mfcc-svm}}}}")).lesson
-
-    other = tmp_path / "other" / "speech"
-    both = taught(speech, other)
-    assert len({file.clip for file in both.unlabelled}) == 5
-    assert [both.clips[-5:], both.clips[-5]] == [tuple(file.clip for file in both.unlabelled), "speech: 0.wav"]
-    np.testing.assert_allclose(both.logits[:, -5:-2], taught(speech).logits[:, -3:], atol=1e-5)
-    np.testing.assert_allclose(both.logits[:, -2:], taught(other).logits[:, -2:], atol=1e-5)
-
-
-def test_speech_that_cannot_be_used_at_all_is_one_sentence(teaching, student, tmp_path) -> None:
-    (tmp_path / "none").mkdir()
-    soundfile.write(tmp_path / "none" / "silent.wav", np.zeros(16000), 16000)
-    with pytest.raises(UserError, match=r"no recording that can be used \(first: silent.wav: silent\)"):
-        teaching(student(f"training={{unlabelled: [{tmp_path / 'none'}], teacher: {{recipe: mfcc-svm}}}}"))
-
-
-def test_speech_without_labels_is_scored_learned_from_and_recorded(compare, teaching, student, speech, capfd) -> None:
-    recipe = student(f"training={{epochs: 2, unlabelled: [{speech}], teacher: {{recipe: mfcc-svm}}}}")
-    lesson = teaching(recipe).lesson
-    assert [file.clip for file in lesson.unlabelled] == ["speech: 0.wav", "speech: 1.wav", "speech: 2.wav"]
-    assert lesson.clips[-3:] == tuple(file.clip for file in lesson.unlabelled)
-    np.testing.assert_array_equal(lesson.logits[:, :-3], teaching(student()).lesson.logits)
-    assert np.abs(lesson.logits[:, -3:]).sum(axis=2).all()
-    said = capfd.readouterr().err
-    assert "speech: left out: broken.wav (" in said
-    assert "speech: left out: silent.wav (silent)" in said
-
-    heard = signature_of(compare(recipe))["heard"]
-    assert ["the unlabelled speech speech", "speech", None] in [
-        [each["what"], each["corpus"], each["train"]] for each in heard
-    ]
-    before = identify(recipe)
-    moved = speech.rename(speech.with_name("elsewhere"))
-    again = replace(recipe, training=replace(recipe.training, unlabelled=(str(moved),)))
-    assert identify(again) == before != identify(student())
-
-
-def test_speech_with_a_held_out_clip_is_refused(teaching, student, speech, tiny_corpus) -> None:
-    corpus = load_corpus(str(tiny_corpus))
-    held = split(corpus, "speaker-2").folds[0].test[0]
-    shutil.copy(corpus.clips.set_index("clip").loc[held, "path"], speech / "copy.wav")
-    with pytest.raises(UserError, match=rf"whose copy.wav is the clip {held} that fold 1 of tiny holds out"):
-        teaching(student(f"training={{unlabelled: [{speech}], teacher: {{recipe: mfcc-svm}}}}"))
-
-
-def test_speech_without_labels_needs_a_teacher(tiny_recipes) -> None:
-    with pytest.raises(UserError, match=r"training.unlabelled needs training.teacher"):
-        load_recipe(tiny_recipes["tiny-resnet"], ["training.unlabelled=[speech]"])
 
 
 def test_identity_holds_the_teacher_and_its_settings(student, tmp_path) -> None:

@@ -3,128 +3,25 @@
 from __future__ import annotations
 
 import os
-import resource
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
+from tests.training.tones import SETTINGS, network_of, train
 
-from serlab.approaches.encoder import Settings as EncoderModel
-from serlab.approaches.encoder import network as encoder
-from serlab.approaches.network import Network, score
-from serlab.approaches.resnet import Settings as ResNetModel
 from serlab.approaches.resnet.network import ResNet
 from serlab.audio.augment import View
-from serlab.core import FindingsError, MachineError
-from serlab.frontends.logmel import LogMelSettings
+from serlab.core import FindingsError
 from serlab.frontends.store import ClipFile, FeatureStore
 from serlab.recipes import Augmentation, Training
 from serlab.training import loop
 from serlab.training.batches import TrainingBatches
-from serlab.training.checkpoint import Checkpoint
 from serlab.training.lesson import Lesson, distillation
-from serlab.training.loop import Learner, fit, own_randomness, parameter_groups
-
-LABELS = ("high", "low")
-SMALL = ResNetModel(
-    stem="small", width=8, pooling="mean+std", dropout=0.1, window=24, logmel=LogMelSettings(bands=16, hop=256)
-)
-TINY = {
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "conv_dim": [8] * 3,
-    "conv_kernel": [10, 8, 4],
-    "conv_stride": [5, 8, 4],
-    "num_feat_extract_layers": 3,
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 2,
-    "mask_time_prob": 0.3,
-    "mask_time_length": 2,
-    "layerdrop": 0.2,
-}
-
-STILL = {
-    "mask_time_prob": 0.0,
-    "layerdrop": 0.0,
-    "hidden_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "attention_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-    "final_dropout": 0.0,
-}
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClipFile, ...]:
-    """Sixteen tones, high and low in turn."""
-    folder = tmp_path_factory.mktemp("tones")
-    random = np.random.default_rng(0)
-    found = []
-    for number in range(16):
-        pitch = (1800 if number % 2 == 0 else 300) * random.uniform(0.9, 1.1)
-        time = np.arange(6400 + 800 * (number % 3)) / 16000
-        samples = 0.2 * np.sin(2 * np.pi * pitch * time) + random.normal(0, 0.01, len(time))
-        soundfile.write(folder / f"{number}.wav", samples.astype(np.float32), 16000)
-        found.append(ClipFile(str(number), str(folder / f"{number}.wav"), len(time) / 16000))
-    return tuple(found)
-
-
-def network_of(kind: str) -> Network:
-    torch.manual_seed(1)
-    if kind == "resnet":
-        return ResNet(SMALL, LABELS, torch.full((16,), -50.0), torch.full((16,), 20.0))
-    config = {**TINY, **STILL} if kind == "still" else TINY
-    return encoder.from_scratch(EncoderModel(architecture="wav2vec2", config=config, freeze_conv=False), LABELS)
-
-
-def train(
-    kind: str,
-    files: tuple[ClipFile, ...],
-    folder: Path,
-    training: Training,
-    stop_after: int | None = None,
-    lesson: Lesson | None = None,
-):
-    """Train; ``stop_after`` interrupts after a number of dev scorings, like Ctrl-C."""
-    network = network_of(kind)
-    store = FeatureStore(network.frontend)
-    targets = np.array([int(file.clip) % 2 for file in files])
-    batches = TrainingBatches(
-        store,
-        files,
-        np.eye(2, dtype=np.float32)[targets],
-        augmentation=Augmentation(),
-        batch_size=training.batch_size,
-        window=network.window,
-        fill=network.fill,
-        max_seconds=8.0,
-        seed=3,
-        lesson=lesson,
-    )
-    features = [store.get(file) for file in files]
-    scored: list[float] = []
-
-    def dev_uar() -> float:
-        if len(scored) == stop_after:
-            raise KeyboardInterrupt
-        scored.append(float((score(network, features, "fp32").argmax(axis=1) == targets).mean()))
-        return scored[-1]
-
-    history = asdict(
-        fit(network, batches, dev_uar, training=training, precision="fp32", seed=3, folder=folder, title="training")
-    )
-    return network, history, score(network, features, "fp32")
-
-
-SETTINGS = Training(epochs=4, batch_size=4, learning_rate=3e-3, head_learning_rate=5e-3)
+from serlab.training.loop import Learner, own_randomness, parameter_groups
 
 
 def test_a_network_learns_a_simple_task(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
@@ -226,78 +123,6 @@ def test_a_label_is_smoothed_by_its_share_of_a_clip_that_is_mixed_with_one_witho
     found = loop._partly_labelled(logits, share[:, None] * label, 0.2)
     each = torch.nn.functional.cross_entropy(logits, label, label_smoothing=0.2, reduction="none")
     assert found.item() == pytest.approx((share * each).sum().item(), rel=1e-6)
-
-
-def test_a_checkpoint_that_a_kill_left_half_written_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
-    undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
-    with pytest.raises(KeyboardInterrupt):
-        train("resnet", files, tmp_path / "b", SETTINGS, stop_after=2)
-    half = tmp_path / "b" / "unfinished"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
-
-    resumed = train("resnet", files, tmp_path / "b", SETTINGS)
-
-    np.testing.assert_array_equal(undisturbed[2], resumed[2])
-    assert not half.exists()
-
-
-def test_a_checkpoint_whose_removal_a_kill_interrupted_is_skipped(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
-    undisturbed = train("resnet", files, tmp_path / "a", SETTINGS)
-    with pytest.raises(KeyboardInterrupt):
-        train("resnet", files, tmp_path / "b", SETTINGS, stop_after=3)
-    (tmp_path / "b" / "epoch1").mkdir(exist_ok=True)
-    (tmp_path / "b" / "epoch1" / "state.json").unlink(missing_ok=True)
-
-    resumed = train("resnet", files, tmp_path / "b", SETTINGS)
-
-    np.testing.assert_array_equal(undisturbed[2], resumed[2])
-
-
-@pytest.mark.parametrize("select", ["best", "last"])
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["half", "zeros", "gone"])
-def test_a_damaged_checkpoint_is_dropped_with_a_message(
-    damage: str, name: str, select: str, files: tuple[ClipFile, ...], tmp_path: Path, capfd
-) -> None:
-    settings = replace(SETTINGS, select=select)
-    undisturbed = train("resnet", files, tmp_path / "a", settings)
-    with pytest.raises(KeyboardInterrupt):
-        train("resnet", files, tmp_path / "b", settings, stop_after=3)
-    path = tmp_path / "b" / "epoch3" / name
-    size = path.stat().st_size
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[: size // 2] if damage == "half" else bytes(size))
-
-    resumed = train("resnet", files, tmp_path / "b", settings)
-
-    np.testing.assert_array_equal(undisturbed[2], resumed[2])
-    assert "epoch3 is damaged" in capfd.readouterr().err
-
-
-def test_a_checkpoint_whose_best_epoch_is_damaged_is_dropped_too(files: tuple[ClipFile, ...], tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        train("resnet", files, tmp_path, SETTINGS, stop_after=3)
-    best = tmp_path / "epoch2"
-    shutil.copytree(tmp_path / "epoch3", best, dirs_exist_ok=True)
-    assert len(Checkpoint.last(tmp_path, lambda _: 2).epochs) == 3
-    (best / "model.safetensors").write_bytes(b"")
-    assert Checkpoint.last(tmp_path, lambda _: 2) is None
-    assert not list(tmp_path.glob("epoch[23]"))
-
-
-def test_checkpoints_hold_no_pickle_and_only_the_best_and_the_last_stay(
-    files: tuple[ClipFile, ...], tmp_path: Path
-) -> None:
-    _, history, _ = train("resnet", files, tmp_path, replace(SETTINGS, epochs=6))
-    folders = {path.name for path in tmp_path.iterdir()}
-    assert folders == {f"epoch{history['best_epoch']}", "epoch6"}
-    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".safetensors", ".json"}
-    last = Checkpoint.last(tmp_path)
-    assert last is not None
-    assert last.epochs == history["epochs"]
 
 
 @pytest.mark.parametrize("select", ["best", "last"])
@@ -453,22 +278,3 @@ def test_learning_rates_by_depth_and_no_decay_on_norms_and_biases() -> None:
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"]["lr"] == 5e-5
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.bias"]["weight_decay"] == 0.0
     assert rates["hf.wav2vec2.encoder.layers.0.attention.q_proj.weight"]["weight_decay"] == 0.1
-
-
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
-def test_a_file_of_a_checkpoint_that_the_system_refuses_is_the_machine_s_fault(
-    name: str, files: tuple[ClipFile, ...], tmp_path: Path
-) -> None:
-    settings = replace(SETTINGS, epochs=1)
-    train("resnet", files, tmp_path / "whole", settings)
-    (whole,) = (tmp_path / "whole").glob("epoch*")
-    sizes = sorted(path.stat().st_size for path in whole.iterdir())
-    size = (whole / name).stat().st_size
-    assert size == sizes[-1] or name != "optimizer.safetensors"
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
-    try:
-        with pytest.raises(MachineError, match=r"File too large.*free some space"):
-            train("resnet", files, tmp_path / "full", settings)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
