@@ -108,7 +108,13 @@ def test_after_an_error_no_further_file_is_asked_for(known, tmp_path, monkeypatc
 def test_no_server(known, tmp_path):
     away = replace(known, fetch=Fetch("AudioWAV", lfs="http://127.0.0.1:9/info/lfs"))
     with pytest.raises(MachineError, match=r"cannot be fetched \(.*refused.*run the command again"):
-        get(away, tmp_path)
+        get(away, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "own").mkdir()
+    with pytest.raises(MachineError, match="refused"):
+        get(away, tmp_path / "own")
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+    assert not list((tmp_path / "own").iterdir())
 
 
 def test_a_users_own_files_are_not_overwritten(known, tmp_path):

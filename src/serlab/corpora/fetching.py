@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,7 +173,7 @@ def get(wanted: Wanted) -> int:
     if not wanted.files:
         return wanted.there
     _check_space(wanted)
-    with locked(wanted.folder):
+    with locked(wanted.folder), _no_empty_folders(wanted.folder, wanted.folder / wanted.how.folder):
         if wanted.how.archive is None:
             get_from_lfs(wanted.how.lfs, wanted.files, f"getting {wanted.description.name}")
             return wanted.there + len(wanted.files)
@@ -179,6 +181,18 @@ def get(wanted: Wanted) -> int:
             # Another process got it while this one asked for the licence.
             return _clips_in(wanted.description, wanted.folder)
         return _get_archive(wanted, wanted.how.archive)
+
+
+@contextmanager
+def _no_empty_folders(*folders: Path) -> Iterator[None]:
+    """Remove those of the folders, outer ones first, that were made in the block and are empty after it."""
+    made = [folder for folder in folders if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):  # It is not empty, or was not made.
+                folder.rmdir()
 
 
 def _get_archive(wanted: Wanted, archive: Archive) -> int:
