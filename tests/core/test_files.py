@@ -281,6 +281,33 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_link_to_a_folder_stays_and_its_folder_is_replaced(tmp_path):
+    (tmp_path / "disk" / "real").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real")
+    for text in ("1", "2"):
+        with writing_folder(tmp_path / "link") as temporary:
+            (temporary / "a.json").write_text(text)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "real" / "a.json").read_text() == "2"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.json", "disk", "link", "real"]
+
+
+def test_the_old_folder_is_there_until_the_new_one_has_its_name(tmp_path, monkeypatch):
+    folder, replace = tmp_path / "model", Path.replace
+    with writing_folder(folder) as temporary:
+        (temporary / "a.json").write_text("old")
+
+    def busy(path, target):
+        if path == folder:
+            raise OSError(errno.EBUSY, "Device or resource busy")  # It is a mount point.
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    with pytest.raises(MachineError, match="busy"), writing_folder(folder) as temporary:
+        (temporary / "a.json").write_text("new")
+    assert (folder / "a.json").read_text() == "old"
+
+
 def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     synced, replace = [], Path.replace
     monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.path.realpath(f"/proc/self/fd/{handle}")))

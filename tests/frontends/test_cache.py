@@ -149,6 +149,16 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
     assert not second.exists()
 
 
+def test_nothing_is_evicted_for_what_cannot_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = filled(features(50))
+    monkeypatch.setenv("SERLAB_CACHE_GB", str(2 * first.stat().st_size / 1e9))
+    store = FeatureCache({**CONFIG, "bands": 5})
+    for key, value in features(500).items():
+        store.put(key, value)
+    store.flush()
+    assert first.exists()
+
+
 def test_a_cache_smaller_than_the_corpus_keeps_what_fits_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,15 @@ def test_what_was_published_is_found_by_its_name(serlab, hub, token, tested, tin
     assert ended.code == 0, ended.err
 
 
+def test_a_model_is_published_with_all_of_its_shards_or_not_at_all(tested) -> None:
+    model = load_model(tested)
+    (tested / "model.safetensors").rename(tested / "part.safetensors")
+    index = {"metadata": {}, "weight_map": {"a": "part.safetensors"}}
+    (tested / "model.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    with pytest.raises(UserError, match=r"index.json names the weights part.safetensors, which"):
+        publication(model, "me/small")
+
+
 def test_the_card_has_metrics_licence_and_limits(tested) -> None:
     chosen = publication(load_model(tested), "me/small", licence="cc-by-4.0")
     _, front, body = chosen.card.split("---\n", 2)

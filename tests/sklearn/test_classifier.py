@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -156,6 +157,11 @@ def test_settings_are_parameters(tiny_recipes):
         assert not made.preset
     assert SpeechEmotionClassifier(recipe)._recipe() == recipe
     assert SpeechEmotionClassifier("mfcc-svm").set_params(model__C=[0.1, 1e-6])._recipe().model.C == (0.1, 1e-6)
+    for grid in (np.array([0.1, 1.0]), [np.float64(0.1), 1], np.logspace(-1, 0, 2)):
+        assert SpeechEmotionClassifier("mfcc-svm", settings={"model.C": grid})._recipe().model.C == (0.1, 1.0)
+    assert SpeechEmotionClassifier("wav2vec2-small", settings={"model.checkpoint": Path("a b")})._recipe()
+    with pytest.raises(SerlabError, match=r"settings=model.C is a set; give a number"):
+        SpeechEmotionClassifier("mfcc-svm", settings={"model.C": {1.0}})._recipe()
     with pytest.raises(ValueError, match="Invalid parameter 'epochs'"):
         SpeechEmotionClassifier().set_params(epochs=3)
 

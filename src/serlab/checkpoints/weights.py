@@ -61,7 +61,7 @@ def find(checkpoint: str, *, fetch: bool = True) -> Path:
     shelf = os.environ.get(VARIABLE)
     name = checkpoint.rstrip("/").rsplit("/", 1)[-1]
     if shelf:
-        for candidate in (Path(shelf) / name, Path(shelf) / f"{name}-encoder"):
+        for candidate in (Path(shelf, name).expanduser(), Path(shelf, f"{name}-encoder").expanduser()):
             if candidate.is_dir():
                 return _checked(candidate)
     if checkpoint.startswith((".", "/", "~")):

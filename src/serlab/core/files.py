@@ -32,7 +32,7 @@ _MOST_DIGITS = 19
 def cache_folder() -> Path:
     """The cache folder: ``SERLAB_CACHE`` if set, otherwise the user's cache folder."""
     given = os.environ.get(CACHE_VARIABLE)
-    return Path(given) if given else user_folder("cache")
+    return Path(given).expanduser() if given else user_folder("cache")
 
 
 def user_folder(kind: Literal["cache", "data"]) -> Path:
@@ -126,7 +126,9 @@ def synced(folder: Path) -> None:
 
 @contextmanager
 def writing_folder(folder: Path) -> Iterator[Path]:
-    """Write a folder of weights atomically: the block fills a temporary folder, which then replaces ``folder``.
+    """Write a folder of weights: the block fills a temporary folder, which then takes the place of ``folder``.
+
+    An older folder is there until then, and its removal comes last. A link to a folder stays.
 
     Yields:
         The temporary folder.
@@ -136,8 +138,8 @@ def writing_folder(folder: Path) -> Iterator[Path]:
     """
     from safetensors import SafetensorError
 
-    folder = whole(folder)
-    temporary = folder.with_name(f".{folder.name}.new")
+    folder = folder.resolve()
+    temporary, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
@@ -145,8 +147,11 @@ def writing_folder(folder: Path) -> Iterator[Path]:
         for path in temporary.rglob("*.*"):
             path.chmod(0o644)  # Safetensors makes files that only the owner can read.
         synced(temporary)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            folder.replace(old)
         temporary.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise unwritable(folder, error) from error
     finally:

@@ -63,10 +63,13 @@ def build(kind: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
             allowed = ", ".join(filter(None, typing.get_args(kind)))
             raise UserError(f"{where} is {_short(value)}; it must be one of {allowed}.")
         return value
-    if origin is Mapping and (inside := typing.get_args(kind)[1]) is not Any:
+    if origin is Mapping:
+        inside = typing.get_args(kind)[1]
         _scalar(dict, value, where)
         keys = [_scalar(str, key, f"a key of {where}") for key in value]
         return {key: build(inside, value[key], f"{where}: {key}", recorded=recorded) for key in keys}
+    if kind is Any:
+        return _any(value, where)
     return _scalar(dict if origin is not None else kind, value, where)
 
 
@@ -94,8 +97,8 @@ def read_yaml(text: str, where: str) -> Any:
         return loader.construct_document(node)
     except RecursionError:
         raise _too_deep(where) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # ValueError: 31 February, an integer of 5,000 digits.
+    except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:
+        # ValueError: 31 February, an integer of 5,000 digits. KeyError and the others: !!bool x, !!timestamp x.
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
 
 
@@ -222,6 +225,20 @@ def _build_dataclass(kind: Any, value: Any, where: str, recorded: bool) -> Any:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]} …"
+
+
+def _any(value: Any, where: str) -> Any:
+    """Anything that JSON can hold."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, list):
+        return [_any(item, where) for item in value]
+    if isinstance(value, dict):
+        return {_scalar(str, key, f"a key of {where}"): _any(item, f"{where}: {key}") for key, item in value.items()}
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return _scalar(kind, value, where)
+    raise UserError(f"{where} is {_short(value)}; it must be a number, a text, true, false, null, or a list of these.")
 
 
 def _scalar(kind: Any, value: Any, where: str) -> Any:

@@ -45,5 +45,5 @@ def place_for(name: str, data: Path | None) -> Path:
 def _places(name: str) -> list[Path]:
     parents = [user_folder("data")]
     if named := os.environ.get(VARIABLE):
-        parents.insert(0, Path(named))
+        parents.insert(0, Path(named).expanduser())
     return [parent / spelling for parent in parents for spelling in (name, name.upper())]

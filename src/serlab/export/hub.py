@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serlab.checkpoints.hub import LOGIN, REFUSED, of_the_hub, parsed, quietly, status_of
@@ -63,6 +63,14 @@ def publication(model: Model, repository: str, *, licence: str | None = None) ->
     files: dict[str, Path | bytes] = {name: folder / name for name in there if _PUBLISHED.fullmatch(name)}
     if "pytorch_model.bin" in there and not any(name.endswith(".safetensors") for name in files):
         raise UserError(f"{folder} has its weights in pytorch_model.bin; save them as safetensors before publishing.")
+    for index in [name for name in files if name.endswith(".index.json")]:
+        places = read_json(folder / index).get("weight_map")
+        shards = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+        if lost := [name for name in shards if str(PurePosixPath(index).parent / name) not in files]:
+            raise UserError(
+                f"{folder / index} names the weights {lost[0]}, which are not there or not named as transformers does; "
+                "save the model again."
+            )
     if FILE in files:
         content = _without_paths(read_json(folder / FILE))
         files[FILE] = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -249,6 +249,8 @@ def _make_room(needed: int, limit: int, keep: set[Path]) -> bool:
     """Evict the least recently opened shards until ``needed`` bytes fit; spare ``keep``."""
     shards = list(_shards())
     used = sum(stat.st_size for _, stat in shards)
+    if needed + sum(stat.st_size for path, stat in shards if path in keep) > limit:
+        return False  # Before anything is evicted in vain.
     for path, stat in sorted(shards, key=lambda item: item[1].st_mtime_ns):
         if used + needed <= limit:
             break

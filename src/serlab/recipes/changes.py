@@ -189,7 +189,9 @@ def _check_section(change: Change, keys: Sequence[str], data: Mapping[str, Any],
 
 def _put(data: dict[str, Any], keys: Sequence[str], value: Any, change: Change) -> None:
     for key in keys[:-1]:
-        data = data.setdefault(key, {})
+        if data.get(key) is None:
+            data[key] = {}
+        data = data[key]
         if not isinstance(data, dict):
             raise UserError(f"{change.shown}: {key} is a value, not a section.")
     data[keys[-1]] = value

@@ -55,9 +55,7 @@ def with_changes(recipe: Recipe, changes: Sequence[Change]) -> Recipe:
         UserError: a key or a value does not exist or does not fit.
     """
     data: dict[str, Any] = {"title": recipe.title, **recipe.settings()}
-    apply(data, changes, recipe.name, KINDS)
-    changed = _built({"name": recipe.name, "preset": recipe.preset}, data, recipe.name)
-    return recipe if changed == recipe else replace(changed, preset=False)
+    return _changed({"name": recipe.name, "preset": recipe.preset}, data, changes, recipe.name)
 
 
 def precision_change(precision: str | None, option: str = "") -> list[Change]:
@@ -77,21 +75,24 @@ def precision_change(precision: str | None, option: str = "") -> list[Change]:
 
 def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     """Load a recipe with changes; shared ones without effect are left out with a message. See :func:`load_recipe`."""
+    if not name.strip():
+        raise UserError(f"the name of a recipe is empty; the presets are {', '.join(preset_names())}.")
+    try:
+        there = Path(name).exists()
+    except OSError as error:
+        raise UserError(f"{name[:40]}… is not the name of a recipe ({error.strerror}).") from error
     if name in preset_names():
         text = (resources.files("serlab") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
         stem, shipped = name, True
     elif Path(name).is_dir() or (
-        name.count("/") == 1
-        and not name.startswith((".", "~", "/"))
-        and not Path(name).suffix
-        and not Path(name).exists()
+        name.count("/") == 1 and not name.startswith((".", "~", "/")) and not Path(name).suffix and not there
     ):
         raise UserError(
             f"{name} is not a recipe, that is a preset or a YAML file; to use it as a checkpoint, give a recipe "
             f"{setting('model.checkpoint', name)}. The presets are {', '.join(preset_names())}."
         )
     elif Path(name).suffix or "/" in name:
-        if not Path(name).exists():
+        if not there:
             raise absent("recipe" if Path(name).suffix else "recipe (a YAML file) or model folder", name)
         if not name.endswith((".yaml", ".yml")):
             raise UserError(f"the recipe {name} must be a YAML file whose name ends in .yaml or .yml.")
@@ -111,15 +112,22 @@ def load_variant(name: str, changes: Sequence[Change]) -> Recipe:
     identity = {"name": former or stem, "preset": shipped and not former}
     if not shipped:
         _say_unused(data, stem)
+    # A section without content, as its key with all settings commented out, has the defaults.
+    data = {key: {} if value is None and key in SECTIONS else value for key, value in data.items()}
+    return _changed(identity, data, changes, stem)
+
+
+def _changed(identity: Mapping[str, Any], data: Mapping[str, Any], changes: Sequence[Change], name: str) -> Recipe:
+    """Build a recipe from its data with changes."""
     if not changes:
-        return _built(identity, data, stem)
-    changed = copy.deepcopy(data)
-    apply(changed, changes, stem, KINDS)
-    _start_from_checkpoint(changed, stem)
-    recipe, plain_one = _built(identity, changed, stem), _built(identity, data, stem)
+        return _built(identity, data, name)
+    changed = copy.deepcopy(dict(data))
+    apply(changed, changes, name, KINDS)
+    _start_from_checkpoint(changed, name)
+    recipe, plain_one = _built(identity, changed, name), _built(identity, data, name)
     idle = _idle(recipe, plain_one, changes)
     if idle:
-        return load_variant(name, [change for change in changes if change not in idle])
+        return _changed(identity, data, [change for change in changes if change not in idle], name)
     # A value equal to the preset's changes nothing, however it is written (0 and 0.0).
     return plain_one if recipe == plain_one else replace(recipe, preset=False)
 

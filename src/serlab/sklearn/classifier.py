@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -200,7 +201,7 @@ class SpeechEmotionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[m
             raise UserError(f"{argument('settings', self.settings)} is not a dictionary of settings and values.")
         if not isinstance(self.recipe, (str, Recipe)):
             raise UserError(f"{argument('recipe', self.recipe)} is neither the name of a recipe nor a Recipe.")
-        changes = [Change(f"{path}={_text(value)}") for path, value in (self.settings or {}).items()]
+        changes = [Change(f"{path}={_text(path, value)}") for path, value in (self.settings or {}).items()]
         changes += precision_change(self.precision)
         given = self.recipe
         recipe = with_changes(given, changes) if isinstance(given, Recipe) else load_variant(given, changes)
@@ -274,9 +275,22 @@ def _names(classes: NDArray[Any]) -> tuple[str, ...]:
     return names
 
 
-def _text(value: Any) -> str:
+def _text(path: str, value: Any) -> str:
     """A setting in YAML."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    text: str = yaml.safe_dump(plain(value), default_flow_style=True, width=float("inf"))
+    text: str = yaml.safe_dump(_data(path, plain(value)), default_flow_style=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("...").strip()
+
+
+def _data(path: str, value: Any) -> Any:
+    """A setting as YAML can hold it."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list):
+        return [_data(path, item) for item in value]
+    if isinstance(value, dict):
+        return {key: _data(path, item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise UserError(f"{argument('settings', path)} is a {type(value).__name__}; give a number, a text or a list.")
