@@ -22,7 +22,7 @@ from serlab.core.progress import bar, say
 from serlab.corpora import load_corpus
 from serlab.evaluation.bootstrap import differences
 from serlab.evaluation.counts import count_by_speaker
-from serlab.evaluation.metrics import UAR, confusion, uar
+from serlab.evaluation.metrics import UAR, Format, confusion, uar
 from serlab.model.folder import load
 from serlab.protocols import split
 
@@ -93,7 +93,8 @@ def main(folder: Path) -> None:
 
 def _points(values: list[float | None]) -> str:
     """A difference and its interval over speakers, in points."""
-    value, low, high = ("–" if value is None else f"{100 * value:+.2f}" for value in values)
+    form = Format(100, 2)
+    value, low, high = ("–" if value is None else form(value, "+") for value in values)
     return f"{value} ({low} to {high})"
 
 

@@ -27,8 +27,10 @@ from benchmarks.table import fill
 from serlab.core.files import write_json
 from serlab.core.progress import bar
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
+from serlab.evaluation.metrics import Format
 from serlab.evaluation.paired import as_family, compare
 from serlab.evaluation.significance import holm
+from serlab.report.words import EFFECT_SIZE, written
 from serlab.tables.predictions import labels_of
 
 RECIPES = (
@@ -41,6 +43,7 @@ CLOSE = 5.0
 _BEGIN, _END = "<!-- mixed: written by python -m benchmarks.mixed -->", "<!-- end of mixed -->"
 _NODES = 7
 _LEVEL = 0.05
+_LOG_ODDS = Format(1, 3)
 _STEPS, _CLOSE_ENOUGH, _LONGEST = 50, 1e-9, 4.0
 _DIFFERENCE = 1e-4
 
@@ -245,17 +248,18 @@ def render(result: Mapping[str, Any]) -> str:
         f"|---|{'--:|' * 5}",
     ]
     for row in close:
-        value, low, high = (f"{100 * row[key]:.1f}" for key in ("difference", "low", "high"))
-        z = " | ".join(f"{row['z'][name]:.2f}" for name in ("serlab", "slopes", "intercepts"))
+        value, low, high = (written(row[key]) for key in ("difference", "low", "high"))
+        z = " | ".join(written(row["z"][name], EFFECT_SIZE) for name in ("serlab", "slopes", "intercepts"))
         slopes = row["slopes"]
-        odds = f"{slopes['log_odds']:.3f} ± {slopes['error']:.3f}"
+        odds = f"{written(slopes['log_odds'], _LOG_ODDS)} ± {slopes['error']:.3f}"
         lines.append(f"| {row['first']} − {row['second']} | {value} ({low} to {high}) | {z} | {odds} |")
     others = len(rows) - len(close)
     return "\n".join(
         [
             *lines,
             "",
-            f"All {len(rows)} pairs of {len(RECIPES)} recipes on the {result['clips']:,} clips of {result['speakers']} "
+            f"All {len(rows)} pairs of {len(RECIPES)} recipes ({', '.join(f'`{name}`' for name in RECIPES)}) on the "
+            f"{result['clips']:,} clips of {result['speakers']} "
             f"actors (CREMA-D, `emo-superb-5`, seed 0); the {others} that are not shown have z of {CLOSE:g} or more by "
             f"every method. {_agreement(rows)} z of serlab: the normal quantile of its p. Quadrature with {_NODES} "
             f"nodes per effect in place of Laplace's approximation moves z by at most {_moved(rows):.2f}.",

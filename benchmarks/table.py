@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import starmap
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -97,7 +96,10 @@ def _measured(row: Row, kind: str, result: Result | None) -> str:
     goals = [goal for goal in row.goals_on(kind) if goal.figure in result["figures"]]
     figures = {**{goal.figure: result["figures"][goal.figure] for goal in goals}, **result["figures"]}
     verdicts = [_verdict(goal, result["figures"][goal.figure]["median"]) for goal in goals]
-    return " | ".join(["; ".join(starmap(_range, figures.items())), "; ".join(verdicts)])
+    ranges = [
+        _range(figure, values, [goal for goal in goals if goal.figure == figure]) for figure, values in figures.items()
+    ]
+    return " | ".join(["; ".join(ranges), "; ".join(verdicts)])
 
 
 def _verdict(goal: Goal, value: float) -> str:
@@ -108,15 +110,17 @@ def _verdict(goal: Goal, value: float) -> str:
     return f"{met} ({sign} {goal.goal:g}{further})"
 
 
-def _range(figure: Figure, values: Mapping[str, float]) -> str:
+def _range(figure: Figure, values: Mapping[str, float], goals: Sequence[Goal] = ()) -> str:
     middle, low, high = (_number(values[key]) for key in ("median", "min", "max"))
+    if any(goal.met(float(middle)) != goal.met(values["median"]) for goal in goals):
+        middle = _number(values["median"], 4)  # Three digits would contradict the verdict.
     unit = UNITS[figure]
     return f"{middle}{unit}" if low == high else f"{middle}{unit} ({low} to {high})"
 
 
-def _number(value: float) -> str:
-    """Format three significant digits without an exponent."""
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+def _number(value: float, significant: int = 3) -> str:
+    """Format significant digits without an exponent."""
+    digits = max(0, significant - 1 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:.{digits}f}"
 
 

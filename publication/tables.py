@@ -12,7 +12,7 @@ from publication.literature import EVAR, PEOPLE, SEED, Published
 from serlab.evaluation.claims import answer_words
 from serlab.evaluation.counts import count_by_speaker
 from serlab.evaluation.learning import NOT_SHOWN
-from serlab.evaluation.metrics import MACRO_F1, WA, uar
+from serlab.evaluation.metrics import MACRO_F1, PERCENT, WA, Format, uar
 from serlab.evaluation.resampling import Interval
 from serlab.report.words import counted, interval_text, numbered, p_value, percent, points, spans, weights_text, written
 from serlab.tables.predictions import Run
@@ -69,9 +69,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     return "\n".join(f"| {' | '.join(row)} |" for row in ([*head], rule, *rows)) + "\n"
 
 
-def ends_text(score: Mapping[str, Any]) -> str:
+def ends_text(score: Mapping[str, Any], form: Format = PERCENT) -> str:
     """The ends of an interval of a report's JSON, or why there is none."""
-    return interval_text(Interval(score["value"], score["low"], score["high"], score["reason"]))
+    return interval_text(Interval(score["value"], score["low"], score["high"], score["reason"]), form)
 
 
 def scores(overview: Overview, name: str = MAIN) -> str:

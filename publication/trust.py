@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from publication.tables import ends_text, table
-from serlab.report.words import attained_text, p_value, percent, points, span, spans
+from serlab.report.words import (
+    CORRELATION,
+    attained_text,
+    counted,
+    p_value,
+    percent,
+    points,
+    span,
+    spans,
+    written,
+)
 
 Report = Mapping[str, Any]
+_SMALL = 0.05
 
 
 def calibration(report: Report) -> str:
@@ -88,7 +99,7 @@ def sets(report: Report) -> str:
 def groups(report: Report) -> str:
     """Gaps between groups of actors, beside those expected by chance."""
     head = ("Recipe", "By", "Gap of UAR, points", "p", "By chance: median, 95th percentile")
-    rows = []
+    rows, tests = [], []
     for recipe in report["recipes"]:
         for attribute, found in (recipe["trust"]["groups"] or {}).items():
             gap = found["gap"]
@@ -98,7 +109,13 @@ def groups(report: Report) -> str:
             text = f"{points(gap['value'])} ({gap['best']} over {gap['worst']})"
             null = f"{points(gap['null_median'])}, {points(gap['null_high'])}"
             rows.append([recipe["title"], attribute, text, p_value(gap["p"]), null])
-    return table(head, rows, left=2)
+            tests.append(gap["p"])
+    small = sum(p < _SMALL for p in tests)
+    tally = (
+        f"Of {counted(len(tests), 'gap')}, {small} have p below .05; without any difference, {_SMALL * len(tests):.1f} "
+        f"would be expected, but the gaps are not independent: models share errors, and actors. No p is adjusted.\n"
+    )
+    return f"{table(head, rows, left=2)}\n{tally}" if tests else table(head, rows, left=2)
 
 
 def tracks(report: Report) -> str:
@@ -137,8 +154,8 @@ def people(report: Report) -> str:
     lines = [
         f"Raters who heard the voice alone: UAR {percent(raters['scores']['uar']['value'])} % "
         f"({ends_text(raters['scores']['uar'])}) over {raters['count']:,} ratings; Krippendorff's alpha "
-        f"{found['alpha']['value']:.2f}. One half of a clip's raters names the other half's plurality with a UAR of "
-        f"{percent(ceiling['uar']['value'])} % ({ends_text(ceiling['uar'])}).",
+        f"{written(found['alpha']['value'], CORRELATION)}. One half of a clip's raters names the other half's "
+        f"plurality with a UAR of {percent(ceiling['uar']['value'])} % ({ends_text(ceiling['uar'])}).",
         "",
     ]
     rows = []
@@ -146,9 +163,9 @@ def people(report: Report) -> str:
         beside = recipe["trust"]["people"]
         if beside and beside["pearson"]:
             alike = beside["pearson"]
-            ends = "" if alike["low"] is None else f" ({alike['low']:.2f} to {alike['high']:.2f})"
+            ends = "" if alike["low"] is None else f" ({ends_text(alike, CORRELATION)})"
             counts = [str(beside[name]["clips"]) for name in ("model_fails", "people_fail")]
-            rows.append([recipe["title"], f"{alike['value']:.2f}{ends}", *counts])
+            rows.append([recipe["title"], f"{written(alike['value'], CORRELATION)}{ends}", *counts])
     head = (
         "Recipe",
         "Errors correlate with the raters' (95 %)",

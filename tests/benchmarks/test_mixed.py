@@ -102,7 +102,7 @@ def test_the_page_says_where_the_answers_agree():
         {**far, **dict.fromkeys(("intercepts", "slopes", "quadrature"), sure)},
     ]
     text = render({"pairs": rows, "clips": 7441, "speakers": 91})
-    assert "| a − b | 2.0 (-1.0 to 5.0) | 1.28 | 2.00 | 10.00 | 0.200 ± 0.100 |" in text
+    assert "| a − b | 2.0 (−1.0 to 5.0) | 1.28 | 2.00 | 10.00 | 0.200 ± 0.100 |" in text
     assert "a − c" not in text
     assert "The sign is the same for 2 pairs." in text
     assert "is the same for 1 with `(1 + recipe | speaker)`, and for 1 with `(1 | speaker)`" in text

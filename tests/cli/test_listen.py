@@ -208,6 +208,7 @@ def test_a_terminal_shows_the_latest_segment(serlab, tiny_models, speak, expecte
         (["-", "--raw", "s16"], 2, "--raw and --rate belong together"),
         (["-", "--raw", "mp3", "--rate", "8000"], 2, "--raw mp3 is not one of s16, s32, f32, u8"),
         (["-", "--raw", "s16", "--rate", "8000", "--channels", "0"], 2, "--channels 0 is not between 1 and 8"),
+        (["-", "--channels", "2"], 2, "--channels is for --raw"),
         (["--raw", "s16", "--rate", "8000"], 2, "--raw is for standard input"),
         (["-", "--microphone", "1"], 2, "--microphone contradicts -"),
         (["a.wav"], 2, "use serlab predict for files"),

@@ -270,6 +270,7 @@ def test_a_file_of_segments_is_resumed(predict, long, short, tmp_path, ending):
         (["--plot", "a.pdf"], "--plot a.pdf must end in .html or .png"),
         (["--plot", "a.html", "--audio", "copy"], "--audio copy is not one of link, embed, none"),
         (["--audio", "none"], "--audio none is for the page of --plot"),
+        (["--plot", "a.png", "--audio", "embed"], "--audio embed is for a page"),
     ],
 )
 def test_options_that_cannot_be(predict, short, arguments, phrase):

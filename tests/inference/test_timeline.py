@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serlab.core import MachineError, UserError
-from serlab.inference.page import render, write_page
+from serlab.inference.page import moment, render, write_page
 from serlab.inference.picture import write_picture
 from serlab.inference.timeline import Timeline, envelope, timeline_of
 from serlab.model.prediction import Prediction
 from serlab.model.segments import Segment
+from serlab.report.svg import label_colour
 
 LABELS = ("calm", "</script>")
 RATE = 16000
@@ -114,6 +116,22 @@ def test_one_segment_has_no_mean(tmp_path, recording):
     assert "The mean over" not in page
 
 
+def test_a_recording_without_speech_has_no_mean(recording):
+    silent = Prediction(None, {}, str(recording), tuple(segment(start, None) for start in range(7)))
+    page = render(timeline_of(silent, LABELS, 18))
+    assert "None of the 7 segments has speech." in page
+    assert "The mean over" not in page
+
+
+def test_the_list_of_labels_tells_segments_of_one_second_apart(timeline, prediction):
+    spans = timeline_of(prediction, LABELS, 18).spans
+    moved = tuple(replace(one, start=one.start + 0.4, end=one.end + 0.4) for one in spans)
+    page = render(replace(timeline, spans=moved))
+    assert f">{moment(moved[0].start, 1)}</button>" in page
+    assert f"<title>{moment(moved[0].start, 1)} to " in page
+    assert moment(moved[0].start, 1).endswith(".4")
+
+
 def test_sound_is_copied_into_the_page_only_when_asked(timeline, tmp_path, recording):
     for audio, phrase in (("embed", 'src="data:audio/x-wav;base64,UklGR'), ("none", None)):
         write_page(timeline, tmp_path / "a.html", audio=audio)
@@ -130,6 +148,8 @@ def test_labels_beyond_the_palette_have_colours_too(timeline):
     shares = np.full((18, 20), 0.05)
     page = render(Timeline(timeline.path, 9, timeline.waveform, labels, shares, timeline.spans, timeline.whole))
     assert page.count('<div class="lane">') == 20
+    assert len(set(re.findall(r'<i style="background: ([^"]+)">', page))) == 20
+    assert len({label_colour(place) for place in range(20)}) == 20
 
 
 def test_a_picture_is_a_png_with_a_lane_per_label(timeline, tmp_path):

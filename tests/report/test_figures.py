@@ -7,6 +7,7 @@ import pytest
 import pyvips
 
 from serlab.report import summarise
+from serlab.report.charts import mark_of
 from serlab.report.figures import counts_caption, draw_all, draw_counts
 from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, export_svg, exports, settings
 from serlab.report.trust_figures import draw_trust
@@ -48,6 +49,22 @@ def test_each_has_a_caption_and_a_text_alternative(drawings):
         assert root.get("aria-label") == drawing.alternative
         assert len(drawing.alternative) > 40
         assert drawing.caption.endswith(".")
+
+
+def test_the_line_of_chance_is_in_the_figure_and_a_perfect_model_has_no_error(summary):
+    scores = {"uar": replace(summary.recipes[0].scores["uar"], value=0.1, low=0.05, high=0.15)}
+    worse = tuple(replace(recipe, scores=recipe.scores | scores) for recipe in summary.recipes)
+    drawn = draw_all(replace(summary, recipes=worse, chance=0.5))
+    ticks = [int(found) for found in re.findall(r"\b\d+0\b", shown(drawn[0]))]
+    assert max(ticks) >= 50
+    with settings():
+        _, worst = draw_counts(np.eye(3, dtype=np.int64) * 9, ["a", "b", "c"], said="predicted", what="clips")
+    assert worst == "no errors"
+
+
+def test_marks_of_many_recipes_differ():
+    marks = [(mark["marker"], mark["color"]) for mark in map(mark_of, range(16))]
+    assert len(set(marks)) == 16
 
 
 def test_long_titles_leave_room_for_the_figure(summary):
@@ -189,8 +206,8 @@ def test_matrices_of_many_labels_are_cells_without_numbers(labels, written):
     counts[0, 1] = 1
     names = [f"l{index}" for index in range(labels)]
     with settings():
-        figure, row, column, share = draw_counts(counts, names, said="predicted")
-    assert (row, column, share) == (0, 1, 0.1)
+        figure, worst = draw_counts(counts, names, said="predicted", what="clips")
+    assert worst == "most frequent error: l0 heard as l1, 10 % of its clips"
     [cells] = figure.axes[0].collections
     # One path for the squares of each share: 10, 90 and 100 %, the darkest last.
     assert [len(path.vertices) // 5 for path in cells.get_paths()] == [1, 1, labels - 1]

@@ -21,7 +21,7 @@ from serlab.tables.predictions import read_runs
 def four(tmp_path_factory):
     """The report of four recipes with two seeds, with its folder for papers; one name is hard on LaTeX."""
     out = tmp_path_factory.mktemp("four")
-    name = "50% & more_#1 {x} ~^\\ <a|b>"
+    name = "50% & more_#1 {x} ~^\\ <a|b> [@v1]"
     for fold in range(1, FOLDS + 1):
         for seed in (0, 1):
             for recipe in RECIPES:

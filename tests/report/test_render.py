@@ -195,6 +195,34 @@ def test_the_ledger_beside_the_runs_is_read(add_run, tmp_path):
         build(folder)
 
 
+def test_the_ledger_is_found_from_within_the_folder(add_run, tmp_path, monkeypatch):
+    folder = add_run("mfcc-svm", 1).parent.parent
+    line = {"corpus": "crema-d", "protocol": "speaker-3", "recipe": "mfcc-svm", "hash": "b", "fold": 1, "seed": 0}
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(line) + "\n")
+    for here, there in ((folder.parent, folder.name), (folder, ".")):
+        monkeypatch.chdir(here)
+        page = build(Path(there))
+        assert json.loads((page.parent / "report.json").read_text())["ledger"]["evaluations"] == 1
+    monkeypatch.chdir(folder.parent)
+    build_overview(Path())
+    assert list(tmp_path.rglob("ledger.jsonl")) == [tmp_path / "ledger.jsonl"]
+
+
+def test_each_table_of_markdown_follows_an_empty_line(page):
+    lines = (page.parent / "report.md").read_text().splitlines()
+    tables = [number for number, line in enumerate(lines) if line.startswith("|---")]
+    assert tables
+    assert all(not lines[number - 2].strip() for number in tables)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"findings": []}', "no"])
+def test_an_audit_that_is_none_is_refused_by_name(add_run, text):
+    folder = add_run("mfcc-svm", 1).parent.parent
+    (folder / "audit.json").write_text(text)
+    with pytest.raises(UserError, match=r"audit\.json is no"):
+        build(folder)
+
+
 def test_nothing_to_report(tmp_path):
     with pytest.raises(UserError, match="there are no runs below"):
         build(tmp_path)

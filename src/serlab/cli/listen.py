@@ -66,6 +66,8 @@ class ListenOptions(options.DivisionOptions):
             raise UserError(f"{self.source} is not -; pass - for standard input, or use serlab predict for files.")
         if (self.raw is None) != (self.rate is None):
             raise UserError("--raw and --rate belong together; give both, or neither for sound with a header.")
+        if self.raw is None and self.channels != 1:
+            raise UserError("--channels is for --raw; a sound's header has its own number, and a microphone is mono.")
         if self.source is None:
             if self.raw is not None:
                 raise UserError("--raw is for standard input; add -, or omit it for the microphone.")

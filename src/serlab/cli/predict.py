@@ -91,6 +91,8 @@ class PredictOptions(options.DivisionOptions):
         if self.plot.suffix.lower() not in PLOTS:
             raise UserError(f"--plot {self.plot} must end in {' or '.join(PLOTS)}.")
         options.check_choice(self.audio, SOUNDS, "--audio")
+        if self.plot.suffix.lower() != ".html" and self.audio != "link":
+            raise UserError(f"--audio {self.audio} is for a page; name one with --plot FILE.html, or omit it.")
         check_target(self.plot)
         if (count := len(find_audio(self.paths).files)) > 1:
             raise UserError(f"--plot draws one recording, not {count}; give one file.")

@@ -159,7 +159,8 @@ def _beside_lines(trust: Trust) -> Iterator[str]:
             f"{soft.cross_entropy.value:.3f} nats, including {soft.entropy:.3f} of the votes themselves"
         )
     if trust.people and (alike := trust.people.pearson):
-        yield f"errors correlate with the raters' by {alike.value:.2f} ({_interval(alike, Format(1, 2))})"
+        form = Format(1, 2)
+        yield f"errors correlate with the raters' by {form(alike.value)} ({_interval(alike, form)})"
 
 
 def _set_lines(sets: Iterable[SetLevel]) -> Iterator[str]:

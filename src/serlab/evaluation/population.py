@@ -114,9 +114,10 @@ def _size_and_ease(counts: SpeakerCounts, people: str) -> Caution | None:
         return None
     pooled, alike = (float(counts.scores(metric).mean()) for metric in (UAR, UAR_SPEAKERS))
     easier = "easier" if together.statistic > 0 else "harder"
+    correlation = f"{together.statistic:.2f}".replace("-", "\N{MINUS SIGN}")
     return Caution(
         "size-and-ease",
-        f"{people.capitalize()} with more clips are {easier} to recognise (rank correlation {together.statistic:.2f}), "
+        f"{people.capitalize()} with more clips are {easier} to recognise (rank correlation {correlation}), "
         f"so pooled scores depend on who has how many: UAR is {100 * pooled:.1f} % over clips and {100 * alike:.1f} % "
         f"with all {people} counted alike. Intervals of pooled scores hold the truth less often than they say here.",
     )

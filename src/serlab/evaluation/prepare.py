@@ -94,6 +94,7 @@ def prepare_all(
     if all(isinstance(table, PreparedTable) for table in tables):
         return [table for table in tables if isinstance(table, PreparedTable)]
     given = [table for table in tables if not isinstance(table, PreparedTable)]
+    side = side.lower()  # as those of tables are read
     reads = read_all(given, named or {}, elsewhere, side)
     clips = ClipNames(corpus.clips) if corpus else None
     reads = [_named(read, clips) for read in reads] if clips else _named_alike(reads)

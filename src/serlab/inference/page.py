@@ -24,7 +24,7 @@ from serlab.inference.timeline import Timeline
 from serlab.model.card import LIMITS
 from serlab.model.prediction import NO_SPEECH, word_of
 from serlab.report.render import embedded, link_to
-from serlab.report.svg import SERIES, colour_variables
+from serlab.report.svg import colour_variables, label_colour_in_page
 
 Audio = Literal["link", "embed", "none"]
 COLUMNS = 4000
@@ -58,14 +58,14 @@ def write_page(timeline: Timeline, target: Path, *, audio: Audio = "link") -> No
 def render(timeline: Timeline, address: str = "") -> str:
     """The page's text; ``address`` is that of the sound, if it has a player."""
     columns, seconds = len(timeline.probabilities), timeline.seconds
-    fills = {label: f"var(--s{place % len(SERIES)})" for place, label in enumerate(timeline.labels)}
+    fills = {label: label_colour_in_page(place) for place, label in enumerate(timeline.labels)}
     spans = [
         {
             "x": _short(columns * one.start / seconds), "width": _short(columns * (one.end - one.start) / seconds),
-            "start": round(one.start, 3), "from": moment(one.start), "to": moment(one.end),
+            "start": round(one.start, 3), "from": moment(one.start, 1), "to": moment(one.end, 1),
             "label": shown(one.label or ""),
             "fill": "" if one.label == NO_SPEECH else fills.get(one.label or "", "url(#hatch)"),
-            "title": f"{moment(one.start)} to {moment(one.end)}: {shown(one.label or '')}",
+            "title": f"{moment(one.start, 1)} to {moment(one.end, 1)}: {shown(one.label or '')}",
         }
         for one in timeline.spans
     ]  # fmt: skip
@@ -111,15 +111,17 @@ def render(timeline: Timeline, address: str = "") -> str:
     )
 
 
-def moment(seconds: float) -> str:
-    """A time in a recording.
+def moment(seconds: float, digits: int = 0) -> str:
+    """A time in a recording, with the fraction of its second in so many digits.
 
-    >>> moment(75), moment(3725.4)
-    ('1:15', '1:02:05')
+    >>> moment(75), moment(3725.4), moment(59.96, 1)
+    ('1:15', '1:02:05', '1:00.0')
     """
-    whole = int(seconds)
+    shown = round(seconds, digits) if digits else int(seconds)
+    whole = int(shown)
     hours = f"{whole // 3600}:{whole // 60 % 60:02}" if whole >= 3600 else f"{whole // 60}"
-    return f"{hours}:{whole % 60:02}"
+    fraction = f"{shown - whole:.{digits}f}"[1:] if digits else ""
+    return f"{hours}:{whole % 60:02}{fraction}"
 
 
 def _whole(timeline: Timeline) -> str:
@@ -133,6 +135,8 @@ def _about(timeline: Timeline) -> str:
     if len(segments) == 1:
         return "One segment."
     spoken = sum(one.speech for one in segments)
+    if not spoken:
+        return f"None of the {len(segments):,} segments has speech."
     return f"The mean over {spoken:,} of {len(segments):,} segments, those with speech."
 
 

@@ -15,12 +15,13 @@ from serlab.core.progress import shown
 from serlab.inference.page import moment
 from serlab.inference.timeline import Timeline
 from serlab.model.prediction import NO_SPEECH
-from serlab.report.svg import INK, LINE, MUTED, PAGE, SERIES, settings
+from serlab.report.svg import INK, LINE, MUTED, PAGE, label_colour, settings
 
 COLUMNS = 1600
 """The most columns of time."""
 
 _QUIET = "#e9e7e2"
+_LONGEST_NAME = 100
 
 
 def write_picture(timeline: Timeline, target: Path) -> None:
@@ -38,11 +39,11 @@ def write_picture(timeline: Timeline, target: Path) -> None:
 def draw(timeline: Timeline) -> Figure:
     """The figure, within :func:`serlab.report.svg.settings`."""
     labels, seconds = timeline.labels, timeline.seconds
-    colours = {label: SERIES[place % len(SERIES)] for place, label in enumerate(labels)}
+    colours = {label: label_colour(place) for place, label in enumerate(labels)}
     figure = Figure(figsize=(10, 1.9 + 0.55 * len(labels)), layout="constrained")
     rows = figure.subplots(2 + len(labels), 1, sharex=True, height_ratios=[1.4, 0.5, *[1] * len(labels)])
     wave, ribbon, *lanes = rows
-    figure.suptitle(shown(Path(timeline.path).name), x=0.01, ha="left", fontsize=11, weight="bold")
+    figure.suptitle(_shortened(shown(Path(timeline.path).name)), x=0.01, ha="left", fontsize=11, weight="bold")
     edges = np.linspace(0, seconds, len(timeline.waveform) + 1)
     wave.fill_between(edges[:-1], -timeline.waveform, timeline.waveform, color=MUTED, linewidth=0)
     highest = max(float(timeline.waveform.max()), 0.02)
@@ -76,3 +77,9 @@ def draw(timeline: Timeline) -> Figure:
     if patches:
         figure.legend(handles=patches, loc="outside upper right", ncols=2)
     return figure
+
+
+def _shortened(name: str) -> str:
+    """A file's name that fits above the picture: of a longer one, both ends."""
+    half = (_LONGEST_NAME - 1) // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"

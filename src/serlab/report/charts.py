@@ -89,9 +89,10 @@ def spans(axes: Axes, scores: Mapping[int, Interval] | Mapping[float, Interval],
 
 
 def mark_of(index: int) -> dict[str, Any]:
-    """Marker and colour of a recipe, by its place."""
+    """Marker and colour of a recipe, by its place; colours repeat with another marker."""
     colour = SERIES[index % len(SERIES)]
-    return {"marker": MARKERS[index % len(MARKERS)], "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
+    marker = MARKERS[(index + 3 * (index // len(SERIES))) % len(MARKERS)]
+    return {"marker": marker, "color": colour, "markeredgecolor": colour, "markeredgewidth": 1.6}
 
 
 def line_of(index: int) -> dict[str, Any]:

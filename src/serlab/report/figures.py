@@ -68,7 +68,7 @@ def _draw_uar(summary: Report) -> Drawing:
         score = recipe.scores["uar"]
         row_title(axes, row, titles[row], percent(score.value))
         dot(axes, row, score, row, hollow=recipe.learned is False)
-    highest = max(100 * (recipe.scores["uar"].high or recipe.scores["uar"].value) for recipe in recipes)
+    highest = max(chance, *(100 * (recipe.scores["uar"].high or recipe.scores["uar"].value) for recipe in recipes))
     axes.set_xlim(0, min(100, 10 * np.ceil((highest + 4) / 10)))
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     axes.set_xlabel(f"UAR, % (dashed: chance, {chance:.1f} %)")
@@ -191,14 +191,13 @@ def _draw_curves(summary: Report) -> Drawing | None:
 
 def _draw_confusion(summary: Report, index: int) -> Drawing:
     recipe, labels = summary.recipes[index], summary.corpus["labels"]
-    figure, row, column, share = draw_counts(np.array(recipe.confusion), labels, said="predicted")
+    figure, worst = draw_counts(np.array(recipe.confusion), labels, said="predicted", what="clips")
     return drawing_of(
         figure,
         f"confusion-{index}",
         f"Confusions of {recipe.title}",
         counts_caption("true", labels, "clips" + (", summed over seeds" if len(recipe.seeds) > 1 else "")),
-        f"Confusion matrix of {recipe.title}; most frequent error: {labels[row]} heard as {labels[column]}, "
-        f"{100 * share:.0f} % of its clips.",
+        f"Confusion matrix of {recipe.title}; {worst}.",
     )
 
 
@@ -213,13 +212,14 @@ def counts_caption(rows: str, labels: Sequence[str], small: str) -> str:
     return f"Rows: the {rows} label. {how}"
 
 
-def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> tuple[Figure, int, int, float]:
-    """A confusion matrix; also the row, column and share of the most frequent error.
+def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str, what: str) -> tuple[Figure, str]:
+    """A confusion matrix; also its most frequent error in words.
 
     Args:
         counts: rows true labels, columns said ones.
         labels: their names.
         said: what the columns are.
+        what: what was counted.
     """
     names = [shortened(label) for label in labels]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -262,7 +262,9 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str) -> 
         spine.set_visible(False)
     off = shares * (1 - np.eye(len(labels)))
     row, column = np.unravel_index(off.argmax(), off.shape)
-    return figure, int(row), int(column), float(off[row, column])
+    share = f"{percent(off[row, column], 0)} % of its {what}"
+    error = f"most frequent error: {labels[row]} heard as {labels[column]}, {share}"
+    return figure, error if off.any() else "no errors"
 
 
 def _cells(shares: NDArray[np.float64], *, everywhere: bool) -> PathCollection:

@@ -62,6 +62,7 @@ def foreign_runs(
     Raises:
         UserError: as :func:`serlab.evaluation.judge.evaluate`.
     """
+    side = side.lower()
     prepared = dict(zip(names_of(tables), prepare_all(tables, corpus, None, side), strict=True))
     numbers = _numbers(list(prepared.values()))
     about = _about(corpus, list(prepared.values()), [fold for fold in numbers if fold is not None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 
 from serlab.report.tables import Table, printed
@@ -35,7 +35,6 @@ _ESCAPES = {
     "”": "''",
 }
 _SPECIAL = re.compile("|".join(map(re.escape, _ESCAPES)))
-_CITATION = re.compile(r"\[@([\w-]+)\]")
 
 
 def escape(text: str) -> str:
@@ -47,13 +46,14 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text)
 
 
-def paragraph(text: str) -> str:
-    r"""A paragraph whose citations are written ``[@key]``.
+def paragraph(text: str, cited: Collection[str]) -> str:
+    r"""A paragraph whose citations are written ``[@key]``; keys that are not in ``cited`` stay text.
 
-    >>> print(paragraph("a bootstrap [@hesterberg2015] of 95 %"))
-    a bootstrap~\cite{hesterberg2015} of 95 \%
+    >>> print(paragraph("a bootstrap [@hesterberg2015] of [@95] %", ["hesterberg2015"]))
+    a bootstrap~\cite{hesterberg2015} of {[}@95{]} \%
     """
-    parts = _CITATION.split(text)
+    known = "|".join(map(re.escape, cited))
+    parts = re.split(rf"\[@({known})\]", text) if cited else [text]
     escaped = [f"\\cite{{{part}}}" if number % 2 else escape(part) for number, part in enumerate(parts)]
     return "".join(escaped).replace(r" \cite", r"~\cite")
 

@@ -27,11 +27,13 @@ class Methods:
 
     Attributes:
         text: the paragraph, with citations as ``[@key]``.
+        cited: keys of what it cites; titles and labels of users may look like citations too.
         bibtex: an entry for each of them.
         plain: the paragraph with authors and years in place of keys.
     """
 
     text: str
+    cited: tuple[str, ...]
     bibtex: str
     plain: str
 
@@ -40,9 +42,9 @@ def methods_of(summary: Report) -> Methods:
     """Write the paragraph of a report."""
     text = " ".join(_sentences(summary))
     entries = _own_entries(summary) | _entries()
-    cited = list(dict.fromkeys(_CITATION.findall(text)))
-    plain = _CITATION.sub(lambda match: _short(match[1], entries[match[1]]), text)
-    return Methods(text, "\n\n".join(entries[key] for key in cited) + "\n", plain)
+    cited = tuple(key for key in dict.fromkeys(_CITATION.findall(text)) if key in entries)
+    plain = _CITATION.sub(lambda match: _short(match[1], entries[match[1]]) if match[1] in entries else match[0], text)
+    return Methods(text, cited, "\n\n".join(entries[key] for key in cited) + "\n", plain)
 
 
 def _sentences(summary: Report) -> Iterator[str]:

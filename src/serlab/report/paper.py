@@ -32,7 +32,7 @@ def write_paper(summary: Report, methods: Methods, drawings: Sequence[Drawing], 
     tables = [table for table in every if table.rows]
     written = {f"{table.name}.tex": f"% {_line(summary)}\n{latex.table(table)}" for table in tables}
     written |= {f"{table.name}.csv": to_csv(table) for table in tables}
-    written |= {"methods.tex": latex.paragraph(methods.text) + "\n", "methods.bib": methods.bibtex}
+    written |= {"methods.tex": latex.paragraph(methods.text, methods.cited) + "\n", "methods.bib": methods.bibtex}
     written["example.tex"] = _example([table.name for table in tables], drawings)
     for name, text in written.items():
         files.write_text(folder / name, text)

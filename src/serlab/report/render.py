@@ -84,7 +84,7 @@ def build(
             read.
         MachineError: the report cannot be written.
     """
-    folder = Path(folder)
+    folder = files.whole(Path(folder))
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
     summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips, margin=margin)
@@ -194,6 +194,7 @@ def build_overview(
     Raises:
         UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
     """
+    folder = files.whole(Path(folder))
     protocols = read_protocols(folder, recipes)
     there = {name: {run.path.parent.name for run in runs} for name, runs in protocols.items()}
     _check_found(folder, recipes, set().union(*there.values()))
@@ -267,7 +268,7 @@ def _environment(*, autoescape: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"not_shown": NOT_SHOWN, "metrics": list(METRICS.values())}
+    environment.globals |= {"not_shown": NOT_SHOWN, "metrics": list(METRICS.values()), "CORRELATION": words.CORRELATION}
     environment.filters |= {
         "percent": words.percent,
         "points": words.points,
@@ -313,7 +314,9 @@ def _read_audit(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{folder / AUDIT} is not JSON: {error}; delete it and run the comparison again.") from error
+        raise UserError(f"{folder / AUDIT} is no JSON ({error}); delete it and run the comparison again.") from error
+    if not isinstance(found, dict) or not {"findings", "verdict"} <= found.keys():
+        raise UserError(f"{folder / AUDIT} is no audit of serlab; delete it and run the comparison again.")
     return found
 
 

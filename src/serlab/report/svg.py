@@ -22,6 +22,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 
@@ -40,6 +41,7 @@ _FALLBACKS = (
     *("WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS"),
 )
 _DPI = {"svg": 72, "pdf": 72, "png": 200}
+_MIXTURES = (("ink", INK, 0.0), ("ink", INK, 0.45), ("page", PAGE, 0.5))
 _DARK_SERIES = ("#56b4e9", "#f0843c", "#2fc795", "#e08fbc", "#e6c229", "#9fd3f2", "#b9bfc5")
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -119,6 +121,28 @@ def colour_variables(*, dark: bool) -> str:
     '--s0: #0072b2'
     """
     return "; ".join(f"--s{index}: {colour}" for index, colour in enumerate(_DARK_SERIES if dark else SERIES))
+
+
+def label_colour(place: int) -> str:
+    """The colour of the label at a place, for files; the 8th to 21st are mixed with ink or paper.
+
+    >>> label_colour(2), label_colour(9)
+    ('#009e73', '#0d6650')
+    """
+    _, other, share = _MIXTURES[place // len(SERIES) % len(_MIXTURES)]
+    pair = (to_rgb(SERIES[place % len(SERIES)]), to_rgb(other))
+    return to_hex([(1 - share) * one + share * two for one, two in zip(*pair, strict=True)])
+
+
+def label_colour_in_page(place: int) -> str:
+    """The same for a page, from its variables ``--s0`` to ``--s6``, ``--ink`` and ``--page``.
+
+    >>> label_colour_in_page(9)
+    'color-mix(in srgb, var(--ink) 45%, var(--s2))'
+    """
+    other, _, share = _MIXTURES[place // len(SERIES) % len(_MIXTURES)]
+    own = f"var(--s{place % len(SERIES)})"
+    return f"color-mix(in srgb, var(--{other}) {100 * share:.0f}%, {own})" if share else own
 
 
 def drawing_of(figure: Figure, name: str, title: str, caption: str, alternative: str) -> Drawing:

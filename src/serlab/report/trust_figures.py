@@ -107,11 +107,8 @@ def _scored(summary: Report) -> list[tuple[int, RecipeReport]]:
 
 def _draw_raters(labels: Sequence[str], reference: HumanReference) -> Drawing:
     raters = reference.people.raters
-    figure, row, column, share = draw_counts(np.array(raters.confusion), labels, said="said by raters")
-    alternative = (
-        f"Confusion matrix of {raters.count:,} ratings; UAR {percent(raters.scores['uar'].value)} %; most "
-        f"frequent error: {labels[row]} heard as {labels[column]}, {100 * share:.0f} % of its ratings."
-    )
+    figure, worst = draw_counts(np.array(raters.confusion), labels, said="said by raters", what="ratings")
+    alternative = f"Confusion matrix of {raters.count:,} ratings; UAR {percent(raters.scores['uar'].value)} %; {worst}."
     caption = "All votes of raters who heard the voice alone. " + counts_caption("intended", labels, "ratings")
     return drawing_of(figure, "people", "Confusions of human raters", caption, alternative)
 
