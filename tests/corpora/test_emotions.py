@@ -94,6 +94,13 @@ def test_the_users_map_wins_and_can_be_for_one_corpus(own_map) -> None:
     assert "map.yaml" in found.shown
 
 
+def test_a_section_for_no_corpus_at_hand_is_reported(own_map, capsys) -> None:
+    found = read_map(own_map("my_corpus: {calm: sad}"))
+    found.say_idle(["my-corpus", "other"])
+    said = capsys.readouterr().err
+    assert "has a section 'my_corpus', which is none of the corpora and models here; did you mean 'my-corpus'?" in said
+
+
 def test_new_emotions_must_be_listed(own_map) -> None:
     assert own_map("new: [positive]\nhappy: positive\n").emotion("joy", "x") == "positive"
     with pytest.raises(UserError, match=r"maps 'happy' to 'positve'"):

@@ -71,6 +71,21 @@ def test_another_table_is_joined_if_it_is_there(tmp_path, make_tone):
         load_corpus(path)
 
 
+def test_codes_and_numbers_of_a_table_are_values_of_a_partition(tmp_path, make_tone):
+    path = write(tmp_path, make_tone)
+    for part in ("{}", "00{}"):
+        rows = "".join(f"{name},{part.format(place)}\n" for name, place in (("ann", 1), ("bob", 2), ("cas", 3)))
+        (tmp_path / "people.csv").write_text(f"name,age,town\n{rows}".replace(",town", ""), encoding="utf-8")
+        text = MINE.replace("{age: age, town: town}", "{age: part_of}").replace("column: partition", "column: part_of")
+        text = text.replace(
+            "train: train, dev: dev valid, test: test",
+            f"train: '{part.format(1)}', dev: '{part.format(2)}', test: '{part.format(3)}'",
+        )
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        (fold,) = split(load_corpus(path), "mine").folds
+        assert (fold.train, fold.dev, fold.test) == (("a_1", "a_2"), ("b_1", "b_2"), ("c_1",))
+
+
 @pytest.mark.parametrize(
     ("how", "sentence"),
     [

@@ -72,6 +72,19 @@ def test_other_spellings_of_paths(folder, monkeypatch):
     assert read(folder, table).clips["path"].tolist() == [str(folder / name) for name in ROWS["path"]]
 
 
+def test_a_name_in_composed_letters_finds_a_file_in_decomposed_ones(folder):
+    (folder / "Mu\u0308ller.wav").touch()
+    for name in ("M\u00fcller.wav", "Mu\u0308ller.wav"):
+        assert read(folder, ROWS.assign(path=["a.wav", "b.wav", name])).clips["path"][2].endswith("Mu\u0308ller.wav")
+
+
+def test_a_column_that_is_named_must_be_there_even_if_its_name_is_the_usual_one(folder):
+    ROWS.rename(columns={"label": "emotion", "speaker": "actor"}).to_csv(folder / "t.csv", index=False)
+    for columns in (Columns(label="label"), Columns(speaker="speaker"), Columns(path="file")):
+        with pytest.raises(UserError, match=r"has no column '(label|speaker|file)' for the"):
+            read_listed(folder / "t.csv", columns)
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

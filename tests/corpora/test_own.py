@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from serlab.core import UserError
 from serlab.corpora import Columns, load_corpus, own
+from serlab.corpora.scan import recordings_of
 
 ROWS = [("a/1.wav", "happy", "ann"), ("a/2.wav", "calm", "ann"), ("b/1.wav", "happy", "bob")]
 
@@ -253,13 +255,42 @@ def test_folders_of_people_taken_for_labels_are_warned_about(tmp_path, make_tone
     assert "name the column of the labels" in capsys.readouterr().err
 
 
-def test_parts_of_files_are_clips(audio_files, table, tmp_path, monkeypatch):
+def test_parts_of_files_are_clips(audio_files, table, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
     table.assign(path="a/1.wav", start=[0, 0.1, 0.2], end=[0.1, 0.2, 0.3]).to_csv(audio_files / "t.csv", index=False)
     found = load_corpus(str(audio_files / "t.csv"))
     assert found.clips["clip"].tolist() == [f"a/1-0000{part}00-0000{part + 1}00" for part in range(3)]
+    assert "3 of 3 rows are parts of files (start, end)" in capsys.readouterr().err
     table.assign(start=0, end=[0.5, 0.6, 0.7]).to_csv(audio_files / "u.csv", index=False)
     assert len(load_corpus(str(audio_files / "u.csv")).clips) == 3
+
+
+def test_parts_keep_the_rate_and_the_format_of_their_recording(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERLAB_CACHE", str(tmp_path / "cache"))
+    rows = []
+    for place, (name, rate) in enumerate((("a.wav", 44100), ("b.flac", 8000))):
+        soundfile.write(tmp_path / name, np.random.default_rng(place).normal(0, 0.1, rate), rate)
+        rows += [{"path": name, "label": "xy"[place], "start": start, "end": start + 0.4} for start in (0, 0.5)]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    corpus = load_corpus(str(tmp_path / "t.csv"))
+    assert corpus.clips["sample_rate"].tolist() == [44100, 44100, 8000, 8000]
+    assert corpus.copy == "parts of the user's own 8,000 to 44,100 Hz FLAC and WAV files"
+    assert [Path(path).suffix for path in recordings_of(corpus.clips)] == [".wav", ".wav", ".flac", ".flac"]
+
+
+def test_lengths_alone_cut_nothing(audio_files, table, capsys):
+    table.assign(duration=0.1).to_csv(audio_files / "t.csv", index=False)
+    corpus = load_corpus(str(audio_files / "t.csv"))
+    assert "cache" not in "".join(corpus.clips["path"])
+    assert "the column 'duration' differs from the lengths of the files; not used" in capsys.readouterr().err
+    table.assign(path="a/1.wav", duration=[0.1, 0.2, 0.3]).to_csv(audio_files / "u.csv", index=False)
+    assert "parts of files in 'duration', which is ambiguous" in refused(audio_files / "u.csv")
+
+
+def test_names_that_end_in_a_blank_are_clips_that_a_table_can_name(tmp_path, make_tone):
+    for name in ("x/a .wav", "x/b.wav", "y/ c.wav", "y/d.wav"):
+        make_tone(tmp_path / "corpus" / name)
+    assert load_corpus(str(tmp_path / "corpus")).clips["clip"].tolist() == ["x/a", "x/b", "y/ c", "y/d"]
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b.csv", "https://example.org/corpus.csv", "~/none.csv"])

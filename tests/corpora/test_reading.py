@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from serlab.core import UserError
@@ -78,12 +80,51 @@ def test_verify_reads_it_too(mine):
         ("files:", "files:\n  paths: {'(': x}", "paths has a key that is not a regular expression"),
         ("files:", "files:\n  made: {who: '{person}'}", "made: who uses 'person', which is not a group"),
         ("files:", "\t", "is not valid YAML"),
+        ("(?P<sentence>", "(?P<clip>", "'clip' is a column that serlab makes itself"),
+        ("(?P<sentence>", "(?P<duration>", "'duration' is a column that serlab makes itself"),
+        ("files:", "attributes: {label: {happy: p1}}\nfiles:", "the column 'label' is given twice"),
+        ("files:", "attributes: {sha256: {x: p1}}\nfiles:", "'sha256' is a column that serlab makes itself"),
+        (
+            "files:",
+            "tables: [{file: a.csv, key: who, columns: {name: speaker}}]\nfiles:",
+            "the column 'speaker' is given twice, by names, attributes or tables",
+        ),
+        (
+            "files:",
+            "protocols: {v1.0: {definition: x, folds: [{dev: p1, test: p2}]}}\nfiles:",
+            "'v1.0' is not a name of letters",
+        ),
     ],
 )
 def test_a_mistake_is_named(mine, old, new, sentence):
     mine.write_text(MINE.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         load_corpus(str(mine))
+
+
+def test_without_codes_the_labels_are_those_of_the_files_or_those_that_are_listed(mine, capsys):
+    plain = r"files: {pattern: '(?P<speaker>p\d+)-(?P<label>[a-z]+)-(?P<sentence>\d)'}"
+    mine.write_text(plain, encoding="utf-8")
+    assert load_corpus(str(mine)).labels == ("ang", "bor", "exc", "hap", "xxx")
+    mine.write_text(f"{plain}\nlabels: [ang, hap]", encoding="utf-8")
+    corpus = load_corpus(str(mine))
+    assert (corpus.labels, len(corpus.clips)) == (("ang", "hap"), 24)
+    assert "5 files have the name of no clip" in capsys.readouterr().err
+    mine.write_text(f"{plain}\nlabels: [hap]", encoding="utf-8")
+    with pytest.raises(UserError, match=r"has only the label 'hap'; expected at least two"):
+        load_corpus(str(mine))
+    assert verify(str(mine)).clips == 12
+
+
+def test_a_name_that_is_not_utf8_is_listed(mine):
+    (mine.parent / "audio" / os.fsdecode(b"p1-hap-\xff.wav")).write_bytes(b"")
+    (entry,) = load_corpus(str(mine)).excluded
+    assert (entry.clip, entry.reason) == ("audio/p1-hap-\\xff.wav", "its name is not UTF-8; rename it")
+
+
+def test_a_fault_of_a_clip_that_is_not_there_is_none(mine):
+    mine.write_text(f"{MINE}faults_in: {{.wav: {{p9-hap-1: bad, p1-hap-1: noisy}}}}\n", encoding="utf-8")
+    assert load_corpus(str(mine)).faults == {"p1-hap-1": "noisy"}
 
 
 def test_a_file_that_is_not_text(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -99,6 +100,23 @@ def test_duplicates_across_subsets_and_under_two_labels(corpus: Corpus, fair: Sp
 def test_a_clip_that_the_split_leaves_out_leaks_nothing(corpus: Corpus) -> None:
     split = by(corpus, lambda clip: "" if clip == "s3_calm_0" else SPEAKER_SIDES[clip[:2]])
     assert list(check_recordings(corpus, split, [("s0_calm_0", "s3_calm_0")])) == []
+
+
+def test_one_of_many_copies_in_two_subsets_is_found_without_its_own_pair(corpus: Corpus) -> None:
+    copied = replace(corpus, clips=corpus.clips.assign(sha256="a" * 64))
+    clips = corpus.clips["clip"].tolist()
+    # Of many copies only neighbours are paired, and no two neighbours are in this fold.
+    split = Split("mine", "", None, None, (Fold(1, (clips[0], clips[4]), (), (clips[2], clips[6])),))
+    finding, *_ = check_recordings(copied, split, list(pairwise(clips)))
+    assert (finding.code, finding.pairs) == ("SL002", ((clips[0], clips[2]),))
+
+
+def test_unknown_sentences_are_no_sentence(corpus: Corpus, leaky: Split) -> None:
+    sentences = corpus.clips["sentence"].where(corpus.clips["sentence"] == "t9", "")
+    unknown = replace(corpus, clips=corpus.clips.assign(sentence=sentences))
+    assert [f.severity for f in check_apart(unknown, leaky, "sentence")] == ["not applicable"]
+    some = replace(corpus, clips=corpus.clips.assign(sentence=["x", "y", *sentences[2:]]))
+    assert not [f for f in check_apart(some, leaky, "sentence") if f.severity == "note"]
 
 
 def test_a_clip_in_two_subsets(corpus: Corpus, fair: Split) -> None:

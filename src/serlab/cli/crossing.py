@@ -105,8 +105,7 @@ def several(args: TrainOptions) -> bool:
     Raises:
         UserError: the options contradict each other.
     """
-    # A path may have a comma in it.
-    if len(options.words(args.corpus)) > 1 and not Path(args.corpus).exists():
+    if len(options.words(args.corpus)) > 1:
         if not args.everyone:
             raise UserError(
                 f"{args.corpus}: training on several corpora needs --all; to test such a model on another corpus, use "

@@ -29,7 +29,9 @@ def verify(
     data: options.Data = None,
     form: options.Format = "table",
 ) -> None:
-    """Check the files of a corpus: missing, extra, corrupt, or not the official ones; exit code 1 if there are any.
+    """Check the files of a corpus: missing, corrupt, or not the official ones; exit code 1 if there are any.
+
+    Files that are no clips of the corpus are listed as extra; they are not used, and are no problem.
 
     Example:
         serlab data verify crema-d --data CREMA-D

@@ -97,7 +97,9 @@ def numbers(text: str, option: str) -> list[int]:
 
 
 def words(text: str) -> list[str]:
-    """Parse ``a,b`` into words."""
+    """Parse ``a,b`` into words; a path may have a comma in it."""
+    if "," in text and Path(text).exists():
+        return [text]
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -221,11 +223,10 @@ class ColumnOptions:
 
     @property
     def columns(self) -> Columns | None:
-        """The columns; None if they have their usual names."""
+        """The columns; None if none is named."""
         from serlab.corpora import Columns
 
-        columns = Columns(**self.named)
-        return None if columns == Columns() else columns
+        return Columns(**self.named) if self.named else None
 
     @property
     def named(self) -> dict[str, str]:

@@ -99,7 +99,15 @@ def read_yaml(text: str, where: str) -> Any:
         raise _too_deep(where) from None
     except (yaml.YAMLError, ValueError, OverflowError, KeyError, AttributeError, TypeError) as error:
         # ValueError: 31 February, an integer of 5,000 digits. KeyError and the others: !!bool x, !!timestamp x.
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split()).rstrip('.')}.") from error
+        raise UserError(f"{where} is not valid YAML{_problem(error)}.") from error
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with YAML, and where."""
+    mark = getattr(error, "problem_mark", None)
+    place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+    what = getattr(error, "problem", None) or str(error)
+    return f"{place}: {' '.join(what.split()).rstrip('.')}"
 
 
 def _count_values(node: yaml.Node, where: str, counted: dict[int, int], depth: int) -> int:

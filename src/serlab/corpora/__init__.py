@@ -74,7 +74,7 @@ def _load(name: str, data: Folders, columns: Columns | None, *, fewest_labels: i
     if is_description(path):
         if columns is not None:
             raise UserError(f"{name} describes a corpus; only the columns of your own table can be named.")
-        return _load_described(path, Path(data) if data else None)
+        return _load_described(path, Path(data) if data else None, fewest_labels)
     if data is not None:
         option = argument("data")
         raise UserError(f"{option} is the folder of a known corpus, but {name} is a path itself; leave {option} out.")
@@ -88,11 +88,13 @@ def is_description(path: Path) -> bool:
     return path.suffix.lower() in _DESCRIPTIONS and path.is_file()
 
 
-def _load_described(path: Path, data: Path | None) -> Corpus:
+def _load_described(path: Path, data: Path | None, fewest_labels: int) -> Corpus:
     from serlab.corpora import described, own
 
     description = read_own(path)
     corpus = described.load(replace(description, name=own.safe_name(path)), data or path.absolute().parent)
+    if len(corpus.labels) < fewest_labels:
+        raise UserError(f"{path} has only the label {corpus.labels[0]!r}; expected at least two.")
     return _unlike_known(corpus)
 
 

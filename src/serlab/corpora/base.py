@@ -86,14 +86,14 @@ class Columns:
     """Names of the columns of the user's own table.
 
     Attributes:
-        path: the audio file, absolute or relative to the table.
-        label: the emotion, or another target.
+        path: the audio file, absolute or relative to the table; None means the usual name.
+        label: the emotion, or another target; None means the usual name.
         speaker: the speaker; None means a column ``speaker`` if there is one.
         sentence: the text; None means a column ``sentence`` if there is one.
     """
 
-    path: str = "path"
-    label: str = "label"
+    path: str | None = None
+    label: str | None = None
     speaker: str | None = None
     sentence: str | None = None
 

@@ -8,7 +8,7 @@ path.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
@@ -24,6 +24,7 @@ from serlab.corpora.description import Description
 from serlab.corpora.joined import join_tables, listed_clips
 from serlab.corpora.locate import locate
 from serlab.corpora.names import LEFT_OUT, clip_of, every_name, read_name, read_names, unknown_code
+from serlab.corpora.own import NOT_UTF8, is_utf8, left_out
 from serlab.corpora.scan import describe_files, scan
 
 _PREFERRED = {suffix: place for place, suffix in enumerate((*AUDIO_SUFFIXES, *MEDIA_SUFFIXES))}
@@ -82,6 +83,7 @@ def load(description: Description, data: Path | None = None) -> Corpus:
         clips[attribute] = clips["speaker"].map(of)
     clips = join_tables(description, clips, root)
     _say_left_out(description, files)
+    description = replace(description, labels=description.labels or tuple(sorted(clips["label"].unique())))
     return Corpus(
         name=description.name,
         clips=clips,
@@ -189,18 +191,21 @@ def _files_in(
     excluded: Sequence[Exclusion] = (),
 ) -> Files:
     """Select the audio files of a folder that are clips; ``names`` are relative to the folder."""
-    files = Files(folder, {}, [], tuple(excluded))
     home = folder.absolute().as_posix()
     found = []
     for name in names:
+        if not is_utf8(name):
+            excluded = [*excluded, left_out(folder, name, NOT_UTF8)]
+            continue
         # Objects of pathlib would take most of the time on 100,000 files.
         stem, _, suffix = name.rpartition("/")[2].rpartition(".")
         place = _PREFERRED.get(f".{suffix.lower()}", len(_PREFERRED))
         clip = clip_of(description, f"{home}/{name.removesuffix(f'.{suffix}')}")
         found.append((clip != stem, place, name.count("/"), name, clip))
+    files = Files(folder, {}, [], tuple(excluded))
     for *_, name, clip in sorted(found):
         read = None if official else read_name(description, clip)
-        known = clip in official if official else read is not None and read.get("label") != LEFT_OUT
+        known = clip in official if official else read is not None and _has_label(description, read)
         if known:
             if files.clips.setdefault(clip, name) != name:
                 files.twice.append(name)
@@ -209,6 +214,11 @@ def _files_in(
         else:
             files.extra.append(name)
     return files
+
+
+def _has_label(description: Description, read: Mapping[str, str]) -> bool:
+    label = read.get("label")
+    return label != LEFT_OUT and (not description.labels or label is None or label in description.labels)
 
 
 def _audio_in(folder: Path) -> list[str]:
@@ -281,5 +291,6 @@ def _faults(description: Description, clips: pd.DataFrame) -> dict[str, str]:
         if right in paths and PurePath(paths[right]).stem == wrong:
             faults[right] = f"named {wrong} in this copy"
     for suffix, broken in description.faults_in.items():
-        faults |= {clip: fault for clip, fault in broken.items() if PurePath(paths[clip]).suffix.lower() == suffix}
+        there = {clip: fault for clip, fault in broken.items() if clip in paths}
+        faults |= {clip: fault for clip, fault in there.items() if PurePath(paths[clip]).suffix.lower() == suffix}
     return faults

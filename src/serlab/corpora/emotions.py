@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
@@ -24,6 +24,7 @@ from typing import Any
 
 from serlab.core import UserError, argument
 from serlab.core.files import absent
+from serlab.core.progress import say_once
 from serlab.core.settings import MOST_CHARACTERS, read_yaml
 from serlab.corpora.base import Corpus, fingerprint
 from serlab.corpora.spelling import plain
@@ -116,6 +117,13 @@ class LabelMap:
                     return place[emotion]
             return emotion
         raise self._unknown(label, sought, owner)
+
+    def say_idle(self, owners: Collection[str]) -> None:
+        """Report sections of the map that are for none of the corpora and models at hand."""
+        for name in sorted(self.of_one.keys() - set(owners)):
+            near = difflib.get_close_matches(name, owners, n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            say_once(f"the map of labels has a section {name!r}, which is none of the corpora and models here{hint}")
 
     def why_dropped(self, label: str, owner: str) -> str:
         """Why a label has no emotion, a phrase; empty if the user's map drops it.

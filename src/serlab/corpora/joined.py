@@ -136,7 +136,8 @@ def _say_without_clip(description: Description, path: Path, keys: pd.Series, the
 
 
 def _are_numbers(column: pd.Series) -> bool:
-    return bool(pd.to_numeric(column, errors="coerce").notna().all())
+    # Codes such as 001 are text.
+    return bool(pd.to_numeric(column, errors="coerce").notna().all() and not column.str.match(r"0\d").any())
 
 
 def find_table(root: Path, *names: str) -> Path | None:

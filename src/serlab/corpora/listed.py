@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,15 +97,14 @@ def _chosen_columns(path: Path, table: pd.DataFrame, columns: Columns) -> dict[s
     chosen: dict[str, str] = {}
     for ours, usual in _USUAL.items():
         asked = getattr(columns, ours)
-        named = asked not in (None, ours)
-        theirs = column(table.columns, (asked,) if named else usual, str(path))
+        theirs = column(table.columns, usual if asked is None else (asked,), str(path))
         if theirs is not None:
             chosen[ours] = theirs
-        elif named or ours in ("path", "label"):
+        elif asked is not None or ours in ("path", "label"):
             listed = ", ".join(map(str, table.columns))
             shown = listed if len(listed) <= _LONGEST_SHOWN else f"{listed[:_LONGEST_SHOWN]} …"
             near = alike(table.columns, usual, f"{ours}_column")
-            raise UserError(f"the table {path} has no column {asked!r} for the {ours} (it has: {shown}){near}.")
+            raise UserError(f"the table {path} has no column {asked or ours!r} for the {ours} (it has: {shown}){near}.")
     return chosen
 
 
@@ -139,9 +139,10 @@ def _located(table: Path, names: Sequence[str]) -> list[str]:
     """
     found, absent = [], []
     for name in names:
-        paths = [
-            _absolute(table, spelling) for spelling in dict.fromkeys((name, _at_home(name), name.replace("\\", "/")))
-        ]
+        # Archives made on macOS have decomposed names.
+        forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+        spellings = dict.fromkeys((name, _at_home(name), name.replace("\\", "/"), *forms))
+        paths = [_absolute(table, spelling) for spelling in spellings]
         path = next(filter(_is_there, paths), None)
         if path is None:
             absent.append(paths[0])

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from pathlib import Path, PurePath
 
+import numpy as np
 import pandas as pd
 
 from serlab.audio import find_audio
@@ -73,9 +74,13 @@ def load(path: Path, columns: Columns | None = None, *, fewest_labels: int = 2) 
     parts = None
     if listed is not None:
         parts = seconds_of(path, listed.spans, pd.concat([clips, files], axis=1), listed.rows)
-    if parts is not None:
+    if parts is not None and listed is not None:
+        count = int((~np.isnan(parts[:, 0])).sum())
+        say_once(f"{path}: {count:,} of {len(parts):,} rows are parts of files ({', '.join(listed.spans)}).")
+        clips["recording"], rates = names, files["sample_rate"].tolist()
         clips["path"] = cut(names, parts, files["sha256"].tolist(), f"cutting {path.name}")
-        files = scan(clips["path"].tolist(), f"looking at the parts of {path.name}")
+        # The parts are WAV files at 16 kHz; what is known of the corpus is the rate of its recordings.
+        files = scan(clips["path"].tolist(), f"looking at the parts of {path.name}").assign(sample_rate=rates)
         names = [_part_name(name, *part) for name, part in zip(names, parts, strict=True)]
     clips = pd.concat([clips, files], axis=1)
     clips.insert(0, "clip", _ids(names, home, path, listed))
@@ -144,10 +149,10 @@ def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
         if is_utf8(name):
             names.append(name)
         else:
-            excluded.append(_left_out(folder, name, NOT_UTF8))
-    excluded += [_left_out(folder, os.path.relpath(entry.path, folder), entry.reason) for entry in found.excluded]
+            excluded.append(left_out(folder, name, NOT_UTF8))
+    excluded += [left_out(folder, os.path.relpath(entry.path, folder), entry.reason) for entry in found.excluded]
     bare = [os.path.relpath(each, folder) for each in found.bare]
-    excluded += [_left_out(folder, name, _WITHOUT_AUDIO) for name in bare if "/" not in name and name != os.curdir]
+    excluded += [left_out(folder, name, _WITHOUT_AUDIO) for name in bare if "/" not in name and name != os.curdir]
     if not names:
         first = excluded[0]
         raise UserError(f"the folder {folder} holds no audio that can be used (first {first.path}: {first.reason}).")
@@ -165,7 +170,8 @@ def _clips_of_folder(folder: Path) -> tuple[pd.DataFrame, list[Exclusion]]:
     return clips, excluded
 
 
-def _left_out(folder: Path, name: str, reason: str) -> Exclusion:
+def left_out(folder: Path, name: str, reason: str) -> Exclusion:
+    """A file of a folder that is not read."""
     shown = shown_name(name)
     return Exclusion(shown, str(folder / shown), reason)
 
@@ -208,7 +214,8 @@ def _ids(paths: list[str], home: Path, source: Path, listed: Listed | None) -> l
     """Clip ids: paths relative to ``home`` without extension; two files with one id are an error."""
     owners: dict[str, str] = {}
     for place, name in enumerate(paths):
-        clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix()
+        # Tables cannot hold names that begin or end with a blank.
+        clip = Path(os.path.relpath(name, home.absolute())).with_suffix("").as_posix().strip()
         if owners.get(clip) == name and listed is not None:
             row = listed.rows[place]
             raise UserError(f"row {row} of the table {source} (its header not counted) names {name} again.")

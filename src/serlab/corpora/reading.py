@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -74,6 +75,8 @@ def _contradictions(described: Description) -> Iterator[str]:
     if list(described.labels) != sorted(set(described.labels)):
         yield "labels must be in alphabetical order, each once"
     for name, protocol in described.protocols.items():
+        if not re.fullmatch(r"[\w-]+", name):
+            yield f"protocols: {name!r} is not a name of letters, digits, _ and -; choose another"
         if not (protocol.folds or protocol.partitions or described.python):
             yield f"protocols: {name} has no folds; give them, or a Python module that computes them"
     yield from _contradictions_of_fetch(described)
@@ -122,6 +125,15 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
     for column, text in files.made.items():
         if unsaid := set(re.findall(r"{(\w+)}", text)) - groups:
             yield f"files: made: {column} uses {min(unsaid)!r}, which is not a group of files: pattern"
+    given = [*groups, *files.made, *described.attributes]
+    given += [column for table in described.tables for column in (*table.columns.values(), *table.same)]
+    if taken := _OWN & set(given):
+        yield f"{min(taken)!r} is a column that serlab makes itself; choose another name"
+    joined = [column for table in described.tables if not table.lists_clips for column in table.columns.values()]
+    listed_too = {column for table in described.listing for column in (*table.columns.values(), *table.same)}
+    before = [*(groups | set(files.made) | listed_too), *described.attributes]
+    if twice := [name for name, count in Counter([*before, *joined]).items() if count > 1]:
+        yield f"the column {min(twice)!r} is given twice, by names, attributes or tables; keep one"
     listed = {name for table in described.listing for name in (*table.columns.values(), *table.same)}
     columns = groups | set(files.made) | listed
     if (lacking := {"speaker", "label"} - columns) and not described.python:
@@ -140,6 +152,7 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
             yield f"files: codes: label must name each of the labels {', '.join(described.labels)} and no other"
 
 
+_OWN = frozenset({"clip", "path", "duration", "sample_rate", "sha256"})
 _FOLDER = "known"
 _FOLDER_NAME = re.compile(r"[\w-][\w .-]*")
 

@@ -108,11 +108,16 @@ def _look_at(name: str) -> tuple[float, int, str]:
     return found.duration, found.sample_rate, found.sha256
 
 
+def recordings_of(clips: pd.DataFrame) -> pd.Series:
+    """The path of each clip's recording: its own, or that of the file that it is a part of."""
+    return clips["recording"] if "recording" in clips else clips["path"]
+
+
 def describe_files(clips: pd.DataFrame) -> str:
     """Describe sample rates and formats of a corpus's readable files.
 
     Args:
-        clips: the table of a corpus; ``path`` and ``sample_rate`` are read.
+        clips: the table of a corpus; ``sample_rate`` and ``path``, or that of the ``recording``, are read.
 
     >>> describe_files(pd.DataFrame({"path": ["a.flac", "b.flac"], "sample_rate": [11025, 11025]}))
     '11,025 Hz FLAC'
@@ -124,5 +129,5 @@ def describe_files(clips: pd.DataFrame) -> str:
         return "unreadable"
     low, high = readable["sample_rate"].min(), readable["sample_rate"].max()
     rate = f"{low:,} Hz" if low == high else f"{low:,} to {high:,} Hz"
-    formats = sorted({suffix[1:].upper() or "unnamed" for _, suffix in map(os.path.splitext, readable["path"])})
+    formats = sorted({suffix[1:].upper() or "unnamed" for _, suffix in map(os.path.splitext, recordings_of(readable))})
     return f"{rate} {' and '.join(formats)}"

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serlab.core import UserError
+from serlab.core.progress import say_once
 
 _AROUND = r"(?:seg|segment|utt|utterance|clip|turn|time|t|x)?"
 _UNIT = r"(?:time|timestamp|s|sec|secs|second|seconds|ms|msec|millis|milliseconds|sample|samples|frame|frames)?"
@@ -76,6 +77,12 @@ def seconds_of(
     if not shared.any() and all(_whole(name, values, clips) for name, values in spans.items()):
         return None
     roles = _roles(list(spans))
+    if roles and set(roles) == {"duration"}:
+        # Lengths that differ from those of the files: rounded, or of the speech alone.
+        if not shared.any():
+            say_once(f"{source}: the column {roles['duration']!r} differs from the lengths of the files; not used.")
+            return None
+        roles = None
     if roles is None:
         names = " and ".join(map(repr, spans))
         raise UserError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from serlab.core import Exclusion
-from serlab.corpora import is_description, load_corpus
+from serlab.corpora import is_description, load_any
 from serlab.corpora.described import find_files, find_folder, official_clips
 from serlab.corpora.joined import listed_clips
 from serlab.corpora.measures import MISSING
@@ -68,7 +68,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
     """Hash, compare and decode every file of a corpus, without the cache.
 
     Args:
-        corpus_name: a name or path, as for :func:`serlab.corpora.load_corpus`.
+        corpus_name: a name or path, as for :func:`serlab.corpora.load_any`.
         data: the folder of a known corpus.
 
     Returns:
@@ -78,7 +78,7 @@ def verify(corpus_name: str, data: Path | None = None) -> Verification:
         UserError: the corpus is not found or cannot be loaded.
     """
     with ignored():
-        corpus = load_corpus(corpus_name, data=data)
+        corpus = load_any(corpus_name, data=data)
         unusable = [exclusion for exclusion in screen(corpus) if exclusion.reason != MISSING]
     faulty = [exclusion for exclusion in unusable if corpus.faults.get(exclusion.clip) == exclusion.reason]
     has_file = corpus.clips["path"] != ""

@@ -126,6 +126,7 @@ def compare_across(
     how = How(balance, normalise, keep_models, jobs, part)
     job = Job(Path(out), FeatureStores(cached=cache), map_, maps, seeds, max_excluded, how)
     models = [load_given(name, map_) for name in given]
+    map_.say_idle([*maps, *(model.name for model in models)])
     return job.run(sides, trained, models)
 
 

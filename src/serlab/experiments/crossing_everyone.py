@@ -68,7 +68,9 @@ def train_on_corpora(
     if len(named) < 2:
         only = "".join(str(getattr(each, "name", each)) for each in named)
         raise UserError(f"{only or 'nothing'} is the only corpus that is named; name several, e.g. crema-d,nemo.")
-    parts = tuple(mapped(corpus, map_) for corpus in loaded(named, data or {}).values())
+    found = loaded(named, data or {})
+    map_.say_idle(found)
+    parts = tuple(mapped(corpus, map_) for corpus in found.values())
     for part in parts:
         if part.corpus.clips.empty:
             raise UserError(f"{part.corpus.name} has no clip left after its labels are mapped; leave it out.")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from serlab.corpora.base import Corpus
 from serlab.corpora.measures import ClipMeasures
+from serlab.corpora.scan import recordings_of
 from serlab.evaluation.metrics import confusion, uar
 from serlab.leaks.findings import Finding, Severity
 
@@ -104,7 +105,7 @@ def _severity(score: Predictability, classes: int) -> Severity | None:
 
 
 def _confounders(clips: pd.DataFrame, measures: Sequence[ClipMeasures]) -> dict[str, pd.Series]:
-    paths = [Path(path) for path in clips["path"]]
+    paths = [Path(path) for path in recordings_of(clips)]
     return {
         "duration": clips["duration"],
         "level": pd.Series([each.level for each in measures]),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DEFAULT = "speaker-5"
-_SPEAKER_K = re.compile(r"speaker-(\d+)")
+_SPEAKER_K = re.compile(r"speaker-([1-9]\d*)")
 _LISTED_K = (2, 3, 5, 10)
 _MOST_NAMED = 8
 
@@ -133,7 +133,7 @@ def _clips_with(clips: pd.DataFrame, column: str, values: Sequence[str]) -> tupl
     """The clips with one of some values in a column."""
     if column not in clips:
         raise MisfitError(f"no name of a file and no table gives the column {column!r}")
-    found = clips.loc[clips[column].isin(values), "clip"]
+    found = clips.loc[clips[column].astype(str).isin(values), "clip"]
     if found.empty:
         there = ", ".join(sorted(clips[column].astype(str).unique())[:_MOST_NAMED])
         raise MisfitError(f"no clip has {values[0] if values else ''!r} in the column {column!r} (it has: {there})")

@@ -175,7 +175,7 @@ def _csv(text: str) -> pd.DataFrame:
 def _json(text: str, ending: str) -> pd.DataFrame:
     """Parse JSON lines, whatever the file's ending, or the output of ``serlab predict --format json``."""
     if ending == ".json" and not _several(text):
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=_once)
         rows = whole.get("predictions") if isinstance(whole, dict) else whole
         if not isinstance(rows, list):
             raise UserError("it has no list of predictions")
