@@ -219,7 +219,7 @@ def test_each_table_of_markdown_follows_an_empty_line(page):
 def test_an_audit_that_is_none_is_refused_by_name(add_run, text):
     folder = add_run("mfcc-svm", 1).parent.parent
     (folder / "audit.json").write_text(text)
-    with pytest.raises(UserError, match=r"audit\.json is no"):
+    with pytest.raises(UserError, match=r"audit\.json is not"):
         build(folder)
 
 

@@ -314,9 +314,9 @@ def _read_audit(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise UserError(f"{folder / AUDIT} is no JSON ({error}); delete it and run the comparison again.") from error
+        raise UserError(f"{folder / AUDIT} is not JSON ({error}); delete it and run the comparison again.") from error
     if not isinstance(found, dict) or not {"findings", "verdict"} <= found.keys():
-        raise UserError(f"{folder / AUDIT} is no audit of serlab; delete it and run the comparison again.")
+        raise UserError(f"{folder / AUDIT} is not an audit of serlab; delete it and run the comparison again.")
     return found
 
 
