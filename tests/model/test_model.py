@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -212,6 +214,16 @@ def test_threads_share_a_model(models, clips, name, one_thread):
     for found in lists:
         for one, expected in zip(found, alone, strict=True):
             assert_same(one, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_pickles_load_the_folder_again(models, clips, name, one_thread):
+    expected = models[name].predict(clips)
+    for other in (copy.deepcopy(models[name]), pickle.loads(pickle.dumps(models[name]))):
+        assert other is not models[name]
+        assert (other.folder, other.precision) == (models[name].folder.resolve(), models[name].precision)
+        assert other.predict(clips) == expected
+    assert len(pickle.dumps(models[name])) < 1000
 
 
 def test_a_call_may_ask_for_another_precision(models, tiny_models, clips):

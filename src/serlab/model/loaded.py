@@ -14,19 +14,21 @@ class LoadedModels:
     """What a folder's weights are in each precision, on each device; loaded when they are first asked for.
 
     Attributes:
+        precision: that was asked for; ``auto`` leaves it to the machine.
+        device: that was asked for; None means the processor.
         default: in the precision and on the device that predictions use unless a call names others.
     """
 
     def __init__(self, folder: Path, precision: str, device: str | None) -> None:
-        self._folder, self._precision, self._device = folder, precision, device
+        self._folder, self.precision, self.device = folder, precision, device
         self._loading = threading.Lock()
         self._loaded: dict[tuple[str, str | None], Fitted] = {}
         self.default = self._load(precision, device)
 
     def of(self, precision: str | None, device: str | None) -> tuple[Fitted, str | None]:
         """The fitted model in a precision and on a device, and that device; None for the defaults."""
-        precision = self._precision if precision in (None, self.default.precision) else precision
-        device = self._device if device is None else device
+        precision = self.precision if precision in (None, self.default.precision) else precision
+        device = self.device if device is None else device
         return self._load(precision, device), device
 
     def _load(self, precision: str, device: str | None) -> Fitted:

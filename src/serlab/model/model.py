@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Unpack, overload
 
@@ -29,7 +29,7 @@ class Model:
     """A trained model; returned by :func:`load_model` and :func:`serlab.train`.
 
     A prediction only depends on its clip, not on the form of the input. Several threads may use one
-    model; they compute in turns.
+    model; they compute in turns. A pickle holds the folder's path, and other processes load it from there.
 
     Attributes:
         folder: the model folder.
@@ -52,6 +52,11 @@ class Model:
             UserError: the folder is damaged.
         """
         return ModelInfo.read(self.folder) or ModelInfo(labels=self.labels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), precision=self._loaded.precision, device=self._loaded.device), (
+            self.folder.resolve(),
+        )
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, labels={', '.join(self.labels)}, precision={self.precision})"
