@@ -297,15 +297,19 @@ def test_the_old_folder_is_there_until_the_new_one_has_its_name(tmp_path, monkey
     with writing_folder(folder) as temporary:
         (temporary / "a.json").write_text("old")
 
-    def busy(path, target):
-        if path == folder:
-            raise OSError(errno.EBUSY, "Device or resource busy")  # It is a mount point.
-        return replace(path, target)
+    # The folder is a mount point; the new one cannot get its name.
+    for last in (folder, tmp_path / ".model.new"):
 
-    monkeypatch.setattr(Path, "replace", busy)
-    with pytest.raises(MachineError, match="busy"), writing_folder(folder) as temporary:
-        (temporary / "a.json").write_text("new")
-    assert (folder / "a.json").read_text() == "old"
+        def busy(path, target, last=last):
+            if path == last:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", busy)
+        with pytest.raises(MachineError, match="busy"), writing_folder(folder) as temporary:
+            (temporary / "a.json").write_text("new")
+        assert (folder / "a.json").read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):

@@ -54,9 +54,8 @@ class Model:
         return ModelInfo.read(self.folder) or ModelInfo(labels=self.labels)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), precision=self._loaded.precision, device=self._loaded.device), (
-            self.folder.resolve(),
-        )
+        again = partial(type(self), precision=self._loaded.precision, device=self._loaded.device)
+        return again, (self.folder.resolve(),)
 
     def __repr__(self) -> str:
         return f"Model({str(self.folder)!r}, labels={', '.join(self.labels)}, precision={self.precision})"
