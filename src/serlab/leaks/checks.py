@@ -181,7 +181,8 @@ def _across(fold: Fold, pairs: Sequence[tuple[str, str]], hash_of: Mapping[str, 
         first[subset] = same
     for one_subset, other_subset in combinations(_SUBSETS, 2):
         for content in first[one_subset].keys() & first[other_subset].keys():
-            yield tuple(sorted((first[one_subset][content], first[other_subset][content])))
+            one, other = sorted((first[one_subset][content], first[other_subset][content]))
+            yield one, other
 
 
 def _folds(numbers: set[int], split: Split) -> str:

@@ -262,8 +262,8 @@ def draw_counts(counts: NDArray[np.int64], labels: Sequence[str], said: str, wha
         spine.set_visible(False)
     off = shares * (1 - np.eye(len(labels)))
     row, column = np.unravel_index(off.argmax(), off.shape)
-    share = f"{percent(off[row, column], 0)} % of its {what}"
-    error = f"most frequent error: {labels[row]} heard as {labels[column]}, {share}"
+    often = f"{percent(off[row, column], 0)} % of its {what}"
+    error = f"most frequent error: {labels[row]} heard as {labels[column]}, {often}"
     return figure, error if off.any() else "no errors"
 
 

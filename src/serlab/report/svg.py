@@ -130,8 +130,9 @@ def label_colour(place: int) -> str:
     ('#009e73', '#0d6650')
     """
     _, other, share = _MIXTURES[place // len(SERIES) % len(_MIXTURES)]
-    pair = (to_rgb(SERIES[place % len(SERIES)]), to_rgb(other))
-    return to_hex([(1 - share) * one + share * two for one, two in zip(*pair, strict=True)])
+    pair = zip(to_rgb(SERIES[place % len(SERIES)]), to_rgb(other), strict=True)
+    red, green, blue = ((1 - share) * own + share * mixed for own, mixed in pair)
+    return to_hex((red, green, blue))
 
 
 def label_colour_in_page(place: int) -> str:
