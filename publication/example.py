@@ -46,7 +46,16 @@ def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
         f"`{run.path.parent.name}` (seed {seed}) is surest that this one is "
         f"{CALLED}. {_votes(clip, clips)}Probabilities in per cent:"
     )
-    return f"{text}\n\n{table(head, rows)}"
+    wrong = sum(_prefers(other, clip) for other in shown)
+    count = f"{wrong} of the {len(shown)} models give {CALLED} more than {TRUE}."
+    return f"{text}\n\n{table(head, rows)}\n{count}\n"
+
+
+def _prefers(run: Run, clip: str) -> bool:
+    """Whether a model gives the wrong label more than the true one."""
+    rows, labels = run.table, labels_of(run.table)
+    scores = logits_of(rows[(rows["clip"] == clip) & (rows["side"] == "test")])[0]
+    return bool(scores[labels.index(CALLED)] > scores[labels.index(TRUE)])
 
 
 def _votes(clip: str, clips: pd.DataFrame | None) -> str:

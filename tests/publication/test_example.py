@@ -35,6 +35,8 @@ def test_the_surest_of_all_models_is_shown_for_each_of_them() -> None:
     (row,) = [line for line in text.splitlines() if line.startswith("| `other`")]
     assert f"| {probability:.1f}, " in row
     assert any(line.startswith("| `one`") for line in text.splitlines())
+    assert text.endswith("2 of the 2 models give fear more than neutral.\n")
+    assert "1 of the 2 models" in example([a_run("one", 4.0), a_run("other", -1.0)])
 
 
 def test_trainings_of_one_recipe_are_distinguished_by_their_seeds() -> None:
