@@ -84,10 +84,10 @@ def build(
             read.
         MachineError: the report cannot be written.
     """
-    folder = files.whole(Path(folder))
+    folder = Path(folder)
     runs = read_runs(folder, recipes)
     _check_found(folder, recipes, {run.path.parent.name for run in runs})
-    summary = summarise(runs, ledger.read(folder.parent.parent), _read_audit(folder), clips, margin=margin)
+    summary = summarise(runs, ledger.read(files.whole(folder).parent.parent), _read_audit(folder), clips, margin=margin)
     return _write(summary, folder / "report", clips, audio, latex=latex)
 
 
@@ -194,12 +194,11 @@ def build_overview(
     Raises:
         UserError, MachineError: as :func:`build`, and a fusion fits no protocol.
     """
-    folder = files.whole(Path(folder))
     protocols = read_protocols(folder, recipes)
     there = {name: {run.path.parent.name for run in runs} for name, runs in protocols.items()}
     _check_found(folder, recipes, set().union(*there.values()))
     found = survey(protocols, fusions, margin=margin)
-    _enter_fusions(folder.parent, found)
+    _enter_fusions(files.whole(folder).parent, found)
     for name, shown in there.items():
         build(folder / name, recipes=shown, clips=clips, audio=audio, margin=margin, latex=latex)
     target = folder / "report"
