@@ -34,7 +34,7 @@ from benchmarks.harness import (
 from benchmarks.materials import corpus
 from benchmarks.rows import ROWS, Row
 from serlab.core import SerlabError, unknown
-from serlab.core.progress import clock, say
+from serlab.core.progress import clock, say, show
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,5 +129,6 @@ def _with_needed(rows: Sequence[Row], size: Size, folder: Path) -> list[Row]:
 
 
 if __name__ == "__main__":
+    show()
     warnings.filterwarnings("ignore", module="transformers")
     sys.exit(main())

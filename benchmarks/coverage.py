@@ -32,7 +32,7 @@ from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.population import Population, counts_of, fit
 from benchmarks.trainings import SETTINGS, with_trainings
 from serlab.core.files import write_json
-from serlab.core.progress import bar
+from serlab.core.progress import bar, show
 from serlab.evaluation.bootstrap import differences, intervals
 from serlab.evaluation.metrics import uar
 from serlab.evaluation.resampling import Resampling, draw_speakers
@@ -248,4 +248,5 @@ def test_table(results: Path, recipe: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
+    show()
     main()

@@ -20,7 +20,7 @@ import torch
 
 from serlab.audio import SAMPLE_RATE
 from serlab.core.files import write_json
-from serlab.core.progress import bar
+from serlab.core.progress import bar, show
 from serlab.export.checking import Clip, given_clips
 from serlab.export.exporting import export
 from serlab.model.model import Model, load_model
@@ -87,4 +87,5 @@ def _row(runtime: str, size: int, seconds: float, found: Any, exact: Any) -> dic
 
 
 if __name__ == "__main__":
+    show()
     main(Path(sys.argv[1]), Path(sys.argv[2]))

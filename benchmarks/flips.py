@@ -18,7 +18,7 @@ from scipy.special import softmax
 from serlab.audio import Audio
 from serlab.core import SerlabError, UserError
 from serlab.core.files import write_json
-from serlab.core.progress import bar, say
+from serlab.core.progress import bar, say, show
 from serlab.corpora import load_corpus
 from serlab.evaluation.bootstrap import differences
 from serlab.evaluation.counts import count_by_speaker
@@ -99,6 +99,7 @@ def _points(values: list[float | None]) -> str:
 
 
 if __name__ == "__main__":
+    show()
     if len(sys.argv) != 2:
         sys.exit("usage: python -m benchmarks.flips MODEL, a model folder of a comparison")
     try:

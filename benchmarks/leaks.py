@@ -24,7 +24,7 @@ from benchmarks.materials import empty_cache
 from serlab.audio import SAMPLE_RATE, Audio
 from serlab.audio.fingerprints import RATE, Print, fingerprint
 from serlab.core.files import write_json
-from serlab.core.progress import bar, say
+from serlab.core.progress import bar, say, show
 from serlab.corpora import load_corpus
 from serlab.corpora.base import Corpus
 from serlab.corpora.measures import measure
@@ -157,4 +157,5 @@ def _low(path: str) -> Sound:
 
 
 if __name__ == "__main__":
+    show()
     main()

@@ -25,7 +25,7 @@ from benchmarks.coverage import test_table
 from benchmarks.harness import HOME, RESULTS, machine, versions
 from benchmarks.table import fill
 from serlab.core.files import write_json
-from serlab.core.progress import bar
+from serlab.core.progress import bar, show
 from serlab.evaluation.counts import SpeakerCounts, count_by_speaker
 from serlab.evaluation.metrics import Format
 from serlab.evaluation.paired import as_family, compare
@@ -293,4 +293,5 @@ def _moved(rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 if __name__ == "__main__":
+    show()
     main()

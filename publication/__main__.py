@@ -19,7 +19,7 @@ from publication.seeds import seeds
 from publication.targets import targets
 from serlab.core import SerlabError
 from serlab.core.files import write_text
-from serlab.core.progress import say
+from serlab.core.progress import say, show
 from serlab.corpora import load_corpus
 from serlab.recipes import load_recipe, preset_names
 from serlab.recipes.variants import replaced
@@ -134,4 +134,5 @@ def fill(page: Path, bodies: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    show()
     main()
