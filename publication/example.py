@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from publication.tables import table
 from serlab.evaluation.calibration import at_temperature, fit_temperature
@@ -53,9 +54,13 @@ def example(runs: Sequence[Run], clips: pd.DataFrame | None = None) -> str:
 
 def _prefers(run: Run, clip: str) -> bool:
     """Whether a model gives the wrong label more than the true one."""
-    rows, labels = run.table, labels_of(run.table)
-    scores = logits_of(rows[(rows["clip"] == clip) & (rows["side"] == "test")])[0]
+    labels, (scores,) = labels_of(run.table), _logits(run, clip)
     return bool(scores[labels.index(CALLED)] > scores[labels.index(TRUE)])
+
+
+def _logits(run: Run, clip: str) -> NDArray[np.float64]:
+    """The logits of a test clip, shape (1, labels)."""
+    return logits_of(run.table[(run.table["clip"] == clip) & (run.table["side"] == "test")])
 
 
 def _votes(clip: str, clips: pd.DataFrame | None) -> str:
@@ -86,7 +91,7 @@ def _row(run: Run, clip: str, *, tell_seed: bool) -> list[str]:
     temperature = fit_temperature(logits_of(dev), truth)
     scores = nonconformity(at_temperature(logits_of(dev), temperature), truth)
     speaker = pd.factorize(dev["speaker"])[0]
-    logits = logits_of(rows[(rows["clip"] == clip) & (rows["side"] == "test")])
+    logits = _logits(run, clip)
     before, after = at_temperature(logits, 1.0)[0], at_temperature(logits, temperature)[0]
 
     def both(probabilities: np.ndarray) -> str:

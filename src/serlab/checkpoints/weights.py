@@ -134,10 +134,15 @@ def identity(folder: Path) -> str:
     if path.suffix != ".json":
         return _hash_of(path)
     # The index only names the tensors: it is the same for all values. Reading them refuses a wrong one.
-    places = read_json(path).get("weight_map")
-    names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+    names = shards_of(path)
     shards = [folder / name for name in names if Path(name).name == name and (folder / name).is_file()]
     return sha256_json([[each.name, _hash_of(each)] for each in (path, *shards)])
+
+
+def shards_of(index: Path) -> list[str]:
+    """Names of the files of weights that the index of a sharded checkpoint names, sorted; they may be missing."""
+    places = read_json(index).get("weight_map")
+    return sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
 
 
 def settings_identity(folder: Path) -> str:

@@ -122,19 +122,19 @@ def _remembered_or_timed(work: str, ways: Callable[[], Mapping[str, Callable[[],
     with torch.random.fork_rng(devices=[]):
         candidates = ways()
         found = _stored().get(work)
-        if not isinstance(found, str) or found not in candidates:
+        if found not in candidates:
             measured = _fastest(candidates)
             # Other processes may have measured it meanwhile, and all of a run's should use one way.
             stored = _stored()
-            found = stored[work] if stored.get(work) in tuple(candidates) else measured
+            found = stored[work] if stored.get(work) in candidates else measured
             _remember(ways={**stored, work: found})
     return str(found)
 
 
-def _stored() -> dict[str, Any]:
+def _stored() -> dict[str, str]:
     """The ways that were chosen before."""
     stored = _measured().get("ways")
-    return stored if isinstance(stored, dict) else {}
+    return {work: way for work, way in stored.items() if isinstance(way, str)} if isinstance(stored, dict) else {}
 
 
 _choosing = threading.Lock()

@@ -129,13 +129,12 @@ def _contradictions_of_names(described: Description) -> Iterator[str]:
     given += [column for table in described.tables for column in (*table.columns.values(), *table.same)]
     if taken := _OWN & set(given):
         yield f"{min(taken)!r} is a column that serlab makes itself; choose another name"
-    joined = [column for table in described.tables if not table.lists_clips for column in table.columns.values()]
-    listed_too = {column for table in described.listing for column in (*table.columns.values(), *table.same)}
-    before = [*(groups | set(files.made) | listed_too), *described.attributes]
-    if twice := [name for name, count in Counter([*before, *joined]).items() if count > 1]:
-        yield f"the column {min(twice)!r} is given twice, by names, attributes or tables; keep one"
     listed = {name for table in described.listing for name in (*table.columns.values(), *table.same)}
     columns = groups | set(files.made) | listed
+    joined = [column for table in described.tables if not table.lists_clips for column in table.columns.values()]
+    counts = Counter([*columns, *described.attributes, *joined])
+    if twice := [name for name, count in counts.items() if count > 1]:
+        yield f"the column {min(twice)!r} is given twice, by names, attributes or tables; keep one"
     if (lacking := {"speaker", "label"} - columns) and not described.python:
         yield f"files: pattern has no group {min(lacking)!r}; write it (?P<{min(lacking)}>...)"
     if spare := set(files.codes) - groups:

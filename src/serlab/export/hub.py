@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serlab.checkpoints.hub import LOGIN, REFUSED, of_the_hub, parsed, quietly, status_of
+from serlab.checkpoints.weights import shards_of
 from serlab.core import MachineError, SerlabError, UserError, argument
 from serlab.core.files import read_json
 from serlab.core.progress import say
@@ -64,9 +65,8 @@ def publication(model: Model, repository: str, *, licence: str | None = None) ->
     if "pytorch_model.bin" in there and not any(name.endswith(".safetensors") for name in files):
         raise UserError(f"{folder} has its weights in pytorch_model.bin; save them as safetensors before publishing.")
     for index in [name for name in files if name.endswith(".index.json")]:
-        places = read_json(folder / index).get("weight_map")
-        shards = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
-        if lost := [name for name in shards if str(PurePosixPath(index).parent / name) not in files]:
+        beside = PurePosixPath(index).parent
+        if lost := [name for name in shards_of(folder / index) if str(beside / name) not in files]:
             raise UserError(
                 f"{folder / index} names the weights {lost[0]}, which are not there or not named as transformers does; "
                 "save the model again."

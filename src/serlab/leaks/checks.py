@@ -175,13 +175,14 @@ def _across(fold: Fold, pairs: Sequence[tuple[str, str]], hash_of: Mapping[str, 
             yield one, other
     yield from ((clip, clip) for clip, names in subsets.items() if len(names) > 1)
     alike = {clip for pair in pairs for clip in pair}
-    first: dict[str, dict[str, str]] = {}
-    for subset, members in subsets_of(fold).items():
-        same = {hash_of[clip]: clip for clip in sorted(members, reverse=True) if clip in alike and hash_of.get(clip)}
-        first[subset] = same
-    for one_subset, other_subset in combinations(_SUBSETS, 2):
-        for content in first[one_subset].keys() & first[other_subset].keys():
-            one, other = sorted((first[one_subset][content], first[other_subset][content]))
+    # The first clip of each content, by subset.
+    firsts = [
+        {hash_of[clip]: clip for clip in sorted(members, reverse=True) if clip in alike and hash_of.get(clip)}
+        for members in subsets_of(fold).values()
+    ]
+    for here, there in combinations(firsts, 2):
+        for content in here.keys() & there.keys():
+            one, other = sorted((here[content], there[content]))
             yield one, other
 
 
